@@ -1,8 +1,8 @@
 """THE FACTS: what the daemon logs and counts. Each fact is a frozen class that declares its log lines and its metrics.
 
-A new fact takes two edits: its class, in the file of its area, and the call of `emit` where the fact happens.
-`declaration.py` defines what a declaration can say, and telemetry/ carries it out.  The names of log events and metrics
-are nowhere else, so they cannot differ from each other.  `poller reference` lists them.
+A new fact needs two edits: its class, in the file of its area, and the call of `emit` where the fact happens.
+`declaration.py` defines what a declaration can say, and telemetry/ obeys it. The names of log events and metrics are
+nowhere else, so they cannot differ from each other. `poller reference` lists them.
 The tests then ask for two more: an entry in EXPECTATIONS (tests/unit/telemetry/test_telemetry.py), and the lists in
 deploy/, which `poller reference log --markdown` and `poller reference metrics --markdown` print.
 

@@ -1,4 +1,4 @@
-"""What happens to requests to the server of Lambda's API that are not carried out?"""
+"""What happens to requests to the server of Lambda's API that are refused, or that fail by a fault of poller?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from poller.model.ids import RequestId
 
 @declare(Line("warning", once_per=("code",)))
 class ApiRequestRejected(NamedTuple):
-    """A request to Lambda's API was refused: its signature is wrong, or a page of another site sent it."""
+    """The daemon refused a request to Lambda's API, because its signature is wrong or a web page of another site sent
+    it.
+    """
 
     code: str
     reason: str
@@ -18,7 +20,7 @@ class ApiRequestRejected(NamedTuple):
 
 @declare(Line("error"))
 class ApiRequestFailed(NamedTuple):
-    """A request to Lambda's API failed by a fault of poller; the client got status 500."""
+    """A request to Lambda's API failed because of a fault in poller itself. The client got status 500."""
 
     request_id: RequestId
     error: BaseException

@@ -20,7 +20,7 @@ FAILURE = Label(
     ),
     is_open=True,
 )
-"""Why an invocation failed. A function chooses its error types itself."""
+"""The reason why an invocation failed. A function chooses its error types itself."""
 
 SECONDS_OF_WORK = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
@@ -35,49 +35,55 @@ RECORDS_FILTERED_OUT = Counter(
 )
 RECORDS_INVOKED = Counter(
     "poller_records_invoked_total",
-    "Records in invocations that ended; a record counts again each time that it is retried.",
+    "Records in invocations that have ended. A record counts again each time that it is retried.",
     of="mapping",
 )
 RECORDS_FAILED = Counter(
     "poller_records_failed_total",
-    "Records of failed invocations, and records that a function reported as failed; in a stream, "
-    "the first one that it reported and all after it.",
+    "Records of failed invocations, and records that a function reported as failed. In a stream, the first "
+    "reported record and all records after it have failed.",
     of="mapping",
 )
 
 
 @declare(Line("debug"), RECORDS_FILTERED_OUT.by("records"))
 class RecordsFilteredOut(NamedTuple):
-    """Records matched none of the mapping's filters, so they are done."""
+    """Records matched none of the mapping's filters, so they are done, and the function does not get them."""
 
     mapping: MappingName
     records: int
 
 
 @declare(
-    Line("debug", when=lambda fact: fact.outcome == "succeeded", meaning="An invocation succeeded."),
+    Line(
+        "debug",
+        when=lambda fact: fact.outcome == "succeeded",
+        meaning="The function was invoked with a batch and succeeded.",
+    ),
     Line(
         "warning",
         "batch_partly_failed",
         when=lambda fact: fact.outcome == "partly_failed",
         once_per=("mapping",),
-        meaning="An invocation ended, and the function reported some of its records as failed (batchItemFailures).",
+        meaning="The function was invoked with a batch, and reported some of its records as failed "
+        "(batchItemFailures). These records are tried again.",
     ),
     Line(
         "warning",
         "batch_failed",
         once_per=("mapping", FAILURE),
-        meaning="An invocation failed with all its records: the function raised an error, timed out or crashed.",
+        meaning="The function was invoked with a batch and failed: it raised an error, timed out or crashed. The "
+        "records are tried again, unless their retries are used up.",
     ),
     Counter(
         "poller_invocations_total",
-        "Invocations that ended.",
+        "Invocations with a batch that have ended.",
         of="mapping",
         labels=(Label("function"), Label("outcome", ("succeeded", "partly_failed", "failed"))),
     ).by(1),
     Counter(
         "poller_invocation_failures_total",
-        "Invocations that failed with all their records.",
+        "Invocations that failed with the whole batch.",
         of="mapping",
         labels=(FAILURE,),
     ).by(1, when=lambda fact: fact.outcome == "failed"),
@@ -86,7 +92,7 @@ class RecordsFilteredOut(NamedTuple):
     Histogram("poller_batch_records", "Records in an invocation.", of="mapping", buckets=RECORDS).by("records"),
     Histogram(
         "poller_invocation_duration_seconds",
-        "Time from the start of an invocation to its answer.",
+        "Time from the start of an invocation to the function's answer.",
         of="mapping",
         buckets=SECONDS_OF_WORK,
     ).by("duration_seconds"),
@@ -98,9 +104,9 @@ class RecordsFilteredOut(NamedTuple):
     ).by("oldest_record_age_seconds"),
 )
 class BatchInvoked(NamedTuple):
-    """An invocation ended.
+    """An invocation with a batch has ended.
 
-    `failed` is the number of records that are not done. `reason` and `detail` say why; they are empty after a success.
+    `failed` is the number of records that are not done. `reason` and `detail` say why. They are empty after a success.
     `oldest_record_age_seconds` is the age of the batch's oldest record when the invocation began.
     """
 
@@ -122,13 +128,15 @@ class BatchInvoked(NamedTuple):
     Line("warning", once_per=("mapping", "is_throttled")),
     Counter(
         "poller_invocations_postponed_total",
-        "Attempts to invoke a function that was throttled or unreachable; the batch waits and is tried again.",
+        "Attempts to invoke a function that was throttled or could not be reached. The batch waits and is tried again.",
         of="mapping",
         labels=(Label("reason", ("throttled", "unreachable"), field="cause"),),
     ).by(1),
 )
 class InvocationPostponed(NamedTuple):
-    """The function was throttled or could not be reached; the batch waits and is tried again in `retry_in_seconds`."""
+    """The function was throttled or could not be reached, so the batch waits. The function is invoked with it again in
+    `retry_in_seconds`.
+    """
 
     mapping: MappingName
     function: FunctionName
@@ -148,12 +156,14 @@ class InvocationPostponed(NamedTuple):
     Line("warning", once_per=("mapping",)),
     Counter(
         "poller_events_too_large_total",
-        "Batches of several records that were too large for the function, and were split in two.",
+        "Batches of several records that were too large for the function and were split in two.",
         of="mapping",
     ).by(1),
 )
 class EventTooLarge(NamedTuple):
-    """A batch of several records is too large for the function, so it is split in two."""
+    """A batch of several records is too large for the function, so it is split in two. The function is invoked with
+    each half.
+    """
 
     mapping: MappingName
     function: FunctionName
@@ -164,9 +174,10 @@ class EventTooLarge(NamedTuple):
 
 @declare(Line("warning", once_per=("mapping",), pause_in_seconds=math.inf))
 class BatchItemFailuresIgnored(NamedTuple):
-    """The function reported failed records in a way that has no effect; `advice` says what to do.
+    """The function reported failed records in a way that has no effect, so these records count as done. `advice` says
+    what to change.
 
-    It is logged once for each mapping.
+    This is logged once for each mapping.
     """
 
     mapping: MappingName

@@ -1,4 +1,4 @@
-"""What happens to the calls of clients: of Lambda's API, and of `poller invoke`?"""
+"""What happens to the calls that clients make, through Lambda's API or by `poller invoke`?"""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ CallOutcome = Literal["succeeded", "failed", "throttled", "unreachable"]
         "debug",
         "client_call_succeeded",
         when=lambda fact: fact.outcome == "succeeded",
-        meaning="A client called a function (through Lambda's API or with poller invoke), and the function answered.",
+        meaning="A client called a function (through Lambda's API or with poller invoke), and the function succeeded.",
     ),
     Line(
         "warning",
         "client_call_failed",
         once_per=("function", "outcome"),
-        meaning="A client called a function, which failed, had no room, or could not be reached.",
+        meaning="A client called a function (through Lambda's API or with poller invoke), and got an error: the "
+        "function failed, was throttled, or could not be reached.",
     ),
     Counter(
         "poller_calls_total",
-        "Synchronous calls of a function by clients.",
+        "Synchronous calls of a function by clients that have ended.",
         of="function",
         labels=(Label("outcome", ("succeeded", "failed", "throttled", "unreachable")),),
     ).by(1),
     Histogram(
         "poller_call_duration_seconds",
-        "Time from a client's synchronous call to its answer, with the wait in line.",
+        "Time from a client's synchronous call to its answer, including the wait for the function's concurrency.",
         of="function",
         buckets=SECONDS_OF_WORK,
     ).by("duration_seconds"),
 )
 class FunctionCalled(NamedTuple):
-    """A client's synchronous call of a function ended. `reason` and `detail` are empty after a success."""
+    """A client's synchronous call of a function has ended. `reason` and `detail` are empty after a success."""
 
     function: FunctionName
     request_id: RequestId
@@ -50,7 +51,7 @@ class FunctionCalled(NamedTuple):
 
 @declare(Line("error"))
 class FunctionCrashed(NamedTuple):
-    """A fault of poller itself ended a function that clients call; the next call opens it again."""
+    """A fault in poller itself closed a function that clients call. The next call opens the function again."""
 
     function: FunctionName
     error: BaseException

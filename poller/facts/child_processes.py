@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from poller.facts.declaration import Counter, Gauge, Label, Line, declare
 from poller.model.ids import FunctionName, MappingName, RequestId
 
-CHILD_PROCESSES = Gauge("poller_child_processes", "Child processes that run.", of="function")
+CHILD_PROCESSES = Gauge("poller_child_processes", "Child processes that run now.", of="function")
 
 
 @declare(
@@ -16,7 +16,7 @@ CHILD_PROCESSES = Gauge("poller_child_processes", "Child processes that run.", o
     Counter("poller_child_process_starts_total", "Child processes that were started.", of="function").by(1),
 )
 class ChildProcessStarted(NamedTuple):
-    """A child process of a function was started."""
+    """The daemon started a child process for a function."""
 
     function: FunctionName
     pid: int
@@ -34,7 +34,9 @@ class ChildProcessStarted(NamedTuple):
     ).by(1),
 )
 class ChildProcessStopped(NamedTuple):
-    """A child process ended; `exit_status` is its exit status, or -N after signal N."""
+    """A child process of a function ended. `reason` says why, and `exit_status` is its exit status, or -N after signal
+    N.
+    """
 
     function: FunctionName
     pid: int
@@ -44,9 +46,10 @@ class ChildProcessStopped(NamedTuple):
 
 @declare(Line("info"))
 class ChildProcessOutput(NamedTuple):
-    """A child process wrote a line. It is output of the function, not of poller.
+    """A child process of a function wrote a line. The line is output of the function, not of poller.
 
-    `mapping` and `request_id` belong to the child's present or last invocation; they are None before the first one.
+    `mapping` and `request_id` belong to the child's present or last invocation. They are None before the first
+    invocation.
     """
 
     function: FunctionName
@@ -61,12 +64,12 @@ class ChildProcessOutput(NamedTuple):
     Line("warning"),
     Counter(
         "poller_child_process_lines_left_out_total",
-        "Lines that child processes wrote and that are not in the log, because the function writes too many.",
+        "Lines of child processes that are not in the log, because the function writes too many.",
         of="function",
     ).by("lines"),
 )
 class ChildProcessOutputLeftOut(NamedTuple):
-    """The child processes of a function wrote more lines than the log takes, so `lines` of their lines were left out.
+    """The child processes of a function wrote too many lines, so the log leaves out `lines` of their lines.
 
     While a function writes too much, this fact is emitted about once a second.
     """
@@ -92,7 +95,7 @@ class RuntimeApiConnectionRejected(NamedTuple):
     """The daemon rejected a connection to a child process's Runtime API, because another process made the connection
     or because the child process has too many.
 
-    `child_pid` is the id of the child process; the other process is not known.
+    `child_pid` is the id of the child process. The other process is not known.
     """
 
     function: FunctionName

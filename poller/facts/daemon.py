@@ -12,8 +12,8 @@ from poller.model.ids import FunctionName, MappingName
 class DaemonStarted(NamedTuple):
     """The daemon has read its settings and starts its mappings.
 
-    `http` and `api` are the addresses where it listens, `host:port`; instead of port 0 they have the port that the
-    system chose.
+    `http` and `api` are the addresses where it listens, as `host:port`. For port 0, they have the port that the system
+    chose.
     """
 
     version: str
@@ -25,10 +25,10 @@ class DaemonStarted(NamedTuple):
 
 @declare(Line("info"))
 class DaemonStopping(NamedTuple):
-    """The daemon has reached a stage of its stop.
+    """The daemon stops, and has reached the stage `stage`: draining, releasing or stopped.
 
-    `draining`: it polls no more, and running invocations may end. `releasing`: the grace is over, invocations are cut,
-    and messages go back to their queues. `stopped`: everything has ended.
+    `draining`: the daemon polls no more, and running invocations may end. `releasing`: the grace is over, invocations
+    are cut, and messages return to their queues. `stopped`: everything has ended.
     """
 
     stage: Literal["draining", "releasing", "stopped"]
@@ -43,9 +43,9 @@ class DaemonStopping(NamedTuple):
 class Reloaded(NamedTuple):
     """The daemon has read its settings again and applied what changed.
 
-    `added`, `replaced` and `removed` are mappings; `options` are those of [daemon] that changed.
-    `events_replaced` are functions that run on, but whose asynchronous events have other options.
-    `failed` are the mappings among them that could not be changed; `mapping_not_changed` is logged for each.
+    `added`, `replaced` and `removed` are mappings. `options` are the changed options of [daemon].
+    `events_replaced` are functions that run on, but have new options for their asynchronous events.
+    `failed` are the mappings that could not be changed. `mapping_not_changed` is logged for each of them.
     `needs_restart` are changed options that the daemon reads only at its start.
     """
 
@@ -64,8 +64,9 @@ class Reloaded(NamedTuple):
 
 @declare(Line("error"))
 class MappingNotChanged(NamedTuple):
-    """A reload could not add, change or remove a mapping, for the reason in `detail`. The next reload tries again.
-    A mapping that could not be changed goes on as before, and one that could not be added does not run.
+    """A reload of the settings could not add, change or remove a mapping, for the reason in `detail`. The next reload
+    tries again. A mapping that could not be changed continues as before. A mapping that could not be added does not
+    run.
     """
 
     mapping: MappingName
@@ -75,11 +76,13 @@ class MappingNotChanged(NamedTuple):
 @declare(
     Line("error"),
     Counter(
-        "poller_reloads_refused_total", "Reloads of the settings that changed nothing, because of faults.", of="daemon"
+        "poller_reloads_refused_total",
+        "Reloads of the settings that changed nothing, because the settings file had faults.",
+        of="daemon",
     ).by(1),
 )
 class ReloadRefused(NamedTuple):
-    """A reload changed nothing, because the settings have `faults`; the daemon keeps its present settings."""
+    """A reload changed nothing, because the settings file has `faults`. The daemon keeps its present settings."""
 
     settings: str
     faults: tuple[str, ...]
@@ -87,21 +90,23 @@ class ReloadRefused(NamedTuple):
 
 @declare(Line("info"))
 class FunctionRestartedByRequest(NamedTuple):
-    """A person has restarted the function: its next invocations run in new child processes, with new code."""
+    """A person has restarted the function. Its next invocations run in new child processes, with new code."""
 
     function: FunctionName
 
 
 @declare(Line("warning"))
 class ControlSocketFailed(NamedTuple):
-    """The control socket could not be made, so `poller reload` does not reach the daemon; SIGHUP does."""
+    """The daemon could not make its control socket, so `poller reload` cannot reach it. A reload by SIGHUP still
+    works.
+    """
 
     detail: str
 
 
 @declare(Line("info"))
 class StateOpened(NamedTuple):
-    """The daemon has opened the state file and read all of it; the file has the positions of `positions` shards.
+    """The daemon has opened and checked the state file, which has the positions of `positions` shards.
 
     `kept_copy` is a copy of the file in its old format, if this version of poller has changed the format.
     """
@@ -113,7 +118,9 @@ class StateOpened(NamedTuple):
 
 @declare(Line("warning"))
 class TooFewFileDescriptors(NamedTuple):
-    """The system allows fewer open files than the mappings need when all of them are busy."""
+    """The system allows fewer open files than the mappings need when all of them are busy. Then connections may
+    fail.
+    """
 
     limit: int
     needed: int
@@ -122,6 +129,6 @@ class TooFewFileDescriptors(NamedTuple):
 
 @declare(Line("warning"))
 class SettingsWarning(NamedTuple):
-    """The settings have something that is allowed, but is probably a mistake."""
+    """The settings file has something that is allowed, but is probably a mistake. `warning` says what it is."""
 
     warning: str

@@ -16,10 +16,10 @@ If several facts count one metric, the metric is a constant, and each of these f
 
 The levels of a log line:
 
-    error     a human should look: a mapping crashed, a source is missing or forbidden, something was lost
+    error     a person should look: a mapping crashed, a source is missing or forbidden, something was lost
     warning   a batch failed or waits, a shard is blocked, a message is received again, a child process died
     info      started, ready, recovered, stopping; and what child processes print
-    debug     what went well, and what always follows from a failure that was logged
+    debug     a step succeeded, or something follows from a failure that is in the log already
 
 A line that may come thousands of times a second has `once_per`, the fields that make its key.  The first line of a key
 is written at once, and then at most one in `pause_in_seconds`.  The field `suppressed` of a line is the number of lines
@@ -35,7 +35,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 Level = Literal["debug", "info", "warning", "error"]
 Owner = Literal["daemon", "mapping", "queue", "stream", "function"]
-"""What a series belongs to: the daemon, any mapping, a mapping whose source is a queue or a stream, or a function."""
+"""The owner of a series: the daemon, any mapping, a mapping of a queue, a mapping of a stream, or a function."""
 
 PAUSE_IN_SECONDS = 10.0
 
@@ -56,8 +56,8 @@ class Label:
     """A label of a metric. Its value is the fact's field or property named `field`, by default the label's name.
 
     `known` are the values that have a series at zero from the start.
-    The values of an open label come from outside, such as error codes. A few unknown values are admitted; all
-    further values become "other".
+    The values of an open label come from outside, such as error codes. It may have a few unknown values. All further
+    values become "other".
     """
 
     name: str
@@ -75,7 +75,8 @@ class Label:
 class Metric:
     """A metric whose series belong to mappings, to functions or to the daemon.
 
-    `labels` are the labels after the first one, which is `mapping` or `function`. A metric of the daemon has only them.
+    The first label is `mapping` or `function`, and `labels` are the further ones. A metric of the daemon has only the
+    latter.
     """
 
     name: str
@@ -106,7 +107,7 @@ class Gauge(Metric):
 
 @dataclass(frozen=True, slots=True)
 class Histogram(Metric):
-    """How many values were at most as large as each of the buckets. It has only the first label."""
+    """The number of values that were at most as large as each of the buckets. It has only the first label."""
 
     _: KW_ONLY
     buckets: tuple[float, ...]
@@ -123,7 +124,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A log line of a fact. If a fact has several lines, only the first whose condition holds is written.
+    """A log line of a fact. If a fact has several lines, only the first one whose condition holds is written.
 
     `event` and `meaning` are given only if they differ from the fact's name and docstring.
     """

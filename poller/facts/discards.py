@@ -12,11 +12,11 @@ from poller.facts.declaration import Counter, Label, Line, declare
 from poller.model.ids import MappingName
 
 CONDITION = Label("reason", ("RetryAttemptsExhausted", "RecordAgeExceeded"), field="condition")
-"""AWS's word for why records were discarded."""
+"""AWS's word for the reason why records were discarded."""
 
 RECORDS_DISCARDED = Counter(
     "poller_records_discarded_total",
-    "Records that were given up because of the mapping's limits; each was reported or dropped.",
+    "Records that were discarded because of the mapping's limits. Each of them was reported or dropped.",
     of="stream",
     labels=(CONDITION,),
 )
@@ -27,16 +27,16 @@ RECORDS_DISCARDED = Counter(
     RECORDS_DISCARDED.by("records"),
     Counter(
         "poller_records_dropped_total",
-        "Records that were discarded without a report to any destination.",
+        "Records that were discarded, and about which no destination got an invocation record.",
         of="stream",
         labels=(CONDITION,),
     ).by("records"),
 )
 class RecordsDropped(NamedTuple):
-    """Records were discarded without a report to any destination. The sequence numbers are those of the first
-    and the last record.
+    """The mapping discarded records, and no destination got an invocation record about them. The sequence numbers are
+    those of the first and the last record.
 
-    `condition` is AWS's word for why.
+    `condition` is AWS's word for the reason.
     """
 
     mapping: MappingName
@@ -52,7 +52,7 @@ class RecordsDropped(NamedTuple):
     RECORDS_DISCARDED.by("records"),
     Counter(
         "poller_records_reported_total",
-        "Records that were discarded and whose invocation record the destination accepted.",
+        "Records that were discarded, and about which the destination accepted an invocation record.",
         of="stream",
     ).by("records"),
     Counter(
@@ -62,9 +62,9 @@ class RecordsDropped(NamedTuple):
     ).by(1),
 )
 class InvocationRecordDelivered(NamedTuple):
-    """A batch was discarded, and the on-failure destination accepted its invocation record.
+    """The mapping discarded a batch, and the on-failure destination accepted the invocation record about it.
 
-    `condition` is AWS's word for why.
+    `condition` is AWS's word for the reason.
     """
 
     mapping: MappingName
@@ -79,13 +79,13 @@ class InvocationRecordDelivered(NamedTuple):
     Line("error", once_per=("mapping", "code")),
     Counter(
         "poller_destination_errors_total",
-        "Invocation records that the destination did not accept, counted at each try.",
+        "Tries to deliver an invocation record that the destination did not accept.",
         of="stream",
     ).by(1),
 )
 class DestinationFailed(NamedTuple):
-    """The on-failure destination did not accept an invocation record. If `is_given_up` is true, the records are
-    dropped; otherwise the destination is tried again in `retry_in_seconds`.
+    """The on-failure destination did not accept an invocation record. The mapping sends it again in `retry_in_seconds`.
+    If `is_given_up` is true, it does not, and the records are dropped without an invocation record.
     """
 
     mapping: MappingName

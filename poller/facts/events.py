@@ -18,28 +18,32 @@ CONDITION = Label(
 """AWS's word for how an event ended."""
 
 DELIVERY = Label("delivery", ("on_success", "on_failure", "dead_letter"))
-"""Which of the places where an ended event is delivered."""
+"""The kinds of places to which an ended event is delivered."""
 
 EVENTS_RECEIVED = Counter(
     "poller_events_received_total",
-    "Events that were sent to this daemon, stored or refused; not those that others put into an SQS event queue.",
+    "Events that were sent to this daemon, which it stored or refused. Events that others send to an SQS event "
+    "queue do not count.",
     of="function",
 )
 EVENTS_STORED = Counter(
-    "poller_events_stored_total", "Events that this daemon has stored durably and accepted.", of="function"
+    "poller_events_stored_total", "Events that this daemon has accepted and stored durably.", of="function"
 )
 EVENT_ATTEMPTS = Counter(
     "poller_event_attempts_total",
-    "Invocations with an event that ended, by what they mean for the event.",
+    "Invocations of the function with an event that have ended, by their outcome.",
     of="function",
     labels=(Label("outcome", ("succeeded", "failed", "throttled", "unreachable")),),
 )
 EVENTS_ENDED = Counter(
-    "poller_events_ended_total", "Events that ended, by AWS's word for why.", of="function", labels=(CONDITION,)
+    "poller_events_ended_total",
+    "Events that have ended, by AWS's word for the reason.",
+    of="function",
+    labels=(CONDITION,),
 )
 EVENT_DELIVERIES = Counter(
     "poller_event_deliveries_total",
-    "Ended events that a destination or the dead-letter queue accepted.",
+    "Ended events that were delivered to a destination or to the dead-letter queue.",
     of="function",
     labels=(DELIVERY,),
 )
@@ -47,7 +51,7 @@ EVENT_DELIVERIES = Counter(
 
 @declare(Line("debug"), EVENTS_RECEIVED.by("events"), EVENTS_STORED.by("events"))
 class EventsStored(NamedTuple):
-    """Events were accepted: they are stored durably in the function's event queue."""
+    """The daemon accepted events and stored them durably in the function's event queue."""
 
     function: FunctionName
     events: int
@@ -58,12 +62,13 @@ class EventsStored(NamedTuple):
     EVENTS_RECEIVED.by("events"),
     Counter(
         "poller_events_refused_total",
-        "Events that were not accepted, because the event queue is full, failed, or does not take events of that size.",
+        "Events that the daemon did not accept, because the event queue is full or failed, or because the event "
+        "is too large.",
         of="function",
     ).by("events"),
 )
 class EventsRefused(NamedTuple):
-    """Events were not accepted, and their sender was told so; `code` and `detail` say why."""
+    """The daemon did not accept events, and their sender got an error. `code` and `detail` say why."""
 
     function: FunctionName
     events: int
@@ -77,24 +82,25 @@ class EventsRefused(NamedTuple):
         "warning",
         "event_attempt_failed",
         once_per=("function", FAILURE),
-        meaning="One attempt with an event failed. It is tried again later, unless event_ended follows.",
+        meaning="The function was invoked with an event and failed. It is invoked with the event again later, unless "
+        "event_ended follows.",
     ),
     EVENT_ATTEMPTS.by(1),
     Histogram(
         "poller_event_age_seconds",
-        "Time from the acceptance of an event to the start of an invocation with it.",
+        "Age of an event when an invocation with it began.",
         of="function",
         buckets=SECONDS_OF_AGE,
     ).by("age_seconds"),
     Histogram(
         "poller_event_invocation_duration_seconds",
-        "Time from the start of an invocation with an event to its answer.",
+        "Time from the start of an invocation with an event to the function's answer.",
         of="function",
         buckets=SECONDS_OF_WORK,
     ).by("duration_seconds"),
 )
 class EventInvoked(NamedTuple):
-    """The function ran with an event. `attempt` counts the invocations with this event from 1.
+    """The function was invoked with an event, and ran. `attempt` counts the invocations with this event from 1.
 
     `age_seconds` is the age of the event when the invocation began.
     `reason` and `detail` say why the function failed; they are empty after a success.
@@ -113,7 +119,9 @@ class EventInvoked(NamedTuple):
 
 @declare(Line("warning", once_per=("function", "outcome")), EVENT_ATTEMPTS.by(1))
 class EventPostponed(NamedTuple):
-    """The function was throttled or could not be reached, so the event waits and is tried again later."""
+    """The function was throttled or could not be reached, so the event waits, and the function is invoked with it again
+    later.
+    """
 
     function: FunctionName
     request_id: RequestId
@@ -128,7 +136,9 @@ class EventPostponed(NamedTuple):
     EVENTS_ENDED.by(1),
 )
 class EventEnded(NamedTuple):
-    """An event ended. `condition` is AWS's word for why; `deliveries` are the places where it is delivered now."""
+    """An event ended, so the function is not invoked with it any more. `condition` is AWS's word for the reason. The
+    event is now delivered to the places in `deliveries`.
+    """
 
     function: FunctionName
     request_id: RequestId
@@ -141,16 +151,16 @@ class EventEnded(NamedTuple):
     Line("warning"),  # each time: nothing else says which event it was
     Counter(
         "poller_events_dropped_total",
-        "Events that ended without success and were delivered nowhere, because the function has neither a destination "
-        "for failures nor a dead-letter queue, or because these are part of a loop.",
+        "Events that ended without success and are lost, because the function has no destination for failures and "
+        "no dead-letter queue, or because these are part of a loop.",
         of="function",
         labels=(CONDITION,),
     ).by(1),
 )
 class EventDropped(NamedTuple):
-    """An event ended without success, and nothing keeps it.
+    """An event ended without success, and it is not delivered to any place, so it is lost.
 
-    The function has no place for failed events, or this place is part of a loop.
+    The function has no destination for failures and no dead-letter queue, or these are part of a loop.
     """
 
     function: FunctionName
@@ -161,7 +171,7 @@ class EventDropped(NamedTuple):
 
 @declare(Line("debug"), EVENT_DELIVERIES.by(1))
 class EventDelivered(NamedTuple):
-    """A destination or the dead-letter queue accepted an ended event."""
+    """A destination accepted the record of an ended event, or the dead-letter queue accepted the event."""
 
     function: FunctionName
     request_id: RequestId
@@ -173,12 +183,14 @@ class EventDelivered(NamedTuple):
     Line("warning", once_per=("function", "delivery")),
     Counter(
         "poller_event_records_shortened_total",
-        "Records of ended events that were delivered without payloads, because they were too large with them.",
+        "Records of ended events that were delivered without a payload, because they were too large with it.",
         of="function",
     ).by(1),
 )
 class EventRecordShortened(NamedTuple):
-    """A record was delivered without the payload of the answer, or without both payloads: it was too large."""
+    """The record of an ended event was too large for its destination, so it was delivered without the function's
+    answer, or without the answer and the event's payload.
+    """
 
     function: FunctionName
     request_id: RequestId
@@ -190,15 +202,14 @@ class EventRecordShortened(NamedTuple):
     Line("error", once_per=("function", "delivery", CODE)),
     Counter(
         "poller_event_delivery_failures_total",
-        "Deliveries of ended events that a destination or the dead-letter queue did not accept, counted at each try.",
+        "Tries to deliver an ended event that a destination or the dead-letter queue did not accept.",
         of="function",
         labels=(DELIVERY,),
     ).by(1),
 )
 class EventDeliveryFailed(NamedTuple):
-    """A destination or the dead-letter queue did not accept an ended event, which is kept.
-
-    It is delivered again in `retry_in_seconds`; None means that it is stuck.
+    """A destination or the dead-letter queue did not accept an ended event. The event is kept and delivered again in
+    `retry_in_seconds`. Without this field, the event is stuck.
     """
 
     function: FunctionName
@@ -214,12 +225,14 @@ class EventDeliveryFailed(NamedTuple):
     Line("error", once_per=("function",)),
     Counter(
         "poller_events_stuck_total",
-        "Times that an ended event became stuck, because a place of delivery refused it for good.",
+        "Times that an ended event became stuck, because a destination or the dead-letter queue refused it for good.",
         of="function",
     ).by(1),
 )
 class EventStuck(NamedTuple):
-    """An ended event is kept and not delivered any more, until a person retries or drops it."""
+    """A destination or the dead-letter queue refuses an ended event for good. The event is kept, and is not delivered
+    until a person retries it; a person may also drop it.
+    """
 
     function: FunctionName
     request_id: RequestId
@@ -231,12 +244,14 @@ class EventStuck(NamedTuple):
     Line("warning", once_per=("function",)),
     Counter(
         "poller_event_claims_lost_total",
-        "Events whose claim ended while this daemon held them; another daemon may invoke the function with them again.",
+        "Events whose claim ended while this daemon worked with them. The function may be invoked with them again.",
         of="function",
     ).by(1),
 )
 class EventClaimLost(NamedTuple):
-    """The claim on an event ended while this daemon held it, so the event may be taken a second time."""
+    """This daemon worked with an event, and its claim on the event ended too early. So the function may be invoked with
+    the event a second time.
+    """
 
     function: FunctionName
     request_id: RequestId
@@ -247,13 +262,13 @@ class EventClaimLost(NamedTuple):
     Line("warning", once_per=("function", CODE)),
     Counter(
         "poller_event_queue_errors_total",
-        "Calls to the event queue that failed: answered with an error, or not answered.",
+        "Calls to the event queue that got an error or no answer.",
         of="function",
     ).by(1),
 )
 class EventQueueFailed(NamedTuple):
-    """A call to the function's event queue failed, and is made again in `retry_in_seconds`. If `needs_action` is true,
-    waiting will hardly help, so a person should act.
+    """A call to the function's event queue failed. The daemon repeats the call in `retry_in_seconds`. If `needs_action`
+    is true, waiting will hardly help, so a person should act.
     """
 
     function: FunctionName
@@ -267,14 +282,18 @@ class EventQueueFailed(NamedTuple):
 
 @declare(Line("info"))
 class EventQueueRecovered(NamedTuple):
-    """The function's event queue answers again, and the places of delivery accept its ended events."""
+    """All calls to the function's event queue succeed again, and its ended events are accepted where they are
+    delivered.
+    """
 
     function: FunctionName
 
 
 @declare(Line("warning"))
 class EventsOrphaned(NamedTuple):
-    """Events wait for a function that the settings no longer have; a person drops them, or adds the function again."""
+    """Events wait for a function that the settings no longer have. A person must drop the events, or add the function
+    again.
+    """
 
     function: FunctionName
     events: int
@@ -284,12 +303,12 @@ class EventsOrphaned(NamedTuple):
     Line("error"),
     Counter(
         "poller_events_crashes_total",
-        "Times that the asynchronous events of a function stopped by a fault of poller itself.",
+        "Times that a fault in poller itself stopped the handling of a function's events.",
         of="function",
     ).by(1),
 )
 class EventsCrashed(NamedTuple):
-    """A fault of poller itself stopped the events of a function, which go on in `retry_in_seconds`."""
+    """A fault in poller itself stopped the handling of a function's events. It starts again in `retry_in_seconds`."""
 
     function: FunctionName
     error: BaseException

@@ -10,9 +10,9 @@ from poller.model.ids import FunctionName, MappingName
 
 @declare(Line("info"))
 class MappingReady(NamedTuple):
-    """The mapping has found its source and polls it.
+    """The mapping has found its source and now polls it.
 
-    `visibility_timeout_in_seconds` is what each ReceiveMessage asks for; a stream has none.
+    `visibility_timeout_in_seconds` is the timeout that each ReceiveMessage asks for. It is None for a stream.
     `advice` is a warning if the visibility timeout in the queue's own settings is too short.
     """
 
@@ -25,7 +25,9 @@ class MappingReady(NamedTuple):
 
 @declare(Line("warning", once_per=("mapping",)))
 class MappingWaiting(NamedTuple):
-    """The mapping begins to wait, because its function is throttled, cannot be reached, started or invoked at all."""
+    """The mapping waits until its function can be invoked. `reason` says why this is not possible now: for example, the
+    function is throttled, cannot be reached or cannot start.
+    """
 
     mapping: MappingName
     function: FunctionName
@@ -34,7 +36,7 @@ class MappingWaiting(NamedTuple):
 
 @declare(Line("info", once_per=("mapping",)))
 class MappingWaitEnded(NamedTuple):
-    """The function runs again, `waited_seconds` after the mapping began to wait for it."""
+    """The mapping's function runs again, after the mapping has waited for it for `waited_seconds`."""
 
     mapping: MappingName
     function: FunctionName
@@ -43,7 +45,7 @@ class MappingWaitEnded(NamedTuple):
 
 @declare(Line("info"))
 class MappingPausedByRequest(NamedTuple):
-    """A person has paused the mapping: it finishes the batches in hand, and polls nothing until a person resumes it."""
+    """A person has paused the mapping. It finishes the batches in hand, and polls nothing until a person resumes it."""
 
     mapping: MappingName
 
@@ -57,12 +59,12 @@ class MappingResumedByRequest(NamedTuple):
 
 @declare(
     Line("error"),
-    Counter("poller_mapping_crashes_total", "Times that a fault of poller itself stopped a mapping.", of="mapping").by(
+    Counter("poller_mapping_crashes_total", "Times that a fault in poller itself stopped a mapping.", of="mapping").by(
         1
     ),
 )
 class MappingCrashed(NamedTuple):
-    """A fault of poller itself stopped the mapping, which starts again in `retry_in_seconds`; other mappings go on."""
+    """A fault in poller itself stopped the mapping. It starts again in `retry_in_seconds`. Other mappings continue."""
 
     mapping: MappingName
     error: BaseException

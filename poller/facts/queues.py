@@ -23,7 +23,7 @@ MESSAGES_DELETED = Counter("poller_messages_deleted_total", "Messages that were 
     ),
 )
 class MessagesReceived(NamedTuple):
-    """A ReceiveMessage request was answered, with no message or with up to ten."""
+    """SQS answered a ReceiveMessage request of the mapping, with up to ten messages or with none."""
 
     mapping: MappingName
     records: int
@@ -31,7 +31,7 @@ class MessagesReceived(NamedTuple):
 
 @declare(Line("debug"), MESSAGES_DELETED.by("records"))
 class MessagesDeleted(NamedTuple):
-    """Messages were deleted from the queue, because they are done."""
+    """The mapping deleted messages from the queue, because they are done."""
 
     mapping: MappingName
     records: int
@@ -41,13 +41,15 @@ class MessagesDeleted(NamedTuple):
     Line("warning", once_per=("mapping", "is_given_up")),
     Counter(
         "poller_delete_failures_total",
-        "Messages that could not be deleted, counted at each try; those given up are received again.",
+        "Messages that could not be deleted, counted at each try. Messages that are given up are received again.",
         of="queue",
         labels=(OUTCOME,),
     ).by("records"),
 )
 class DeleteFailed(NamedTuple):
-    """Messages that are done could not be deleted. If `is_given_up` is true, the queue delivers them again."""
+    """The mapping could not delete messages that are done, and tries again. If `is_given_up` is true, it does not try
+    again, and the queue delivers the messages a second time.
+    """
 
     mapping: MappingName
     records: int
@@ -63,12 +65,12 @@ class DeleteFailed(NamedTuple):
     Line("debug"),
     Counter(
         "poller_visibility_extensions_total",
-        "Messages that were kept hidden for longer, because they wait or their invocation runs.",
+        "Messages whose visibility timeout was extended, because they wait or their invocation runs.",
         of="queue",
     ).by("records"),
 )
 class VisibilityExtended(NamedTuple):
-    """Messages are hidden for longer, because they wait or their invocation runs."""
+    """The mapping extended the visibility timeout of messages, because they wait or their invocation runs."""
 
     mapping: MappingName
     records: int
@@ -84,8 +86,8 @@ class VisibilityExtended(NamedTuple):
     ).by("records"),
 )
 class VisibilityChangeFailed(NamedTuple):
-    """The visibility timeout of messages could not be changed. If `is_given_up` is true, the queue may deliver
-    them again too early.
+    """The mapping could not change the visibility timeout of messages, and tries again. If `is_given_up` is true, it
+    does not try again, and the queue may deliver the messages at a wrong time.
     """
 
     mapping: MappingName
@@ -102,12 +104,14 @@ class VisibilityChangeFailed(NamedTuple):
     Line("warning", once_per=("mapping",)),
     Counter(
         "poller_receipts_expired_total",
-        "Messages whose receipt handle expired while they waited to be invoked; the queue delivers them again.",
+        "Messages that became visible again while they waited for an invocation. The queue delivers them again.",
         of="queue",
     ).by("records"),
 )
 class ReceiptsExpired(NamedTuple):
-    """The receipt handle of messages expired while they waited to be invoked; the queue delivers them again."""
+    """Messages became visible in the queue again while they waited for an invocation. The function is not invoked with
+    them now, and the queue delivers them again.
+    """
 
     mapping: MappingName
     records: int
@@ -120,7 +124,7 @@ class ReceiptsExpired(NamedTuple):
     ).by("records"),
 )
 class MessagesReleased(NamedTuple):
-    """Messages were made visible again, because the mapping stops and their invocation had not begun or not ended."""
+    """The mapping stops, so it made messages visible in the queue again whose invocation had not begun or not ended."""
 
     mapping: MappingName
     records: int

@@ -29,7 +29,7 @@ CODE = Label(
 
 SOURCE_ERRORS = Counter(
     "poller_source_errors_total",
-    "Requests to the source that failed: answered with an error, or not answered.",
+    "Requests to the source that got an error or no answer.",
     of="mapping",
     labels=(CODE,),
 )
@@ -41,8 +41,8 @@ SOURCE_ERRORS = Counter(
     SOURCE_ERRORS.by(1),
 )
 class SourceFailed(NamedTuple):
-    """A request to the source failed; the mapping tries again in `retry_in_seconds`. If `needs_action` is true, waiting
-    will hardly help, so a person should act.
+    """A request to the mapping's source failed. The mapping tries again in `retry_in_seconds`. If `needs_action` is
+    true, waiting will hardly help, so a person should act.
 
     `source` is the ARN of the source. `needs_action` is true if the source is missing, if access is denied, or if AWS
     rejects the request.
@@ -59,7 +59,9 @@ class SourceFailed(NamedTuple):
 
 @declare(Line("debug"), SOURCE_ERRORS.by(1))
 class ReadThrottled(NamedTuple):
-    """The stream's limits throttled a read of a shard, which is usual; the mapping soon reads again."""
+    """AWS throttled a read of a shard, because the reads exceeded the stream's limits. This is usual, and the mapping
+    soon reads again.
+    """
 
     mapping: MappingName
     code: str
@@ -67,6 +69,6 @@ class ReadThrottled(NamedTuple):
 
 @declare(Line("info"))
 class SourceRecovered(NamedTuple):
-    """The source answers again."""
+    """All requests to the mapping's source succeed again."""
 
     mapping: MappingName

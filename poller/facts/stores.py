@@ -21,7 +21,7 @@ CODE = Label("code", ("FileGone", "SQLITE_BUSY", "SQLITE_CORRUPT", "SQLITE_FULL"
     ).by(1),
 )
 class StoreFailed(NamedTuple):
-    """The state file could not be read or written; the mapping tries again in `retry_in_seconds`. If `needs_action` is
+    """The mapping could not read or write the state file. It tries again in `retry_in_seconds`. If `needs_action` is
     true, waiting will hardly help, so a person should act.
 
     `detail` names the file.
@@ -37,7 +37,7 @@ class StoreFailed(NamedTuple):
 
 @declare(Line("info"))
 class StoreRecovered(NamedTuple):
-    """The state file can be read and written again."""
+    """The mapping can read and write the state file again."""
 
     mapping: MappingName
 
@@ -46,13 +46,13 @@ class StoreRecovered(NamedTuple):
     Line("error"),
     Counter(
         "poller_positions_trimmed_total",
-        "Shards that resumed at TRIM_HORIZON because their position had left the stream; records may be lost.",
+        "Times that a shard resumed at TRIM_HORIZON, because its position had left the stream. Records may be lost.",
         of="stream",
     ).by(1),
 )
 class PositionTrimmed(NamedTuple):
-    """The stream no longer has the records at a shard's position, so the shard resumes at
-    TRIM_HORIZON; records may be lost.
+    """The stream no longer has the records at a shard's position, so the shard resumes at TRIM_HORIZON. Records may be
+    lost.
 
     The mapping was too slow: records between its position and the oldest record of the stream are not delivered.
     """
@@ -63,7 +63,9 @@ class PositionTrimmed(NamedTuple):
 
 @declare(Line("warning"))
 class ShardLost(NamedTuple):
-    """Another writer stored a position of the shard. The mapping does not read the shard until the mapping restarts."""
+    """Another process stored a position of a shard that this mapping reads. The mapping stops reading the shard until
+    it restarts.
+    """
 
     mapping: MappingName
     shard: str

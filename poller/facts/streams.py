@@ -14,7 +14,7 @@ from poller.model.ids import MappingName
     RECORDS_POLLED.by("records"),
 )
 class RecordsRead(NamedTuple):
-    """Records were read from a shard."""
+    """The mapping read records from a shard."""
 
     mapping: MappingName
     records: int
@@ -22,10 +22,10 @@ class RecordsRead(NamedTuple):
 
 @declare(
     Line("debug"),
-    Counter("poller_retries_total", "Batches that failed and were retried unchanged.", of="stream").by(1),
+    Counter("poller_retries_total", "Batches that failed and were retried as they were.", of="stream").by(1),
 )
 class BatchRetried(NamedTuple):
-    """A batch failed and is retried unchanged, in `retry_in_seconds`.
+    """A batch of a stream failed. The function is invoked with the same batch again in `retry_in_seconds`.
 
     `attempt` is the number of the attempt that failed.
     """
@@ -42,7 +42,7 @@ class BatchRetried(NamedTuple):
     Counter("poller_bisections_total", "Batches that failed and were split in two.", of="stream").by(1),
 )
 class BatchBisected(NamedTuple):
-    """A batch failed and is split in two."""
+    """A batch of a stream failed and is split in two. The function is invoked with each half."""
 
     mapping: MappingName
     records: int
@@ -53,12 +53,13 @@ class BatchBisected(NamedTuple):
     Counter("poller_shard_blocks_total", "Times that a shard, or a lane of it, became blocked.", of="stream").by(1),
 )
 class ShardBlocked(NamedTuple):
-    """A batch failed and blocks its shard, or one lane of the shard: later records wait until the batch is done.
+    """A batch failed and blocks its shard, or one lane of the shard. Later records wait until the batch has succeeded
+    or is discarded.
 
-    It is emitted once, however often the batch is tried.
+    This fact is emitted once, even if the batch is tried many times.
     `detail` is the error message of the function or of the destination.
-    The sequence numbers are those of the first and the last record that are tried together. Nobody knows which of these
-    records is at fault.
+    The sequence numbers are those of the first and the last record that are tried together. Any of these records may be
+    the cause.
     """
 
     mapping: MappingName
@@ -72,9 +73,9 @@ class ShardBlocked(NamedTuple):
 
 @declare(Line("info", once_per=("mapping", "shard")))
 class ShardUnblocked(NamedTuple):
-    """The batch that blocked the shard, or one lane of it, has succeeded or was discarded after `blocked_seconds`.
+    """A batch that had blocked the shard, or one lane of it, for `blocked_seconds` has succeeded or was discarded.
 
-    With several lanes another lane may still be blocked.
+    If the shard has several lanes, another lane may still be blocked.
     """
 
     mapping: MappingName

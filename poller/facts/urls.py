@@ -19,7 +19,7 @@ from poller.model.ids import FunctionName
 class UrlSuspended(NamedTuple):
     """One url of a function failed, so its invocations go to the function's other urls for `retry_in_seconds`.
 
-    `url` has only the scheme, the host and the port, because the rest may be secret.
+    `url` has only the scheme, the host and the port, because its other parts may be secret.
     """
 
     function: FunctionName

@@ -38,19 +38,19 @@ class StatusGauge(NamedTuple):
 
 _PAUSED = Gauge(
     "poller_mapping_paused",
-    "1 while a person has paused the mapping, else 0; a paused mapping has no other gauge.",
+    "1 while a person has paused the mapping, else 0. A paused mapping has no other gauge.",
     of="mapping",
 )
 _SHARDS = Gauge(
     "poller_shards",
-    "Shards that are being read, that wait for their parents, and that are drained.",
+    "Shards in each state: being read, waiting for a parent, or drained.",
     of="stream",
     labels=(Label("state", ("reading", "waiting", "drained")),),
 )
 _EVENTS = Gauge(
     "poller_event_queue_events",
-    "Events that wait to be due or to be taken, that a daemon has taken, and that are stuck; of all daemons that share "
-    "the event queue.",
+    "Events in each state: waiting in the event queue, in hand of a daemon, or stuck. All daemons that share the "
+    "event queue count.",
     of="function",
     labels=(Label("state", ("waiting", "in_flight", "stuck")),),
 )
@@ -68,7 +68,8 @@ GAUGES = (
     StatusGauge(
         Gauge(
             "poller_mapping_waiting",
-            "1 while the mapping's function is throttled, cannot be reached or cannot start, else 0; /readyz says why.",
+            "1 while the mapping waits because its function is throttled, cannot be reached or cannot start, else "
+            "0. /readyz says why.",
             of="mapping",
         ),
         lambda status, _: status.state == "waiting",
@@ -108,8 +109,8 @@ GAUGES = (
     StatusGauge(
         Gauge(
             "poller_iterator_age_seconds",
-            "Age of the oldest record that was read and is not done, or if there is none, how far reading is behind; "
-            "the highest of all shards.",
+            "Age of the oldest record that was read and is not done. If there is none, how far reading is behind "
+            "the end of the shard. The highest value of all shards.",
             of="stream",
         ),
         lambda _, stream: stream.iterator_age_in_seconds,
@@ -117,7 +118,7 @@ GAUGES = (
     StatusGauge(
         Gauge(
             "poller_checkpoint_age_seconds",
-            "How long the oldest new checkpoint has waited to be stored.",
+            "Time for which the oldest checkpoint that is not stored yet has waited to be stored.",
             of="stream",
         ),
         lambda _, stream: stream.checkpoint_age_in_seconds,
@@ -152,7 +153,7 @@ GAUGES = (
     StatusGauge(
         Gauge(
             "poller_events_waiting",
-            "1 while the function is throttled, cannot be reached or cannot start, as its events show, else 0.",
+            "1 while events wait because the function is throttled, cannot be reached or cannot start, else 0.",
             of="function",
         ),
         lambda status, _: status.state == "waiting",
@@ -167,7 +168,8 @@ GAUGES = (
     StatusGauge(
         Gauge(
             "poller_event_queue_oldest_event_age_seconds",
-            "Time since the oldest event in the event queue was accepted; 0 if there is none, or if SQS holds it.",
+            "Time since the oldest event in the event queue was accepted, or 0 if there is no event or the event "
+            "is in SQS.",
             of="function",
         ),
         lambda status, _: _events(status).oldest_age_in_seconds,
