@@ -32,6 +32,7 @@ from poller.cli.ending import (
     warn,
 )
 from poller.cli.events import events_commands
+from poller.cli.iam import iam
 from poller.cli.invoking import OF_INVOCATIONS, invoke
 from poller.cli.reference import reference_commands
 from poller.cli.reloading import OF_RELOADS, reload
@@ -54,6 +55,7 @@ app.add_typer(events_commands, name="events")
 app.add_typer(reference_commands, name="reference")
 app.command(epilog=OF_RELOADS)(reload)
 app.command(epilog=OF_INVOCATIONS)(invoke)
+app.command(epilog=EXIT_CODES)(iam)
 
 
 def main() -> None:
