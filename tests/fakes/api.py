@@ -1,4 +1,4 @@
-"""Lambda's API over functions in memory."""
+"""How do tests serve Lambda's API? With the real server over functions in memory."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ HOME = Home(region="eu-west-1", account="123456789012")
 
 
 class FakeFunctions:
-    """Answers each call with `response`, or with its own payload if that is None, and keeps what it got.
+    """Functions in memory. Each call returns `response`, or the payload of the call if `response` is None.
 
-    If `error` is set, calls and events raise it.
+    All calls and events are kept. If `error` is set, calls and events raise it.
     """
 
     def __init__(self, *functions: Function) -> None:
@@ -75,7 +75,7 @@ class FakeFunctions:
 
     @asynccontextmanager
     async def served(self, access: Access | None = None, stopping: anyio.Event | None = None) -> AsyncIterator[str]:
-        """Give the url of a server of the API."""
+        """Yield the url of a server of the API."""
         api = self.api(access)
         async with serve(("127.0.0.1", 0), api, stopping=stopping or anyio.Event()) as (host, port):
             yield f"http://{host}:{port}"

@@ -6,9 +6,9 @@
                                                            ├─ PUT                       ──> buckets (reports.py)
                                                            └─ /…/functions/<arn>/…      ──> a function in memory
 
-Everything runs in the test's own process and event loop, so a test can wait for entries of a queue's or a stream's
-history, and check the whole history afterwards. The answers and errors of the fakes are written as the services write
-them. A client that disconnects cancels its long poll, but a function goes on to its planned end, as its `Call` says.
+Everything runs in the process and event loop of the test. So a test can wait for entries in the history of a queue or a
+stream, and check the whole history afterwards. The answers and errors of the fakes have the form of the services' own.
+If a client disconnects, its long poll ends, but a function runs to its planned end.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from tests.fakes.stream_service import ACCOUNT, FakeStreamService
 from tests.fakes.watch import History, StreamHistory, Watch
 
 LONGEST_CALL_IN_SECONDS = 60.0
-"""The service cancels no call; this is longer than the longest poll."""
+"""How long a call may take. It is longer than the longest poll, so the service never cancels a call."""
 
 
 CALLER_ARN = f"arn:aws:sts::{ACCOUNT}:assumed-role/reader/session"
@@ -71,7 +71,7 @@ class AwsOverHttp:
     `roles` has the execution roles that GetFunctionConfiguration returns; for other functions it is denied.
 
     `polls_waiting` counts the receives that wait, and `signatures` has the valid keys. `clients` has the access key of
-    each invocation, by its request id. Reads of streams have no limits, so that no test waits for them.
+    each invocation, by the request id. Reads of streams have no rate limit, so that no test has to wait.
     """
 
     def __init__(self, watch: Watch) -> None:
@@ -93,7 +93,7 @@ class AwsOverHttp:
         self._watch = watch
 
     def listen_at(self, server: HttpServer) -> None:
-        """Set the address. Urls of queues contain it, so this is called first."""
+        """Set the address of the services. Call this first, because the urls of queues contain the address."""
         self.server = server
         self.sqs = FakeSqs(endpoint_url=server.url)
 
@@ -102,15 +102,18 @@ class AwsOverHttp:
         return self.server.url
 
     def create_queue(self, name: str, **settings: Any) -> FakeQueue:
-        """`settings` are FakeQueue's fields. The history notifies the watch."""
+        """Create a queue whose history notifies the watch. `settings` are fields of FakeQueue."""
         return self.sqs.create_queue(name, history=History(self._watch), **settings)
 
     def create_stream(self, name: str, **settings: Any) -> FakeStream:
-        """`settings` are FakeStream's fields. The history notifies the watch."""
+        """Create a Kinesis stream whose history notifies the watch. `settings` are fields of FakeStream."""
         return self._rings(self.kinesis.create_stream(name, **settings))
 
     def create_table(self, name: str, **settings: Any) -> FakeTable:
-        """`settings` are those of `FakeDynamoDbStreams.create_table`. The stream's history notifies the watch."""
+        """Create a table. The history of its stream notifies the watch.
+
+        `settings` are for `FakeDynamoDbStreams.create_table`.
+        """
         table = self.tables.create_table(name, **settings)
         self._rings(table.stream)
         return table
@@ -190,7 +193,7 @@ class AwsOverHttp:
 
 @asynccontextmanager
 async def aws_over_http(watch: Watch, *keys: Credentials) -> AsyncIterator[AwsOverHttp]:
-    """Serve AWS on a free loopback port, for these keys."""
+    """Serve AWS on a free loopback port."""
     aws = AwsOverHttp(watch)
     aws.signatures.knows(*keys)
     async with http_server(aws.signatures) as server:

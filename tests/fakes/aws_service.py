@@ -1,9 +1,9 @@
 """What does AWS check in every request? The signature (with botocore's own signer), the keys and the time.
 
-service = AwsService(reply)         what to answer once a request has been let in
-service.knows(keys, …)              the keys that are good
-service.expired                     session tokens that no longer are
-service.clock_offset_in_seconds     how far its clock is from ours
+service = AwsService(reply)         `reply` returns the answer to a request that passed the checks
+service.knows(keys, …)              sets the valid keys
+service.expired                     the session tokens that have expired
+service.clock_offset_in_seconds     how far its clock is ahead of ours
 async with http_server(service) as server: ...
 """
 

@@ -1,7 +1,4 @@
-"""How does a test serve TLS?
-
-With a self-signed certificate for 127.0.0.1 and localhost, trusted only if a test says so.
-"""
+"""How does a test serve TLS? With a self-signed certificate, which a client trusts only if the test tells it to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in for a daemon that clients ask for changes?"""
+"""Which fake replaces a daemon that clients ask for changes?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from poller.errors import PollerError
 
 
 class FakeChanges:
-    """Notes each request. It waits until `go` is set, and then raises `error` if there is one, or returns `report`."""
+    """Records each request. A request waits until `go` is set.
+
+    Then it raises `error` if there is one, or returns `report`.
+    """
 
     def __init__(self) -> None:
         self.asked: list[tuple[str | None, str | None]] = []

@@ -12,13 +12,13 @@ import anyio
 from poller.aws.clock import ServiceClock
 
 EPOCH = 1_767_225_600.0
-"""2026-01-01T00:00:00Z: the time of day when anyio's clock stands at 0."""
+"""2026-01-01T00:00:00Z, the time of day when anyio's clock shows 0."""
 
 
 class VirtualClock:
     """`ports.Clock` for tests. Under trio's MockClock it starts at EPOCH and follows the virtual time.
 
-    It is wrong by `ahead` seconds.
+    The clock is ahead by `ahead` seconds.
     """
 
     def __init__(self, *, ahead: float = 0.0) -> None:
@@ -36,7 +36,7 @@ def service_clock(ours: VirtualClock | None = None) -> ServiceClock:
 def date_header(epoch: float = EPOCH) -> str:
     """Return the Date header of an answer that a service writes now.
 
-    `epoch` is its time of day when anyio's clock stands at 0.
+    `epoch` is the service's time of day when anyio's clock shows 0.
     """
     return _written(floor(epoch + anyio.current_time()))
 
@@ -47,9 +47,9 @@ def _written(second: int) -> str:
 
 
 def jump(seconds: float) -> None:
-    """Set the running event loop's clock forward: timers that are due by then fire on its next turn.
+    """Set the clock of the running event loop forward. Timers that are due by then fire in the loop's next turn.
 
-    A test can so reach a long timeout at once. It works for asyncio's own loop; uvloop has another clock.
+    So a test can reach a long timeout at once. This works for asyncio's own loop, but not for uvloop.
     """
     loop = asyncio.get_running_loop()
     time = loop.time

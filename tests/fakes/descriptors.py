@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def no_descriptor_left() -> Iterator[None]:
-    """Leave no free file descriptor in the whole process. One that is closed within the block can be used again."""
-    gc.collect()  # nothing that a former test left may be closed within
+    """Use up all file descriptors of the process. If one is closed within the block, it can be used again."""
+    gc.collect()  # no object of an earlier test may close a descriptor within the block
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = [os.open(os.devnull, os.O_RDONLY)]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, max(taken) + 100), hard))

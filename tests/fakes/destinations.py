@@ -1,9 +1,9 @@
-"""What stands in for a destination? A list of what was taken, in order, behind a way there and back that may fail.
+"""Which fake replaces a destination? A list of the accepted documents, in order. Requests and answers may get lost.
 
     deliver ──(faults, latency)──> taken ──(faults, latency)──> return
 
-It waits on anyio's clock, and gives up as the adapters do. A delivery that is cancelled, or whose answer is lost, has
-an effect; a request that is lost before it arrives has none.
+It waits on anyio's clock, and has the timeouts of the real adapters. A delivery that is cancelled or whose answer is
+lost has an effect. A request that is lost before it arrives has no effect.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Report(NamedTuple):
 
     @property
     def numbers(self) -> list[str]:
-        """Return the sequence numbers of the event's records, which must be those that the document names."""
+        """Return the sequence numbers of the event's records. They must be the same as in the document."""
         numbers = [_number_of(record) for record in self.event["Records"]]
         assert self.batch_info.get("batchSize", 0) == len(numbers)
         ends = [self.batch_info[key] for key in ("startSequenceNumber", "endSequenceNumber") if key in self.batch_info]
@@ -67,9 +67,12 @@ def _number_of(record: dict[str, Any]) -> str:
 
 
 class FakeDestination:
-    """`ports.Destination`. `taken` has each document as often as it was delivered. The fault plan names `deliver`.
+    """`ports.Destination`. `taken` has each document as often as it was delivered.
 
-    `taken_at` has the time of each, on anyio's clock. `answered` has those whose delivery the client knows of.
+    The fault plan's operation is `deliver`.
+
+    `taken_at` has the time of each delivery, on anyio's clock. `answered` has the documents whose delivery the client
+    knows.
     """
 
     def __init__(self, *, faults: FaultPlan | None = None, limit_in_bytes: float = inf) -> None:

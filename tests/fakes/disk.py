@@ -1,4 +1,4 @@
-"""What happens to a program's file on the disk? It may not grow, or it is moved away; and how often was it written?"""
+"""How do tests disturb a file on the disk? They limit its size, or move it away. They also count its transactions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def no_file_grows_beyond(size_in_bytes: int) -> Iterator[None]:
 
 @contextmanager
 def put_away(path: Path, *, another: bool) -> Iterator[None]:
-    """Move the file away during the block, and perhaps put another one in its place."""
+    """Move the file away during the block. `another` takes its place, if it is given."""
     away = path.with_suffix(".away")
     path.rename(away)
     if another:
@@ -31,7 +31,10 @@ def put_away(path: Path, *, another: bool) -> Iterator[None]:
 
 
 def transactions(path: Path) -> int:
-    """Return the number of commits in the write-ahead log. The last frame of a commit has the size of the database."""
+    """Return the number of commits in the write-ahead log.
+
+    A commit ends with a frame that has the size of the database.
+    """
     log = Path(f"{path}-wal").read_bytes()
     page = int.from_bytes(log[8:12], "big")
     heads = [log[at : at + 24] for at in range(32, len(log), 24 + page)]

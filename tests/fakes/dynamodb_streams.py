@@ -1,18 +1,20 @@
-"""What stands in for DynamoDB Streams? Tables that record changes, and a service that returns the records in its JSON.
+"""Which fake replaces DynamoDB Streams? Tables that record their changes, and a service with DynamoDB's own JSON.
 
-Beyond what every stream does (`tests/fakes/stream.py`):
+It does what every stream does (`tests/fakes/stream.py`), and has these properties of DynamoDB:
 
-    tables      a put is an INSERT or a MODIFY, a delete a REMOVE, and one by age says so; what changes nothing is no
-                record; images are there as the view type has it
-    shards      roll over by themselves after four hours, or when a test says so, into one child or several
-    listings    pages of at most 100 shards, from a shard on; ten calls a second for all streams, if so limited
-                (`listings_in_a_second`); the children of one shard by a filter, which older services refuse or ignore
-    iterators   at a time too, which older services refuse; good for 15 minutes; what was trimmed is refused, in a new
-                iterator and in an old one
-    reads       a thousand records and 1 MB to an answer; neither the distance to the tip nor the children are told
+    tables      a put makes an INSERT or a MODIFY, and a delete makes a REMOVE, which also says if it was by time to
+                live. A write without a change makes no record. The view type says which images a record has
+    shards      roll over after four hours, or when a test asks for it, into one child or several
+    listings    a page has at most 100 shards, and begins after a given shard. There are ten calls a second for all
+                streams if the test sets this limit (`listings_in_a_second`). A filter selects the children of one
+                shard; older services refuse or ignore the filter
+    iterators   may begin at a time, which older services refuse. They are valid for 15 minutes. A trimmed position is
+                refused, both for a new iterator and for a read
+    reads       an answer has at most 1,000 records and 1 MB. It says neither how far it is behind the end of the shard,
+                nor which children the shard has
 
-Simpler than DynamoDB: any number of readers, a record's size is that of its JSON, and disabling takes no time. That a
-shard lives for four hours is often said, and nowhere promised.
+Simpler than DynamoDB: there may be any number of readers, the size of a record is the size of its JSON, and disabling
+takes no time. It is often said that a shard lives for four hours, but DynamoDB does not promise it.
 
 Sources: Amazon DynamoDB Streams API Reference, "DescribeStream", "GetShardIterator", "GetRecords"; Amazon DynamoDB
 Developer Guide, "Change data capture for DynamoDB Streams".
@@ -77,7 +79,7 @@ class FakeTable:
         return None if old is None else self._write("REMOVE", old, None, is_by_age=is_by_age)
 
     def roll_over(self, *, children: int = 1) -> list[str]:
-        """Let every open shard roll over now. Returns the children's ids."""
+        """Let every open shard roll over now. Return the ids of the children."""
         now = anyio.current_time()
         open_shards = [shard for shard in self.stream.shards(now=now) if shard.is_open]
         return [
@@ -87,7 +89,7 @@ class FakeTable:
         ]
 
     def roll_over_for(self, key: str) -> list[str]:
-        """Let the shard of one item (its key's text) roll over now. Returns the child's id."""
+        """Let the shard of one item roll over now. `key` is the text of the item's key. Return the id of the child."""
         now, hash_key = anyio.current_time(), _hash_key({self.key_names[0]: {"S": key}})
         [shard] = [
             shard
@@ -136,8 +138,8 @@ class FakeTable:
 class FakeDynamoDbStreams(FakeStreamService):
     """The streams of one account's tables in one region.
 
-    `filters` says what the service does with a filter of shards. `finds_times` is false for a service without iterators
-    at a time.
+    `filters` says what the service does with a filter of shards. `finds_times` is false for a service that does not
+    know the iterator type AT_TIMESTAMP.
     """
 
     iterator_lifetime_in_seconds = 900.0
@@ -163,7 +165,7 @@ class FakeDynamoDbStreams(FakeStreamService):
         view_type: ViewType = "NEW_AND_OLD_IMAGES",
         **settings: Any,
     ) -> FakeTable:
-        """`settings` are FakeStream's fields, such as `shard_count`."""
+        """Create a table. `settings` are fields of FakeStream, such as `shard_count`."""
         label = f"2026-01-01T00:00:{len(self.streams):06.3f}"
         resource = f"table/{name}/stream/{label}"
         arn = Arn(partition="aws", service="dynamodb", region=REGION, account=ACCOUNT, resource=resource)
@@ -185,7 +187,7 @@ class FakeDynamoDbStreams(FakeStreamService):
         return table
 
     def source(self, table: FakeTable, **options: Any) -> DynamoDbStreamsSource:
-        """Return the table's stream as `ports.StreamSource`; `options` are the source's."""
+        """Return the real source over the table's stream. `options` are arguments of DynamoDbStreamsSource."""
         settings: dict[str, Any] = {"client": self, "arn": table.stream.arn}
         return DynamoDbStreamsSource(**settings | options)
 

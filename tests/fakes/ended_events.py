@@ -1,4 +1,4 @@
-"""Events and functions for the tests of asynchronous invocation."""
+"""Which events and functions do tests of asynchronous invocation share?"""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ FAILED = LastAttempt(
 
 
 def function_with(*, reserved_concurrency: int = 2, **config: Any) -> Function:
-    """A function whose options for events are these."""
+    """Return a function with these options for its events."""
     return replace(FUNCTION, reserved_concurrency=reserved_concurrency, event_invoke_config=EventInvokeConfig(**config))
 
 
 def ended(event: Event = EVENT, **fields: Any) -> Event:
-    """The event at its end: all retries failed, unless `fields` of Ending say something else."""
+    """Return the event after its end: all retries have failed, unless `fields` of Ending say something else."""
     others: dict[str, Any] = {"condition": "RetriesExhausted", "at": NOW, "last": FAILED, "deliveries": ("on_failure",)}
     return replace(event, ending=Ending(**(others | fields)))

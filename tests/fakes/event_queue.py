@@ -1,12 +1,15 @@
-"""What stands in for a queue of events? Events in memory, on a clock that may be virtual, behind a way there and back.
+"""Which fake replaces an event queue? Events in memory, on a clock that may be virtual.
+
+Requests and answers may get lost.
 
     put ──(faults, latency)──> waiting ──take──> claimed ──remove──> gone
                                   ^                 │
                                   ├── put_back      │
                                   └── the claim's deadline has passed
 
-Several processes may share one fake: a claim belongs to its handle, and a crashed process only lets its claims end.
-A call that is cancelled, or whose answer gets lost on the way back, has happened.
+Several processes may share one fake. A claim belongs to its handle, and the claims of a crashed process end by
+themselves.
+A call that is cancelled, or whose answer is lost, has had its effect.
 `duplicate_rate` is the chance that an event is taken a second time while it is claimed, as from a standard SQS queue.
 """
 
@@ -34,14 +37,14 @@ Kind = Literal[
     "extended",
     "put_back",
     "removed",
-    "too_late",  # extended, put back or removed under a claim that was lost, so nothing happened
+    "too_late",  # a call with a lost claim, which had no effect
 ]
 
 
 class Entry(NamedTuple):
-    """One fact of the queue's history. `at` is in epoch seconds, `event` is the event after it.
+    """One fact of the queue's history. `at` is in epoch seconds, and `event` is the event after the fact.
 
-    `handle` is the claim's; it is empty for a put.
+    `handle` belongs to the claim, and is empty for a put.
     """
 
     at: float
@@ -60,7 +63,10 @@ class Stored:
 
 
 class FakeEventQueue:
-    """`ports.EventQueue`; the plan's operations are its methods. `maximum_bytes` bounds the sum of the payloads."""
+    """`ports.EventQueue`. The fault plan's operations are its methods.
+
+    `maximum_bytes` bounds the sum of the payloads.
+    """
 
     def __init__(
         self,
@@ -85,7 +91,7 @@ class FakeEventQueue:
 
     @property
     def events(self) -> list[Event]:
-        """All events that the queue holds, the oldest put first."""
+        """Return all events in the queue, in the order in which they were put."""
         return [stored.event for stored in self._stored]
 
     async def put(self, events: Sequence[Event]) -> None:

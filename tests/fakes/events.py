@@ -1,4 +1,4 @@
-"""Which events do tests put into a queue? Small ones, each with a request id of its own."""
+"""Which events do tests put into a queue? Small events, each with its own request id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NUMBERS = count(1)
 
 
 def event(now: float, *, due_in: float = 0.0, **fields: Any) -> Event:
-    """Return an event that is accepted now, to the millisecond; `fields` are Event's."""
+    """Return an event that is accepted now, to the millisecond. `fields` are fields of Event."""
     now = floor(now * 1000) / 1000
     request_id = RequestId(f"00000000-0000-4000-8000-{next(_NUMBERS):012}")
     defaults: dict[str, Any] = {"function": RESIZE, "payload": b"{}", "accepted_at": now, "due_at": now + due_in}

@@ -1,10 +1,10 @@
 """Which calls of a service fail, and how? A seeded plan: the same seed draws the same faults in the same order.
 
-    on the way there     THROTTLED, UNREACHABLE, ACCESS_DENIED, NOT_FOUND: the service did nothing
-    on the way back      ANSWER_LOST, ANSWER_SLOW: the service did what was asked, and the client may never learn of it
+    on the way there     THROTTLED, UNREACHABLE, ACCESS_DENIED, NOT_FOUND: the call has no effect
+    on the way back      ANSWER_LOST, ANSWER_SLOW: the call has its effect, but the client may not get the answer
 
-Rates are chances from 0 to 1, drawn anew for each call. Faults of the plan end at `ends_at`, so a simulation can check
-that everything recovers. `script` lets the next calls of an operation fail in a fixed way.
+A rate is the chance of a fault, from 0 to 1, for each call. The faults of the plan end at `ends_at`, so a simulation
+can check that everything recovers. `script` sets the faults of the next calls of an operation.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Fault(Enum):
 
 
 class Outage(NamedTuple):
-    """From `begins_at` until before `ends_at` (seconds on anyio's clock) every call has the fault `fault`."""
+    """A time in which every call has the same fault: from `begins_at` until `ends_at`, in seconds on anyio's clock."""
 
     begins_at: float
     ends_at: float
@@ -41,10 +41,10 @@ class Outage(NamedTuple):
 
 @dataclass(kw_only=True)
 class FaultPlan:
-    """`latency_in_seconds` is the range of the time that a request takes, and of the time that an answer takes.
+    """The faults of a service. The times of a request and of an answer are drawn from the range `latency_in_seconds`.
 
-    `entry_failure_rate` is the chance of each entry of a batch call to fail with InternalError. `ghost_rate` is the
-    chance that a receive whose client has disconnected goes on at the service until its wait is over, and takes
+    `entry_failure_rate` is the chance that an entry of a batch call fails with InternalError. `ghost_rate` is the
+    chance that a receive whose client has disconnected continues at the service until its wait is over, and takes
     messages that no client gets.
     """
 
@@ -65,7 +65,10 @@ class FaultPlan:
         self._scripts: defaultdict[str, deque[Fault]] = defaultdict(deque)
 
     def script(self, operation: str, *faults: Fault) -> None:
-        """Let the next calls of `operation` have these faults, one each. Then the rates apply again."""
+        """Set the faults of the next calls of `operation`, one fault for each call.
+
+        Afterwards the rates apply again.
+        """
         self._scripts[operation].extend(faults)
 
     def draw(self, operation: str, now: float) -> Fault:
@@ -77,7 +80,7 @@ class FaultPlan:
         return self._drawn_by_rate() if now < self.ends_at else Fault.NONE
 
     async def way_there(self, fault: Fault) -> None:
-        """Wait for the latency; raise the error of a fault on the way there."""
+        """Wait for the time that a request takes. Raise the error if the fault is one on the way there."""
         await anyio.sleep(self.latency())
         match fault:
             case Fault.THROTTLED:
@@ -90,7 +93,10 @@ class FaultPlan:
                 raise NotFound("it does not exist", code="NotFound")
 
     async def way_back(self, fault: Fault) -> None:
-        """Wait for the latency, and longer for a slow answer; raise Unreachable if the answer gets lost."""
+        """Wait for the time that an answer takes, or longer for a slow answer.
+
+        Raise Unreachable if the answer is lost.
+        """
         await anyio.sleep(self.latency())
         if fault is Fault.ANSWER_SLOW:
             await anyio.sleep(self.slow_answer_in_seconds)

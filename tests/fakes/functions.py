@@ -1,4 +1,4 @@
-"""Functions and invocations for the tests of targets."""
+"""Which functions and invocations do the tests of targets share?"""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def full_call(payload: bytes = b"{}") -> Invocation:
-    """A call of the Invoke API that uses everything that a client may send."""
+    """Return a call of the Invoke API with everything that a client may send."""
     return Invocation(
         RequestId("6f1d1d51-1"),
         payload,
@@ -87,5 +87,5 @@ def full_call(payload: bytes = b"{}") -> Invocation:
 
 
 def bare_call(payload: bytes = b"{}") -> Invocation:
-    """A call of the Invoke API whose client sent nothing but the event."""
+    """Return a call of the Invoke API whose client sent only the event."""
     return Invocation(RequestId("6f1d1d51-1"), payload, None, 1)

@@ -30,7 +30,7 @@ def http_function(function: Target) -> Callable[[Request], Awaitable[Reply | Dro
             case FunctionError(payload=payload):
                 return Reply(status=500, body=payload)
             case Unreachable():
-                return Reply(status=407)  # its proxy's answer
+                return Reply(status=407)  # as the proxy of a function answers
             case Throttled(retry_after=retry_after):
                 return Reply(status=503, headers={} if retry_after is None else {"Retry-After": f"{retry_after:g}"})
             case TooLarge():

@@ -1,11 +1,11 @@
-"""What stands in for an HTTP server? A small one on a free loopback port, which does what a test's handler says.
+"""Which HTTP server do tests use? A small one on a free loopback port, which answers with the test's handler.
 
     async with http_server(handler) as server:
         ... server.url, server.requests, server.connections ...
 
-The handler is a coroutine function: it gets a `Request` and returns a `Reply`, or `Drop` to close the connection
-without one. A handler may wait without limit. It is cancelled when the client disconnects, and `server.abandoned`
-counts it.
+The handler is a coroutine function. It gets a `Request` and returns a `Reply`, or a `Drop` to close the connection
+without an answer. A handler may wait without limit. If the client disconnects, the handler is cancelled, and
+`server.abandoned` counts the request.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 
 class Request(NamedTuple):
-    """`target` is the path and query as sent. Header names are in lower case."""
+    """A request. `target` is the path and query as the client sent them. Header names are in lower case."""
 
     method: str
     target: str
@@ -36,7 +36,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Drop:
-    """Send these bytes as they are, then close the connection."""
+    """An answer that is no HTTP: the server sends these bytes, and then closes the connection."""
 
     raw: bytes = b""
 
@@ -48,7 +48,10 @@ Handler = Callable[[Request], Awaitable[Reply | Drop]]
 
 
 class HttpServer:
-    """A running server. `connections` counts all connections so far, `abandoned` the requests that clients gave up."""
+    """A running server.
+
+    `connections` counts all connections so far, `abandoned` the requests whose client disconnected.
+    """
 
     def __init__(self, handler: Handler) -> None:
         self.url = ""
@@ -59,7 +62,7 @@ class HttpServer:
         self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, until either side closes it."""
+        """Answer the requests of one connection, until either side closes it."""
         task = asyncio.current_task()
         assert task is not None
         self._tasks[task] = writer
@@ -98,7 +101,7 @@ class HttpServer:
     async def close(self) -> None:
         """Close the server and wait for the end of every connection.
 
-        One that outlives the event loop fails a later test.
+        A connection that is open after the end of the event loop would make a later test fail.
         """
         tasks = dict(self._tasks)
         for task, writer in tasks.items():
@@ -146,14 +149,14 @@ async def http_server(handler: Handler, *, tls: ssl.SSLContext | None = None) ->
 
 
 async def close(listening: asyncio.Server) -> None:
-    """Stop accepting, then let each accepted connection be served before the server closes.
+    """Accept no more connections, wait until each accepted connection has its coroutine, and then close the server.
 
-    `Server.close` forgets a connection that is accepted and not served yet: its socket is never closed, and the
-    ResourceWarning fails some later test.
+    `Server.close` forgets a connection without a coroutine. Its socket would never be closed, and its ResourceWarning
+    would make a later test fail.
     """
     loop = asyncio.get_running_loop()
     for listener in listening.sockets:
-        loop.remove_reader(listener.fileno())  # asyncio's own loop accepts no more; uvloop loses no connection
+        loop.remove_reader(listener.fileno())  # asyncio's own loop now accepts no more; uvloop needs no such step
     for _ in range(TURNS_UNTIL_SERVED):
         await asyncio.sleep(0)
     listening.close()

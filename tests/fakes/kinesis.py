@@ -1,18 +1,18 @@
-"""What stands in for Kinesis? A service in memory with Kinesis's own JSON, on anyio's clock.
+"""Which fake replaces Kinesis? A service in memory with Kinesis's own JSON, on anyio's clock.
 
-Beyond what every stream does (`tests/fakes/stream.py`):
+It does what every stream does (`tests/fakes/stream.py`), and has these limits of Kinesis:
 
-    reads       five a second and shard, and 2 MiB a second: who has read more than that is refused until it is paid
-                for, after 10 MiB for five seconds; ten thousand records and 10 MiB to an answer
-    iterators   five a second and shard; good for five minutes
-    listings    a hundred a second, if so limited (`listings_in_a_second`); pages by tokens, which are good for 300
-                seconds and may not be sent with the stream's name or ARN
+    reads       five a second for each shard; an answer has at most 10,000 records and 10 MiB. A shard allows 2 MiB a
+                second: after a larger read, reads are refused until the time for it has passed (10 MiB: five seconds)
+    iterators   five a second for each shard; an iterator is valid for five minutes
+    listings    a hundred a second if the test sets this limit (`listings_in_a_second`); the token of a page is valid
+                for 300 seconds, and a request with a token must not have the stream's name or ARN
 
-A throttled call does not count against the limit. `has_limits=False` removes the limits of a service, for tests that do
+A throttled call does not count against a limit. With `has_limits=False`, a service has no limits, for tests that must
 not wait.
 
-Simpler than Kinesis: a stream is there and resharded at once, and filters of listings, consumers, encryption, tags and
-everything that no test needs are left out.
+Simpler than Kinesis: creating and resharding a stream takes no time. Filters of listings, consumers, encryption, tags
+and everything else that no test needs are missing.
 
 Sources: Amazon Kinesis Data Streams API Reference, "GetRecords", "GetShardIterator", "ListShards"; Amazon Kinesis Data
 Streams Developer Guide, "Quotas and limits".
@@ -60,7 +60,7 @@ class FakeKinesis(FakeStreamService):
         self._refused_until: dict[tuple[str, str], float] = {}
 
     def create_stream(self, name: str, **settings: Any) -> FakeStream:
-        """`settings` are FakeStream's fields, such as `shard_count`."""
+        """Create a stream. `settings` are fields of FakeStream, such as `shard_count`."""
         arn = Arn(partition="aws", service="kinesis", region=REGION, account=ACCOUNT, resource=f"stream/{name}")
         defaults = {
             "seed": self.seed + len(self.streams),
@@ -81,7 +81,7 @@ class FakeKinesis(FakeStreamService):
         return self._put(stream, partition_key, b64encode(data).decode(), hash_key, anyio.current_time())[1]
 
     def source(self, stream: FakeStream, **options: Any) -> KinesisSource:
-        """Return the stream as `ports.StreamSource`; `options` are the source's."""
+        """Return the real source over the stream. `options` are arguments of KinesisSource."""
         settings: dict[str, Any] = {"arn": stream.arn, "reader": known(INVOKE_IDENTITY_ARN)}
         return KinesisSource(self, **settings | options)
 
@@ -130,7 +130,10 @@ class FakeKinesis(FakeStreamService):
         return stream.put(content, key=partition_key, hash_key=hash_key, size=size, now=now)
 
     def _list_shards(self, request: Mapping[str, Any], now: float) -> Any:
-        """List shards. A token has the stream, the last shard's id, the page's length and its own time."""
+        """List shards.
+
+        A token contains the stream, the last shard's id, the page's length and the time of its issue.
+        """
         self.limit_listings(now)
         after, count = "", min(request.get("MaxResults", 1000), 1000)
         if "NextToken" in request:
@@ -184,9 +187,9 @@ class FakeKinesis(FakeStreamService):
         return answer | {"NextShardIterator": token}
 
     def _pay(self, shard: tuple[str, str], size: int, now: float) -> None:
-        """Count bytes that were read.
+        """Count bytes that were read from the shard.
 
-        The bytes of one second may be read at once; after more, reads wait for their share.
+        The bytes of one second may be read at once. After a larger read, the next read must wait.
         """
         paid_until = max(now, self._paid_until.get(shard, now)) + size / BYTES_IN_A_SECOND
         self._paid_until[shard] = paid_until

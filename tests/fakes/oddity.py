@@ -1,4 +1,7 @@
-"""How may the answer of an odd service look? Like a correct one with one part replaced, left out or repeated."""
+"""What does a wrong answer of a service look like?
+
+A correct answer in which one part is replaced, left out or repeated.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,14 @@ ODD_VALUES: list[Any] = [
     ),
     *([], [[]], [None], ["a"], {}, {"a": {}}, {"": None}),
 ]
-"""Values of every JSON type, and numbers and texts with which calculations and decoding fail."""
+"""Values of every JSON type, with numbers and texts on which calculations and decoding fail."""
 
 DEEP = 900
 """A number of nested levels that parsers accept and encoders refuse."""
 
 
 def odd(answer: Any, randomness: Random) -> Any:
-    """Return a copy of the answer with one odd part."""
+    """Return a copy of the answer with one wrong part."""
     document = {"answer": deepcopy(answer)}
     where, key = randomness.choice(list(_places(document)))
     match randomness.randrange(8):

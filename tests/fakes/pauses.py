@@ -1,4 +1,4 @@
-"""What stands in for the store of paused mappings? A set that outlives the daemon and can be made to fail."""
+"""Which fake replaces the store of paused mappings? A set that outlives the daemon. A test can make it fail."""
 
 from __future__ import annotations
 

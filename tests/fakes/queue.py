@@ -1,20 +1,21 @@
-"""How does a queue behave? One SQS queue as a state machine: no waiting, `now` is an argument, randomness is seeded.
+"""How does an SQS queue behave? As a state machine that never waits: `now` is an argument, and randomness is seeded.
 
 A message's states, as in the SQS Developer Guide:
 
     sent ──(delay)──> visible ──receive──> in flight ──delete──> gone
                          ^                    │
                          ├──visibility timeout passed, or set to 0
-                         └──a receive too many: moved to the dead-letter queue instead
+                         └──received too often: moved to the dead-letter queue instead
 
-Standard queues: any order; a receive may return fewer than there are (`short_receive_rate`; nothing at all only on a
-short poll); a message may be received twice at once (`duplicate_rate`) or survive its delete (`undeleted_rate`).
-FIFO queues: a group is locked while a message of it is in flight; a receive takes as many as it can of one group, in
-order, then of another; equal deduplication ids within five minutes are one message; a receive repeated under its
-attempt id gets the same messages again; a delete under an expired receipt is refused.
+A standard queue returns messages in any order. A receive may return only some of the visible messages
+(`short_receive_rate`), and a short poll may return none. A message may be received twice at the same time
+(`duplicate_rate`), or exist after its delete (`undeleted_rate`).
+A FIFO queue locks a message group while a message of it is in flight. A receive takes messages of one group, in order,
+and then messages of the next group. Two sends with the same deduplication id within five minutes make one message. A
+receive that is repeated with its attempt id gets the same messages. A delete with an expired receipt handle is refused.
 
-Simpler than SQS: nothing ages out (retention), nothing limits the messages in flight, the order among groups is random,
-an old receipt can never change a visibility, and a repeated receive does not count as one more.
+Simpler than SQS: messages have no retention period, and the number of messages in flight has no limit. The order of
+the groups is random, an old receipt handle never changes a visibility, and a repeated receive does not raise the count.
 
 Sources: Amazon SQS API Reference, "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility"; Amazon SQS Developer
 Guide, "Amazon SQS visibility timeout", "FIFO queue delivery logic", "Using dead-letter queues in Amazon SQS".
@@ -44,24 +45,26 @@ Wire = dict[str, Any]
 
 Kind = Literal[
     "sent",
-    "deduplicated",  # a send that made no new message
-    "received",  # in flight under a new receipt; the receive count grew
-    "repeated",  # the same receive again, under its attempt id: same receipt, same count
-    "answer_lost",  # what was received or repeated just now never reached the client
+    "deduplicated",  # a send with a known deduplication id, which made no new message
+    "received",  # in flight with a new receipt handle and a higher receive count
+    "repeated",  # received again by the same attempt id, with the same handle and count
+    "answer_lost",  # the message was received or repeated, but the client never got it
     "visibility_changed",
     "visibility_refused",
-    "expired",  # the visibility timeout has passed, unseen by anyone
+    "expired",  # the visibility timeout has passed
     "deleted",
-    "delete_ignored",  # gone already, or (standard queue) an old receipt: success, and nothing happened
+    "delete_ignored",  # success without effect: the message is gone, or (standard queue) the handle is old
     "delete_refused",
     "moved",  # to the dead-letter queue
 ]
 
 
 class Entry(NamedTuple):
-    """One fact of a queue's history. `at` is on anyio's clock. `receipt` is None if the fact has no receipt.
+    """One fact of a queue's history. `at` is on anyio's clock.
 
-    `receive_count` is the message's after the fact; `detail` is a code, or the new timeout of visibility_changed.
+    `receipt` is the receipt handle, or None if the fact has none.
+
+    `receive_count` is the message's count after the fact. `detail` is a code, or the new timeout of visibility_changed.
     """
 
     at: float
@@ -74,7 +77,7 @@ class Entry(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """Why an entry of a batch call failed."""
+    """The reason why an entry of a batch call failed."""
 
     code: str
     message: str
@@ -101,9 +104,9 @@ class Stored:
 
 @dataclass(eq=False, kw_only=True)
 class FakeQueue:
-    """`on_change` is called whenever a message may be received now, or earlier than before.
+    """One SQS queue. It calls `on_change` when a message can be received now, or can be received earlier than before.
 
-    `epoch` is the time of day, in epoch seconds, when `now` is zero.
+    `epoch` is the time of day in epoch seconds at which `now` is zero.
     """
 
     arn: Arn
@@ -121,9 +124,9 @@ class FakeQueue:
     undeleted_rate: float = 0.0
     on_change: Callable[[], None] = lambda: None
     history: list[Entry] = field(default_factory=list)
-    """Every fact in order of time.
+    """All facts in the order of their times.
 
-    An expiry has its own time, and is noted at the next use of the queue; see `settle`.
+    The end of a visibility timeout has its own time, but is added only at the next use of the queue (see `settle`).
     """
 
     def __post_init__(self) -> None:
@@ -147,12 +150,12 @@ class FakeQueue:
 
     @property
     def message_ids(self) -> list[str]:
-        """Return the ids of all messages in the queue, in flight or not, oldest first."""
+        """Return the ids of all messages in the queue, also of those in flight, the oldest first."""
         return list(self._messages)
 
     @property
     def messages(self) -> list[Stored]:
-        """The messages that are in the queue, in flight or not, oldest first."""
+        """Return all messages in the queue, also those in flight, the oldest first."""
         return list(self._messages.values())
 
     def counts(self, now: float) -> tuple[int, int, int]:
@@ -173,7 +176,7 @@ class FakeQueue:
         trace_header: str | None = None,
         delay_in_seconds: float | None = None,
     ) -> str:
-        """Returns the message's id. `attributes` are in the wire's shape; a FIFO queue needs a group."""
+        """Send a message and return its id. `attributes` have the form of SQS's JSON. A FIFO queue needs a group."""
         self.settle(now)
         assert group is not None or not self.is_fifo
         if self.is_fifo and deduplication_id is None and self.has_content_based_deduplication:
@@ -206,7 +209,7 @@ class FakeQueue:
         visibility_timeout_in_seconds: float | None = None,
         attempt_id: str | None = None,
     ) -> list[Wire]:
-        """Return the messages that a receive gets now, perhaps none."""
+        """Receive now, and return the messages, perhaps none."""
         self.settle(now)
         timeout = self.visibility_timeout_in_seconds
         hidden_until = now + (timeout if visibility_timeout_in_seconds is None else visibility_timeout_in_seconds)
@@ -267,7 +270,7 @@ class FakeQueue:
         return None
 
     def answer_lost(self, wires: Sequence[Wire], *, now: float) -> None:
-        """Note that the client never got these messages."""
+        """Add to the history that the client never got these messages."""
         for wire in wires:
             self._note(now, "answer_lost", self._receipts[wire["ReceiptHandle"]], wire["ReceiptHandle"])
 
@@ -281,7 +284,7 @@ class FakeQueue:
         self.on_change()
 
     def settle(self, now: float) -> None:
-        """Apply everything that has happened by the passing of time."""
+        """Apply all changes that happen only because time has passed."""
         while self._alarms and self._alarms[0][0] <= now:
             at, _, message = heappop(self._alarms)
             if message.is_deleted or message.hidden_until != at or message.message_id not in self._messages:
@@ -291,11 +294,11 @@ class FakeQueue:
             self._show(message)
 
     def next_change_at(self) -> float | None:
-        """Return the earliest time when a message becomes receivable without any call."""
+        """Return the earliest time at which a message can be received, if no call changes anything before."""
         return self._alarms[0][0] if self._alarms else None
 
     def _original(self, deduplication_id: str | None, now: float) -> Stored | None:
-        """Return the message that was sent with this deduplication id, even if it was deleted since."""
+        """Return the message that was sent with this deduplication id, even if it has been deleted."""
         if deduplication_id is None or deduplication_id not in self._sent_under:
             return None
         sent_at, message_id = self._sent_under[deduplication_id]
@@ -329,7 +332,7 @@ class FakeQueue:
         for group in free:
             for message in list(self._groups[group].values()):
                 if message.message_id not in self._receivable:
-                    break  # delayed: what was sent after it waits for it
+                    break  # it is delayed, and later messages of its group wait for it
                 yield message
 
     def _take(self, message: Stored, hidden_until: float, now: float) -> None:

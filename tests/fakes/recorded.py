@@ -1,4 +1,4 @@
-"""How does a test see which facts were emitted? It gives the code a callable that keeps them, and may wait for one."""
+"""How does a test see which facts were emitted? It gives the code a `Recorded`, which keeps all facts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATIENCE_IN_SECONDS = 60.0
 
 
 class Recorded:
-    """Call it with a fact. `facts` holds all of them in order."""
+    """A callable that takes facts, for use as `emit`. `facts` has all facts in order."""
 
     def __init__(self) -> None:
         self.facts: list[Fact] = []
@@ -27,11 +27,11 @@ class Recorded:
         self._came = anyio.Event()
 
     def of(self, kind: type[F]) -> list[F]:
-        """The facts of one type so far."""
+        """Return all facts of one type so far."""
         return [fact for fact in self.facts if isinstance(fact, kind)]
 
     async def first(self, kind: type[F], such_that: Callable[[F], bool] = lambda _: True) -> F:
-        """Wait for the first fact of this type, and return it."""
+        """Wait for the first fact of this type for which `such_that` is true, and return it."""
         with anyio.fail_after(PATIENCE_IN_SECONDS):
             while True:
                 for fact in self.of(kind):

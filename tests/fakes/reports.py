@@ -1,10 +1,9 @@
-"""What stands in for topics and buckets, where discarded records are reported? Services in memory, with the APIs of SNS
-and S3.
+"""Which fakes replace the topics and buckets of destinations? Services in memory, with the APIs of SNS and S3.
 
-    POST / Action=Publish&TopicArn=…&Message=…    a message of a topic that is there
-    PUT /BUCKET/KEY                               an object of a bucket that is there
+    POST / Action=Publish&TopicArn=…&Message=…    adds a message to an existing topic
+    PUT /BUCKET/KEY                               adds an object to an existing bucket
 
-Simpler than AWS: a topic has no subscribers, it keeps what it was told; an object has no versions.
+Simpler than AWS: a topic has no subscribers and keeps its messages, and an object has no versions.
 
 Sources: Amazon SNS API Reference, "Publish"; Amazon S3 API Reference, "PutObject" and "Error responses".
 """

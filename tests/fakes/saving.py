@@ -1,4 +1,4 @@
-"""How do tests save positions if versions do not matter? As one writer, which is the first to write each shard."""
+"""How do tests save positions if versions do not matter? As the first and only writer of each shard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in for telemetry in tests of the supervisor? The set of names that have series now."""
+"""Which fake replaces telemetry in tests of the supervisor? It keeps the names of the mappings that have series."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
-"""What stands in for SQS? A service in memory with SQS's own JSON, on anyio's clock.
+"""Which fake replaces SQS? A service in memory with SQS's own JSON, on anyio's clock.
 
     SqsSource ──call──> FakeSqs ──(faults, latency, long polling)──> FakeQueue
 
-`FakeSqs` is a `Client` as those of aws/ are, so the real `SqsSource` runs over it, and contract tests use it like an
-emulator. `tests/fakes/queue.py` says how a queue behaves, and `faults.py` which calls fail.
+`FakeSqs` is a `Client` like the clients of aws/. So the real `SqsSource` runs over it, and contract tests use it like
+an emulator. `tests/fakes/queue.py` says how a queue behaves, and `faults.py` which calls fail.
 
-A long poll wakes when a message is sent, becomes visible again or is released, and when a message group becomes free.
+A long poll wakes when a message is sent or becomes visible, and when a message group becomes free.
 If a receive is cancelled or times out while its answer is on the way, its messages are in flight. If it is cancelled
-while it waits, it may go on as a ghost and take the next messages. Both are noted in the queue's history as
+while it waits, it may continue as a ghost and take the next messages. In both cases, the queue's history has
 `answer_lost`.
 
-Simpler than SQS: permissions, tags, moving queues' settings and everything that no test needs are left out.
+Simpler than SQS: permissions, tags, changes of a queue's attributes and everything else that no test needs are missing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.fakes.queue import LONGEST_VISIBILITY_IN_SECONDS, Failure, FakeQueue,
 
 
 class Poll(NamedTuple):
-    """A receive that waits at the service: its request, and the end of its wait."""
+    """A receive that waits at the service. It has the request and the end of the wait."""
 
     asked: int
     until: float
@@ -40,7 +40,10 @@ class Poll(NamedTuple):
 
 
 class FakeSqs:
-    """Queues of one account in one region, by url. `seed` is for the queues; the faults have their own seed."""
+    """The queues of one account in one region, by url. `seed` is the seed of the queues.
+
+    The faults have their own seed.
+    """
 
     def __init__(
         self, *, seed: int = 0, faults: FaultPlan | None = None, endpoint_url: str = "http://sqs.fake"
@@ -54,7 +57,7 @@ class FakeSqs:
         self._ghosts: dict[str, list[Poll]] = {}
 
     def create_queue(self, name: str, **settings: Any) -> FakeQueue:
-        """`settings` are FakeQueue's fields."""
+        """Create a queue. `settings` are fields of FakeQueue."""
         arn = Arn(partition="aws", service="sqs", region="eu-west-1", account="123456789012", resource=name)
         url = queue_url(self._endpoint_url, arn)
         assert url not in self._queues
@@ -65,7 +68,7 @@ class FakeSqs:
         return queue
 
     def delete_queue(self, queue: FakeQueue) -> None:
-        """Delete a queue. Waiting polls fail at their next look at it."""
+        """Delete a queue. Polls that wait fail when they use the queue next."""
         url = self.url(queue)
         del self._queues[url]
         self._set_changed(url)
@@ -74,11 +77,11 @@ class FakeSqs:
         return queue_url(self._endpoint_url, queue.arn)
 
     def send(self, queue: FakeQueue, body: str, **options: Any) -> str:
-        """Send a message without faults, and return its id; `options` are those of FakeQueue.send."""
+        """Send a message without faults, and return its id. `options` are arguments of FakeQueue.send."""
         return queue.send(body, now=anyio.current_time(), **options)
 
     def source(self, queue: FakeQueue, *, has_batching_window: bool = False) -> SqsSource:
-        """The queue as `ports.QueueSource`."""
+        """Return the real source over the queue."""
         return SqsSource(self, arn=queue.arn, queue_url=self.url(queue), has_batching_window=has_batching_window)
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
@@ -159,7 +162,10 @@ class FakeSqs:
             self._changed.pop(url).set()
 
     def _serve_ghosts(self, url: str) -> None:
-        """Serve the polls whose client has disconnected, before all others; each takes messages at most once."""
+        """Give messages to the polls whose client has disconnected, before all other polls.
+
+        Each takes messages at most once.
+        """
         ghosts, self._ghosts[url] = self._ghosts[url], []
         queue, now = self._queues[url], anyio.current_time()
         for ghost in ghosts:
@@ -215,7 +221,7 @@ class FakeSqs:
         return queue
 
     def _batch(self, request: Mapping[str, Any], act: Any) -> Any:
-        """Carry out the entries one by one. An entry that fails by the plan has no effect."""
+        """Do the entries one by one. If the plan lets an entry fail, the entry has no effect."""
         entries = request["Entries"]
         if not 1 <= len(entries) <= 10 or len({entry["Id"] for entry in entries}) != len(entries):
             raise Rejected("one to ten entries with distinct ids are wanted", code="TooManyEntriesInBatchRequest")
@@ -250,7 +256,7 @@ def _polled(queue: FakeQueue, poll: Poll, now: float) -> list[Wire]:
 
 
 def _selected(wire: Wire, request: Mapping[str, Any]) -> Wire:
-    """Return a message with the requested attributes. Only a request for all or for none is allowed here."""
+    """Return a message with the requested attributes. A request must ask for all attributes or for none."""
     asked_for_system = [*request.get("MessageSystemAttributeNames", ()), *request.get("AttributeNames", ())]
     left_out = set() if "All" in asked_for_system else {"Attributes"}
     if "All" not in request.get("MessageAttributeNames", ()):

@@ -1,9 +1,9 @@
-"""What stands in for the store of positions? A dict behind a way there and back that may fail, with a history.
+"""Which fake replaces the position store? A dict with a history. Requests and answers may get lost.
 
     save ──(faults, latency)──> stored, noted in `history` ──(faults, latency)──> return
 
-It compares versions as every store does. It also stores a checkpoint that moves back, which a checker finds. A save
-that is cancelled, or whose answer is lost, may have an effect.
+It compares versions as every store does. It also stores a checkpoint that moves backwards, so that a checker can find
+it. A save that is cancelled, or whose answer is lost, may have an effect.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from tests.fakes.faults import Fault, FaultPlan
 
 
 class Saved(NamedTuple):
-    """One save that happened. The process `life` asked for it at `asked_at`.
+    """One save that has happened. The process number `life` requested it at `asked_at`.
 
-    `wanted` are all shards of the call, `checkpoints` those that were stored.
+    `wanted` are all shards of the call. `checkpoints` are the checkpoints that were stored.
     """
 
     asked_at: float
@@ -41,7 +41,7 @@ class Forgotten(NamedTuple):
 
 
 class FakeStore:
-    """`ports.CheckpointStore`; the plan's operations are its methods."""
+    """`ports.CheckpointStore`. The fault plan's operations are its methods."""
 
     def __init__(self, *, faults: FaultPlan | None = None) -> None:
         self.faults = faults or FaultPlan()
@@ -82,7 +82,7 @@ class FakeStore:
         await self._way_back(fault)
 
     async def starting_position(self, key: StateKey) -> StartingPosition | None:
-        """Return None, because no person sets a position here."""
+        """Return None, because no person sets a position in this store."""
         fault = await self._way_there("starting_position")
         await self._way_back(fault)
         return None

@@ -1,24 +1,26 @@
-"""How does a stream behave? The shards of one stream as a state machine: no waiting, `now` is an argument.
+"""How does a stream behave? As a state machine of its shards that never waits: `now` is an argument.
 
     open ──split, merge, rollover──> closed ──(retention)──> gone
       └── its children are opened in the same moment, and take the records from then on
 
-Records go to the open shard whose hash range holds their key's hash. Sequence numbers grow over the whole stream, by
-steps of chance, and pass a power of ten early, so that their length varies; a shard's range begins before its first
-record and, once it is closed, ends after its last. Records expire exactly at the end of the retention period; a closed
-shard leaves with its last possible record. A cursor is the number of records before it, including trimmed ones.
+A record goes to the open shard whose hash range contains the hash of its key. Sequence numbers grow over the whole
+stream by random steps, and soon reach a power of ten, so that their length varies. The range of a shard begins before
+its first record. Once the shard is closed, the range ends after its last record. Records expire exactly at the end of
+the retention period, and a closed shard leaves the stream together with its last possible record. A cursor is the
+number of records before it, including trimmed ones.
 
-What randomness does, by rates: a read is empty though there are records (`empty_read_rate`) or shorter than it could be
-(`short_read_rate`); the last records of a closed shard come without its end, which an empty read then tells
-(`late_end_rate`); an iterator expires before its time (`early_expiry_rate`); a rollover makes two children
-(`split_at_rollover_rate`). A cursor behind the oldest record is refused by DynamoDB (`refuses_trimmed`), and moved to
-it by Kinesis.
+Rates say how often these things happen at random: a read is empty although there are records (`empty_read_rate`), or
+has fewer records than possible (`short_read_rate`). After the last records of a closed shard, an additional empty read
+shows its end (`late_end_rate`). An iterator expires too early (`early_expiry_rate`). A rollover makes two children
+(`split_at_rollover_rate`).
 
-A number that lies outside of a shard's range is refused, as one of a former stream by the same name is.
+If a cursor is before the oldest record, DynamoDB refuses it (`refuses_trimmed`), and Kinesis moves it to the oldest
+record.
+A sequence number outside of a shard's range is refused, for example a number of an earlier stream with the same name.
 
-Simpler than AWS: arrival times never go backwards, resharding takes no time, trimming is never late, and what Kinesis
-does with a trimmed position is inferred (its documentation says it of times only; the Kinesis Client Library relies on
-it for AT_SEQUENCE_NUMBER whenever it goes on after a long stop).
+Simpler than AWS: arrival times never go backwards, resharding takes no time, and trimming is never late. We inferred
+what Kinesis does with a trimmed sequence number, because its documentation describes only times. The Kinesis Client
+Library relies on this behaviour when it continues after a long stop.
 
 Sources: Amazon Kinesis Data Streams API Reference, "GetRecords", "GetShardIterator"; Amazon Kinesis Data Streams
 Developer Guide, "Resharding a stream"; Amazon DynamoDB Streams API Reference, "GetRecords"; Amazon DynamoDB Developer
@@ -41,21 +43,21 @@ from poller.errors import NotFound, Rejected, Trimmed
 from poller.model.arn import Arn
 
 HASH_KEYS = 2**128
-"""Hash keys are 128 bits: MD5 of the partition key."""
+"""The number of hash keys. A hash key is the MD5 of the partition key, so it has 128 bits."""
 
 LONGEST_STEP = 2**20
 FARTHEST_FROM_THE_POWER = 2**24
 
 Kind = Literal[
-    "opened",  # detail: the parents' ids, with commas
-    "closed",  # by split, merge, rollover or the stream's end: the detail
-    "gone",  # a closed shard, empty by age, is listed no more
-    "put",  # detail: the key that order is kept by
-    "read",  # the records of one answer, perhaps none
-    "answer_lost",  # of a read that came before; the client never saw it
+    "opened",  # the detail has the ids of the parents, with commas
+    "closed",  # the detail is the cause: split, merge, rollover or the stream's end
+    "gone",  # all records of a closed shard have expired, and it is listed no more
+    "put",  # the detail is the key whose records stay in order
+    "read",  # an answer with these records, perhaps none
+    "answer_lost",  # the client never got the answer of an earlier read
     "trimmed",
-    "skipped",  # a cursor behind the oldest record was moved to it; the detail is the number of records between
-    "refused",  # an iterator or read; the detail is the code
+    "skipped",  # a cursor was moved to the oldest record; the detail is the number of skipped records
+    "refused",  # an iterator or a read was refused; the detail is the code
 ]
 
 PositionKind = Literal["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER"]
@@ -72,7 +74,7 @@ class Entry(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A record. `content` is the service's own; `arrived_at` is on anyio's clock, in whole milliseconds."""
+    """A record. `content` has the service's own values. `arrived_at` is on anyio's clock, in whole milliseconds."""
 
     sequence_number: int
     arrived_at: float
@@ -81,7 +83,7 @@ class Stored(NamedTuple):
 
 
 class Page(NamedTuple):
-    """The answer to a read. `next_place` is None at the shard's end."""
+    """The answer to a read. `next_place` is None at the end of the shard."""
 
     records: list[Stored]
     next_place: int | None
@@ -90,7 +92,10 @@ class Page(NamedTuple):
 
 @dataclass(eq=False, kw_only=True)
 class FakeShard:
-    """`hash_keys` is its first and last. `oldest` is the place of the oldest record that is not trimmed."""
+    """A shard. `hash_keys` is its first and its last hash key.
+
+    `oldest` is the place of the oldest record that is not trimmed.
+    """
 
     shard_id: str
     parent_ids: tuple[str, ...]
@@ -108,10 +113,11 @@ class FakeShard:
 
 @dataclass(eq=False, kw_only=True)
 class FakeStream:
-    """`new_shard_id` is given a serial number, the time and randomness; `length_of_numbers` is in digits, at the start.
+    """One stream. `new_shard_id` makes a shard id from a serial number, the time and randomness.
 
-    `numbers_after` is the last sequence number of the stream's predecessor by the same name, if there was one.
-    With `shard_lifetime_in_seconds` shards roll over by themselves, each at its own age.
+    `length_of_numbers` is the number of digits of the first sequence number.
+    `numbers_after` is the last sequence number of an earlier stream with the same name, if there was one.
+    With `shard_lifetime_in_seconds`, each shard rolls over by itself at this age.
     """
 
     arn: Arn
@@ -130,7 +136,10 @@ class FakeStream:
     early_expiry_rate: float = 0.0
     split_at_rollover_rate: float = 0.0
     history: list[Entry] = field(default_factory=list)
-    """Every fact in order of time. A fact that happens by the passing of time has its own time; see `settle`."""
+    """All facts in the order of their times.
+
+    A fact that only the passing of time has caused has its own time (see `settle`).
+    """
 
     def __post_init__(self) -> None:
         self.randomness = Random(self.seed)
@@ -149,7 +158,7 @@ class FakeStream:
         return self._number
 
     def shards(self, *, now: float) -> list[FakeShard]:
-        """Return the listed shards, oldest first."""
+        """Return the listed shards, the oldest first."""
         self.settle(now)
         return list(self._shards.values())
 
@@ -161,7 +170,7 @@ class FakeStream:
     def put(self, content: Any, *, key: str, hash_key: int, size: int, now: float) -> tuple[str, str]:
         """Put a record, and return its shard's id and its sequence number.
 
-        The history notes `key`, for checks of the order.
+        The history keeps `key`, so that a checker can check the order.
         """
         self.settle(now)
         shard = next(
@@ -176,7 +185,10 @@ class FakeStream:
         return shard.shard_id, str(record.sequence_number)
 
     def split(self, shard_id: str, *, now: float, hash_key: int | None = None) -> list[str]:
-        """Split a shard in the middle, or where the second child begins at `hash_key`. Return the children's ids."""
+        """Split a shard in the middle, or at `hash_key`, where the second child then begins.
+
+        Return the ids of the children.
+        """
         self.settle(now)
         first, last = self.shard(shard_id).hash_keys
         second = (first + last + 1) // 2 if hash_key is None else hash_key
@@ -185,7 +197,10 @@ class FakeStream:
         return self._replace([shard_id], [(first, second - 1), (second, last)], "split", now)
 
     def merge(self, shard_id: str, adjacent_shard_id: str, *, now: float) -> str:
-        """Merge two adjacent shards, and return the child's id. Its parents are in the order of the arguments."""
+        """Merge two adjacent shards, and return the id of the child.
+
+        The order of its parents is the order of the arguments.
+        """
         self.settle(now)
         ranges = sorted(self.shard(each).hash_keys for each in (shard_id, adjacent_shard_id))
         if ranges[0][1] + 1 != ranges[1][0]:
@@ -198,7 +213,7 @@ class FakeStream:
         return self._replace([shard_id], _shares(first, last, children), "rollover", now)
 
     def end(self, *, now: float) -> None:
-        """Close every shard without opening children, as when a table's stream is switched off."""
+        """Close every shard and open no children, as when a person switches a table's stream off."""
         self.settle(now)
         for shard in [shard for shard in self._shards.values() if shard.is_open]:
             self._replace([shard.shard_id], [], "end", now)
@@ -212,7 +227,7 @@ class FakeStream:
         sequence_number: int | None = None,
         arrived_at: float | None = None,
     ) -> int:
-        """Return the place of a position.
+        """Return the place of a position: the number of records before it.
 
         Raise NotFound, Rejected or, if the stream refuses trimmed positions, Trimmed.
         """
@@ -232,7 +247,7 @@ class FakeStream:
         return self._place_of_number(shard, kind, sequence_number, now)
 
     def read(self, shard_id: str, place: int, *, limit: int, maximum_bytes: int, now: float) -> Page:
-        """Return the records that a read gets now, perhaps none.
+        """Read now, and return the records, perhaps none.
 
         Raise NotFound or, if the stream refuses trimmed positions, Trimmed.
         """
@@ -252,22 +267,22 @@ class FakeStream:
         return Page(records, None if is_end else place, 0.0)
 
     def age_out(self, *, now: float) -> None:
-        """Let the retention period of all present records end now."""
+        """End the retention period of all present records now."""
         self.settle(now)
         for shard in self._shards.values():
             trimmed, shard.oldest = shard.records[shard.oldest :], len(shard.records)
             self._note(now, "trimmed", shard, trimmed)
 
     def refused(self, shard_id: str, code: str, *, now: float) -> None:
-        """Note that the service refused a call for its own reason."""
+        """Add to the history that the service refused a call."""
         self.history.append(Entry(now, "refused", shard_id, (), code))
 
     def answer_lost(self, shard_id: str, sequence_numbers: Sequence[str], *, now: float) -> None:
-        """Note that the client never got these records."""
+        """Add to the history that the client never got these records."""
         self.history.append(Entry(now, "answer_lost", shard_id, tuple(sequence_numbers)))
 
     def settle(self, now: float) -> None:
-        """Apply everything that has happened by the passing of time, each fact at its own time."""
+        """Apply all changes that happen only because time has passed, each with its own time."""
         while self._alarms and self._alarms[0][0] <= now:
             at, _, ring = heappop(self._alarms)
             ring(at)

@@ -1,13 +1,13 @@
-"""What do the services of both kinds of streams have in common? Calls with faults, and iterators that expire.
+"""What do the fakes of Kinesis and DynamoDB Streams have in common? Calls with faults, and iterators that expire.
 
     source ──call──> FakeStreamService ──(faults, latency)──> FakeStream
 
-A service is a `Client` as those of aws/ are, so the real sources run over it, and contract tests use it like an
-emulator. Requests and answers go through JSON, as on the wire. `tests/fakes/stream.py` says how a stream behaves, and
+A service is a `Client` like the clients of aws/. So the real sources run over it, and contract tests use it like an
+emulator. Requests and answers are converted to JSON and back. `tests/fakes/stream.py` says how a stream behaves, and
 `faults.py` which calls fail.
 
-An iterator contains its place and the time of its issue, so it can be used twice: after a lost answer the same read
-returns the same records. The history notes a lost answer as `answer_lost`.
+An iterator contains its place and the time of its issue, so it can be used twice: after a lost answer, the same read
+returns the same records. If an answer is lost, the history has `answer_lost`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Cursor(NamedTuple):
 
 
 class Bucket:
-    """A limit of calls: those of one second may come at once. A refused call is not counted."""
+    """A rate limit. The calls of one second may come at the same moment. A refused call does not count."""
 
     def __init__(self, calls_in_a_second: float) -> None:
         self._rate = self._tokens = calls_in_a_second
@@ -65,7 +65,7 @@ class Bucket:
 
 
 class EveryNth:
-    """A limit that refuses every `n`-th call, independent of the time."""
+    """A limit that refuses every `n`-th call at any rate."""
 
     def __init__(self, n: int) -> None:
         self._n = n
@@ -77,10 +77,10 @@ class EveryNth:
 
 
 class FakeStreamService(ABC):
-    """Streams by ARN. `seed` is for the streams; the faults have their own seed.
+    """The streams of a service, by ARN. `seed` is the seed of the streams. The faults have their own seed.
 
-    `listings_in_a_second` limits the pages of listings, None means no limit. `throttled_listings` counts the refused
-    ones. `epoch` is the time of day when anyio's clock is 0. Answers have a Date if `tells_time` is true.
+    `listings_in_a_second` limits the pages of listings, or is None. `throttled_listings` counts the refused pages.
+    `epoch` is the time of day when anyio's clock shows 0. Answers have a Date header if `tells_time` is true.
     """
 
     iterator_lifetime_in_seconds: float
@@ -105,11 +105,11 @@ class FakeStreamService(ABC):
 
     @property
     def date(self) -> str | None:
-        """The Date header of an answer that is written now."""
+        """Return the Date header of an answer that is written now."""
         return date_header(self.epoch) if self.tells_time else None
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
-        """Answer one request. Raises errors.ServiceError, and only that."""
+        """Answer one request. Raises only errors.ServiceError."""
         request, asked_at = orjson.loads(body), anyio.current_time()
         fault = self.faults.draw(operation, anyio.current_time())
         with anyio.move_on_after(timeout_in_seconds):

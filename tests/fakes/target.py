@@ -1,7 +1,9 @@
-"""How does a function behave? By a seeded plan it takes time, succeeds, fails, fails partly, or is throttled.
+"""How does a fake function behave?
 
-A function is independent of the daemon that calls it: if the client disconnects, it goes on to its planned end. `calls`
-has every call in the order of its beginning, with the outcome of each message, for checks afterwards.
+A seeded plan says how long each call takes, and whether it succeeds, fails, fails partly, or is throttled.
+
+A function does not depend on the daemon that calls it: if the client disconnects, the function runs to its planned end.
+`calls` has every call in the order of the beginnings, with the outcome of each message, for checks afterwards.
 """
 
 from __future__ import annotations
@@ -31,9 +33,9 @@ Ending = Literal["succeeded", "partly_failed", "failed", "answer_lost", "cut"]
 
 @dataclass(kw_only=True)
 class Call:
-    """One run of the function. `done` are the messages whose success the client knows of; `ended_at` is planned.
+    """One run of the function. `done` are the messages whose success the client knows. `ended_at` is the planned end.
 
-    A stream's record is identified by its sequence number, and has neither receipt nor group. Of a batch that failed
+    A record of a stream is identified by its sequence number, and has no receipt handle and no group. If a batch failed
     partly, only the records before the first failed one are done. `window` is the tumbling window with its state, or
     None.
     """
@@ -54,12 +56,12 @@ class Call:
 
 @dataclass(kw_only=True)
 class FunctionPlan:
-    """Rates are chances from 0 to 1 for each call, until `ends_at`; after that every call succeeds.
+    """The plan of a function. A rate is a chance from 0 to 1 for each call until `ends_at`. Later, every call succeeds.
 
-    A message whose id is in `poison` always fails. With `names_failures` it fails alone (on a FIFO queue, together with
-    the later ones of its group), else its whole batch fails. An event of more than `largest_event` bytes is refused, at
-    any time. With `answer`, every call that ends gives exactly this answer. In a tumbling window, the state returned
-    lists the records that are done in it.
+    A message whose id is in `poison` always fails. With `names_failures`, it fails alone (on a FIFO queue, together
+    with the later messages of its group). Otherwise its whole batch fails. An event of more than `largest_event` bytes
+    is always refused. With `answer`, every call that ends returns exactly this answer. In a tumbling window, the
+    returned state lists the records of the window that are done.
     """
 
     seed: int = 0
@@ -78,7 +80,7 @@ class FunctionPlan:
 class FakeTarget:
     """`ports.Target`. `running` counts the calls that a client still waits for.
 
-    `too_large` holds how many records each event had that was refused for its size.
+    `too_large` has the number of records of each event that was refused because of its size.
     """
 
     def __init__(self, plan: FunctionPlan | None = None) -> None:
@@ -113,7 +115,7 @@ class FakeTarget:
         self._starts_until = until
 
     def lose_answer(self, invocation: Invocation) -> None:
-        """Note that the client never got the answer of this invocation, which has just ended."""
+        """Note that this invocation has just ended, and that the client never got its answer."""
         for call in reversed(self.calls):
             if (call.request_id, call.attempt) == (invocation.request_id, invocation.attempt):
                 call.ending, call.done = "answer_lost", frozenset()
@@ -175,9 +177,9 @@ class FakeTarget:
         return Answered(orjson.dumps(answer))
 
     def _failed_items(self, call: Call, troubled: bool) -> frozenset[str]:
-        """Return the failed messages.
+        """Return the ids of the failed messages.
 
-        After a failed message all later ones of its group fail, as AWS requires of FIFO handlers.
+        After a failed message, all later messages of its group fail, too, as AWS requires of handlers for FIFO queues.
         """
         failed: set[str] = set()
         failed_groups: set[str] = set()
@@ -191,7 +193,7 @@ class FakeTarget:
 
 
 def _identity(record: dict[str, Any]) -> tuple[str, str, str | None]:
-    """Return the record's id, receipt and group."""
+    """Return the record's id, receipt handle and group."""
     if "kinesis" in record:
         return record["kinesis"]["sequenceNumber"], "", None
     if "dynamodb" in record:
@@ -206,5 +208,5 @@ def _done(call: Call, failed: frozenset[str]) -> frozenset[str]:
 
 
 def ids_of(calls: Collection[Call]) -> list[str]:
-    """Yield every message id that was handed over, in order."""
+    """Return the ids of all messages that the function got, in order."""
     return [message_id for call in calls for message_id in call.message_ids]

@@ -1,4 +1,4 @@
-"""How does a test wait for something to happen? Whoever changes something notifies it, and it looks again.
+"""How does a test wait for something to happen? Each change rings a `Watch`, which then checks again.
 
 watch.ring()                            something changed
 await watch.until(lambda: ...)          return as soon as this holds; give up after a while
@@ -19,11 +19,11 @@ from tests.fakes import stream
 from tests.fakes.queue import Entry
 
 LONGEST_WAIT_IN_SECONDS = 60.0
-"""Much longer than any wait of a test takes, so that a loaded machine fails no test."""
+"""The longest wait of a test. It is much longer than any wait takes, so that no test fails on a busy machine."""
 
 
 class Watch:
-    """One watch for a whole test: everything in its process notifies it."""
+    """The watch of a test. Everything in the test's process notifies it."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
@@ -32,7 +32,7 @@ class Watch:
         self._changed.set()
 
     async def until(self, holds: Callable[[], object], within: float = LONGEST_WAIT_IN_SECONDS) -> None:
-        """Wait until the condition holds. Raise AssertionError when the time is over."""
+        """Wait until the condition is true. Raise AssertionError when the time is over."""
         with anyio.move_on_after(within):
             while not holds():
                 self._changed.clear()
