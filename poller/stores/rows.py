@@ -156,7 +156,7 @@ def count(file: sqlite3.Connection) -> int:
 
 def _starting_position_of(mapping: str, stream_arn: str, text: Any) -> StartingPosition:
     whose = f"{mapping}, {stream_arn}"
-    position = _position_of(whose, text)
+    position = position_of(whose, text)
     if not isinstance(position, StartingPosition):
         raise DamagedRow(f"{whose}: {text!r} is not a starting position")
     return position
@@ -164,20 +164,26 @@ def _starting_position_of(mapping: str, stream_arn: str, text: Any) -> StartingP
 
 def _stored_of(row: tuple[Any, ...]) -> tuple[ShardId, StoredCheckpoint]:
     shard_id, text, start, end, state, version, saved_at = row
-    position = _position_of(shard_id, text)
+    position = position_of(shard_id, text)
     if isinstance(position, Latest):
         raise DamagedRow(f"{shard_id}: LATEST is not a checkpoint")
-    window = None
-    if (start, end, state) != (None, None, None):
-        if not (isinstance(start, int) and isinstance(end, int) and _is_json(state)):
-            raise DamagedRow(f"{shard_id}: the window is not whole")
-        window = Window(start=start, end=end, state=state.encode())
+    window = window_of(shard_id, start, end, state)
     if not (isinstance(version, int) and version > 0):
         raise DamagedRow(f"{shard_id}: {version!r} is not a version")
     return ShardId(shard_id), StoredCheckpoint(Checkpoint(position, window), version, saved_at)
 
 
-def _position_of(whose: str, text: Any) -> Position:
+def window_of(whose: str, start: Any, end: Any, state: Any) -> Window | None:
+    """Return the window with these stored values, or None if all are None. Raises DamagedRow for any other values."""
+    if (start, end, state) == (None, None, None):
+        return None
+    if not (isinstance(start, int) and isinstance(end, int) and _is_json(state)):
+        raise DamagedRow(f"{whose}: the window is not whole")
+    return Window(start=start, end=end, state=state.encode())
+
+
+def position_of(whose: str, text: Any) -> Position:
+    """Parse a stored position. Raises DamagedRow if the text is none."""
     try:
         return parse_position(text)
     except (AttributeError, TypeError, ValueError) as error:

@@ -74,26 +74,26 @@ CREATE TABLE pause (mapping TEXT PRIMARY KEY NOT NULL) WITHOUT ROWID;
 """Changes a file of the previous format to this one."""
 
 
-def format_of(path: Path, file: sqlite3.Connection) -> int | None:
-    """Return the file's format, which is this one or the previous one, or None for an empty file.
+def format_of(path: Path, file: sqlite3.Connection, expected: int = FORMAT) -> int | None:
+    """Return the file's format, which is the expected one or the previous one, or None for an empty file.
 
     Raises SettingsError for any other file. It changes nothing, so another program's file stays as it is.
     """
     found = STATE.format_of(path, file)
     if found is None:
         return None
-    if found > FORMAT:
+    if found > expected:
         raise STATE.unusable(
             path,
-            f"was written by a newer version of poller (its format is {found}, not {FORMAT}): run that version, or put "
-            f"back the copy that it kept before its change, {copy_of(path, FORMAT).name}, if there is one: first "
+            f"was written by a newer version of poller (its format is {found}, not {expected}): run that version, or "
+            f"put back the copy that it kept before its change, {copy_of(path, expected).name}, if there is one: first "
             "remove the files ending in -wal and -shm",
         )
-    if found < FORMAT - 1:
+    if found < expected - 1:
         raise STATE.unusable(
             path,
-            f"was written by a much older version of poller (its format is {found}, not {FORMAT}): first run a version "
-            f"whose format is {found + 1}",
+            f"was written by a much older version of poller (its format is {found}, not {expected}): first run a "
+            f"version whose format is {found + 1}",
         )
     return found
 
