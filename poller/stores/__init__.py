@@ -8,9 +8,13 @@
     pauses         reads and writes in the file which mappings are paused
     schema         has the file's tables, and migrates a file of the previous format
     sqlite_file    opens the file
-    ownership      makes sure that only one process owns the file
+    ownership      lets one process own the file, or several processes share it
     by_hand        shows and changes the file for a person
     notation       writes a position as text, and tells which of two positions is later
+    sqlite_leases  stores leases in a file that several processes of one host share
+      lease_rows   reads and writes rows in the file
+      lease_schema has the file's table, and migrates a file of the format without leases
+      lease_file   opens the file
 
 Belongs here: how checkpoints are stored, and the rule that no checkpoint moves back.
 Does not belong here: when to save, and which records are done (engine/, core/streams/watermark.py).

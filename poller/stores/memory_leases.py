@@ -11,10 +11,8 @@ from dataclasses import replace
 import orjson
 from anyio.lowlevel import checkpoint as turn
 
-from poller.core.streams.positions import rank
 from poller.model.lease import Row, RowKey
-from poller.model.stream import Checkpoint
-from poller.stores.notation import CheckpointMovedBack
+from poller.stores.notation import rank, refuse_to_move_back
 
 
 class MemoryLeaseStore:
@@ -74,10 +72,7 @@ class Table:
         stored = self.rows.get(row.key)
         if stored is None or stored.counter != row.counter - 1:
             return False
-        if _moves_back(stored.checkpoint, row.checkpoint):
-            assert stored.checkpoint is not None
-            refused = None if row.checkpoint is None else row.checkpoint.position
-            raise CheckpointMovedBack(row.key, stored=stored.checkpoint.position, refused=refused)
+        refuse_to_move_back(stored, row)
         self._put(row)
         return True
 
@@ -94,9 +89,3 @@ class Table:
         if row.checkpoint is not None:
             rank(row.checkpoint.position)  # LATEST has none: it means another record at each moment
         self.rows[row.key] = replace(row, details=orjson.loads(orjson.dumps(row.details)))
-
-
-def _moves_back(stored: Checkpoint | None, new: Checkpoint | None) -> bool:
-    if stored is None:
-        return False
-    return new is None or rank(new.position) < rank(stored.position)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from typing import assert_never
 
+from poller.model.lease import Row
 from poller.model.stream import (
     AfterSequence,
     AtSequence,
@@ -45,6 +46,15 @@ class CheckpointMovedBack(AssertionError):
     def __init__(self, shard: str, *, stored: Position, refused: Position | None) -> None:
         new = "be removed" if refused is None else f"move back to {format_position(refused)}"
         super().__init__(f"{shard}: the checkpoint at {format_position(stored)} must not {new}")
+
+
+def refuse_to_move_back(stored: Row | None, new: Row) -> None:
+    """Raise CheckpointMovedBack if `new` would replace `stored` but for its checkpoint."""
+    if stored is None or stored.checkpoint is None or stored.counter != new.counter - 1:
+        return
+    refused = None if new.checkpoint is None else new.checkpoint.position
+    if refused is None or rank(refused) < rank(stored.checkpoint.position):
+        raise CheckpointMovedBack(new.key, stored=stored.checkpoint.position, refused=refused)
 
 
 def format_position(position: Position) -> str:

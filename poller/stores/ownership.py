@@ -1,9 +1,11 @@
-"""Which process owns the state file? The process that holds two locks, until it closes the file or ends.
+"""Which processes may use the state file? Those that hold two locks, until they close the file or end.
 
     poller.db-lock    a lock file beside the database; it has the owner's process id, and stays after the owner's end
     poller.db         one byte of the database itself, far beyond the end of the file
 
-Two daemons on one file would both read every shard, so only one process may own the file.
+    locked     one process owns the file: two daemons that know nothing of leases would both read every shard
+    sharing    several processes share the file. The first one is alone until it lets the others in
+
 Two locks are needed: if somebody deletes the lock file, the database's lock still holds, and if somebody replaces the
 database, the lock file's lock still holds.
 The database's lock belongs to the open file, not to the process, and SQLite's own locks use other bytes
@@ -17,8 +19,9 @@ import fcntl
 import os
 import struct
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from poller.errors import InUse
@@ -27,6 +30,10 @@ from poller.stores.schema import STATE
 
 LOCKED_BYTE = 1 << 62
 """SQLite's own locks are at 1 GiB ("Database File Format", 1.4). No database is so large that it reaches this byte."""
+
+PATIENCE_IN_SECONDS = 10.0
+PAUSE_IN_SECONDS = 0.02
+"""How long a process waits for another one that prepares the file, and how long between two tries. We chose both."""
 
 
 @contextmanager
@@ -51,9 +58,71 @@ def locked(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _lock_file(path: Path, lock: int) -> None:
+@contextmanager
+def sharing(path: Path) -> Iterator[Share]:
+    """Create the database file if there is none, and hold both locks together with other processes.
+
+    Waits until another process that is alone has let others in. Raises InUse if that takes too long, and the errors of
+    `locked`. Open and close the database inside the block, as with `locked`.
+    """
+    lock = STATE.descriptor(path, Path(f"{path.resolve()}-lock"))
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        database = STATE.descriptor(path, path)
+        try:
+            share = Share(path, lock, database)
+            keep_private(path)
+            yield share
+        finally:
+            os.close(database)
+    finally:
+        os.close(lock)
+
+
+class Share:
+    """The locks of a process that shares the file. If it `is_alone`, others wait until it calls `let_others_in`."""
+
+    def __init__(self, path: Path, lock: int, database: int) -> None:
+        self._path = path
+        self._lock = lock
+        self._database = database
+        self.is_alone = self._wait()
+
+    def let_others_in(self) -> None:
+        """Keep the locks, but let other processes share them. Does nothing if they do already.
+
+        The lock file comes first: the database's lock still keeps others out while the system changes its lock, which
+        it does by giving it up and taking it again (flock(2)).
+        """
+        if self.is_alone:
+            fcntl.flock(self._lock, fcntl.LOCK_SH)
+            _lock_database(self._path, self._database, fcntl.F_RDLCK)
+            self.is_alone = False
+
+    def _wait(self) -> bool:
+        """Take the locks. Return True if no other process has them."""
+        until = time.monotonic() + PATIENCE_IN_SECONDS
+        while True:
+            try:
+                return self._is_alone()
+            except InUse:
+                fcntl.flock(self._lock, fcntl.LOCK_UN)  # a process that waits must not keep another from being alone
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(PAUSE_IN_SECONDS)
+
+    def _is_alone(self) -> bool:
+        with suppress(InUse):
+            _lock_file(self._path, self._lock)
+            _lock_database(self._path, self._database)
+            return True
+        _lock_file(self._path, self._lock, fcntl.LOCK_SH)
+        _lock_database(self._path, self._database, fcntl.F_RDLCK)
+        return False
+
+
+def _lock_file(path: Path, lock: int, kind: int = fcntl.LOCK_EX) -> None:
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
     except BlockingIOError as error:
         holder = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
         raise InUse(f"{path} is in use by another poller (process {holder})") from error
@@ -61,10 +130,10 @@ def _lock_file(path: Path, lock: int) -> None:
         raise STATE.unusable(path, f"cannot be locked: {error.strerror}") from error
 
 
-def _lock_database(path: Path, database: int) -> None:
+def _lock_database(path: Path, database: int, kind: int = fcntl.F_WRLCK) -> None:
     if sys.platform != "linux":
         return
-    wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, LOCKED_BYTE, 1, 0)
+    wanted = struct.pack("hhqqi4x", kind, os.SEEK_SET, LOCKED_BYTE, 1, 0)
     try:
         fcntl.fcntl(database, fcntl.F_OFD_SETLK, wanted)
     except OSError as error:

@@ -31,6 +31,7 @@ from poller.model.stream import (
 from poller.ports import LeaseStore
 from poller.stores.memory_leases import MemoryLeaseStore
 from poller.stores.notation import CheckpointMovedBack
+from poller.stores.sqlite_leases import SqliteLeaseStore
 from tests.fakes.lease_store import FakeLeaseTable
 
 pytestmark = pytest.mark.anyio
@@ -44,11 +45,14 @@ ME, OTHER = Owner(f"blue-1/{'0' * 32}"), Owner(f"blue-2/{'1' * 32}")
 async def opened(kind: str, folder: Path) -> AsyncIterator[LeaseStore]:
     if kind == "memory":
         yield MemoryLeaseStore()
-    else:
+    elif kind == "fake":
         yield FakeLeaseTable().store("me")
+    else:
+        async with SqliteLeaseStore(folder / "poller.db") as store:
+            yield store
 
 
-@pytest.fixture(params=["memory", "fake"])
+@pytest.fixture(params=["memory", "fake", "sqlite"])
 def kind(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
@@ -407,7 +411,7 @@ some_rows = st.lists(
 )
 
 
-@pytest.mark.parametrize("kind", ["memory", "fake"])
+@pytest.mark.parametrize("kind", ["memory", "fake", "sqlite"])
 @settings(deadline=None, max_examples=100)
 @given(rows=some_rows)
 def test_every_row_is_read_as_it_was_written(

@@ -1,0 +1,55 @@
+"""How do several processes of one host open the state file? The first one prepares it, while the others wait.
+
+    alone      creates or migrates the table, reads every row, frees the leases of dead workers ──┐
+    together   <── then all processes share the locks of `ownership.py` until they end ───────────┘
+
+A process that is alone knows that all owners of leases are dead, so it frees their leases at once: nobody has to wait
+for the end of a lease. A worker whose process is stopped (SIGSTOP) still has its locks, so no other process is alone.
+A fault of the file is a SettingsError that names `daemon.state`. InUse and CannotStore are for faults that may pass.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from poller.errors import InUse
+from poller.stores.lease_rows import check, free_all
+from poller.stores.lease_schema import FORMAT, create, migrate
+from poller.stores.ownership import sharing
+from poller.stores.schema import STATE, copy_of, format_of, keep_copy
+
+
+@contextmanager
+def shared(path: Path, on_migration: Callable[[Path], None] = lambda _: None) -> Iterator[sqlite3.Connection]:
+    """Open the file for this process and others, in autocommit mode. Raises SettingsError, InUse or CannotStore.
+
+    If this process migrates the file from the previous format, `on_migration` gets the path of the copy that is kept.
+    """
+    with sharing(path) as share, STATE.connection(path, "rw") as file:
+        with STATE.faults(path):
+            found = format_of(path, file, FORMAT)
+            STATE.use_log(path, file)
+            if found is not None:
+                STATE.check_pages(path, file)
+            if share.is_alone:
+                _prepare(path, file, found, on_migration)
+            elif found != FORMAT:
+                raise InUse(f"{path} is in use by another poller, which has not created its table")
+        share.let_others_in()
+        yield file
+
+
+def _prepare(path: Path, file: sqlite3.Connection, found: int | None, on_migration: Callable[[Path], None]) -> None:
+    if found is None:
+        create(file)
+        return
+    if found == FORMAT:
+        check(file)
+    else:
+        keep_copy(path, file, found)
+        migrate(file)
+        on_migration(copy_of(path, found))
+    free_all(file)

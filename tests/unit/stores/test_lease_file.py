@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from poller.errors import InUse, SettingsError
+from poller.model.lease import Owner, Row, RowKey
+from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber
+from poller.stores import ownership
+from poller.stores.lease_file import shared
+from poller.stores.lease_rows import batch, create, read, scan
+from poller.stores.lease_schema import FORMAT
+from poller.stores.ownership import locked, sharing
+from poller.stores.schema import STATE
+
+ME = Owner(f"blue-1/{'0' * 32}")
+LEASE = Row(
+    key=RowKey("clicks/arn:aws:kinesis:eu-west-1:123456789012:stream/clicks/shardId-000000000000"),
+    owner=ME,
+    token=1,
+    checkpoint=Checkpoint(AfterSequence(SequenceNumber("5"))),
+    details={"since": 1_700_000_000},
+)
+UNIT = Row(key=RowKey(":unit/resize/1"), owner=ME, token=1)
+WORKER = Row(key=RowKey(f":worker/{ME}"), owner=ME)
+PAUSE = Row(key=RowKey(":pause/orders"))
+
+HOLD = """
+import sys
+from pathlib import Path
+from poller.stores.lease_file import shared
+with shared(Path(sys.argv[1])):
+    print("shared", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "poller.db"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a process that finds the file in use give up at once."""
+    monkeypatch.setattr(ownership, "PATIENCE_IN_SECONDS", 0)
+
+
+def test_a_commit_is_flushed_to_the_disk_before_it_returns(path: Path) -> None:
+    for _ in range(2):
+        with shared(path) as file:
+            assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+            assert file.execute("PRAGMA synchronous").fetchone() == (2,)
+            assert file.in_transaction is False
+
+
+def test_several_processes_have_the_file_open_at_the_same_time(path: Path) -> None:
+    with shared(path) as first, shared(path) as second:
+        create(first, batch([LEASE]))
+        assert scan(second) == [LEASE]
+    with shared(path) as third:
+        assert len(scan(third)) == 1
+
+
+def test_processes_that_open_a_new_file_at_the_same_time_all_get_its_table(path: Path) -> None:
+    has_come = threading.Barrier(8)
+
+    def open_it(number: int) -> int:
+        has_come.wait()
+        with shared(path) as file:
+            create(file, batch([Row(key=RowKey(f"{number}"))]))
+            return len(scan(file))
+
+    with ThreadPoolExecutor(8) as processes:
+        assert max(processes.map(open_it, range(8))) == 8
+
+
+def test_the_file_has_its_table_even_without_its_log(path: Path) -> None:
+    with shared(path):
+        Path(f"{path}-wal").unlink()
+        with closing(sqlite3.connect(path)) as other:
+            assert other.execute("PRAGMA application_id").fetchone() == (STATE.application_id,)
+            assert other.execute("PRAGMA user_version").fetchone() == (FORMAT,)
+
+
+def test_a_process_that_is_alone_frees_the_leases_of_dead_workers_and_deletes_their_rows(path: Path) -> None:
+    with shared(path) as file:
+        create(file, batch([LEASE, UNIT, WORKER, PAUSE]))
+    for _ in range(2):
+        with shared(path) as file:
+            assert {row.key: row for row in scan(file)} == {
+                LEASE.key: Row(
+                    key=LEASE.key, counter=2, token=1, checkpoint=LEASE.checkpoint, details=dict(LEASE.details)
+                ),
+                UNIT.key: Row(key=UNIT.key, counter=2, token=1),
+                PAUSE.key: PAUSE,
+            }
+
+
+def test_a_second_process_frees_no_lease_of_a_living_worker(path: Path) -> None:
+    rows = [LEASE, UNIT, WORKER]
+    with shared(path) as file:
+        create(file, batch(rows))
+        for _ in range(2):
+            with shared(path) as other:
+                assert read(other, [row.key for row in rows]) == {row.key: row for row in rows}
+
+
+@contextmanager
+def another_process(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Have the file open in another process."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "shared\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+def test_the_leases_of_a_killed_process_are_free_for_the_next_one(path: Path) -> None:
+    with another_process(path) as process:
+        with shared(path) as file:
+            create(file, batch([LEASE]))
+        with shared(path) as file:
+            assert scan(file) == [LEASE]
+        process.kill()
+        process.wait()
+    with shared(path) as file:
+        assert [row.owner for row in scan(file)] == [None]
+
+
+@pytest.mark.slow
+def test_a_removed_lock_file_does_not_make_a_second_process_believe_that_it_is_alone(path: Path) -> None:
+    with another_process(path):
+        with shared(path) as file:
+            create(file, batch([LEASE]))
+        Path(f"{path}-lock").unlink()
+        with shared(path) as file:
+            assert scan(file) == [LEASE]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_process_that_owns_the_file_and_processes_that_share_it_exclude_each_other(path: Path) -> None:
+    with locked(path), pytest.raises(InUse) as error, shared(path):
+        pass
+    assert str(error.value) == f"{path} is in use by another poller (process {os.getpid()})"
+    with shared(path), shared(path), pytest.raises(InUse, match="in use by another poller"), locked(path):
+        pass
+    with locked(path):
+        pass
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_process_that_is_alone_keeps_others_out_until_it_lets_them_in(path: Path) -> None:
+    with sharing(path) as first:
+        assert first.is_alone
+        with pytest.raises(InUse), sharing(path):
+            pass
+        for _ in range(2):
+            first.let_others_in()
+            assert not first.is_alone
+        with sharing(path) as second:
+            assert not second.is_alone
+
+
+@pytest.mark.parametrize("is_lock_file_removed", [False, True])
+def test_processes_that_wait_for_an_owner_get_a_file_that_one_of_them_has_prepared(
+    path: Path, is_lock_file_removed: bool
+) -> None:
+    has_come = threading.Barrier(9)
+
+    def enter(number: int) -> frozenset[RowKey]:
+        has_come.wait()
+        with shared(path) as file:
+            return create(file, batch([Row(key=RowKey(f"{number}"))]))
+
+    with ThreadPoolExecutor(8) as waiting:
+        with locked(path):
+            if is_lock_file_removed:
+                Path(f"{path}-lock").unlink()
+            entering = [waiting.submit(enter, number) for number in range(8)]
+            has_come.wait()
+        assert [one.result(10) for one in entering] == [frozenset()] * 8
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_process_does_not_use_a_file_that_the_first_one_has_not_prepared(path: Path) -> None:
+    with sharing(path) as died:
+        died.let_others_in()
+        with pytest.raises(InUse, match="has not created its table"), shared(path):
+            pass
+    with shared(path) as file:
+        assert scan(file) == []
+
+
+def test_a_damaged_page_is_refused(path: Path) -> None:
+    with shared(path) as file:
+        create(file, batch([Row(key=RowKey(f"{number:04}"), details={"": "x" * 1000}) for number in range(100)]))
+    with path.open("r+b") as raw:
+        raw.seek(4096 * 6)
+        raw.write(b"\xff" * 4096)
+    with pytest.raises(SettingsError, match="is damaged"), shared(path):
+        pass
+    with sharing(path) as other:
+        other.let_others_in()
+        with pytest.raises(SettingsError, match="is damaged"), shared(path):
+            pass
+
+
+def test_a_missing_folder_is_not_created(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="missing does not exist"), shared(tmp_path / "missing" / "poller.db"):
+        pass
+    assert not (tmp_path / "missing").exists()

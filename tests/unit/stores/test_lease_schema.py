@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from poller.errors import SettingsError
+from poller.model.lease import Detail, Row, RowKey
+from poller.model.stream import (
+    AfterSequence,
+    AtSequence,
+    AtTimestamp,
+    Checkpoint,
+    SequenceNumber,
+    ShardEnd,
+    TrimHorizon,
+    Window,
+)
+from poller.stores import lease_schema
+from poller.stores.lease_file import shared
+from poller.stores.lease_rows import read, scan
+from poller.stores.lease_schema import FORMAT
+from poller.stores.schema import STATE, copy_of
+
+BEFORE = FORMAT - 1
+STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+WINDOW = Window(1767225600, 1767225660, '{"sum":"∑"}'.encode())
+
+
+def row(key: str, counter: int, checkpoint: Checkpoint | None, details: Mapping[str, Detail]) -> Row:
+    return Row(key=RowKey(key), counter=counter, checkpoint=checkpoint, details=details)
+
+
+IN_THE_FIXTURE = [
+    row(f"clicks/{STREAM}/shardId-000000000000", 1, Checkpoint(TrimHorizon()), {"saved_at": 1700000000}),
+    row(f"clicks/{STREAM}/shardId-000000000001", 2, Checkpoint(AtTimestamp(1767225600.25)), {"saved_at": 1700000001}),
+    row(
+        f"clicks/{STREAM}/shardId-000000000002",
+        3,
+        Checkpoint(AtSequence(SequenceNumber("0012"))),
+        {"saved_at": 1700000002},
+    ),
+    row(
+        f"clicks/{STREAM}/shardId-000000000003",
+        4,
+        Checkpoint(AfterSequence(SequenceNumber("9")), WINDOW),
+        {"saved_at": 1700000003},
+    ),
+    row(f"clicks/{STREAM}/shardId-000000000004", 5, Checkpoint(ShardEnd()), {"saved_at": 1700000004}),
+    row(
+        f"users/{STREAM}/shardId-000000000000",
+        6,
+        Checkpoint(AfterSequence(SequenceNumber("7"))),
+        {"saved_at": 1700000005},
+    ),
+    row(f":start/users/{STREAM}", 1, None, {"position": "AT_TIMESTAMP 12.5"}),
+    row(f":start/gone/{STREAM}", 1, None, {"position": "LATEST"}),
+    row(":pause/clicks", 1, None, {}),
+    row(":pause/orders", 1, None, {}),
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return a file of the previous format, as that version of poller left it."""
+    path = tmp_path / "poller.db"
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("PRAGMA journal_mode = WAL")
+        file.executescript(Path(__file__).with_name(f"format_{BEFORE}.sql").read_text())
+    return path
+
+
+def dump(path: Path) -> list[str]:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as file:
+        return [f"format {file.execute('PRAGMA user_version').fetchone()[0]}", *file.iterdump()]
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(SettingsError) as caught, shared(path):
+        pass
+    (fault,) = caught.value.faults
+    return fault.removeprefix(f'daemon.state = "sqlite://{path}": ')
+
+
+def test_a_file_of_the_previous_format_is_migrated_without_loss(path: Path) -> None:
+    for _ in range(2):
+        with shared(path) as file:
+            assert {row.key: row for row in scan(file)} == {row.key: row for row in IN_THE_FIXTURE}
+
+
+def test_a_migrated_file_has_the_table_of_a_new_one(path: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new.db"
+    with shared(path), shared(new):
+        pass
+    assert objects(path) == objects(new)
+
+
+def objects(path: Path) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as file:
+        return file.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+
+def test_a_migrated_file_still_refuses_a_checkpoint_that_moves_back(path: Path) -> None:
+    with shared(path) as file:
+        for change in ("position = 'TRIM_HORIZON', rank = '0'", "position = NULL, rank = NULL"):
+            with pytest.raises(sqlite3.IntegrityError, match="would move back"):
+                file.execute(f"UPDATE lease SET {change} WHERE position = 'SHARD_END'")
+
+
+def test_a_copy_of_the_old_file_is_kept(path: Path) -> None:
+    before = dump(path)
+    kept: list[Path] = []
+    for _ in range(2):
+        with shared(path, kept.append):
+            pass
+    assert kept == [copy_of(path, BEFORE)]
+    assert dump(kept[0]) == before
+
+
+@pytest.mark.parametrize("number", range(len(lease_schema.MIGRATION)))
+def test_a_migration_that_fails_at_any_statement_leaves_the_file_as_it_was(
+    path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, statements = dump(path), lease_schema.MIGRATION
+    with monkeypatch.context() as patched:
+        patched.setattr(lease_schema, "MIGRATION", (*statements[:number], "no statement", *statements[number + 1 :]))
+        assert "syntax error" in refused(path)
+    assert dump(path) == before
+    with shared(path) as file:
+        assert len(scan(file)) == len(IN_THE_FIXTURE)
+
+
+def test_a_damaged_row_is_refused_before_the_format_changes(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute("UPDATE checkpoint SET rank = '3' WHERE position = 'TRIM_HORIZON'")
+    before = dump(path)
+    assert refused(path).endswith(f"does not have the rank '3'; {STATE.advice}")
+    assert dump(path) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ("rank = '3' WHERE rank = '0'", "'TRIM_HORIZON' does not have the rank '3'"),
+        ("position = 'nowhere' WHERE rank = '0'", "'nowhere' is not a position"),
+        ("position = 'LATEST' WHERE rank = '0'", "LATEST is not a checkpoint"),
+        ("counter = 0 WHERE rank = '0'", "the counter 0 and the token 0 are not numbers of writes"),
+        ("token = 'x' WHERE rank = '0'", "the counter 1 and the token 'x' are not numbers of writes"),
+        ("window_state = '{' WHERE window_start > 0", "the window is not whole"),
+        ("details = '[]' WHERE rank = '0'", "the details are not a JSON object"),
+        ("details = '{' WHERE rank = '0'", "the details are not a JSON object"),
+    ],
+)
+def test_a_row_that_this_program_cannot_have_written_is_refused(path: Path, change: str, rule: str) -> None:
+    with shared(path) as file:
+        file.execute(f"UPDATE lease SET {change}")
+    assert rule in refused(path)
+
+
+@pytest.mark.parametrize(
+    ("found", "rule"), [(FORMAT + 1, "was written by a newer version of poller"), (FORMAT - 2, "a much older version")]
+)
+def test_a_file_of_any_other_format_is_refused(path: Path, found: int, rule: str) -> None:
+    with shared(path) as file:
+        file.execute(f"PRAGMA user_version = {found}")
+    assert rule in refused(path)
+    assert f"its format is {found}, not {FORMAT}" in refused(path)
+
+
+def test_a_large_number_of_rows_is_read_by_their_keys(path: Path) -> None:
+    with shared(path) as file:
+        wanted = [row.key for row in IN_THE_FIXTURE]
+        assert read(file, [*wanted, *(RowKey(f"missing-{number}") for number in range(50_000))]).keys() == set(wanted)
