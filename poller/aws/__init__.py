@@ -11,7 +11,7 @@ the general client (tests/bench/clients.py).
     signing.py      computes a signature (Signature Version 4)
     wire.py         signs a request, sends it, and returns its answer
     clock.py        knows the time of an endpoint's clock
-    json_client.py  the fast client of a JSON service: SQS, Kinesis, DynamoDB Streams
+    json_client.py  the fast client of a JSON service: SQS, Kinesis, DynamoDB and its streams
     invoker.py      the fast client of Lambda's Invoke API
     bounded_session.py  limits how much of an answer the general client reads
     kept_client.py  keeps a general client open between calls

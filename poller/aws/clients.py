@@ -103,7 +103,7 @@ class Aws:
         await self._stack.aclose()
 
     async def json_client(self, service: str, *, region: str | None = None, role_arn: str | None = None) -> JsonClient:
-        """Make the fast client of a service with a JSON protocol: `sqs`, `kinesis` or `dynamodbstreams`."""
+        """Make the fast client of a service with a JSON protocol, such as `sqs`, `kinesis` or `dynamodb`."""
         region = self.region(region)
         known = await self._service(service, region)
         return JsonClient(

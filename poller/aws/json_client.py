@@ -17,14 +17,17 @@ from poller.errors import Unreachable
 
 REPEATABLE_OPERATIONS = frozenset(
     {
+        "BatchGetItem",
         "ChangeMessageVisibilityBatch",
         "DeleteMessageBatch",
         "DescribeStream",
+        "DescribeTable",
         "GetQueueAttributes",
         "GetRecords",
         "GetShardIterator",
         "ListShards",
         "ReceiveMessage",
+        "Scan",
     }
 )
 """Operations that may be done twice without harm.
