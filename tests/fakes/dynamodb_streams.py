@@ -266,7 +266,7 @@ def _hash_key(keys: Item) -> int:
 
 
 def _shard_id(serial: int, now: float, randomness: Random) -> str:
-    """Return a shard id: the time in milliseconds with twenty digits, a random part, and here also a serial number."""
+    """Return a shard id: the time in milliseconds with twenty digits, a random part, and a serial number."""
     return f"shardId-{round((EPOCH + now) * 1000) + serial:020d}-{randomness.getrandbits(32):08x}"
 
 

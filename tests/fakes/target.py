@@ -111,7 +111,7 @@ class FakeTarget:
         return self._end(call, troubled)
 
     def restart(self, *, until: float) -> None:
-        """Let each invocation that begins before then last as long as any may: its child process starts."""
+        """Let each invocation that begins before `until` take the longest time: its child process must start."""
         self._starts_until = until
 
     def lose_answer(self, invocation: Invocation) -> None:

@@ -1,12 +1,12 @@
-"""Which changes does a person make while the daemon runs, and which faults of ours happen meanwhile? A seed draws them.
+"""Which changes does a person make while the daemon runs, and which faults of poller happen? A seed draws them.
 
-    replace            a mapping with other options, also while the old run still has batches in hand
-    remove, add        the same mapping comes back later
-    pause, resume      a pause may survive the death of the process; the next one begins with it
-    replace, restart   a function: all its mappings get the new one at once; or its child processes start anew
-    crash              a run fails by a fault of our own, before or while a function runs
+    replace            gives a mapping other options, also while the old run still has batches in hand
+    remove, add        removes a mapping, and adds it again later
+    pause, resume      pauses a mapping; if the process crashes, the mapping is still paused in the next process
+    replace, restart   gives all mappings of a function a new function, or restarts the function's child processes
+    crash              makes a run crash because of a fault in poller, before or while a function runs
 
-All of this ends before the trouble of the scenario ends, with every mapping at work.
+All changes end before the faults of the scenario end, and then every mapping works.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ START_IN_SECONDS = 10.0
 
 
 class Changes:
-    """The changes of one world, to the mappings `names` and to the functions that only these invoke."""
+    """The changes in one world: of the mappings `names`, and of the functions that only these mappings invoke."""
 
     def __init__(self, world: World, names: list[MappingName], *, seed: int, end_at: float, is_calm: bool) -> None:
         self._world = world
@@ -45,7 +45,7 @@ class Changes:
         self._removed: set[MappingName] = set()
 
     async def make(self, life: Life) -> None:
-        """Change the mappings and functions of this life, several of them at the same time, until the changes end."""
+        """Change mappings and functions of this life, several at the same time, until the changes must end."""
         self._removed.clear()
         self._world.changing.clear()
         await life.has_begun.wait()
@@ -105,7 +105,7 @@ class Changes:
         await anyio.sleep(self._randomness.choice([0.0, 1.0, self._randomness.uniform(0, LONGEST_PAUSE_IN_SECONDS)]))
 
     def _vary_function(self, name: FunctionName) -> None:
-        """Give the function limits that allow no more than its own ones, because the checkers judge by these."""
+        """Change the function's limits. The new limits allow no more than the original ones, which the checkers use."""
         function, (_, longest) = self._functions[name], self._world.targets[name].plan.duration_in_seconds
         self._world.functions[name] = replace(
             function,
@@ -114,7 +114,10 @@ class Changes:
         )
 
     def _varied(self, mapping: SourceMapping) -> SourceMapping:
-        """Give the mapping options that allow no more than its own ones, because the checkers judge by these."""
+        """Change the mapping's options.
+
+        The new options allow no more than the original ones, which the checkers use.
+        """
         varied = replace(mapping, batch_size=self._randomness.randint(1, mapping.batch_size))
         if isinstance(varied, QueueMapping) and mapping.batch_size > 10:
             return mapping

@@ -1,14 +1,14 @@
 """Were the promises for queues kept? The checker reads the history, and does not know the engine.
 
-nothing is lost          every message is deleted after a success or by the filter, or in the dead-letter queue
-order                    before a message of a group is handed over, every earlier one of its group is done with
-no expired receipt       what the queue shows again is not handed over under the receipt of before
-one batch at a time      two runs of a function with the same group never overlap, whatever died in between
-room before receive      nothing is received and then not invoked (where only we and the function are to blame)
-redelivery               a failed message comes again when the queue's own timeout is over, a group's in their order
-bounds                   concurrency of the mapping
-ages                     nothing is older than the world, whatever the daemon's own clock says
-a clean stop             what was not handed over is visible again
+nothing is lost          every message was processed and deleted, was filtered out, or is in the dead-letter queue
+order                    the function gets a message of a group only when all earlier messages of the group are done
+no expired receipt       the function does not get a message that has become visible in the queue again
+one batch at a time      two invocations with the same message group never overlap, even if the daemon was killed
+room before receive      every received message leads to an invocation, unless SQS or a crash prevents it
+redelivery               a failed message becomes visible when the queue's own timeout is over, in the group's order
+bounds                   the invocations of a mapping do not exceed its concurrency
+ages                     no reported age is higher than the age of the world, even if the daemon's clock is wrong
+a clean stop             after a stop, all messages that the function did not get are visible again
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from tests.fakes.queue import Entry, FakeQueue
 from tests.fakes.target import Call
 
 Matches = Callable[[str], bool]
-"""Whether a message (by id) matches the mapping's filter."""
+"""Returns whether the message with this id matches the mapping's filter."""
 
 
 class Violation(AssertionError):
-    """An invariant did not hold."""
+    """A promise was not kept."""
 
 
 def check_queue(queue: FakeQueue, calls: list[Call], matches: Matches) -> None:
-    """Check, after the world has come to rest, what must hold after any trouble."""
+    """Check all promises that must be kept even with faults. Call this at the end, when nothing happens any more."""
     check_nothing_is_lost(queue, calls, matches)
     check_nothing_filtered_is_invoked(calls, matches)
     check_no_expired_receipt_is_invoked(queue, calls)
@@ -41,7 +41,7 @@ def check_queue(queue: FakeQueue, calls: list[Call], matches: Matches) -> None:
 
 
 def check_nothing_is_lost(queue: FakeQueue, calls: Iterable[Call], matches: Matches) -> None:
-    """Check, after the world has come to rest, that every message is done, and none was deleted before its success."""
+    """Check at the end that every message is done, and that no message was deleted before it had succeeded."""
     succeeded_at = _first_success(calls)
     gone: set[str] = set()
     for entry in queue.history:
@@ -66,7 +66,7 @@ def check_nothing_filtered_is_invoked(calls: Iterable[Call], matches: Matches) -
 
 
 def check_order(queue: FakeQueue, calls: list[Call], matches: Matches) -> None:
-    """Check that a message is handed over only after, or in one batch with, all earlier messages of its group."""
+    """Check the order: the function gets a message after, or together with, all earlier ones of its group."""
     sent: dict[str | None, list[str]] = defaultdict(list)
     moved_at: dict[str, float] = {}
     for entry in queue.history:
@@ -102,7 +102,7 @@ def check_order(queue: FakeQueue, calls: list[Call], matches: Matches) -> None:
 
 
 def check_one_batch_at_a_time(calls: list[Call]) -> None:
-    """Check that runs with a common group do not overlap, even if the client of one has died."""
+    """Check that invocations with a common message group do not overlap, even if the process of one was killed."""
     busy_until: dict[str, Call] = {}
     for call in sorted(calls, key=lambda call: call.began_at):
         for group in {group for group in call.groups if group is not None}:
@@ -126,7 +126,7 @@ def check_every_receive_is_invoked(queue: FakeQueue, calls: Iterable[Call], matc
 
 
 def check_no_expired_receipt_is_invoked(queue: FakeQueue, calls: Iterable[Call]) -> None:
-    """Check that no message is invoked with an expired receipt, because the queue may deliver it to another client."""
+    """Check that the function gets no message with an expired receipt handle: another client may have the message."""
     expired_at = {entry.receipt: entry.at for entry in queue.history if entry.kind == "expired"}
     for call in calls:
         for receipt in call.receipts:
@@ -137,9 +137,9 @@ def check_no_expired_receipt_is_invoked(queue: FakeQueue, calls: Iterable[Call])
 def check_failed_messages_come_again_in_time(
     queue: FakeQueue, calls: Iterable[Call], *, timeout_in_seconds: float, slack_in_seconds: float
 ) -> None:
-    """Check that a failed message is shown after the queue's own timeout, or at its failure if that is later.
+    """Check that a failed message becomes visible after the queue's own timeout, or at its failure if that is later.
 
-    A group whose answer was lost may wait from then on for the whole timeout of its function.
+    If an answer was lost, its message group may stay hidden for the whole timeout of the function from then on.
     """
     received_at = {entry.receipt: entry.at for entry in queue.history if entry.kind in ("received", "repeated")}
     shown_at = {entry.receipt: entry.at for entry in queue.history if _is_shown(entry)}
@@ -198,9 +198,9 @@ def check_failed_messages_come_again_by_backoff(
 def check_groups_are_shown_in_order(
     queue: FakeQueue, calls: Iterable[Call] = (), matches: Matches = lambda _: True
 ) -> None:
-    """Check that no message of a group is visible again while a receive still hides an earlier one of the group.
+    """Check that no message of a group is visible while an earlier message of the group is hidden.
 
-    A message that has succeeded or is filtered out may still be hidden, because it will soon be deleted.
+    An earlier message may be hidden if it has succeeded or is filtered out, because it will soon be deleted.
     """
     succeeded_at = _first_success(calls)
     sent_at = {entry.message_id: index for index, entry in enumerate(queue.history) if entry.kind == "sent"}
@@ -224,7 +224,7 @@ def check_groups_are_shown_in_order(
 
 
 def check_given_back(queue: FakeQueue, calls: Iterable[Call], now: float) -> None:
-    """Check after a clean stop that messages in flight were handed over, or that their receive's answer was lost."""
+    """Check after a clean stop: the function got each message in flight, or the answer of its receive was lost."""
     queue.settle(now)
     invoked = {receipt for call in calls for receipt in call.receipts}
     lost = {entry.receipt for entry in queue.history if entry.kind == "answer_lost"}
@@ -234,7 +234,10 @@ def check_given_back(queue: FakeQueue, calls: Iterable[Call], now: float) -> Non
 
 
 def check_ages(invoked: Iterable[BatchInvoked], now: float) -> None:
-    """Check that no age exceeds the world's age by more than two seconds, within which a source's clock is known."""
+    """Check that no age is more than two seconds higher than the age of the world.
+
+    A source's clock is known to two seconds.
+    """
     for fact in invoked:
         if not 0 <= fact.oldest_record_age_seconds <= now + 2:
             raise Violation(f"an age of {fact.oldest_record_age_seconds} s, {now} s after the world began: {fact}")
@@ -252,7 +255,7 @@ def in_flight(queue: FakeQueue) -> list[Entry]:
 
 
 def _is_shown(entry: Entry) -> bool:
-    """Return whether the message is visible again."""
+    """Return whether the message is visible after this fact."""
     return entry.kind == "expired" or (entry.kind == "visibility_changed" and entry.detail == "0")
 
 

@@ -1,7 +1,9 @@
-"""How many seeds? As many as the test says; by hand `pytest tests/simulation --seeds 5000 --first-seed 100000`.
+"""How many seeds does a test run?
 
-The first seeds are quick. Coverage watches only the quick tests of this folder, and of the seeds only a few: a watched
-test takes almost three times as long, and the others run the same lines.
+Its own number, or that of `pytest tests/simulation --seeds 5000 --first-seed 100000`.
+
+The first seeds count as quick tests. Coverage measures only the quick tests of this folder and a few seeds, because it
+makes a test almost three times slower, and further seeds run the same lines.
 """
 
 from __future__ import annotations

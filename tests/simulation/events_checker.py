@@ -1,13 +1,13 @@
-"""Did everything hold for asynchronous events? Asks the history of queues, function and destinations, after the fact.
+"""Were the promises for asynchronous events kept? The checker reads the history of queues, function and destinations.
 
-no accepted event vanishes   it succeeded, or its record reached every place that it has, or it was counted as dropped,
+no accepted event vanishes   it succeeded, or its record reached all its destinations, or it was counted as dropped,
                              or it is stuck and kept
 one request id               each invocation has the id and the payload of an event that was sent
-attempts and waits           by the rules of the retries, from the answers of the function
-duplicates                   only where trouble explains them: a crash, a cut, a lost answer, a claim that ended
-bounds                       concurrency of the function; no claim is lost while its queue takes every call
+attempts and waits           they obey the rules for retries, given the answers of the function
+duplicates                   only a trouble may cause them: a crash, a cancelled call, a lost answer, a claim that ended
+bounds                       the function's concurrency; no claim is lost while its queue accepts every call
 
-An event without trouble in its history must obey every rule to the letter.
+An event without trouble in its history must obey every rule exactly.
 An event with trouble must not vanish, and each trouble explains one repetition.
 """
 
@@ -29,12 +29,15 @@ from tests.simulation.events_function import EventCall
 from tests.simulation.events_world import EventsWorld
 
 SLACK_IN_SECONDS = 31.0
-"""How late a retry may begin if the function has room: a process that stops may need its grace of 30 seconds."""
+"""How late a retry may begin if the function has room. A process that stops may need its grace of 30 seconds."""
 
 
 @dataclass(kw_only=True)
 class Sent:
-    """An event that was sent. `was_accepted` is None if nobody knows; `troubles` counts what may repeat something."""
+    """An event that was sent. `was_accepted` is None if this is unknown.
+
+    `troubles` counts causes of a possible repetition.
+    """
 
     request_id: RequestId
     sent_at: float
@@ -46,12 +49,12 @@ class Sent:
 
     @property
     def counted(self) -> int:
-        """How many invocations count as attempts: all that ended as the daemon was told."""
+        """Return how many invocations count as attempts: those that ended as the daemon has seen it."""
         return sum(call.answer != "cut" for call in self.calls)
 
 
 def check(world: EventsWorld, sent: Sequence[Sent]) -> Counter[str]:
-    """Raise Violation if something did not hold. Return how many events were checked in which way."""
+    """Raise Violation if a promise was not kept. Return how many events were checked in each way."""
     by_id = {each.request_id: each for each in sent}
     _attach(world, by_id)
     counts: Counter[str] = Counter()
@@ -99,9 +102,9 @@ def request_id_of(document: Document) -> RequestId:
 
 
 def _troubled(world: EventsWorld) -> Iterator[RequestId]:
-    """Yield the event of each call to a queue that failed, came too late, or was given up, and of each lost claim.
+    """Yield the event of each call to a queue that failed, came too late or was cancelled, and of each lost claim.
 
-    If the queues took every call, no call has an excuse for coming too late.
+    If the queues accepted every call, a call that came too late is no excuse.
     """
     yield from (event.request_id for event in world.lost_in_queues)
     yield from (fact.request_id for fact in world.facts_of(EventClaimLost))
@@ -160,7 +163,7 @@ def _check_to_the_letter(world: EventsWorld, each: Sent) -> None:
 
 
 def _check_record(world: EventsWorld, each: Sent) -> None:
-    """Check the condition that the records of an event state, and their number of attempts."""
+    """Check the condition and the number of attempts in the records about an event."""
     ends = {call.answer for call in each.calls[-1:]}
     for delivery, documents in each.taken_by.items():
         for document in documents:

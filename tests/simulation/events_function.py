@@ -1,6 +1,6 @@
-"""How does a function behave that is invoked with events? By a seeded plan, like tests/fakes/target.py for batches.
+"""How does a function for events behave? By a seeded plan, as tests/fakes/target.py does for batches.
 
-A function lives apart from the daemon that calls it: when the client goes away, it goes on to its planned end.
+A function does not depend on the daemon that calls it: if the client disconnects, the function runs to its planned end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ Answer = Literal["succeeded", "failed", "answer_lost", "cut"]
 
 @dataclass(kw_only=True, eq=False)
 class EventCall:
-    """One run of the function. `answer` is what the client was told; it was cut if the client went away before."""
+    """One run of the function. `answer` is the answer that the client got.
+
+    The call was cut if the client disconnected before.
+    """
 
     life: int
     request_id: str
@@ -33,9 +36,11 @@ class EventCall:
 
 @dataclass(kw_only=True)
 class EventFunctionPlan:
-    """Rates are chances from 0 to 1 for each call before `ends_at`. An event in `poison` fails at every time.
+    """The plan of a function. A rate is a chance from 0 to 1 for each call before `ends_at`.
 
-    While `throttled` has an interval of anyio's clock around now, every call is throttled.
+    An event in `poison` always fails.
+
+    During each interval of `throttled` (on anyio's clock), every call is throttled.
     """
 
     seed: int = 0
@@ -51,7 +56,7 @@ class EventFunctionPlan:
 
 
 class EventFunction:
-    """The function that all processes invoke. `refused_at` has the times of refused calls."""
+    """The function that all processes invoke. `refused_at` has the times of the calls that it refused."""
 
     def __init__(self, plan: EventFunctionPlan | None = None) -> None:
         self.plan = plan or EventFunctionPlan()
@@ -108,7 +113,7 @@ class EventFunction:
 
 
 class ProcessEventTarget:
-    """The way of one process to the function, as `ports.Target`."""
+    """The `ports.Target` with which one process reaches the function."""
 
     def __init__(self, process: Process, function: EventFunction) -> None:
         self._process = process

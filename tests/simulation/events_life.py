@@ -1,7 +1,7 @@
-"""What is one process of the daemon that runs the events of one function? The real engine, until it ends.
+"""How is one process simulated that handles the events of a function? By the real engine, until the process ends.
 
-Several processes may live at the same time and share the queues. A crash is `kill -9`: from that moment on, no call of
-the dead process reaches anything.
+Several processes may run at the same time and share the queues. A crash is like `kill -9`: from then on, no call of the
+process reaches the world.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 
 class ProcessEventQueue:
-    """The way of one process to an event queue, as `ports.EventQueue`.
+    """The `ports.EventQueue` with which one process reaches a queue.
 
-    `lost` gets the event of each call that failed, or that the process gave up.
+    `lost` gets the event of each call that failed, or that the process cancelled.
     """
 
     def __init__(self, process: Process, queue: EventQueue, lost: list[Event]) -> None:

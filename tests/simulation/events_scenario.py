@@ -1,4 +1,4 @@
-"""What does a seed of asynchronous events stand for? A world drawn from it: options, faults, processes, and a load."""
+"""What does a seed for asynchronous events draw? A world: options, faults, processes, and a load of events."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONGEST_RUN = 30_000.0
 
 
 class EventsScenario:
-    """The world of a seed, and the run through it."""
+    """The world of a seed, and what happens in it."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -101,7 +101,7 @@ class EventsScenario:
         return {place: FakeDestination(faults=self._faults(rate)) for place in chosen}
 
     async def run(self) -> Counter[str]:
-        """Let the processes live, check their history, and return how many events were checked in which way."""
+        """Run the processes, check their history, and return how many events were checked in each way."""
         async with anyio.create_task_group() as processes:
             processes.start_soon(self._live_on_and_on, not self.is_calm)
             if self._randomness.random() < 0.4:
@@ -109,7 +109,10 @@ class EventsScenario:
         return check(self.world, self.sent)
 
     async def _live_on_and_on(self, may_crash: bool) -> None:
-        """Live life after life: some crash, some are stopped, and the last one goes on until all events are done."""
+        """Run one process after another.
+
+        Some crash, some are stopped, and the last one runs until all events are done.
+        """
         randomness = Random(self._randomness.randrange(1 << 30))
         for _ in range(randomness.choice([0, 1, 3])):
             lasts = randomness.uniform(1.0, TROUBLE_ENDS_AT / 3)

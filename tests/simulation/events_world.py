@@ -1,8 +1,10 @@
-"""What do the events of a function live in? Queues, a function and destinations that outlive every process.
+"""What surrounds the processes that handle a function's events?
 
-    senders ──put──> the event queue ──> life after life, or two at once ──> function, destinations
+Queues, a function and destinations, which outlive them.
 
-Everything waits on a virtual clock, and draws its faults from the seed.
+    senders ──put──> the event queue ──> one process after another, or two at once ──> function, destinations
+
+Everything waits on a virtual clock, and all faults are drawn from the seed.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ PLACE = Arn.parse("arn:aws:sqs:eu-west-1:123456789012:place")
 
 
 class EventsWorld:
-    """The world of one function. `facts` are those of all processes, in order."""
+    """The world of one function. `facts` has the facts of all processes, in order."""
 
     def __init__(
         self,
@@ -52,7 +54,7 @@ class EventsWorld:
         bytes_in_hand: BytesInHand | None = None,
         **config: Any,
     ) -> None:
-        """`config` are fields of EventInvokeConfig; it names the destinations by itself."""
+        """Make a world. `config` are fields of EventInvokeConfig, without the destinations, which are added here."""
         self.seed = seed
         self.clock = clock or VirtualClock()
         self.randomness = Random(seed)
@@ -66,11 +68,11 @@ class EventsWorld:
         self.facts: list[Fact] = []
         self.lives: list[EventsLife] = []
         self.has_good_queues = False
-        """Whether the queues do all that they are asked, so that no claim need be lost."""
+        """True if every call to the queues succeeds, so that no claim may be lost."""
         self.has_no_delays = False
-        """Whether nothing but the function's own work can delay an event."""
+        """True if only the work of the function can delay an event."""
         self.lost_in_queues: list[Event] = []
-        """The event of each call to a queue that failed or was given up."""
+        """The event of each call to a queue that failed or was cancelled."""
         self.definition = Function(
             name=NAME,
             arn=Arn.parse(f"arn:aws:lambda:eu-west-1:123456789012:function:{NAME}"),
@@ -101,14 +103,17 @@ class EventsWorld:
 
     @property
     def waiting(self) -> list[str]:
-        """The request ids of all events that a queue still holds and that are not stuck."""
+        """Return the request ids of all events in the queues that are not stuck."""
         return [event.request_id for queue in self.queues for event in queue.events if not event.stuck]
 
     def facts_of(self, kind: type[F]) -> list[F]:
         return [fact for fact in self.facts if isinstance(fact, kind)]
 
     async def live(self, until: Callable[[EventsLife], Coroutine[Any, Any, None]]) -> EventsLife:
-        """One process, from start to end. `until` runs beside it and ends it with `crash`, or by beginning its stop."""
+        """Run one process from its start to its end.
+
+        `until` runs at the same time, and ends it by `crash` or by its stop.
+        """
         life = EventsLife(self)
         self.lives.append(life)
         try:

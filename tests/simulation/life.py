@@ -1,6 +1,8 @@
-"""What is one process of the daemon in a simulation? The real engine and sources, with all mappings, until it ends.
+"""How is one process of the daemon simulated?
 
-A crash is `kill -9`: from that moment on, no call of the dead process reaches anything.
+By the real engine and sources, with all mappings, until the process ends.
+
+A crash is like `kill -9`: from then on, no call of the process reaches the world.
 """
 
 from __future__ import annotations
@@ -53,9 +55,9 @@ if TYPE_CHECKING:
 
 
 class Life:
-    """One process.
+    """One process of the daemon.
 
-    `stopped_at` is the time when its stop began; `stored` are the positions that it found in the store.
+    `stopped_at` is the time at which its stop began. `stored` has the positions that it found in the store.
     """
 
     def __init__(self, world: World) -> None:
@@ -75,7 +77,7 @@ class Life:
         self._world = world
         self.budget = Budget(world.budget_in_bytes)
         self.opened: list[tuple[OpenFunction, ProcessTarget]] = []
-        """The functions with the ways to them, in the order in which they were opened."""
+        """The open functions with their targets, in the order in which they were opened."""
         self._paces = {operation: Pace(operation, world.randomness) for operation in CALLS_IN_A_SECOND}
         self._rooms: defaultdict[MappingName, MappingRoom] = defaultdict(MappingRoom)
         self._functions: Shared[Function, OpenFunction]

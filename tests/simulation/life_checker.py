@@ -1,7 +1,7 @@
 """What must hold in every life, for any kind of source?
 
-concurrency   no function runs more often at once than its reserved concurrency allows
-facts         none shows what is in a record, and none tells of a fault of our own
+concurrency   the running invocations of a function never exceed its reserved concurrency
+facts         no fact shows the body of a record, and no fact reports a fault in poller itself
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from tests.simulation.streams import CANARY
 
 
 def check_concurrency(life: Life) -> None:
-    """Check the reserved concurrency. A replaced function is a new one: invocations of the old one do not count."""
+    """Check the reserved concurrency. After a replacement, invocations of the old function do not count."""
     for function, way in life.opened:
         if way.most_running > function.definition.reserved_concurrency:
             raise Violation(f"{way.most_running} invocations at once: {function.definition}")
 
 
 def check_facts(facts: Iterable[Fact]) -> None:
-    """Check that mappings crashed only by plan, and that no fact shows a record, as text or as base64."""
+    """Check that mappings crashed only where the plan says so, and that no fact shows a record as text or base64."""
     encoded = b64encode(b'{"kind":"').decode()[:11]
     for fact in facts:
         text = repr(fact)

@@ -22,7 +22,7 @@ GROUPS = 3
 
 
 def changing_queues(shape: QueueShape) -> Scenario:
-    """Queues of all kinds, whose mappings change."""
+    """Return a scenario with queues of all kinds, whose mappings change."""
     queues = Queues(shape)
     names = [mapping.name for mapping in queues.world.mappings]
     end_at = queue_part.TROUBLE_ENDS_AT
@@ -31,8 +31,11 @@ def changing_queues(shape: QueueShape) -> Scenario:
 
 
 def changing_streams(shape: StreamShape) -> Scenario:
-    """Streams and a FIFO queue, whose mappings change; of a broken mapping and its neighbours, only the broken one."""
-    shape = replace(shape, retention_in_seconds=86_400.0)  # nothing is trimmed during a pause
+    """Return a scenario with streams and a FIFO queue, whose mappings change.
+
+    If a mapping is broken, only this one changes.
+    """
+    shape = replace(shape, retention_in_seconds=86_400.0)  # no record may be trimmed during a pause
     streams = Streams(shape, has_changes=True)
     _add_fifo_queue(streams)
     names = [mapping.name for mapping in streams.world.all_mappings]

@@ -1,7 +1,7 @@
-"""What surrounds a test of one stream mapping? A world with one stream and its mapping `m`, whose records have names.
+"""What surrounds a test of one stream mapping? A world with one stream and its mapping `m`. Its records have names.
 
-The world itself is the function: it notes the names of each invocation's records, and fails with those of `poison`. A
-test's own world overrides `invoke` or `source` to let the function or the source behave oddly.
+The world itself is the function: it keeps the names of the records of each invocation, and fails with the records in
+`poison`. A test can override `invoke` or `source` to change the function or the source.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ ERROR = FunctionError(error_type="ValueError", message="by plan")
 
 
 class OneStreamWorld(World, ABC):
-    """`options` are StreamMapping's fields; each life begins with the present ones.
+    """The world of one stream. `options` are fields of StreamMapping. Each life begins with their present values.
 
-    `calls` has the names of each invocation; `succeeded` has the names whose invocation succeeded, `succeeded_at` when.
+    `calls` has the names of the records of each invocation. `succeeded` has the names of the records that have
+    succeeded, and `succeeded_at` the times.
     """
 
     stream: FakeStream
@@ -52,7 +53,7 @@ class OneStreamWorld(World, ABC):
 
     @abstractmethod
     def new_stream(self, **settings: Any) -> SimulatedStream:
-        """Create the stream. `settings` are FakeStream's fields."""
+        """Create the stream. `settings` are fields of FakeStream."""
 
     @abstractmethod
     def put_one(self, key: str = "a", name: str = "") -> str:
@@ -106,7 +107,7 @@ class KinesisWorld(OneStreamWorld):
 
 
 class TableWorld(OneStreamWorld):
-    """A table's stream, which does not report the lag of a reader. The new image of each record has its name."""
+    """A table's stream, whose reads do not say how far they are behind. The new image of each record has its name."""
 
     def __init__(self, *, service: FakeDynamoDbStreams | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -134,7 +135,7 @@ def play(
     seed: int = 1,
     **settings: Any,
 ) -> None:
-    """Run one life in a new world. `settings` are those of the stream."""
+    """Run one life in a new world. `settings` are fields of the stream."""
 
     async def with_a_stream() -> None:
         world.create_stream(shard_count=shards, **settings)
@@ -144,7 +145,7 @@ def play(
 
 
 def play_life(world: OneStreamWorld, until: Beside, *, beside: Beside | None = None, **options: Any) -> None:
-    """Run one life; `options` are those of `play`."""
+    """Run one life in a new world. `options` are arguments of `play`."""
 
     async def main() -> None:
         await world.live(until, beside=beside)
@@ -159,7 +160,7 @@ def name_of(record: dict[str, Any]) -> str:
 
 
 class _Function(FakeTarget):
-    """The world as a function."""
+    """The target that invokes the world."""
 
     def __init__(self, world: OneStreamWorld) -> None:
         super().__init__()

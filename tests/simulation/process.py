@@ -1,12 +1,12 @@
-"""How does one process reach the world? Through these clients, which let nothing pass after the process has died.
+"""How does one process reach the world? Through these clients, which raise Killed after the process has died.
 
-    ProcessClient, StreamClient   to a service; the second notes every read and every page of a listing
-    WatchedSource                 is no way of its own: it notes which records the engine got to see
-    ProcessStore                  to the positions' store
-    ProcessDestination            to a destination
-    ProcessTarget                 to a function
+    ProcessClient, StreamClient   call a service; StreamClient also records every read and every page of a listing
+    WatchedSource                 records which records the engine got from a source
+    ProcessStore                  calls the position store
+    ProcessDestination            calls a destination
+    ProcessTarget                 calls a function
 
-What the dead process had asked for goes on in the world: a function runs to its end, a save may still happen.
+Calls that the process has made before its death continue: a function runs to its end, and a save may still happen.
 """
 
 from __future__ import annotations
@@ -43,16 +43,19 @@ from tests.fakes.stream_service import Cursor, FakeStreamService
 from tests.fakes.target import FakeTarget
 
 CRASH_AFTER_IN_SECONDS = 0.01
-"""The longest run of a function during which the engine fails by plan."""
+"""How long a function may run at most until the planned crash of the engine."""
 
 
 class Killed(BaseException):
-    """A dead process tried to reach the world. It ends here, even in a shielded scope."""
+    """Raised if a dead process tries to reach the world. It ends the process's task, even in a shielded scope."""
 
 
 @dataclass(eq=False)
 class Process:
-    """`number` counts the world's processes from 1; the runs of a process (of all its mappings) are counted from 1."""
+    """One process. `number` counts the processes of the world from 1.
+
+    The runs of all mappings of a process count from 1, too.
+    """
 
     number: int
     is_dead: bool = False
@@ -64,7 +67,7 @@ class Process:
 
 @dataclass(eq=False, kw_only=True)
 class ReadNote:
-    """One GetRecords of a run. `ended_at` is None until it has ended."""
+    """One GetRecords call of a run. `ended_at` is None until the call has ended."""
 
     life: int
     run: int
@@ -75,7 +78,7 @@ class ReadNote:
 
 
 class ListingNote(NamedTuple):
-    """A page of a listing of shards was asked for."""
+    """A request for one page of a listing of shards."""
 
     life: int
     operation: str
@@ -83,7 +86,7 @@ class ListingNote(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """A run of the engine was given these records."""
+    """The records that a run of the engine got from one read."""
 
     life: int
     run: int
@@ -93,11 +96,11 @@ class Sight(NamedTuple):
 
 
 class Notes:
-    """The requests of a world's processes to the services of streams, and the records that their engines got."""
+    """The requests of all processes of a world to the services of streams, and the records that their engines got."""
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
-        """How often each operation was called."""
+        """The number of calls of each operation."""
         self.reads: list[ReadNote] = []
         self.listings: list[ListingNote] = []
         self.sights: list[Sight] = []
@@ -167,7 +170,7 @@ class StreamClient:
 
 
 class WatchedSource:
-    """`ports.StreamSource`. `notes` have the records that it returned."""
+    """`ports.StreamSource`. It adds the records that it returns to `notes`."""
 
     def __init__(self, process: Process, source: StreamSource, *, run: int, mapping: str, notes: Notes) -> None:
         self._process = process
@@ -207,7 +210,7 @@ class WatchedSource:
 
 
 class ProcessStore:
-    """The client of the store. A save that was on its way when the process died may have an effect or not."""
+    """The client of the store. A save that was sent before the process died may have an effect or not."""
 
     def __init__(self, process: Process, store: FakeStore) -> None:
         self._process = process
@@ -243,13 +246,13 @@ class ProcessDestination:
 
 
 class OurFault(Exception):
-    """A fault of poller itself, during a batch."""
+    """A fault in poller itself, during a batch."""
 
 
 class ProcessTarget:
     """The client of a function.
 
-    `crashes` says for each invocation whether the engine fails while it runs, or before.
+    `crashes` says for each invocation whether the engine crashes before it, during it, or not at all.
     """
 
     def __init__(self, process: Process, target: FakeTarget, *, crashes: Callable[[], bool] = lambda: False) -> None:

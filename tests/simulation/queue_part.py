@@ -1,6 +1,6 @@
-"""What does a seed of queues draw? A world: queues, functions, options, faults, crashes and a load.
+"""What does a seed for queues draw? A world: queues, functions, options, faults, crashes and a load of messages.
 
-Each seed draws one shape, printed with a violation, so that a failing seed can be read before it is replayed.
+Each seed draws one shape. A violation prints the shape, so that a person can read it before a replay.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ from tests.simulation.world import World, draw_clock
 FILTER = '{"body": {"kind": ["order"]}}'
 TROUBLE_ENDS_AT = 400.0
 REDELIVERY_SLACK_IN_SECONDS = 3.0
-"""A visibility timeout has whole seconds, and its call comes after that of the delete, with 0.1 s each way."""
+"""How late a message may become visible: a timeout has whole seconds, and two calls before it take 0.2 s each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueShape(Shape):
-    """With `is_calm`, SQS answers every call and nothing crashes; only the function and our limits cause trouble."""
+    """The shape of a seed. With `is_calm`, SQS answers every call and nothing crashes.
+
+    Only the function and poller's limits cause trouble.
+    """
 
     is_calm: bool
     messages: int
@@ -75,7 +78,7 @@ class Queues:
         )
         for number in range(shape.mappings):
             self._add_mapping(number, randomness)
-        if not shape.is_calm:  # a half that fails holds back messages of a FIFO queue that were received
+        if not shape.is_calm:  # on a FIFO queue, a half that fails keeps the function from getting later messages
             plan.largest_event = Random(shape.seed + 2).choice([None, None, 1_500, 4_000])
 
     def _faults(self, randomness: Random) -> FaultPlan:

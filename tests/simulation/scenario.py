@@ -1,9 +1,10 @@
-"""What happens in the world of a seed? The daemon lives repeatedly until the world has come to rest; then all is
-checked.
+"""What happens in the world of a seed? One process of the daemon runs after another, until all records are done.
 
-Shape ── drawn by a seed: when and how lives end, how wrong the daemon's clock is
-Part  ── queues (queue_part.py) or streams (stream_part.py): what is sent to them, and what must hold
-Scenario ── runs the parts in their world, with changes.py beside every life if it has them
+At the end, the checkers check that the promises were kept.
+
+Shape     drawn by a seed: when and how the processes end, and how wrong the daemon's clock is
+Part      queues (queue_part.py) or streams (stream_part.py): what is sent to them, and what is checked
+Scenario  runs the parts in their world, with the changes of changes.py in every process if it has changes
 """
 
 from __future__ import annotations
@@ -22,21 +23,21 @@ from tests.simulation.life_checker import check_concurrency, check_facts
 from tests.simulation.world import Beside, ClockStep, World
 
 LONGEST_RUN = 20_000.0
-"""The time by which the world must have come to rest."""
+"""The time at which all records must be done, in seconds on anyio's clock."""
 
 LOOK_EVERY_SECONDS = 5.0
 
 Load = list[tuple[float, Callable[[], object]]]
-"""The changes of the sources, each with its time."""
+"""The calls that put records into the sources or change the sources, each with its time."""
 
 How = Literal["crash", "stop", "hurry"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """The daemon's own clock, and the times and ways in which its lives end.
+    """The daemon's own clock, and when and how each of its processes ends.
 
-    The last life is not in `ends`: it goes on until the world has come to rest.
+    The last process is not in `ends`: it runs until all records are done.
     """
 
     seed: int
@@ -46,22 +47,22 @@ class Shape:
 
 
 class Part(Protocol):
-    """Sources of one kind in a world, with their mappings."""
+    """The sources of one kind in a world, with their mappings."""
 
     load: Load
 
     def is_quiet(self) -> bool:
-        """Return whether all that was sent is done."""
+        """Return whether everything that was sent is done."""
 
     def check_life(self, life: Life) -> None:
-        """Check what must hold after a life that has ended."""
+        """Check the promises for one process, after its end."""
 
     def check(self) -> None:
-        """Check what must hold after all is quiet."""
+        """Check the promises for the whole run, at its end."""
 
 
 class Scenario:
-    """The run of `parts`, which are all in `world`."""
+    """A run of `parts`, which are all in `world`."""
 
     def __init__(self, world: World, shape: Shape, *parts: Part, changes: Changes | None = None) -> None:
         self.world = world
@@ -72,7 +73,10 @@ class Scenario:
         self._is_sent = False
 
     async def run(self) -> None:
-        """Send the load while the daemon lives, dies and lives again; then let it come to rest, and stop it."""
+        """Send the load while one process of the daemon follows another.
+
+        Then wait until all is done, and stop the last process.
+        """
         try:
             async with anyio.create_task_group() as producers:
                 producers.start_soon(self._send)

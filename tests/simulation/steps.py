@@ -1,4 +1,4 @@
-"""Which steps does a test take while the daemon runs?"""
+"""What can a test do while the daemon runs?"""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def crashing_after(seconds: float) -> Beside:
 
 
 def sending(world: World, queue: FakeQueue, *bodies: str, group: str = "g", at: float = 0.0, stop_at: float) -> Beside:
-    """Send all messages at once, on a FIFO queue in one group, and stop at the given time."""
+    """Send all messages at once (to a FIFO queue in one group), and begin the stop at the given time."""
 
     async def until(life: Life) -> None:
         await anyio.sleep_until(at)
@@ -60,7 +60,7 @@ def sending(world: World, queue: FakeQueue, *bodies: str, group: str = "g", at: 
 
 
 def around_calls(monkeypatch: pytest.MonkeyPatch, wrapper: Callable[[Call, str, dict[str, Any]], Any]) -> None:
-    """Let `wrapper(call, operation, request)` stand between the process and SQS; it awaits `call(request)`."""
+    """Replace each call to SQS by `wrapper(call, operation, request)`, which awaits `call(request)`."""
     original = ProcessClient.call
 
     async def call(self: ProcessClient, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:

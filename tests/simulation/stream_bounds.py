@@ -1,10 +1,10 @@
 """Did the daemon stay within its bounds, stop cleanly, and keep its mappings apart?
 
-reads      of a shard, one at a time and five a second
-listings   of all streams together, so many pages a second as the service allows
-bytes      those in hand of a process
-a stop     stores all that is done, begins nothing, leaves nothing running
-in time    a mapping does its work, whatever becomes of the others
+reads      a shard has one read at a time, and five a second
+listings   all streams together request no more pages a second than the service allows
+bytes      the records in hand of a process do not exceed its budget
+a stop     it stores all that is done, begins nothing, and leaves nothing running
+in time    a mapping does its work in time, even if other mappings fail
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ READS_IN_A_SECOND = 5
 
 
 def check_reads(history: History) -> None:
-    """In a process one at a time for each shard; in a run, for Kinesis, five a second."""
+    """Check that a process has one read of a shard at a time, and a run of a Kinesis mapping five a second."""
     of_lives: defaultdict[tuple[int, str], list[ReadNote]] = defaultdict(list)
     of_runs: defaultdict[tuple[int, int, str], list[ReadNote]] = defaultdict(list)
     for read in history.reads:
@@ -40,7 +40,7 @@ def check_reads(history: History) -> None:
 
 
 def check_listings(listings: Iterable[ListingNote]) -> None:
-    """All mappings of a process share the rate, for they share the account."""
+    """Check the rate of listings of all mappings of a process, because all of them share one account."""
     asked_at: dict[tuple[int, str], float] = {}
     for life, operation, at in listings:
         if at - asked_at.get((life, operation), -inf) < 1 / CALLS_IN_A_SECOND[operation] - EPSILON:
@@ -49,7 +49,10 @@ def check_listings(listings: Iterable[ListingNote]) -> None:
 
 
 def check_bytes_in_hand(histories: list[History], sizes: dict[tuple[str, str], int], budget_in_bytes: int) -> None:
-    """Of a process: the budget, and one read of each shard. `sizes` are of the bodies, by mapping and number."""
+    """Check that a process has no more bytes in hand than the budget and one read of each shard.
+
+    `sizes` has the size of each body, by mapping and sequence number.
+    """
     for life in histories[0].lives:
         changes: list[tuple[float, int]] = []
         largest: defaultdict[tuple[str, str], int] = defaultdict(int)
@@ -73,7 +76,7 @@ def check_bytes_in_hand(histories: list[History], sizes: dict[tuple[str, str], i
 
 
 def check_stop(history: History, life: Life, *, is_store_sound: bool, grace_in_seconds: float) -> None:
-    """After a life that ended by a stop."""
+    """Check the promises for a stop, for a process that ended by one."""
     assert life.stopped_at is not None
     assert life.ended_at is not None
     if life.ended_at - life.stopped_at > grace_in_seconds + 6.0:
@@ -89,7 +92,10 @@ def check_stop(history: History, life: Life, *, is_store_sound: bool, grace_in_s
 
 
 def _check_all_is_stored(history: History, life: Life, stopped_at: float) -> None:
-    """A run that ends before it has done a record also leaves to the next run all that it has read after the record."""
+    """Check that a stop has stored all finished records.
+
+    A run that ends before it has finished a record also leaves all later records that it has read to the next run.
+    """
     stored = history.world.store.stored[history.mapping.state_key]
     done = {number for call in history.calls_of(life.number) for number in call.done}
     for report in history.answered_reports:
@@ -106,7 +112,7 @@ def _check_all_is_stored(history: History, life: Life, stopped_at: float) -> Non
 
 
 def check_in_time(history: History, longest_in_seconds: float) -> None:
-    """Whatever becomes of other mappings, the records of this one are done in time."""
+    """Check that the records of this mapping are done in time, even if other mappings fail."""
     for put in history.puts.values():
         if history.done_at[put.number] - put.put_at > longest_in_seconds:
             raise Violation(f"{put} took {history.done_at[put.number] - put.put_at} s")

@@ -1,13 +1,12 @@
 """Were the promises for a stream kept? The checker reads the history of one mapping, and does not know the engine.
 
-nothing is lost       every record in scope is done: see stream_history.py
-order                 no record is handed over before all before it in its lane are done, or before it in the batch
-nothing again         in one process, no record that is done is handed over; nor one that a checkpoint had passed
-checkpoints           what a save passes was done when it was asked for; no save moves back
-lineage               no record of a child is handed over before those of its ancestors are done
-one batch at a time   in one process; a function that runs on for a process that was killed may overlap: the daemon
-                      cannot know, and Lambda's own pollers do not either
-
+nothing is lost       every record in scope is done (stream_history.py says what this means)
+order                 the function gets a record after all earlier ones of its lane are done, or together with them
+nothing again         in one process, the function gets no record that is done, or that an earlier checkpoint has passed
+checkpoints           a save passes only records that were done when the save began; no checkpoint moves backwards
+lineage               the function gets records of a child only after all records of its ancestors are done
+one batch at a time   in one process, a lane has one invocation at a time. An invocation of a killed process may
+                      overlap with a later one: the daemon cannot know of it, as Lambda's own pollers cannot
 own shards            no run loses a shard to another run of its mapping
 
 The rules of failure are in stream_rules.py, the bounds and the stop in stream_bounds.py.
@@ -29,9 +28,9 @@ from tests.simulation.stream_history import EPSILON, History, Put, by_beginning,
 
 
 def check_stream(history: History, *, may_repeat: bool = False) -> None:
-    """Check what must hold at any time of any run.
+    """Check all promises that must be kept at any time of any run.
 
-    With `may_repeat`, a process may hand over again records that are done.
+    With `may_repeat`, a process may invoke the function again with records that are done.
     """
     check_batches(history)
     check_order(history)
@@ -44,19 +43,20 @@ def check_stream(history: History, *, may_repeat: bool = False) -> None:
 
 
 THE_END = 1e9
-"""A time after all events, and before events that never happen."""
+"""A time later than everything that happens, and earlier than `inf`, which means never."""
 
 
 def check_no_shard_is_lost_to_an_own_run(history: History) -> None:
-    """Check that no run loses a shard: there is no other writer, and each run of a mapping passes its shards on to the
-    next.
+    """Check that no run loses a shard.
+
+    There is no other writer, and the runs of one mapping pass their shards on to each other.
     """
     if lost := [fact for fact in history.world.facts if isinstance(fact, ShardLost)]:
         raise Violation(f"a run of a mapping has lost a shard to another run: {lost[:3]}")
 
 
 def check_nothing_is_lost(history: History) -> None:
-    """Check, after the world has come to rest, that every record is done."""
+    """Check at the end that every record is done."""
     life = history.lives[-1].number
     lost = [put for put in history.puts.values() if not history.is_done(put, THE_END, life)]
     if lost:
@@ -65,10 +65,10 @@ def check_nothing_is_lost(history: History) -> None:
 
 
 def check_trimming_is_said(history: History) -> None:
-    """Check that the trimming of unread records after a stored position is reported before the next record.
+    """Check that a run reports trimmed records after a stored position before it delivers the next record.
 
-    A shard that has left with all its records is no longer read, and before its first record no position can be missed.
-    Kinesis silently moves an iterator that is in use, so only a start at a stored position can notice it.
+    If a shard has left the stream with all its records, it is not read any more, and nothing is reported.
+    Kinesis moves an iterator in use without a notice. So only a start at a stored position can notice trimmed records.
     """
     said = {fact.shard for fact in history.world.facts if isinstance(fact, PositionTrimmed)}
     for shard_id, puts in history.shards.items():
@@ -176,7 +176,7 @@ def check_lineage(history: History) -> None:
     def ancestors(shard_id: str) -> Iterable[str]:
         """Return the ancestors of a shard.
 
-        If a parent had left when its child was found, its own parents are unknown.
+        If a parent had left the stream when its child was found, the parents of this parent are unknown.
         """
         for parent in history.parents[shard_id]:
             if found_at.get(shard_id, inf) < history.gone_at.get(parent, inf):

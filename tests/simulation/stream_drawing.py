@@ -1,4 +1,4 @@
-"""Which world does the seed of a shape draw? Streams, functions, mappings and a load."""
+"""Which world does a seed draw for a shape? Streams, functions, mappings and a load of records."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ FOR_EVER = 1e9
 
 
 class Drawing:
-    """`load` are the puts and reshards to come; `matching` and `sizes` are of the records that were put."""
+    """The world that was drawn. `load` are the puts and reshards to come.
+
+    `matching` and `sizes` describe the records that were put.
+    """
 
     def __init__(self, shape: StreamShape) -> None:
         self.shape = shape
@@ -77,7 +80,7 @@ class Drawing:
         )
 
     def _function(self, number: int, randomness: Random) -> str:
-        """Draw one function for all mappings, or one for each."""
+        """Draw one function for all mappings, or one function for each mapping."""
         name = f"function-{number if self._has_function_of_its_own else 0}"
         if name not in self.world.functions:
             trouble = randomness.choice([0.0, 0.1, 0.4]) if self.shape.kind == "trouble" else 0.0
@@ -97,7 +100,10 @@ class Drawing:
         return name
 
     def _largest_event(self, function: str) -> int | None:
-        """Draw a limit of events: every record fits with any state of a window, and a large batch does not."""
+        """Draw a size limit for events.
+
+        Every record fits with any state of a window, and a large batch does not fit.
+        """
         is_limited = self.shape.kind == "trouble" and Random(f"{self.shape.seed} {function}").random() < 0.4
         return 20_000 if is_limited else None
 
@@ -120,7 +126,7 @@ class Drawing:
         self._draw_load(mapping, stream, plan, poison_rate, randomness)
 
     def _add_queue(self, number: int, randomness: Random) -> None:
-        """Add a queue to the streams, perhaps with the same function."""
+        """Add a queue to the streams. Its mapping may invoke the same function."""
         queue, function = (
             self.world.add_queue("orders", visibility_timeout_in_seconds=30),
             self._function(number, randomness),
@@ -132,8 +138,9 @@ class Drawing:
             self.load.append((randomness.uniform(0, TROUBLE_ENDS_AT), partial(self.world.sqs.send, queue, body)))
 
     def _break(self, stream: SimulatedStream, options: dict[str, Any], randomness: Random) -> FakeDestination | None:
-        """Break a mapping permanently: its source is deleted, or every record is poison, and perhaps the destination
-        fails too.
+        """Break a mapping permanently: its source is deleted, or every record fails.
+
+        In the second case, the destination may fail, too.
         """
         what = randomness.choice(["source", "function", "destination"])
         if what == "source":
@@ -170,7 +177,7 @@ class Drawing:
 
     def _options(self, stream: SimulatedStream, plan: FunctionPlan, randomness: Random) -> dict[str, Any]:
         is_kinesis = isinstance(stream, KinesisStream)
-        starting: StartingPosition | None = randomness.choice(  # None is AtTimestamp; its time is drawn below
+        starting: StartingPosition | None = randomness.choice(  # None means AtTimestamp; its time is drawn below
             [TrimHorizon(), TrimHorizon(), Latest(), None if is_kinesis else Latest()]
         )
         is_trouble = self.shape.kind == "trouble"

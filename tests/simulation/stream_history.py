@@ -1,15 +1,15 @@
 """What is known about the records of one stream mapping from outside the engine?
 
-The stream's history says what was put, trimmed and resharded; the function, what it was called with and answered; the
-destination, what it took; the way to the stream, what was read.  From these a record is done, at a moment and for the
-process that lives then, when
+The history of the stream says which records were put, trimmed and resharded. The function knows its calls and answers,
+the destination its documents, and the client of the stream the reads. For a process, a record is done at the moment
+when one of these things is true:
 
-    it is out of scope           it arrived before the starting position
-    a filter keeps it out
-    a call succeeded with it     and the client was told
-    its invocation record was taken        by the destination
-    it may be dropped            its retries are spent or it is too old, and the mapping has nobody to wait for
-    it was trimmed               before this process had read it
+    it is out of scope       it arrived before the starting position
+    it is filtered out       it does not match the filter
+    it has succeeded         a call with it succeeded, and the client got the answer
+    it is reported           the destination has accepted its invocation record
+    it may be dropped        its retries are used up or it is too old, and the mapping does not wait for a destination
+    it was trimmed           before this process had read it
 """
 
 from __future__ import annotations
@@ -43,11 +43,14 @@ EPSILON = 1e-6
 
 EARLY_BY_A_WRONG_CLOCK = 2.0
 LATE_BY_A_WRONG_CLOCK = 15.0
-"""How far a source's clock may be misjudged where ours is wrong: by what a Date leaves open, and by a slow answer."""
+"""The largest error of a source's clock if our own clock is wrong.
+
+A Date has whole seconds, and an answer may be slow.
+"""
 
 
 class Put(NamedTuple):
-    """A record as it was put. `arrived_at` is the arrival time that the mapping gets."""
+    """A record that was put. `arrived_at` is the arrival time that the mapping gets."""
 
     number: str
     place: int
@@ -58,7 +61,7 @@ class Put(NamedTuple):
 
 
 class History:
-    """One mapping's records, calls, invocation records, reads and saves; times are on anyio's clock."""
+    """The records, calls, invocation records, reads and saves of one mapping. Times are on anyio's clock."""
 
     def __init__(self, world: World, mapping: StreamMapping, matches: Callable[[str], bool]) -> None:
         self.world = world
@@ -94,9 +97,9 @@ class History:
         return self.world.lives
 
     def is_in_scope(self, put: Put) -> bool:
-        """Return whether a record is in scope.
+        """Return whether the mapping must deliver a record.
 
-        With LATEST, every record is that is put after the mapping was first ready.
+        With LATEST, this is true for every record that was put after the mapping was ready for the first time.
         """
         if self.mapping.starting_position == Latest():
             return put.put_at > self._scope_begins_at
@@ -119,7 +122,7 @@ class History:
         return [call for call in self.calls if life_of(call) == life]
 
     def seen_by_last_run(self, life: int, shard_id: str) -> dict[str, float]:
-        """Return when each record was read by the last run, in this process, that read any record of the shard.
+        """Return when each record of a shard was read by the last run of this process that has read the shard.
 
         Only one run at a time reads a shard.
         """
@@ -138,12 +141,12 @@ class History:
         return put.shard_id, put.key if self.mapping.parallelization_factor > 1 else ""
 
     def too_old_from(self, put: Put) -> float:
-        """Return the time from which the record may be discarded for its age."""
+        """Return the earliest time at which the record may be discarded because of its age."""
         early = EARLY_BY_A_WRONG_CLOCK if self.world.clock_was_wrong else 0.0
         return self._age_limit_of(put) - early
 
     def too_old_by(self, put: Put) -> float:
-        """Return the time by which the record must be discarded for its age if it was not handed over."""
+        """Return the latest time at which the record must be discarded because of its age, if it is not delivered."""
         late = LATE_BY_A_WRONG_CLOCK if self.world.clock_was_wrong else 0.0
         return self._age_limit_of(put) + late
 
@@ -198,7 +201,7 @@ class History:
         return done
 
     def _may_be_dropped(self) -> dict[str, float]:
-        """Return when a record may be discarded: it is too old, or its batch has used its attempts."""
+        """Return the time from which each record may be discarded: it is too old, or its attempts are used up."""
         dropped = {put.number: self.too_old_from(put) for put in self.puts.values()}
         retries = self.mapping.maximum_retry_attempts
         if retries is None:
@@ -214,12 +217,12 @@ class History:
 
 
 def life_of(call: Call) -> int:
-    """Return which process called: the world's request ids begin with its number."""
+    """Return the number of the process that made the call. The request ids of the world begin with this number."""
     return int(call.request_id.partition("-")[0])
 
 
 def run_of(call: Call) -> str:
-    """Return which run of which process called."""
+    """Return the process and the run that made the call, as a text."""
     return call.request_id.rpartition("-")[0]
 
 
@@ -236,13 +239,13 @@ def by_request(calls: list[Call]) -> dict[str, list[Call]]:
 
 
 def reached(checkpoints: dict[ShardId, Checkpoint], shard_id: str) -> float:
-    """Return the number of the last record that the shard's checkpoint has passed: -1 for none, infinity for all."""
+    """Return the number of the last record before the shard's checkpoint: -1 if there is none, infinity at the end."""
     checkpoint = checkpoints.get(ShardId(shard_id))
     return -1 if checkpoint is None else passed(checkpoint.position)
 
 
 def passed(position: Position) -> float:
-    """Return the position as an integer if it has one, because a float is too coarse for a sequence number."""
+    """Return the position as an integer if it has a sequence number, because a float is not exact enough for one."""
     match position:
         case AfterSequence(number):
             return int(number)

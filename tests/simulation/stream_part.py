@@ -1,7 +1,7 @@
-"""Are the streams of a seed correct, and have they come to rest?
+"""Were the promises for the streams of a seed kept, and are all their records done?
 
-The shape of a seed is in stream_shape.py, the world drawn for it in stream_drawing.py; the checks are in
-stream_checker.py, stream_rules.py and stream_bounds.py.
+stream_shape.py draws the shape of a seed, and stream_drawing.py draws its world. The checks are in stream_checker.py,
+stream_rules.py and stream_bounds.py.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ LONGEST_WAIT_BESIDE_A_BROKEN_MAPPING = 60.0
 
 
 class Streams:
-    """The streams of a shape in a world of their own, perhaps with a queue.
+    """The streams of a shape in their own world, which may also have a queue.
 
-    With `has_changes`, a mapping has several runs in a process. Each gives back its unfinished records at its end, so
-    the bytes in hand are not known from outside.
+    With `has_changes`, a mapping has several runs in a process. At its end, a run drops its unfinished records, so the
+    bytes in hand cannot be known from outside.
     """
 
     def __init__(self, shape: StreamShape, *, has_changes: bool = False) -> None:
@@ -48,8 +48,9 @@ class Streams:
         return all(self._is_quiet(mapping) for mapping in mappings)
 
     def _is_quiet(self, mapping: StreamMapping) -> bool:
-        """Return whether all records are done and stored: the ends of closed shards, and the relevant positions of
-        others.
+        """Return whether all records are done, and the necessary positions are stored.
+
+        These are the ends of closed shards, and the relevant positions of other shards.
 
         A shard that left unread is noticed by a read, after two listings without it.
         """
@@ -62,7 +63,7 @@ class Streams:
         if any(checkpoint.window is not None for checkpoint in stored.values()):
             return False
         if any(history.done_at[number] == inf for number in history.seen[self.world.lives[-1].number]):
-            return False  # in hand, whether or not the stream has it still
+            return False  # the record is in hand, even if the stream does not have it any more
         listed = {shard.shard_id for shard in shards}
         if any(reached(stored, shard_id) != inf for shard_id in stored if shard_id not in listed):
             return False
@@ -108,9 +109,10 @@ class Streams:
             checker.check_queue(self.world.queue_of(mapping), self.world.calls_of(mapping), lambda _: True)
 
     def _may_repeat(self, mapping: StreamMapping) -> bool:
-        """Return whether one process may hand over finished records of this mapping again.
+        """Return whether one process may invoke the function again with finished records of this mapping.
 
-        The next run of a mapping begins at the checkpoint, which may be behind records that other lanes have done.
+        The next run of a mapping begins at the checkpoint, and other lanes may have finished records after the
+        checkpoint.
         """
         return self._has_changes and (mapping.parallelization_factor > 1 or self.shape.has_store_faults)
 

@@ -1,9 +1,9 @@
 """Did one mapping of a stream obey every rule of failures: retries, ages, invocation records and windows?
 
-retries   in one run, an unchanged batch keeps its request id, and is invoked as often as it may and no more
-ages      no batch is handed over whose head is too old
-invocation records   each for its reason, with its count, of records of one shard in order
-windows   each invocation has the state that the window's records before it have made
+retries              in one run, an unchanged batch keeps its request id, and no batch gets too many or too few attempts
+ages                 the function gets no batch whose first record is too old
+invocation records   each has the right reason and count, and names records of one shard in order
+windows              each invocation has the state that the earlier records of the window have made
 """
 
 from __future__ import annotations
@@ -76,10 +76,11 @@ def check_invocation_records(history: History) -> None:
 
 
 def check_windows(history: History) -> None:
-    """Check that each invocation of a window has the state of the window's finished records, each counted once.
+    """Check that the state in each invocation of a window counts each finished record of the window once.
 
-    A record that was given up is not in it; one that succeeded for a process that died before it was stored, and was
-    given up later, may be.  After a window's last invocation nothing of it comes, but from the checkpoint before it.
+    A discarded record is not in the state. There is one exception: it has succeeded in a process that died before it
+    had stored this, and was discarded later. After the last invocation of a window, no invocation of the window
+    follows, unless a run begins at an earlier checkpoint.
     """
     length = history.mapping.tumbling_window_in_seconds
     if length is None:
@@ -120,7 +121,8 @@ def check_windows(history: History) -> None:
 def _must_be_in_state(history: History, put: Put, succeeded_in: set[int], life: int) -> bool:
     """Return whether a record must be in the state.
 
-    One that succeeded, was not stored, and was trimmed before the next process read it is in no state.
+    A record need not be in it if it has succeeded, this was not stored, and it was trimmed before the next process read
+    it.
     """
 
     def is_stored_after(ended: int) -> bool:

@@ -1,7 +1,7 @@
-"""What does a seed of streams draw first? Its shape, which is printed with a violation, so a person can read it.
+"""What does a seed for streams draw first? Its shape. A violation prints the shape, so that a person can read it.
 
-trouble     everything goes wrong everywhere, and the daemon dies, stops and lives again, until the trouble is over
-neighbour   one life without faults, in which the first mapping is broken for good: the others must not notice
+trouble     calls of all kinds fail, and processes of the daemon crash, stop and start, until the trouble is over
+neighbour   one process without faults, whose first mapping is broken for good: the other mappings must not be affected
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""How do scenarios use a stream of either kind? They put records, reshard, and reach its fake.
+"""How do scenarios use a Kinesis or DynamoDB stream? They put records into it, reshard it, and read its history.
 
-A record has a key, a kind that filters look at, and a body that must never be seen in a fact or log line.
+A record has a key, a kind for the filters, and a body that no fact and no log line may show.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DYNAMODB_FILTER = '{"dynamodb": {"NewImage": {"kind": {"S": ["order"]}}}}'
 
 
 class SimulatedStream(Protocol):
-    """One stream, which is the only one of its service."""
+    """One stream. Its service has no other stream."""
 
     filter: str
 
@@ -35,14 +35,14 @@ class SimulatedStream(Protocol):
     def arn(self) -> Arn: ...
 
     def put(self, key: str, *, kind: str = "order", size: int = 10) -> str:
-        """Returns the sequence number. `size` is of the body."""
+        """Put a record, and return its sequence number. `size` is the size of the body."""
 
     def reshard(self, randomness: Random) -> None:
         """Split, merge or roll over random shards, as this kind of stream allows."""
 
 
 class KinesisStream:
-    """A Kinesis stream; `settings` are FakeStream's fields."""
+    """A Kinesis stream. `settings` are fields of FakeStream."""
 
     filter = KINESIS_FILTER
 
@@ -71,7 +71,7 @@ class KinesisStream:
 
 
 class DynamoDbStream:
-    """A table and its stream; `settings` are FakeStream's fields."""
+    """A table and its stream. `settings` are fields of FakeStream."""
 
     filter = DYNAMODB_FILTER
 
@@ -93,7 +93,7 @@ class DynamoDbStream:
         return number
 
     def reshard(self, randomness: Random) -> None:
-        """Let a shard, or all of them, roll over."""
+        """Let one shard or all shards roll over."""
         now = anyio.current_time()
         shards = [shard for shard in self.stream.shards(now=now) if shard.is_open]
         if randomness.random() < 0.3:

@@ -1,4 +1,7 @@
-"""What does a wrong clock of ours change? Nothing: what a service has dated is compared with that service's clock."""
+"""What happens if the daemon's own clock is wrong?
+
+Nothing: the times of a service are compared with the service's clock.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ def facts_of(facts: list[Fact], kind: type[F]) -> list[F]:
 @wrong_clocks
 @pytest.mark.parametrize("window", [0, 5])
 def test_records_are_discarded_at_their_maximum_age_and_no_younger_one_is(ahead: float, window: int) -> None:
-    """`poison` fails for ever, so only its age ends it; a batching window is another place that looks at ages."""
+    """`poison` always fails, so only its age ends its retries.
+
+    A batching window also depends on the ages of records.
+    """
     world = KinesisWorld(
         maximum_record_age_in_seconds=60, batch_size=1 if window == 0 else 10, maximum_batching_window_in_seconds=window
     )

@@ -1,6 +1,6 @@
-"""What happens to messages without a value that SQS always sends?
+"""What happens to messages that lack a value that SQS always sends?
 
-The others go on, and the mapping reports a trouble.
+The function does not get them, other messages are delivered, and the mapping reports a trouble.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Edit = Callable[[dict[str, Any]], object]
 
 
 def damaging(monkeypatch: pytest.MonkeyPatch, edit: Edit) -> list[str]:
-    """Let `edit` change the messages with the body "bad" that the server sends.
+    """Let `edit` change each message with the body "bad" in the answers of SQS.
 
-    Return the receipts that are used later.
+    Return a list, to which the receipt handles of later calls are added.
     """
     receipts: list[str] = []
 
@@ -201,7 +201,10 @@ def test_a_group_is_shown_in_order_even_if_the_message_before_a_defective_one_wa
 def test_a_group_is_shown_in_order_even_if_its_defective_message_is_in_a_later_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two batches by the limit of 6 MB; the answer to the first is lost, and its group waits for whole seconds."""
+    """The limit of 6 MB makes two batches.
+
+    The answer to the first one is lost, and its group stays hidden for whole seconds.
+    """
     world = World()
     queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=30)
     plan = FunctionPlan(lost_answer_rate=1.0, duration_in_seconds=(1.5, 1.5), ends_at=1.0)

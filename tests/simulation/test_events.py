@@ -519,7 +519,7 @@ async def test_after_an_unexpected_exception_the_event_is_put_back_before_the_ot
 
 
 async def test_an_ended_event_of_an_sqs_queue_does_not_move_if_its_claim_is_lost() -> None:
-    """SQS gives the event again, so a move would make two events."""
+    """SQS delivers the event again, so a move would make two events."""
     destination, sqs = FakeDestination(), FakeEventQueue(EventsWorld().clock, claim_in_seconds=30.0)
     destination.faults.outages.append(Outage(0.0, 200.0, Fault.UNREACHABLE))
     sqs.faults.outages.append(Outage(1.0, 100.0, Fault.UNREACHABLE))

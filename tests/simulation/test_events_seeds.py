@@ -1,7 +1,7 @@
-"""Does no accepted event vanish, whatever the seed draws? The engine on a virtual clock; see events_scenario.py.
+"""Is no accepted event lost, for any seed? The engine runs on a virtual clock (see events_scenario.py).
 
-A failing seed is in the test's name, and replays to the letter:
-`pytest tests/simulation/test_events_seeds.py --first-seed SEED --seeds 1`.
+The name of a failing test has its seed, and this command replays it exactly: `pytest
+tests/simulation/test_events_seeds.py --first-seed SEED --seeds 1`.
 """
 
 from __future__ import annotations

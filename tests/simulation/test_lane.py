@@ -1,4 +1,4 @@
-"""What does one lane of a shard do? The real lane on a virtual clock, with a function and a destination that behave."""
+"""What does one lane of a shard do? The real lane runs on a virtual clock, with a fake function and destination."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ FULL = Throttled(reason="TooManyRequests", detail="the function's own words")
 class Scene:
     """A lane and its surroundings.
 
-    `invoked` has (seconds, request id, names of the records), `sizes` the sizes of the events.
+    `invoked` has the time, the request id and the names of the records of each invocation. `sizes` has the sizes of
+    events.
     """
 
     answer: Answer = lambda _names: Answered(b"")
@@ -110,7 +111,7 @@ class Scene:
             self.lane.put([StreamRecord(SequenceNumber(name), "key", at, orjson.dumps({"name": name}))])
 
     def play(self, script: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run the lane beside the script, until the lane ends."""
+        """Run the lane and the script at the same time, until the lane ends."""
 
         async def main() -> None:
             async with anyio.create_task_group() as group:
@@ -514,7 +515,7 @@ def test_a_record_too_large_for_any_event_is_discarded_without_an_invocation_and
 
 @pytest.mark.parametrize("is_shard_end", [True, False])
 def test_no_event_of_a_window_is_too_long_with_any_state(is_shard_end: bool) -> None:
-    """Batches are cut for the largest state, since it may come in the middle of one."""
+    """A batch leaves room for the largest state, because the function may return such a state within the batch."""
     scene = Scene(options={"tumbling_window_in_seconds": 10, "report_batch_item_failures": True})
     state = b'"' + b"x" * (MAXIMUM_STATE_BYTES - 2) + b'"'
     scene.answer = lambda names: Answered(

@@ -1,6 +1,6 @@
 """What happens to a batch whose event is larger than the function's service accepts?
 
-It is invoked as two halves and uses no attempt, and later batches keep to the learnt limit.
+The batch is split in two halves, which uses no attempt. Later batches stay within the lowered limit.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ class LimitedWorld(WindowWorld):
 
 
 def test_batches_of_a_window_are_split_in_order_and_each_record_counts_once_in_its_state() -> None:
-    """Records of 1 KB and a state that grows with each of them, at a function that takes 8 KB."""
+    """Records have 1 KB, the state grows with each record, and the function accepts 8 KB."""
     world = LimitedWorld(8_000, length=60, maximum_retry_attempts=0, on_failure=FAILURES)
 
     async def until(life: Life) -> None:
@@ -248,7 +248,7 @@ def test_batches_of_a_window_are_split_in_order_and_each_record_counts_once_in_i
 def test_batches_of_a_window_keep_to_the_learnt_limit_together_with_the_state(
     state_bytes: int, records_that_fit: int
 ) -> None:
-    """A record has 1.6 KB in its event, and the function takes 20 KB."""
+    """A record has 1.6 KB in its event, and the function accepts 20 KB."""
     world = LimitedWorld(20_000, length=3600)
     world.answer = lambda call: Answered(b'{"state":"%b"}' % (b"x" * state_bytes)) if call.numbers else None
     refused: list[int] = []
@@ -288,7 +288,7 @@ def test_shards_share_the_learnt_limit_of_an_event() -> None:
 
 @pytest.mark.parametrize("retries", [0, 2])
 def test_a_single_record_that_is_too_large_uses_its_attempts_and_the_others_go_on(retries: int) -> None:
-    """Nothing of it came to the function, so the invocation record has no response."""
+    """The function did not get any part of the record, so the invocation record has no response."""
     world = LimitedWorld(8_000, maximum_retry_attempts=retries, on_failure=FAILURES)
 
     async def until(life: Life) -> None:

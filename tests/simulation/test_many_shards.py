@@ -1,4 +1,4 @@
-"""How does a mapping begin if the process's budget has no room for the largest answers of all its shards?"""
+"""How does a mapping start if the budget of the process has no room for the largest answers of all its shards?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ MEBIBYTE = 2**20
 
 
 class ManyShards(KinesisWorld):
-    """Each shard has its records at the start; their names are `shard/number`, and `padding` follows."""
+    """A stream whose shards have all their records at the start.
+
+    The name of a record is `shard/number`, followed by `padding`.
+    """
 
     def __init__(self, *, shards: int, latency: float = 0.05, **options: Any) -> None:
         super().__init__(faults=FaultPlan(latency_in_seconds=(latency / 2, latency)), **options)
@@ -53,7 +56,7 @@ def test_shards_beyond_the_budget_do_not_begin_with_single_records(shards: int) 
 
 
 def test_the_first_reads_do_not_wait_for_a_shard_whose_records_arrive_late() -> None:
-    """Of a hundred shards only the last ones have records; the others answer with none."""
+    """Only the last of a hundred shards have records. Reads of the other shards are empty."""
     world = ManyShards(shards=100, batch_size=100)
     first_at: list[float] = []
 
@@ -75,7 +78,7 @@ def test_the_first_reads_do_not_wait_for_a_shard_whose_records_arrive_late() -> 
 
 @pytest.mark.parametrize("padding", [20_000, 300_000])
 def test_the_first_reads_of_many_shards_stay_within_the_bound(padding: int) -> None:
-    """The budget has room for one largest answer, and a little for each shard. No record is ever done."""
+    """The budget has room for one of the largest answers, and a little for each shard. No record is ever done."""
     world = ManyShards(shards=20, batch_size=1)
     world.budget_in_bytes = LARGEST_ANSWER
     world.duration = 1_000.0

@@ -1,4 +1,4 @@
-"""What happens to a mapping whose source answers oddly for a while? It is troubled, says so, and never crashes."""
+"""What happens to a mapping whose source gives wrong answers for a while? It reports a trouble and never crashes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 class Twisted(KinesisWorld):
-    """A source whose reads are odd until `ODD_UNTIL`."""
+    """A source whose reads return wrong answers until `ODD_UNTIL`."""
 
     def __init__(self, twist: Twist, **options: Any) -> None:
         super().__init__(**options)
@@ -58,7 +58,7 @@ class Twisted(KinesisWorld):
 
 
 async def succeed(_: Invocation) -> Response:
-    """A function that does not look at its event."""
+    """Return the response of a function that always succeeds."""
     return Answered(b'{"state": {}}')
 
 

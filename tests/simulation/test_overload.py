@@ -1,4 +1,4 @@
-"""What does a mapping do that receives more than it can invoke in time? It receives less."""
+"""What does a mapping do if it receives more messages than its function can process in time? It receives fewer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from tests.simulation.world import World
 SECONDS_OF_A_CALL = 0.01
 MESSAGES = 3000
 WITHIN_SECONDS = 40
-"""At one batch at a time it would be 10: 300 receives, invocations and deletes."""
+"""How long the test may take. With one batch at a time, 300 receives, invocations and deletes would take 10 seconds."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["q", "q.fifo"])
 def test_a_service_that_is_slow_under_many_calls_gets_fewer_calls(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One call after another, each of 10 ms: with 400 at once, each takes longer than messages stay hidden."""
+    """The service makes one call after another, each in 10 ms.
+
+    With 400 calls at once, a call takes longer than messages stay hidden.
+    """
     world = World()
     queue = world.add_queue(name, visibility_timeout_in_seconds=2)
     target = world.add_function(

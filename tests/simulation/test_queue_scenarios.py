@@ -1,6 +1,6 @@
-"""What does a queue mapping do in each case? The real engine and SQS source run on a virtual clock.
+"""What does a queue mapping do in each recorded case? The real engine and SQS source run on a virtual clock.
 
-Names in brackets are cases recorded on AWS.
+A name in brackets, such as [Q1], is the name of a case that was recorded on AWS.
 """
 
 from __future__ import annotations
@@ -339,7 +339,7 @@ def test_an_idle_mapping_does_not_use_the_concurrency_of_another() -> None:
 
 @pytest.mark.parity("throttled batch")
 def test_throttles_keep_the_batch_in_hand_and_the_receive_count_at_one() -> None:
-    """Design: our limits and the function's throttles never push a message towards the dead-letter queue."""
+    """poller's own limits and throttles of the function must never move a message to the dead-letter queue."""
     world = World()
     dead = world.add_queue("dead")
     queue = world.add_queue("q", visibility_timeout_in_seconds=5, dead_letter_queue=dead, maximum_receive_count=1)

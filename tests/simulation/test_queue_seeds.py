@@ -1,7 +1,7 @@
 """Are all promises for queues kept for any seed? The whole engine runs on a virtual clock; see queue_part.py.
 
-A failing seed is in the test's name, and replays to the letter: `pytest tests/simulation/test_queue_seeds.py
---first-seed SEED --seeds 1`.
+The name of a failing test has its seed, and this command replays it exactly: `pytest
+tests/simulation/test_queue_seeds.py --first-seed SEED --seeds 1`.
 """
 
 from __future__ import annotations

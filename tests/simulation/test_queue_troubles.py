@@ -1,4 +1,7 @@
-"""What does a queue mapping do in trouble? In each case an earlier version of poller was wrong."""
+"""What does a queue mapping do if something fails?
+
+In each of these cases, an earlier version of poller did something wrong.
+"""
 
 from __future__ import annotations
 
@@ -213,7 +216,7 @@ def test_after_one_failed_visibility_call_a_message_that_is_still_hidden_is_invo
 def test_without_permission_to_change_visibility_no_message_is_dead_lettered_without_an_invocation(
     name: str, timeout: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """AWS asks for ReceiveMessage, DeleteMessage and GetQueueAttributes only (AWSLambdaSQSQueueExecutionRole)."""
+    """AWS needs ReceiveMessage, DeleteMessage and GetQueueAttributes only (AWSLambdaSQSQueueExecutionRole)."""
     world = World()
     group = "g" if name.endswith(".fifo") else None
     dead = world.add_queue(f"dead{name[1:]}")
@@ -296,7 +299,7 @@ def test_no_invocation_begins_once_the_stop_has_begun() -> None:
 
 
 def test_a_stop_releases_a_batch_that_waits_in_line_at_once() -> None:
-    """The function may run for hours; another consumer of the queue need not wait for that."""
+    """The function may run for hours. Another consumer of the queue must not wait for its end."""
     world = World(grace_in_seconds=30)
     world.add_function("f", FunctionPlan(duration_in_seconds=(20.0, 20.0)), timeout_in_seconds=60, concurrency=1)
     queues = [world.add_queue(f"q{number}", visibility_timeout_in_seconds=300) for number in range(2)]
@@ -326,7 +329,10 @@ def test_the_rest_of_a_receive_does_not_begin_after_the_stop() -> None:
 
 @pytest.mark.slow
 def test_a_stop_releases_a_large_batch_within_the_grace() -> None:
-    """10,000 messages are 1,000 calls, ten at once: with 60 ms a call, 6 s; the grace is 30."""
+    """10,000 messages need 1,000 calls, ten at once.
+
+    A call takes 60 ms, so all calls take 6 s, and the grace is 30 s.
+    """
     world = World(faults=FaultPlan(latency_in_seconds=(0.03, 0.03)), grace_in_seconds=30)
     queue = world.add_queue("q", visibility_timeout_in_seconds=30)
     target = world.add_function("f", timeout_in_seconds=60)
@@ -416,7 +422,7 @@ def test_one_poison_message_does_not_starve_a_steady_load() -> None:
 
 
 def test_after_a_kill_a_group_does_not_run_twice_at_once() -> None:
-    """A crash cannot make one message group run twice at once (invoking.py)."""
+    """Even after a crash, two invocations never have the same message group at once (invoking.py)."""
     faults = FaultPlan(slow_answer_in_seconds=6.0)
     faults.script("ReceiveMessage", Fault.ANSWER_SLOW)
     world = World(faults=faults)
@@ -511,7 +517,7 @@ def test_after_a_kill_a_group_whose_call_waited_for_an_emulator_does_not_run_twi
 
 
 def test_a_throttled_batch_with_a_long_visibility_timeout_does_not_expire_at_half_of_it() -> None:
-    """SQS hides a message for 12 hours in all, so it rejects a second whole timeout that would end later."""
+    """SQS hides a message for 12 hours in all, so it rejects a second timeout that would end later."""
     world = World()
     dead = world.add_queue("dead")
     queue = world.add_queue("q", visibility_timeout_in_seconds=36_000, dead_letter_queue=dead, maximum_receive_count=1)
@@ -641,7 +647,7 @@ def test_a_stop_does_not_wait_for_deletes_of_filtered_out_messages() -> None:
 def test_a_stop_while_filtered_out_messages_are_deleted_frees_their_group(
     bodies: list[str], seconds_after_receive: float, stop: Callable[[Stop], None]
 ) -> None:
-    """Half a second each way: the receive's answer comes, the delete goes there, its answer comes."""
+    """The answer of the receive, the delete, and the answer of the delete take half a second each."""
     world = World(faults=FaultPlan(latency_in_seconds=(0.5, 0.5)))
     queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=3600)
     world.add_function("f")
@@ -730,7 +736,7 @@ def test_no_invocation_begins_if_the_stop_begins_while_its_messages_are_hidden_a
 def test_a_batch_that_loses_its_messages_while_it_waits_lowers_the_concurrency(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With fewer batches in hand, each one is invoked sooner."""
+    """If fewer batches are in hand, each batch waits for a shorter time."""
     world = World()
     world.add_function("f", FunctionPlan(duration_in_seconds=(60.0, 60.0)), timeout_in_seconds=10, concurrency=2)
     other, queue = world.add_queue("other", visibility_timeout_in_seconds=300), world.add_queue("q")
@@ -798,9 +804,10 @@ def test_the_visibility_timeout_of_a_message_counts_from_the_request_and_not_fro
 
 
 def test_no_message_counts_as_expired_when_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A message that comes at the end of a long poll may have been hidden since the poll began, for all we know.
+    """A message that comes at the end of a long poll may have been hidden since the beginning of the poll.
 
-    Where the queue does not let us hide it again, a long poll of the whole visibility timeout would lose it.
+    If the daemon has no permission to hide it again, a long poll of the whole visibility timeout would lose the
+    message.
     """
     world = World(faults=FaultPlan(latency_in_seconds=(0.1, 0.2)))
     queue = world.add_queue("q", visibility_timeout_in_seconds=12)
@@ -845,7 +852,7 @@ def test_a_batch_keeps_its_request_id_over_throttles_and_counts_its_attempts(mon
 
 
 def test_messages_that_are_gathered_at_a_stop_are_shown_at_once() -> None:
-    """They do not wait for the end of another batch that runs."""
+    """The messages do not wait for the end of another batch."""
     world = World(grace_in_seconds=60)
     queue = world.add_queue("q", visibility_timeout_in_seconds=600)
     target = world.add_function("f", FunctionPlan(duration_in_seconds=(40.0, 40.0)), timeout_in_seconds=60)
@@ -865,7 +872,7 @@ def test_messages_that_are_gathered_at_a_stop_are_shown_at_once() -> None:
 
 
 def test_a_delete_is_not_tried_again_when_the_message_may_be_visible(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another client may have it then. The fact says that the delete is given up."""
+    """Another client may have the message then. The fact says that the delete is given up."""
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=12)
     world.add_function("f", FunctionPlan(duration_in_seconds=(0.1, 0.1)), timeout_in_seconds=8)

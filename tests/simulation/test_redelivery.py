@@ -148,9 +148,9 @@ def test_a_message_that_was_hidden_again_is_shown_after_the_queues_own_timeout()
 def test_after_a_lost_answer_a_group_waits_for_the_whole_timeout_of_the_function(
     name: str, timeout: int, again_at: float
 ) -> None:
-    """The answer is lost after a second, and the function may still run: a group must not run twice at once.
+    """The answer is lost after a second, and the function may still run, so no second invocation may have the group.
 
-    A standard queue has no order.
+    A standard queue has no groups, so its messages do not wait.
     """
     world = World()
     queue = world.add_queue(name, visibility_timeout_in_seconds=timeout)
@@ -242,7 +242,7 @@ def test_a_call_that_hides_a_message_never_follows_the_one_that_shows_it(
 def test_an_expired_receipt_is_not_tried_again(
     is_deleted: bool, duration: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another client may have the message now."""
+    """Another client may have the message at that time."""
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=5)
     target = world.add_function(
@@ -271,7 +271,10 @@ def test_an_expired_receipt_is_not_tried_again(
 
 
 def test_a_group_is_shown_in_order_if_a_receive_became_several_batches() -> None:
-    """The limit of 6 MB makes three batches. The first one fails, so the others lose the messages of its group."""
+    """The limit of 6 MB makes three batches.
+
+    The first one fails, so the messages of its group leave the other batches.
+    """
     world = World()
     queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=20)
     target = world.add_function(
@@ -343,7 +346,7 @@ def test_a_message_is_hidden_for_the_timeout_of_its_receive_even_if_the_queue_ha
     async def until(life: Life) -> None:
         await anyio.sleep_until(290)
         queue.visibility_timeout_in_seconds = 600
-        await anyio.sleep_until(305)  # the queue was looked up at 300, and a long poll is under way since before
+        await anyio.sleep_until(305)  # the queue was looked up at 300 s, and a long poll had begun before
         world.sqs.send(queue, "x")
         await stopping_at(600)(life)
 

@@ -1,4 +1,4 @@
-"""What waits if an invocation outlasts the grace of a replacement? Only its message group or shard."""
+"""What waits if an invocation runs longer than the grace of a replacement? Only its message group or its shard."""
 
 from __future__ import annotations
 
@@ -148,8 +148,8 @@ def test_after_a_crash_a_shard_with_a_cancelled_invocation_waits_for_its_timeout
             if is_first:
                 is_first.clear()
                 target.plan.duration_in_seconds = (LONG, LONG)
-                await anyio.sleep(50)  # until an emulator is free
-                with anyio.move_on_after(1.0):  # the function goes on to its end
+                await anyio.sleep(50)  # the call waits until an emulator is free
+                with anyio.move_on_after(1.0):  # the function runs to its end
                     await invoke(invocation)
                 target.plan.duration_in_seconds = (0.1, 0.1)
                 raise OurFault

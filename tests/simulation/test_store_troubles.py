@@ -41,7 +41,7 @@ A_MINUTE = Outage(begins_at=10, ends_at=70, fault=Fault.UNREACHABLE)
 
 
 class StoreWorld(KinesisWorld):
-    """Positions are kept by a store that may fail."""
+    """A world whose position store may fail."""
 
     def __init__(self, *, faults: FaultPlan | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -53,7 +53,7 @@ class StoreWorld(KinesisWorld):
 
 
 class StoreWithOurFault(FakeStore):
-    """For a time each save meets a fault of poller itself."""
+    """A store in which, for some time, each save raises an error that is a fault in poller itself."""
 
     def __init__(self, *, begins_at: float, ends_at: float) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ def test_after_a_fault_of_ours_in_the_store_the_next_run_reads_the_shards() -> N
 
 
 def test_a_failing_store_does_not_lengthen_the_pauses_of_the_source() -> None:
-    """A minute of failing saves, then one failed listing: it is tried again after a second, not after a minute."""
+    """After a minute of failing saves, one listing fails. It is tried again after a second, and not after a minute."""
     world = StoreWorld(faults=FaultPlan(outages=[A_MINUTE]))
 
     async def until(life: Life) -> None:
@@ -209,7 +209,7 @@ def test_a_shard_that_another_writer_has_stored_is_no_longer_read_and_the_others
 
 
 async def take(world: StoreWorld, shard_id: ShardId) -> None:
-    """Store a shard as another writer that has read the present version."""
+    """Store a checkpoint of a shard, as another writer that has read the present version."""
     (key,) = world.store.stored
     stored = (await world.store.load(key)).get(shard_id)
     claim = Claim(WriterId("the other"), {shard_id: stored.version + 1 if stored else 1})
@@ -235,7 +235,7 @@ def test_a_found_child_that_another_writer_has_stored_first_is_not_read() -> Non
 
 
 def test_the_children_of_a_shard_that_is_lost_at_its_end_are_not_read() -> None:
-    """The writer that has the parent now may not have finished it."""
+    """The other writer of the parent may not have finished it."""
     world = StoreWorld(batch_size=1)
     world.duration = 2.5
 

@@ -1,4 +1,7 @@
-"""Which situations could break a mapping of a stream? Scenarios of reviewers, on a virtual clock, over the fakes."""
+"""Which situations could break a mapping of a stream? Reviewers have found these.
+
+They run on a virtual clock, over fakes.
+"""
 
 from __future__ import annotations
 

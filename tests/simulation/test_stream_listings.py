@@ -51,7 +51,10 @@ class FailingStore(FakeStore):
 
 
 class Flickering(KinesisWorld):
-    """Listings leave out the shards of `left_out` for a while. Records go to the first or the last hash key."""
+    """A stream whose listings leave out the shards of `left_out` for a while.
+
+    Records go to the first or the last hash key.
+    """
 
     def __init__(self, *, since: float, until: float, left_out: Callable[[Shard], bool], **options: Any) -> None:
         super().__init__(batch_size=1, **options)
@@ -76,9 +79,9 @@ class Flickering(KinesisWorld):
 
 
 class LargeTable(TableWorld):
-    """A table's stream with thousands of shards, most of them closed, which may be listed ten times a second.
+    """A table's stream with thousands of shards, most of them closed. It allows ten listing calls a second.
 
-    Records that are put into it have the time of their put as their name.
+    The name of a record is the time at which it was put.
     """
 
     def __init__(self, *, generations: int, filters: Any = "known", **options: Any) -> None:
@@ -96,7 +99,7 @@ class LargeTable(TableWorld):
 
     @property
     def delays(self) -> list[float]:
-        """Return the delay of each record, in the order of their puts."""
+        """Return the delay of each record, in the order in which the records were put."""
         return [at - float(name) for name, at in zip(self.succeeded, self.succeeded_at, strict=True)]
 
 
@@ -107,7 +110,7 @@ def key_of(world: OneStreamWorld) -> StateKey:
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", [stopping_after, crashing_after])
 def test_a_found_child_whose_save_failed_is_stored_by_the_next_listing(ending: Any) -> None:
-    """Otherwise nothing would be stored after its parent has expired, and the next start would begin at LATEST."""
+    """Otherwise, no shard would be stored after the parent has expired, and the next start would begin at LATEST."""
     world = KinesisWorld(starting_position=Latest())
     world.store = store = FailingStore()
 
@@ -204,7 +207,7 @@ def test_a_waiting_child_that_listings_leave_out_for_a_while_still_waits_for_its
 
 
 def test_a_waiting_parent_that_listings_leave_out_for_a_while_is_not_overtaken_by_its_child() -> None:
-    """The grandparent blocks; the parent, split off it, is merged into the child while no listing has it."""
+    """The first shard is blocked. Its two children are merged while no listing shows the children."""
     world = Flickering(since=30, until=70, left_out=lambda shard: shard.parent_ids == (PARENT,))
     world.poison = {"grandparent"}
 
@@ -337,7 +340,7 @@ def test_the_child_of_one_of_ten_thousand_shards_is_read_soon_after_its_parent(f
 
 
 def test_mappings_of_one_account_share_the_rate_and_only_a_throttled_page_is_repeated() -> None:
-    """Another client, which the daemon does not know of, uses the same limit."""
+    """Another client, of which the daemon does not know, uses up the same limit."""
     world = LargeTable(generations=20)
 
     async def main() -> None:
@@ -418,8 +421,11 @@ def test_the_children_of_a_kinesis_shard_are_known_without_a_listing() -> None:
 
 
 def test_a_merged_child_waits_for_a_parent_that_no_listing_has_shown_yet() -> None:
-    """The first shard is split, and its lower half merged with the second shard: the half is told by the first one's
-    end, which comes late, and the child by the second one's."""
+    """The first shard is split, and its lower half is merged with the second shard.
+
+    The end of the first shard, which comes late, names the lower half, and the end of the second shard names the merged
+    child.
+    """
     world = KinesisWorld(batch_size=1)
     first, second = "shardId-000000000000", "shardId-000000000001"
 
@@ -445,7 +451,7 @@ def test_a_merged_child_waits_for_a_parent_that_no_listing_has_shown_yet() -> No
 
 
 def test_a_child_that_two_listings_find_at_once_is_stored_once() -> None:
-    """Otherwise its second save could follow its first checkpoint, and move it back."""
+    """Otherwise, the second save of the child could follow its first checkpoint and move the checkpoint backwards."""
 
     class SlowToStoreFound(FakeStore):
         pauses = iter([5, 8])
@@ -520,7 +526,7 @@ def test_children_that_are_already_listed_are_not_requested() -> None:
 
 def test_a_listing_that_still_shows_a_drained_shard_as_open_is_not_mistaken_for_another_stream() -> None:
     class Late(KinesisWorld):
-        """Listings show the shards of ten seconds ago, and answers to reads do not name children."""
+        """A stream whose listings show the shards of ten seconds ago. Answers to reads do not name children."""
 
         def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
             source = super().source(mapping, client)
@@ -610,10 +616,10 @@ def test_at_a_start_at_latest_only_failed_iterators_are_requested_again(failures
 
 
 def test_a_stream_without_listed_shards_has_no_positions() -> None:
-    """Otherwise a restart before the next listing would begin at LATEST again, after records written since."""
+    """Otherwise, a restart before the next listing would begin at LATEST again, and skip the records before it."""
 
     class New(TableWorld):
-        """A stream that was switched on a moment ago."""
+        """A stream that has just been switched on."""
 
         def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
             source = super().source(mapping, client)

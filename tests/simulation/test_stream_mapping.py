@@ -32,7 +32,7 @@ def by_key(invoked: Sequence[str]) -> dict[str, list[int]]:
 
 
 def assert_in_order(invoked: Sequence[str]) -> None:
-    """Assert that for each key the first deliveries are in order, without a gap."""
+    """Assert that the first deliveries of the records of each key are in order and without a gap."""
     for key, numbers in by_key(invoked).items():
         firsts = list(dict.fromkeys(numbers))
         assert firsts == sorted(firsts), f"{key}: {firsts}"
@@ -83,7 +83,7 @@ def test_a_split_and_a_merge_keep_the_order(factor: int) -> None:
 
 
 class TimedWorld(KinesisWorld):
-    """Notes when the function began and ended with records of each shard."""
+    """A world that records when invocations with records of each shard began and ended."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -140,7 +140,7 @@ def test_after_a_crash_only_records_that_were_not_stored_are_repeated() -> None:
 
     play(world, main, shards=2)
     assert set(world.succeeded) == {name for key in "abc" for name in names(key, 600)}
-    last_second = (10 + 1) * 10  # of each shard: ten batches a second, and the one in hand
+    last_second = (10 + 1) * 10  # of each shard, ten batches of the last second and one that runs
     assert len(world.succeeded) <= 1800 + 3 * 2 * last_second, "at each crash, the last second comes again"
     assert_in_order(world.succeeded)
 
@@ -244,7 +244,7 @@ def test_latest_loses_nothing_over_a_restart_when_our_clock_is_wrong(ahead: floa
 
 
 def test_latest_is_a_time_that_the_source_has_reached_even_if_our_clock_is_ahead() -> None:
-    """Our clock is ahead by so little that the source's answers do not contradict it."""
+    """The daemon's clock is ahead by so little that the answers of the source do not contradict it."""
     world = KinesisWorld(starting_position=Latest(), batch_size=1)
     world.clock.ahead = 1.5
     world.poison = {"a/0"}

@@ -35,7 +35,7 @@ MEBIBYTE = 1024 * 1024
 
 
 class Watch:
-    """Ends a life after some time, and notes the mapping's state at the given times."""
+    """Ends a process after some time, and records the mapping's state at the given times."""
 
     def __init__(self, seconds: float, *look_at: float) -> None:
         self._seconds = seconds
@@ -335,7 +335,7 @@ def test_a_shard_that_no_longer_exists_is_left_even_if_the_service_reports_only_
 
 def test_oldest_records_that_expire_just_before_the_read_are_reported_as_trimmed_once() -> None:
     class Ageing(TableWorld):
-        """The first two iterators point at a record that has aged out by the time of the read."""
+        """A stream whose first two iterators are at a record that has expired when the read begins."""
 
         def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
             source = super().source(mapping, client)
@@ -364,7 +364,7 @@ def test_oldest_records_that_expire_just_before_the_read_are_reported_as_trimmed
 
 def test_a_listing_without_shards_does_not_show_that_a_shard_has_left() -> None:
     class Unlisted(KinesisWorld):
-        """After a while, the stream is there without any shard, and then it is whole again."""
+        """A stream that has no shards for some time, and then has all of them again."""
 
         def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
             source = super().source(mapping, client)

@@ -1,4 +1,4 @@
-"""Which faults of streams did seeds find in earlier versions? Each one has a scenario."""
+"""Which faults in earlier versions of poller did seeds of streams find? Each fault has a scenario here."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_start_at_latest_is_no_later_than_requested_to_the_millisecond() -> No
 
 
 def test_the_pace_counts_from_the_read_and_not_from_the_request_of_its_iterator() -> None:
-    """Otherwise the first six reads come within a second, and Kinesis allows five."""
+    """Otherwise, six reads would come within the first second, and Kinesis allows five."""
     world = World()
     world.add_function("function")
 

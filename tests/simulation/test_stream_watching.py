@@ -1,4 +1,4 @@
-"""What does a person see of a stream with trouble? The status over time, and each fact once."""
+"""What does a person see if a stream has a trouble? The status over time, and each fact once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.simulation.one_stream import FAILURES, KinesisWorld, play, play_life
 F = TypeVar("F")
 
 LOWER, UPPER = 0, 2**127
-"""Hash keys of the first and of the second of two shards."""
+"""Two hash keys: one in the first shard, and one in the second shard."""
 
 
 class Watched(KinesisWorld):
@@ -73,7 +73,7 @@ class Watched(KinesisWorld):
         return statuses
 
     def put_in(self, hash_key: int, name: str) -> None:
-        """Note the record's sequence number. Each name has a key of its own, so that lanes share the records."""
+        """Put a record and keep its sequence number. Each name has its own key, so that the lanes share the records."""
         self.numbers[name] = SequenceNumber(self.put_at(hash_key, name, key=name))
 
     def shard(self, index: int) -> ShardId:

@@ -1,4 +1,4 @@
-"""Which records does a tumbling window count? Each of its own once, through failures, splits, stops and crashes."""
+"""Which records does a tumbling window count? Each of its records once, despite failures, splits, stops and crashes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.simulation.windows import Call, Windows, WindowTable, WindowWorld, ga
 SEEDS_IN_THE_GATE = 50
 
 LARGE = "x" * 1_048_640
-"""A state that was seen to end a window early on AWS."""
+"""A state of a size with which AWS ended a window early."""
 
 
 def shown(world: Windows) -> list[tuple[int, int, list[str] | str, list[str]]]:
-    """Return each call in short: the window, the records (or which last call it is), and the records in its state."""
+    """Return each call in short form: the window, the records or the kind of last call, and the state's records."""
     words = {False: "final", True: "early"}
     return [
         (call.start, call.end, words[call.is_early] if call.is_final else call.numbers, call.state.get("seen", []))
@@ -128,7 +128,7 @@ def test_an_idle_window_is_not_closed_early_if_our_clock_is_ahead() -> None:
 
 @pytest.mark.parametrize("rest", [1, 2])
 def test_a_state_above_a_megabyte_ends_its_window_early_and_the_next_begins_empty(rest: int) -> None:
-    """[S18], in the middle of a batch too: the delivery goes on with the same window, and no state."""
+    """[S18], also in the middle of a batch: the delivery continues in the same window, with an empty state."""
     world = WindowWorld(report_batch_item_failures=True)
     numbers: list[str] = []
 
@@ -190,7 +190,7 @@ def test_a_partly_failed_batch_passes_on_its_state_with_the_earlier_records() ->
         calls += 1
         if calls == 1:
             return Answered(gathered(call, call.numbers[:2], batchItemFailures=[{"itemIdentifier": numbers[2]}]))
-        if calls == 2:  # the first of them: nothing is done, and what was said about the state does not count
+        if calls == 2:  # the first attempt: no record is done, and the returned state does not count
             return Answered(gathered(call, ["?"], batchItemFailures=[{"itemIdentifier": numbers[2]}]))
         return None
 
@@ -313,7 +313,10 @@ def test_the_age_of_a_last_call_counts_from_when_it_became_due() -> None:
 
 
 def test_records_can_become_too_old_while_their_window_waits() -> None:
-    """The last call of one window fails; the records of the next become too old meanwhile, and are never seen."""
+    """The last call of one window fails.
+
+    Meanwhile the records of the next window become too old, and the function never gets them.
+    """
     world = WindowWorld(maximum_record_age_in_seconds=60, on_failure=FAILURES)
     world.answer = lambda call: ERROR if call.is_final and call.start == 0 else None
     numbers: list[str] = []
@@ -421,7 +424,7 @@ def test_a_stored_window_that_became_due_meanwhile_closes_after_catching_up(
 
 
 def test_a_window_is_not_idle_while_its_reader_lags_behind() -> None:
-    """Every read before the last ones is empty or short, though there are records."""
+    """All reads except the last ones are empty or short, although there are more records."""
     world = WindowWorld(batch_size=3)
 
     async def main() -> None:
@@ -442,7 +445,7 @@ def test_a_window_is_not_idle_while_its_reader_lags_behind() -> None:
 
 
 def test_a_late_record_counts_in_the_window_that_is_open() -> None:
-    """The fake's clock stood still for it: it arrived in the first window, behind one of the second."""
+    """The last record has an arrival time in the first window, but comes after a record of the second one."""
     world = WindowWorld()
     numbers: list[str] = []
 
@@ -522,9 +525,7 @@ def test_a_mapping_that_no_longer_has_windows_forgets_the_stored_one() -> None:
 
 
 def test_a_restart_neither_loses_nor_repeats_a_state(seed: int) -> None:
-    """With crashes and stops at any time, failures of all kinds, splits and early ends, each window counts its records
-    once.
-    """
+    """Each window counts its records once, despite crashes, stops, failures, splits and early ends."""
     kind = (WindowWorld, WindowTable)[seed % 2]
     randomness = random.Random(seed)
     world = kind(

@@ -1,6 +1,6 @@
-"""What do tests of tumbling windows use? A function whose state lists the records that it got, and a log of its calls.
+"""Which function do tests of tumbling windows use? Its state lists the records that it got, and its calls are recorded.
 
-The state is `{"seen": [sequence numbers]}`, so a test sees records that are lost or counted twice.
+The state is `{"seen": [sequence numbers]}`, so a test finds records that are lost or counted twice.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from tests.fakes.clock import EPOCH
 from tests.simulation.one_stream import KinesisWorld, OneStreamWorld, TableWorld
 
 WindowName = tuple[str, int]
-"""The shard and the start of a window, on anyio's clock."""
+"""A window: its shard, and its start on anyio's clock."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One invocation. `start` and `end` are the window's bounds and `at` is when it began, on anyio's clock."""
+    """One invocation. `start` and `end` are the bounds of the window. `at` is the time at which the invocation began.
+    All times are on anyio's clock.
+    """
 
     at: float
     event: dict[str, Any]
@@ -43,9 +45,11 @@ class Call:
 
 
 class Windows(OneStreamWorld):
-    """`answer` may say what a call gets back; where it says nothing, the function adds what it sees to its state.
+    """The function. If `answer` returns an answer for a call, it is used.
 
-    `windows` are all calls, `ended` those in which the function came to an end and returned something.
+    Otherwise, the function adds the records to its state.
+
+    `windows` are all calls. `ended` are the calls in which the function ran to its end and returned an answer.
     """
 
     def __init__(self, *, length: int = 10, **options: Any) -> None:
@@ -84,7 +88,7 @@ class Windows(OneStreamWorld):
         finals = sorted((call for call in self.ended if call.is_final), key=lambda call: call.window)
         for window, calls in groupby(finals, lambda call: call.window):
             states = [(call.is_early, tuple(call.state.get("seen", ()))) for call in calls]
-            for _, numbers in dict.fromkeys(states):  # a crash repeats an early one and the one after it together
+            for _, numbers in dict.fromkeys(states):  # a crash repeats an early last call and the call after it
                 seen[window] += numbers
             last = {state for state in states if not state[0]}
             assert len(last) == 1, f"{window} was closed with different states: {last}"

@@ -2,9 +2,9 @@
 seed.
 
     World ── queues (tests/fakes/sqs.py), streams (kinesis.py, dynamodb_streams.py), functions, destinations, a store
-      └ life after life: a supervisor over the real engine and sources (life.py), until a crash, a stop, or all is done
+      └ one process after another (life.py): a supervisor over the real engine and sources, until a crash or a stop
 
-The scheduler's randomness is seeded too, so that a seed replays to the letter: `run_seeded(seed, ...)`.
+The scheduler's randomness is seeded, too, so that a seed replays exactly: `run_seeded(seed, ...)`.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ FAILURES = Arn.parse("arn:aws:sqs:eu-west-1:123456789012:failures")
 
 
 Beside = Callable[[Life], Coroutine[Any, Any, None]]
-"""What runs beside one life of the daemon, and may end it."""
+"""A script that runs at the same time as one process of the daemon, and may end the process."""
 
 ClockStep = tuple[float, float]
-"""When the daemon's clock is set, and by how many seconds it is ahead from then on."""
+"""The time at which the daemon's clock is set, and by how many seconds it is ahead from then on."""
 
 
 def draw_clock(randomness: random.Random, until: float) -> tuple[ClockStep, ...]:
-    """A clock that is right, wrong, or set again and again."""
+    """Return the steps of a clock that is right, wrong, or set several times."""
     if randomness.random() < 0.5:
         return ()
     wrong = [-7200.0, -130.0, -1.5, 1.5, 130.0, 7200.0]
@@ -63,18 +63,21 @@ def draw_clock(randomness: random.Random, until: float) -> tuple[ClockStep, ...]
 
 
 def run_seeded(seed: int, main: Callable[..., Awaitable[T]], *args: Any) -> T:
-    """Run `main` on a virtual clock that jumps, with the scheduler's randomness fixed by the seed."""
-    vars(trio_run)["_ALLOW_DETERMINISTIC_SCHEDULING"] = True  # what Hypothesis does too; trio has no public switch
+    """Run `main` on a virtual clock that skips all waiting. The seed sets the scheduler's randomness."""
+    vars(trio_run)["_ALLOW_DETERMINISTIC_SCHEDULING"] = True  # trio has no public switch; Hypothesis does the same
     trio_run._r.seed(seed)
     clock = MockClock(autojump_threshold=0)
     return anyio.run(main, *args, backend="trio", backend_options={"clock": clock})
 
 
 class World:
-    """What outlives a process. Add sources, functions and mappings, then let the daemon live in it.
+    """Everything that outlives a process.
 
-    `clock` is the daemon's own; the services have others, which are right.
-    `facts` are those of all lives, in order; `ready_at` is when each mapping was ready for the first time.
+    Add sources, functions and mappings, and then run processes of the daemon in it.
+
+    `clock` is the daemon's own clock. The clocks of the services are right.
+    `facts` has the facts of all processes, in order. `ready_at` has the time at which each mapping was ready for the
+    first time.
     """
 
     def __init__(
@@ -99,7 +102,7 @@ class World:
         self.targets: dict[str, FakeTarget] = {}
         self.functions: dict[str, Function] = {}
         self.changing: set[str] = set()
-        """The functions that are being replaced: some runs have the old one still."""
+        """The functions that are being replaced. Some runs may still have the old function."""
         self.destinations: dict[str, FakeDestination] = {}
         self.mappings: list[QueueMapping] = []
         self.stream_mappings: list[StreamMapping] = []
@@ -108,12 +111,12 @@ class World:
         self.notes = Notes()
         self.lives: list[Life] = []
         self.crash_rate = 0.0
-        """How often an invocation meets a fault of our own, from 0 to 1, until `crashes_end_at`."""
+        """The chance of a fault in poller itself during an invocation, from 0 to 1, until `crashes_end_at`."""
         self.crashes_end_at = 0.0
         self._crash_randomness = random.Random(seed)
 
     def add_queue(self, name: str, **settings: Any) -> FakeQueue:
-        """`settings` are FakeQueue's fields."""
+        """Add a queue. `settings` are fields of FakeQueue."""
         self.queues[name] = self.sqs.create_queue(name, **settings)
         return self.queues[name]
 
@@ -141,7 +144,7 @@ class World:
         return self.targets[name]
 
     def add_mapping(self, name: str, queue: FakeQueue, function: str, **options: Any) -> QueueMapping:
-        """`options` are QueueMapping's fields."""
+        """Add a mapping of a queue. `options` are fields of QueueMapping."""
         mapping = QueueMapping(
             name=MappingName(name),
             event_source_arn=queue.arn,
@@ -162,7 +165,7 @@ class World:
         if_unreachable: Any = "wait",
         **options: Any,
     ) -> StreamMapping:
-        """`options` are StreamMapping's fields; it begins at the trim horizon, unless they say otherwise."""
+        """Add a mapping of a stream. `options` are fields of StreamMapping. By default, it begins at TRIM_HORIZON."""
         if destination is not None:
             self.destinations[name] = destination
             options["on_failure"] = OnFailure(destination_arn=FAILURES, if_unreachable=if_unreachable)
@@ -178,7 +181,7 @@ class World:
         return mapping
 
     async def set_clock(self, steps: Sequence[ClockStep]) -> None:
-        """Let the daemon's own clock be wrong, from each moment on by so much."""
+        """Let the daemon's own clock be wrong. Each step sets the clock at its time."""
         for at, ahead in steps:
             await anyio.sleep(max(0.0, at - anyio.current_time()))
             self.clock.ahead = ahead
@@ -192,7 +195,7 @@ class World:
         return self.queues[mapping.event_source_arn.resource]
 
     def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
-        """Return the source of a mapping; `client` is the way of its process to the service."""
+        """Return the source of a mapping. `client` is the client with which its process calls the service."""
         if mapping.is_kinesis:
             return KinesisSource(client, arn=mapping.event_source_arn, reader=known(INVOKE_IDENTITY_ARN))
         return DynamoDbStreamsSource(client, arn=mapping.event_source_arn)
@@ -213,7 +216,10 @@ class World:
             self.ready_at.setdefault(fact.mapping, anyio.current_time())
 
     async def live(self, until: Beside, *, beside: Beside | None = None) -> Life:
-        """One process, from start to end. `until` runs beside it and ends it with `crash`, or by beginning its stop."""
+        """Run one process from its start to its end.
+
+        `until` runs at the same time, and ends it by `crash` or by its stop.
+        """
         life = Life(self)
         self.lives.append(life)
         try:
