@@ -32,11 +32,13 @@ from poller.cli.ending import (
     warn,
 )
 from poller.cli.events import events_commands
+from poller.cli.explaining import explain
 from poller.cli.iam import iam
 from poller.cli.invoking import OF_INVOCATIONS, invoke
 from poller.cli.reference import reference_commands
 from poller.cli.reloading import OF_RELOADS, reload
 from poller.cli.state import state_commands
+from poller.cli.trying import try_record
 from poller.settings.presence import missing
 from poller.settings.schema import json_schema
 from poller.settings.showing import effective_toml
@@ -56,6 +58,8 @@ app.add_typer(reference_commands, name="reference")
 app.command(epilog=OF_RELOADS)(reload)
 app.command(epilog=OF_INVOCATIONS)(invoke)
 app.command(epilog=EXIT_CODES)(iam)
+app.command(epilog=EXIT_CODES)(explain)
+app.command("try", epilog=OF_INVOCATIONS)(try_record)
 
 
 def main() -> None:

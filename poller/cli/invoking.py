@@ -60,16 +60,22 @@ def invoke(
     headers = {"X-Amz-Invocation-Type": "Event" if event else "RequestResponse"}
     if tail and not event:
         headers["X-Amz-Log-Type"] = "Tail"
-    with failures_told(config):
-        path = control_path(state_of(config, os.environ), config)
-    answer = _answer_of_daemon(path, name, body, headers)
-    if answer is None:
-        answer = _answer_without_daemon(config, name, body, headers)
+    answer = answer_to(config, name, body, headers)
     if log := answer.headers.get("X-Amz-Log-Result"):
         typer.echo(base64.b64decode(log), nl=False, err=True)
     typer.echo(answer.headers["X-Amzn-RequestId"] if event else answer.body)
     if "X-Amz-Function-Error" in answer.headers:
         raise typer.Exit(1)
+
+
+def answer_to(config: Path, name: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    """Return the function's answer to a call with this event. Ends the program if the answer is an error of the API.
+
+    The running daemon calls the function. If no daemon runs, this process does.
+    """
+    with failures_told(config):
+        path = control_path(state_of(config, os.environ), config)
+    return _answer_of_daemon(path, name, body, headers) or _answer_without_daemon(config, name, body, headers)
 
 
 def _event(payload: str | None, sample_name: str | None) -> bytes:

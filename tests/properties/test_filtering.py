@@ -19,7 +19,7 @@ from hypothesis import assume, event, example, given, settings
 from hypothesis import strategies as st
 
 from poller.core.envelope import KinesisEnvelope
-from poller.core.filtering import DataKey, compile_filters
+from poller.core.filtering import DataKey, compile_filters, explain
 from poller.model.stream import SequenceNumber, StreamRecord
 
 # The model
@@ -387,3 +387,19 @@ def test_kinesis_data_that_are_no_string_have_no_document() -> None:
     encoded = envelope({"SequenceNumber": "1", "ApproximateArrivalTimestamp": 1.5, "Data": 5})
     compiled = compile_filters(['{"data": {"a": [{"exists": false}]}}'], data_key="data")
     assert not compiled.matches_record(StreamRecord(SequenceNumber("1"), "1", 1.5, encoded))
+
+
+@given(ANY_PATTERNS, ANY_RECORDS)
+@settings(max_examples=200)
+def test_the_explanation_of_a_pattern_says_what_the_filter_does(
+    pattern: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    record = {"body": json.dumps(fields)}
+    text = json.dumps({"body": pattern})
+    [explained] = explain([text], record, data_key="body")
+    assert explained.matches == compile_filters([text], data_key="body").matches(record)
+    for choice in explained.choices:
+        assert not choice.matches or all(leaf.matches for leaf in choice.leaves)
+        for leaf in choice.leaves:
+            alone = json.dumps({leaf.path: json.loads(leaf.accepted)})
+            assert leaf.matches == compile_filters([alone], data_key="body").matches(record)

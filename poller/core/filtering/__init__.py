@@ -15,6 +15,7 @@ matches one of the leaf's values. It matches the filter criteria if it matches o
     documents        parses the record's data key as JSON, once for all patterns
     matching         turns every rule into closures that test a record
     arrays           tests a record's arrays
+    explaining       says why a record matches or does not match, leaf by leaf
     stream_records   finds patterns that no record of a DynamoDB stream can match
 
 The pattern language is that of "Control which events Lambda sends to your function" (AWS Lambda Developer Guide) and
@@ -26,8 +27,19 @@ match is never delivered. The docstring of each module lists such choices.
 from __future__ import annotations
 
 from poller.core.filtering.documents import DataKey
+from poller.core.filtering.explaining import ExplainedLeaf, ExplainedPattern, explain
 from poller.core.filtering.invalid import InvalidPattern
 from poller.core.filtering.matching import RecordFilter, compile_filters, metadata_keys
 from poller.core.filtering.stream_records import mismatch
 
-__all__ = ["DataKey", "InvalidPattern", "RecordFilter", "compile_filters", "metadata_keys", "mismatch"]
+__all__ = [
+    "DataKey",
+    "ExplainedLeaf",
+    "ExplainedPattern",
+    "InvalidPattern",
+    "RecordFilter",
+    "compile_filters",
+    "explain",
+    "metadata_keys",
+    "mismatch",
+]

@@ -24,10 +24,14 @@ from poller.core.filtering.predicates import Predicate, Tests, any_of
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """`tests` has a predicate for every type of value. `accepts_absence` is true if the field may be missing."""
+    """`tests` has a predicate for every type of value. `accepts_absence` is true if the field may be missing.
+
+    `alternatives` are those of the pattern, with Members for objects.
+    """
 
     tests: Tests
     accepts_absence: bool
+    alternatives: tuple[Any, ...]
 
 
 def compile_leaf(alternatives: list[Any], place: Place) -> Leaf:
@@ -48,7 +52,7 @@ def compile_leaf(alternatives: list[Any], place: Place) -> Leaf:
     for kind, values in exact.items():
         if values:
             predicates[kind].insert(0, frozenset(values).__contains__)
-    return Leaf({kind: any_of(predicates[kind]) for kind in KINDS}, accepts_absence)
+    return Leaf({kind: any_of(predicates[kind]) for kind in KINDS}, accepts_absence, tuple(alternatives))
 
 
 def _kinds_equal_to(value: Any, place: Place) -> tuple[type, ...]:

@@ -34,7 +34,7 @@ from poller.model.stream import StreamRecord
 _Table = dict[type, Predicate]
 
 
-class _CompiledRule(NamedTuple):
+class CompiledRule(NamedTuple):
     """The two parts of a compiled rule. A part is None if the rule does not test it.
 
     `data` tests the record's document.
@@ -51,7 +51,7 @@ class RecordFilter:
 
     def __init__(
         self,
-        rules: tuple[_CompiledRule, ...],
+        rules: tuple[CompiledRule, ...],
         read: Callable[[Mapping[str, Any]], Document],
         *,
         fields: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None,
@@ -97,14 +97,14 @@ class RecordFilter:
 def compile_filters(patterns: Sequence[str], *, data_key: DataKey) -> RecordFilter:
     """Return the compiled filter of these patterns, which are JSON texts. Raises InvalidPattern for an invalid one."""
     parsed = [parse_pattern(text) for text in patterns]
-    rules = tuple(_compile_rule(rule, data_key) for pattern in parsed for rule in pattern.rules)
+    rules = tuple(compile_rule(rule, data_key) for pattern in parsed for rule in pattern.rules)
     exact_integers = any(pattern.has_long_integer for pattern in parsed)
     asks_metadata = any(rule.metadata is not None for rule in rules)
     is_kinesis = data_key == "data"
     return RecordFilter(
         rules,
         document_reader(data_key, exact_integers=exact_integers),
-        fields=_with_kinesis_fields if is_kinesis and asks_metadata else None,
+        fields=with_kinesis_fields if is_kinesis and asks_metadata else None,
         read_encoded=encoded_data_reader(exact_integers=exact_integers) if is_kinesis and not asks_metadata else None,
     )
 
@@ -115,18 +115,18 @@ def metadata_keys(pattern: str, *, data_key: DataKey) -> list[str]:
     return list(dict.fromkeys(path[0] for path in paths if path[0] != data_key))
 
 
-def _with_kinesis_fields(record: Mapping[str, Any]) -> Mapping[str, Any]:
+def with_kinesis_fields(record: Mapping[str, Any]) -> Mapping[str, Any]:
     inner = record.get("kinesis")
     outer = {key: value for key, value in record.items() if key != "kinesis"}
     return {**outer, **inner} if isinstance(inner, Mapping) else outer
 
 
-def _compile_rule(rule: Rule, data_key: DataKey) -> _CompiledRule:
+def compile_rule(rule: Rule, data_key: DataKey) -> CompiledRule:
     data = {path[1:]: leaf for path, leaf in rule.items() if path[0] == data_key}
     metadata = {path: leaf for path, leaf in rule.items() if path[0] != data_key}
     if () in data and data_key != "body":
         raise InvalidPattern(f'The pattern for "{data_key}" must be an object', (data_key,))
-    return _CompiledRule(
+    return CompiledRule(
         metadata=_walk(grow(metadata).branches) if metadata else None,
         data=_document_table(grow(data)) if data else None,
     )

@@ -1,0 +1,180 @@
+"""What does `poller explain` do? It says what a mapping would do with a record, step by step, and calls nothing.
+
+the file's text ── records.py ──> records ── the mapping's filters, leaf by leaf ──> the event and its size
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from poller.cli.ending import Config, counted, examined, refused
+from poller.cli.records import AnyRecord, UnusableRecord, records_in, shown
+from poller.core import envelope
+from poller.core.batching import MAXIMUM_EVENT_BYTES
+from poller.core.filtering import DataKey, ExplainedLeaf, ExplainedPattern
+from poller.core.filtering import explain as explained
+from poller.model.mapping import QueueMapping, StreamMapping
+
+AnyMapping = QueueMapping | StreamMapping
+
+MappingArgument = Annotated[str, typer.Argument(metavar="MAPPING", help="A key of [mappings].")]
+RecordOption = Annotated[str, typer.Option("--record", metavar="FILE", help="The record; - reads standard input.")]
+
+LONGEST_VALUE = 60
+"""A longer value of a record is cut in the lines for a person, in characters."""
+
+
+class ExplainedRecord(NamedTuple):
+    """A record with the explanation of each filter. Without filters, every record matches."""
+
+    record: AnyRecord
+    filters: tuple[ExplainedPattern, ...]
+
+    @property
+    def matches(self) -> bool:
+        return not self.filters or any(one.matches for one in self.filters)
+
+
+def explain(
+    name: MappingArgument,
+    record: RecordOption,
+    config: Config = Path("poller.toml"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Say what a mapping would do with a record: whether each filter matches, and the event of the function.
+
+    Example: `poller explain new_users --record message.json`
+
+    Example: `aws sqs receive-message --queue-url … | poller explain new_users --record -`
+
+    The file may hold an event of Lambda, one of its records, or what the AWS CLI prints for received messages or read
+    records. Any other text is the body of a message, or the data of a Kinesis record.
+
+    Nothing is invoked, and no request is sent.
+    """
+    mapping = mapping_named(name, config)
+    records = [
+        ExplainedRecord(one, explained(mapping.filters, one, data_key=data_key_of(mapping)))
+        for one in read_records(record, mapping)
+    ]
+    if as_json:
+        typer.echo(json.dumps(_for_programs(mapping, records), indent=2))
+        return
+    for line in _lines(mapping, records):
+        typer.echo(line)
+
+
+def mapping_named(name: str, config: Path) -> AnyMapping:
+    """Return the mapping of this name. Ends the program with exit code 2 if the settings have none."""
+    mappings = {str(mapping.name): mapping for mapping in examined(config, tells_warnings=False).settings.mappings}
+    if name not in mappings:
+        raise refused(f"{config} has no mapping {name}; it has: {', '.join(mappings) or 'none'}", code=2)
+    return mappings[name]
+
+
+def read_records(path: str, mapping: AnyMapping) -> Sequence[AnyRecord]:
+    """Return the records of the file. Ends the program with exit code 2 if it cannot be read, or has none."""
+    try:
+        raw = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        return records_in(raw.decode(), mapping)
+    except OSError as error:
+        raise refused(f"{path}: {error.strerror}", code=2) from None
+    except UnicodeDecodeError as error:
+        raise refused(f"{path}: byte {error.start + 1} is not UTF-8", code=2) from None
+    except UnusableRecord as error:
+        raise refused(f"{path}: {error}", code=2) from None
+
+
+def data_key_of(mapping: AnyMapping) -> DataKey:
+    if isinstance(mapping, QueueMapping):
+        return "body"
+    return "data" if mapping.is_kinesis else "dynamodb"
+
+
+def event_of(records: Iterable[AnyRecord]) -> bytes:
+    return envelope.event([envelope.encode(record) for record in records])
+
+
+def _lines(mapping: AnyMapping, records: Sequence[ExplainedRecord]) -> Iterator[str]:
+    yield f"{mapping.name}: {mapping.event_source_arn} to the function {mapping.function_name}"
+    for number, one in enumerate(records, start=1):
+        yield ""
+        yield f"record {number} of {len(records)}"
+        yield from _filter_lines(one)
+        if not one.matches:
+            fate = "deleted from the queue" if isinstance(mapping, QueueMapping) else "passed over"
+            yield f"  The record matches no filter: it is {fate}, and the function is not invoked with it."
+    kept = [one.record for one in records if one.matches]
+    if not kept:
+        return
+    event = event_of(kept)
+    yield ""
+    yield f"The function gets {counted(len(kept), 'record')} in an event of {len(event):,} bytes."
+    if len(event) > MAXIMUM_EVENT_BYTES:
+        yield f"An event has at most {MAXIMUM_EVENT_BYTES:,} bytes, so the records are divided into several events."
+    if len(kept) > mapping.batch_size:
+        yield f"The mapping's batch_size is {mapping.batch_size}, so the records are divided into several events."
+    yield shown({"Records": kept})
+
+
+def _filter_lines(one: ExplainedRecord) -> Iterator[str]:
+    if not one.filters:
+        yield "  The mapping has no filters, so every record matches."
+    for number, pattern in enumerate(one.filters, start=1):
+        yield f"  filter {number} {_verdict(pattern.matches)}: {pattern.text}"
+        for index, choice in enumerate(pattern.choices, start=1):
+            if len(pattern.choices) > 1:
+                yield f"    choice {index} of {len(pattern.choices)} of $or {_verdict(choice.matches)}"
+            for leaf in choice.leaves:
+                yield f"    {'ok' if leaf.matches else 'no'}  {leaf.path}: {leaf.accepted}; {_found(leaf)}"
+            if not choice.matches and all(leaf.matches for leaf in choice.leaves):
+                yield "    Each key matches alone, but no single element of the array has all of these values."
+
+
+def _verdict(matches: bool) -> str:
+    return "matches" if matches else "does not match"
+
+
+def _found(leaf: ExplainedLeaf) -> str:
+    if not leaf.found:
+        return "the record has no such key"
+    return f"the record has {', '.join(map(_short, leaf.found))}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+
+
+def _for_programs(mapping: AnyMapping, records: Sequence[ExplainedRecord]) -> dict[str, Any]:
+    kept = [one.record for one in records if one.matches]
+    return {
+        "mapping": mapping.name,
+        "source": str(mapping.event_source_arn),
+        "function": mapping.function_name,
+        "records": [
+            {
+                "matches": one.matches,
+                "filters": [
+                    {
+                        "pattern": pattern.text,
+                        "matches": pattern.matches,
+                        "choices": [
+                            {"matches": choice.matches, "leaves": [leaf._asdict() for leaf in choice.leaves]}
+                            for choice in pattern.choices
+                        ],
+                    }
+                    for pattern in one.filters
+                ],
+            }
+            for one in records
+        ],
+        "event": {"Records": kept} if kept else None,
+        "event_bytes": len(event_of(kept)) if kept else None,
+    }

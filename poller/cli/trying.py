@@ -1,0 +1,129 @@
+"""What does `poller try` do? It invokes a mapping's function once with some records, and says what the answer means.
+
+The records pass the mapping's filters first. Nothing is read from the source, deleted or checkpointed, and the function
+runs once, whatever it answers.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from poller.cli.ending import Config, counted, refused
+from poller.cli.explaining import (
+    AnyMapping,
+    MappingArgument,
+    RecordOption,
+    data_key_of,
+    event_of,
+    mapping_named,
+    read_records,
+)
+from poller.cli.invoking import answer_to
+from poller.cli.records import AnyRecord
+from poller.core.filtering import compile_filters
+from poller.core.outcome import from_the_first, interpret, unheeded_failures
+from poller.lambda_api.exchange import Answer
+from poller.model.invocation import Answered, Response
+from poller.model.mapping import QueueMapping
+from poller.model.outcome import Failed, Outcome, PartlyFailed, Succeeded
+from poller.targets.failures import posted
+
+
+def try_record(
+    name: MappingArgument,
+    record: RecordOption,
+    config: Config = Path("poller.toml"),
+    tail: Annotated[bool, typer.Option("--tail", help="Show the end of the function's log, too.")] = False,
+) -> None:
+    """Invoke a mapping's function once with a record, and say what its answer means for the record.
+
+    Example: `poller try new_users --record message.json --tail`
+
+    The file may hold what `poller explain` takes. Records that match no filter are left out.
+
+    The source is not read and does not change. The running daemon calls the function; if none runs, this command does.
+    """
+    mapping = mapping_named(name, config)
+    given = read_records(record, mapping)
+    filters = compile_filters(mapping.filters, data_key=data_key_of(mapping))
+    records = [one for one in given if filters.matches(one)]
+    if not records:
+        raise refused("the record matches no filter of the mapping; `poller explain` says why", code=1)
+    event = event_of(records)
+    headers = {"X-Amz-Invocation-Type": "RequestResponse"} | ({"X-Amz-Log-Type": "Tail"} if tail else {})
+    answer = answer_to(config, mapping.function_name, event, headers)
+    if log := answer.headers.get("X-Amz-Log-Result"):
+        typer.echo(base64.b64decode(log), nl=False, err=True)
+    response, identifiers = _response(answer), [_identifier(one, mapping) for one in records]
+    outcome = interpret(
+        response,
+        identifiers=identifiers,
+        reports_item_failures=mapping.report_batch_item_failures,
+        is_strict=mapping.strict_response,
+        event=event,
+    )
+    typer.echo(answer.body)
+    for line in _lines(outcome, response, identifiers, mapping):
+        typer.echo(line, err=True)
+    if not isinstance(outcome, Succeeded):
+        raise typer.Exit(1)
+
+
+def _response(answer: Answer) -> Response:
+    if "X-Amz-Function-Error" in answer.headers:
+        return posted(answer.body, error_type=None)
+    return Answered(payload=answer.body)
+
+
+def _identifier(record: AnyRecord, mapping: AnyMapping) -> str:
+    """Return the id by which an answer names the record as failed."""
+    if isinstance(mapping, QueueMapping):
+        return str(record.get("messageId"))
+    inner = record["kinesis"] if mapping.is_kinesis else record["dynamodb"]
+    return str(inner.get("sequenceNumber") or inner.get("SequenceNumber"))
+
+
+def _lines(outcome: Outcome, response: Response, identifiers: Sequence[str], mapping: AnyMapping) -> Iterator[str]:
+    """Yield what the daemon would do after this answer."""
+    count = len(identifiers)
+    match outcome:
+        case Succeeded():
+            yield f"succeeded: {counted(count, 'record')} would be done"
+            advice = unheeded_failures(response, reports_item_failures=mapping.report_batch_item_failures)
+            if advice is not None:
+                yield f"warning: {advice}"
+        case PartlyFailed():
+            if not isinstance(mapping, QueueMapping):
+                outcome = from_the_first(outcome, identifiers)
+            failed = [one for one in identifiers if one in outcome.failed]
+            yield f"partly failed: these would be tried again, {len(failed)} of {counted(count, 'record')}:"
+            yield from failed
+            if isinstance(mapping, QueueMapping) and mapping.is_fifo:
+                yield "later messages of the same message groups would be tried again with them"
+        case Failed(reason=reason, detail=detail):
+            yield f"failed: {reason}: {detail}" if detail else f"failed: {reason}"
+            yield f"the whole batch would be tried again: {counted(count, 'record')}"
+        case _:
+            yield f"the function did not run: {outcome}"
+    if not isinstance(outcome, Succeeded):
+        yield from _next(mapping)
+
+
+def _next(mapping: AnyMapping) -> Iterator[str]:
+    if isinstance(mapping, QueueMapping):
+        backoff = mapping.redelivery_backoff
+        if backoff is None:
+            yield "SQS shows a failed message again when the queue's visibility timeout is over"
+        else:
+            first, longest = backoff.initial_in_seconds, backoff.maximum_in_seconds
+            yield f"SQS shows a failed message again after about {first} s, later after up to {longest} s"
+        return
+    retries = mapping.maximum_retry_attempts
+    limit = "until it succeeds or its records expire" if retries is None else f"up to {counted(retries, 'more time')}"
+    halves = ", in two halves each time" if mapping.bisect_batch_on_function_error else ""
+    yield f"the shard is blocked while the batch is tried again, {limit}{halves}"
