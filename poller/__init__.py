@@ -37,7 +37,8 @@ those below it.
     reloading.py       SIGHUP and `poller reload`: reads the file again
     running.py         the mappings and functions that run, and how they are changed
     composition.py     the composition root: the only place that knows the concrete classes
-    event_composition.py  its part that makes the queues and destinations of asynchronous events
+    event_composition.py  its part for asynchronous events: makes their destinations
+    event_queue_composition.py  opens the queues of asynchronous events
     api_composition.py    what the server of AWS Lambda's own API runs with
     single_call.py     `poller invoke` without a daemon: one function, called once
     descriptors.py     how many open files the process may have

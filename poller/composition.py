@@ -41,7 +41,8 @@ from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
 from poller.engine.streams.shards_in_hand import ShardsInHand
 from poller.engine.supervised import Runner
-from poller.event_composition import EventComposition, aws_settings, open_destination
+from poller.event_composition import EventComposition, open_destination
+from poller.event_queue_composition import aws_settings
 from poller.facts import Emit, StateOpened
 from poller.functions.capacity import FunctionCapacity
 from poller.functions.opened import OpenFunction

@@ -3,8 +3,7 @@
     a function's events    the daemon's own queue, perhaps an SQS queue ─┐
                            its destinations and its dead-letter queue ───┴─ the function (composition.py)
 
-Each queue is opened at its first call (`event_queues/on_demand.py`). The daemon's own queue is a file, which stays open
-until the daemon ends.
+event_queue_composition.py opens the queues.
 """
 
 from __future__ import annotations
@@ -12,16 +11,12 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
-from typing import NamedTuple
 
 import anyio
-from anyio.abc import TaskGroup, TaskStatus
-from anyio.lowlevel import checkpoint
+from anyio.abc import TaskGroup
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.aws.kept_client import KeptClient
-from poller.core.events.senders import of_sender
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS
 from poller.destinations.eventbridge import EventBridgeDestination
 from poller.destinations.function import FunctionDestination
@@ -34,33 +29,20 @@ from poller.engine.events.bytes_in_hand import BYTES_OF_THE_PROCESS, BytesInHand
 from poller.engine.events.delivering import Place
 from poller.engine.events.mapping import EventContext
 from poller.engine.events.orphans import OrphanedEvents
-from poller.engine.sharing import Shared
 from poller.engine.stop import Stop
 from poller.errors import Rejected
-from poller.event_queues.embedded import EmbeddedEventQueue
-from poller.event_queues.on_demand import OnDemandEventQueue
-from poller.event_queues.sqs import SqsEventQueue
+from poller.event_queue_composition import EventQueues, FormerQueuesOf, aws_settings
 from poller.facts import Emit
 from poller.functions.opened import OpenFunction
 from poller.model.arn import Arn, queue_url, unqualified
-from poller.model.event import Delivery, EventQueueDepth
+from poller.model.event import Delivery, RememberedQueue
 from poller.model.function import EventDestination, Function, LambdaApi
 from poller.model.ids import FunctionName, RequestId
 from poller.model.mapping import EventMapping
 from poller.ports import Clock, Destination, EventQueue
 from poller.settings.values import Settings
-from poller.sources.sqs import SqsSource
 
 NO_QUEUE = '[daemon] event_queue names no file, and state = "memory:" keeps nothing: there are no asynchronous events'
-
-
-class SqsKey(NamedTuple):
-    """The values with which an SQS event queue is opened. Two runs with the same key share one open queue."""
-
-    arn: Arn
-    function: FunctionName
-    role_arn: str | None
-    aws: AwsSettings
 
 
 class EventComposition:
@@ -81,18 +63,14 @@ class EventComposition:
         """Make a composition. `tasks` must outlive all runs. The owner of `tasks` sets `is_over` after the last run."""
         self._settings = settings
         self._open_aws = open_aws
-        self._tasks = tasks
-        self._is_over = is_over
         self._clock = clock
         self._randomness = randomness
         self._new_request_id = new_request_id
         self._emit = emit
         self._bytes_in_hand = BytesInHand(BYTES_OF_THE_PROCESS)
-        self._file: EmbeddedEventQueue | None = None
-        self._own_queue = OnDemandEventQueue(exists=self._file_exists, open_queue=self._open_file)
-        self._sqs_queues = Shared(self._open_sqs_queue, tasks=tasks)
+        self.queues = EventQueues(settings, open_aws=open_aws, tasks=tasks, is_over=is_over, clock=clock, emit=emit)
         self.acceptor = Acceptor(queue_of=self.queue_of, clock=clock, emit=emit)
-        self.orphans = OrphanedEvents(stored=self._stored, known=lambda: settings().functions, clock=clock, emit=emit)
+        self.orphans = OrphanedEvents(self.queues, known=lambda: settings().functions, clock=clock, emit=emit)
 
     async def context(
         self, mapping: EventMapping, function: Function, opened: OpenFunction, stop: Stop, stack: AsyncExitStack
@@ -103,14 +81,15 @@ class EventComposition:
         """
         sqs_queue = None
         if mapping.event_queue_arn is not None:
-            sqs_queue = await stack.enter_async_context(self._sqs_queues.use(self._sqs_key(mapping, function)))
+            sqs_queue = await stack.enter_async_context(self.queues.use(_sqs_queue(function, mapping.event_queue_arn)))
         return EventContext(
             mapping=mapping,
             function=opened,
             definition=function,
             bytes_in_hand=self._bytes_in_hand,
-            own_queue=self._own_queue,
+            own_queue=self.queues.own,
             sqs_queue=sqs_queue,
+            former_queues=FormerQueuesOf(function.name, self.queues, stack),
             places=await self._places(function, stack),
             clock=self._clock,
             randomness=self._randomness,
@@ -129,9 +108,9 @@ class EventComposition:
             raise Rejected(f"there is no function {name}", code="NoSuchFunction")
         mapping = EventMapping.of(function)
         if mapping.event_queue_arn is None:
-            yield self._own_queue
+            yield self.queues.own
             return
-        async with self._sqs_queues.use(self._sqs_key(mapping, function)) as queue:
+        async with self.queues.use(_sqs_queue(function, mapping.event_queue_arn)) as queue:
             yield queue
 
     async def _places(self, function: Function, stack: AsyncExitStack) -> dict[Delivery, Place]:
@@ -156,58 +135,6 @@ class EventComposition:
                     )
             places[delivery] = Place(str(receiver), destination)
         return places
-
-    async def _file_exists(self) -> bool:
-        return await anyio.Path(self._path).exists()
-
-    async def _stored(self) -> dict[FunctionName, EventQueueDepth]:
-        """Return the number of events in the file for each function that has events.
-
-        Return nothing if no call has opened the file yet.
-        """
-        file = self._file
-        return {} if file is None else {name: await file.depth(name) for name in await file.functions()}
-
-    async def _open_file(self) -> EventQueue:
-        self._file = await self._tasks.start(self._keep_file)
-        return self._file
-
-    async def _keep_file(self, *, task_status: TaskStatus[EmbeddedEventQueue]) -> None:
-        maximum_bytes = self._settings().daemon.event_queue_maximum_bytes
-        async with EmbeddedEventQueue(self._path, clock=self._clock, maximum_bytes=maximum_bytes) as queue:
-            task_status.started(queue)
-            await self._is_over.wait()
-
-    @asynccontextmanager
-    async def _open_sqs_queue(self, key: SqsKey) -> AsyncIterator[EventQueue]:
-        async with self._open_aws(key.aws) as aws:
-
-            async def open_queue() -> EventQueue:
-                client = await aws.json_client("sqs", region=key.arn.region, role_arn=key.role_arn)
-                url = queue_url(client.endpoint_url, key.arn)
-                source = SqsSource(client, arn=key.arn, queue_url=url, has_batching_window=False)
-                queue = SqsEventQueue(
-                    client, source, queue_url=url, function=key.function, clock=self._clock, of_sender=of_sender
-                )
-                await queue.describe()
-                return queue
-
-            yield OnDemandEventQueue(exists=_always, open_queue=open_queue)
-
-    @property
-    def _path(self) -> Path:
-        address = self._settings().daemon.event_queue
-        assert address is not None, "without a file no events run"
-        return Path(address.removeprefix("sqlite://"))
-
-    def _sqs_key(self, mapping: EventMapping, function: Function) -> SqsKey:
-        assert mapping.event_queue_arn is not None, "the events wait in SQS"
-        return SqsKey(mapping.event_queue_arn, function.name, _role_of(function), aws_settings(self._settings()))
-
-
-def aws_settings(settings: Settings) -> AwsSettings:
-    daemon = settings.daemon
-    return AwsSettings(region=daemon.region, endpoint_url=daemon.endpoint_url, endpoints=daemon.endpoints)
 
 
 @asynccontextmanager
@@ -241,14 +168,13 @@ async def open_destination(arn: Arn, aws: Aws, *, region: str, role_arn: str | N
                 raise AssertionError(f"open_destination has no case for {service}")
 
 
+def _sqs_queue(function: Function, arn: Arn) -> RememberedQueue:
+    return RememberedQueue(arn, function.name, _role_of(function))
+
+
 def _role_of(function: Function) -> str | None:
     """Return the role with which the daemon calls the function on Lambda.
 
     The SQS queue and the destinations of the function's events are called with the same role.
     """
     return function.kind.role_arn if isinstance(function.kind, LambdaApi) else None
-
-
-async def _always() -> bool:
-    await checkpoint()
-    return True

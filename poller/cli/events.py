@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +25,7 @@ from poller.cli.ending import OF_CHANGES, Config, counted, examined, failures_to
 from poller.cli.times import ago, duration
 from poller.event_queues import by_hand
 from poller.event_queues.by_hand import Listed, Listing
-from poller.model.event import Ending, Event, EventQueueDepth
+from poller.model.event import Ending, Event, EventQueueDepth, RememberedQueue
 from poller.model.ids import FunctionName, RequestId
 from poller.settings.values import Settings
 
@@ -61,8 +61,9 @@ def list_events(
     with failures_told(config):
         path = _file_of(settings)
         depths = by_hand.depths(path, now=now)
+        former = [queue for queue in by_hand.remembered(path) if not settings.is_event_queue(queue)]
         if function is None:
-            _print_depths(path, depths, now, as_json=as_json)
+            _print_depths(path, depths, former, now, as_json=as_json)
             return
         name = _known(function, settings, depths)
         listing = by_hand.listed(path, name, now=now)
@@ -132,6 +133,34 @@ def drop(
     _tell("dropped", count, name, one, as_json=as_json, otherwise="waits or is stuck")
 
 
+@events_commands.command(epilog=OF_CHANGES)
+def forget(
+    function: Name,
+    queue: Annotated[str, typer.Argument(metavar="QUEUE", help="The ARN of the former SQS event queue.")],
+    config: Config = Path("poller.toml"),
+    as_json: AsJson = False,
+) -> None:
+    """Take no more events from an SQS queue that the settings no longer name for the function.
+
+    Example: `poller events forget process_csv arn:aws:sqs:eu-west-1:123456789012:old-events`
+
+    The running daemon takes the events of such a queue until the queue is empty. This command is for a queue that
+    cannot be read any more, or that gets messages for something else. The messages in the queue stay there.
+    """
+    settings = examined(config, tells_warnings=False).settings
+    with failures_told(config):
+        path = _file_of(settings)
+        found = [each for each in by_hand.remembered(path) if (each.function, str(each.arn)) == (function, queue)]
+        if found and settings.is_event_queue(found[0]):
+            raise refused(f"nothing was changed: the settings name {queue} as the event queue of {function}", code=1)
+        if not found or not by_hand.forget(path, found[0].function, found[0].arn):
+            raise refused(f"nothing was changed: {function} has no former event queue {queue}", code=1)
+    if as_json:
+        _print_json({"function": function, "forgotten": queue})
+    else:
+        typer.echo(f"{queue} is forgotten; its messages stay there.")
+
+
 def _asked(
     function: str, request_id: str | None, config: Path, *, is_all: bool
 ) -> tuple[Path, FunctionName, RequestId | None]:
@@ -197,14 +226,27 @@ def _notes(name: FunctionName, settings: Settings, listing: Listing) -> list[str
     return notes
 
 
-def _print_depths(path: Path, depths: Mapping[FunctionName, EventQueueDepth], now: float, *, as_json: bool) -> None:
+def _print_depths(
+    path: Path,
+    depths: Mapping[FunctionName, EventQueueDepth],
+    former: Sequence[RememberedQueue],
+    now: float,
+    *,
+    as_json: bool,
+) -> None:
     if as_json:
         counts = {name: _counts(depth) for name, depth in depths.items()}
-        _print_json({"event_queue": str(path), "functions": counts})
+        queues = [{"function": queue.function, "queue": str(queue.arn)} for queue in former]
+        _print_json({"event_queue": str(path), "functions": counts, "former_event_queues": queues})
         return
     typer.echo(f"{path}{'' if depths else ': no event waits'}")
-    if not depths:
-        return
+    if depths:
+        _print_table_of(depths, now)
+    for queue in former:
+        typer.echo(f"Events of {queue.function} may still wait in its former event queue {queue.arn}.")
+
+
+def _print_table_of(depths: Mapping[FunctionName, EventQueueDepth], now: float) -> None:
     rows = [
         [name, str(depth.waiting), str(depth.in_flight), str(depth.stuck), _oldest(depth, now)]
         for name, depth in depths.items()

@@ -5,6 +5,7 @@
       jobs      does a group of jobs in one transaction, and limits the size of the file
       rows      reads and writes events in the file
       schema    defines the tables, and opens the file
+      remembered  remembers the SQS queues of functions, so that former queues are still read
       by_hand   shows and changes the events for a person
     on_demand   opens a queue at its first call
     sqs         stores events in an SQS standard queue, which daemons on many hosts may share
@@ -13,5 +14,5 @@
 
 Belongs here: how events are stored and claimed, and how many are allowed.
 Does not belong here: when an event is taken, invoked or ended (engine/, core/).
-Only event_composition.py and the command line import an adapter; no adapter knows another.
+Only event_queue_composition.py and the command line import an adapter; no adapter knows another.
 """

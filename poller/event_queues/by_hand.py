@@ -1,10 +1,12 @@
 """What may a person do with the stored events? Daemons may use the file at the same time.
 
-    depths()    returns how many events each function has
-    listed()    returns the events of a function, without their payloads, the oldest first
-    shown()     returns one event with its payload
-    retry()     makes stuck events due at once
-    drop()      removes events that no daemon has claimed; they are never invoked or delivered again
+    depths()      returns how many events each function has
+    listed()      returns the events of a function, without their payloads, the oldest first
+    shown()       returns one event with its payload
+    retry()       makes stuck events due at once
+    drop()        removes events that no daemon has claimed; they are never invoked or delivered again
+    remembered()  returns the SQS queues that have, or had, the events of functions
+    forget()      forgets such a queue, so that daemons take no more events from it
 
 A daemon sees a change within a second.
 All functions raise SettingsError if the file cannot be used, and CannotStore if its disk is full.
@@ -15,9 +17,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from poller.event_queues import remembered as sqs_queues
 from poller.event_queues.rows import depth, event_of, functions, microseconds
 from poller.event_queues.schema import EVENTS, changing, reading
-from poller.model.event import Event, EventQueueDepth
+from poller.model.arn import Arn
+from poller.model.event import Event, EventQueueDepth, RememberedQueue
 from poller.model.ids import FunctionName, RequestId
 
 MAXIMUM_LISTED = 1000
@@ -109,6 +113,18 @@ def drop(path: Path, function: FunctionName, request_id: RequestId | None, *, no
     An event that a daemon has claimed stays.
     """
     return _change(path, DROP, function, request_id, now)
+
+
+def remembered(path: Path) -> list[RememberedQueue]:
+    """Return the SQS queues that have, or had, the events of functions."""
+    with reading(path) as file, EVENTS.faults(path):
+        return [] if file is None else sqs_queues.remembered(file)
+
+
+def forget(path: Path, function: FunctionName, arn: Arn) -> bool:
+    """Forget the SQS queue of a function. Return False if the file does not remember such a queue."""
+    with changing(path) as file, EVENTS.faults(path):
+        return file is not None and sqs_queues.forget(file, arn, function)
 
 
 def _change(path: Path, statement: str, function: FunctionName, request_id: RequestId | None, now: float) -> int:

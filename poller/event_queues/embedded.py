@@ -14,7 +14,7 @@ invoked twice. If a person sets the clock back, events wait longer.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from functools import partial
@@ -29,13 +29,13 @@ import anyio
 from anyio import CancelScope, to_thread
 
 from poller.errors import QueueFull, Rejected
-from poller.event_queues import rows
+from poller.event_queues import remembered, rows
 from poller.event_queues.jobs import RETRY_AFTER_IN_SECONDS, Change, Job, Look, Put, Remove, Room, perform
 from poller.event_queues.notation import rest_of
 from poller.event_queues.rows import Claimed
 from poller.event_queues.schema import shared
 from poller.event_queues.waking import Waking
-from poller.model.event import CLAIM_IN_SECONDS, Event, EventQueueDepth, TakenEvent
+from poller.model.event import CLAIM_IN_SECONDS, Event, EventQueueDepth, RememberedQueue, TakenEvent
 from poller.model.ids import FunctionName
 from poller.ports import Clock
 from poller.sqlite.kind import translated, watched
@@ -156,6 +156,19 @@ class EmbeddedEventQueue:
         functions: frozenset[FunctionName] = await self._do(Look(size_in_bytes=None, work=rows.functions))
         return functions
 
+    async def remember(self, queue: RememberedQueue) -> None:
+        """Store durably that this SQS queue has the events of its function."""
+        await self._do(_durable(partial(remembered.remember, queue=queue)))
+
+    async def remembered(self) -> list[RememberedQueue]:
+        """Return the SQS queues that are not forgotten."""
+        queues: list[RememberedQueue] = await self._do(Look(size_in_bytes=None, work=remembered.remembered))
+        return queues
+
+    async def forget(self, queue: RememberedQueue) -> None:
+        """Forget this SQS queue durably."""
+        await self._do(_durable(partial(remembered.forget, arn=queue.arn, function=queue.function)))
+
     async def _take(self, function: FunctionName, count: int) -> tuple[list[TakenEvent], float]:
         """Return the taken events, and the time when the next event may be taken if none was taken."""
         now, claim = self._clock.now(), f"{self._owner}-{next(self._takes)}"
@@ -193,6 +206,10 @@ class EmbeddedEventQueue:
     async def _do(self, job: Job) -> Any:
         with translated(self._path):
             return await self._writer.wait_for(job)
+
+
+def _durable(work: Callable[[sqlite3.Connection], Any]) -> Change:
+    return Change(size_in_bytes=OVERHEAD_IN_BYTES, work=work, is_durable=True)
 
 
 async def _close(file: ExitStack) -> None:

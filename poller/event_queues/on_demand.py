@@ -35,7 +35,7 @@ class OnDemandEventQueue:
         self._queue: EventQueue | None = None
 
     async def put(self, events: Sequence[Event]) -> None:
-        await (await self._opened()).put(events)
+        await (await self.opened()).put(events)
 
     async def take(self, function: FunctionName, *, count: int, wait_in_seconds: float) -> list[TakenEvent]:
         until = anyio.current_time() + wait_in_seconds
@@ -44,27 +44,27 @@ class OnDemandEventQueue:
                 await self._is_open.wait()
             if not await self._may_have_events():
                 return []
-        queue, left = await self._opened(), max(0.0, until - anyio.current_time())
+        queue, left = await self.opened(), max(0.0, until - anyio.current_time())
         return await queue.take(function, count=count, wait_in_seconds=left)
 
     async def extend(self, taken: TakenEvent, *, by_seconds: float) -> TakenEvent | None:
-        return await (await self._opened()).extend(taken, by_seconds=by_seconds)
+        return await (await self.opened()).extend(taken, by_seconds=by_seconds)
 
     async def put_back(self, taken: TakenEvent, event: Event) -> None:
-        await (await self._opened()).put_back(taken, event)
+        await (await self.opened()).put_back(taken, event)
 
     async def remove(self, taken: TakenEvent) -> None:
-        await (await self._opened()).remove(taken)
+        await (await self.opened()).remove(taken)
 
     async def depth(self, function: FunctionName) -> EventQueueDepth:
         if not await self._may_have_events():
             return EventQueueDepth(waiting=0, in_flight=0)
-        return await (await self._opened()).depth(function)
+        return await (await self.opened()).depth(function)
 
     async def _may_have_events(self) -> bool:
         return self._queue is not None or await self._exists()
 
-    async def _opened(self) -> EventQueue:
+    async def opened(self) -> EventQueue:
         """Return the open queue. Raises ServiceError if it cannot be opened; the next call tries again."""
         async with self._opening:
             if self._queue is None:

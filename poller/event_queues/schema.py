@@ -64,7 +64,17 @@ WITH_SIZES = (
     "CREATE INDEX event_by_function ON event (function, stuck, free_at, due_at, accepted_at, size)",
 )
 
-STEPS = (FIRST_FORMAT, WITH_SIZES)
+WITH_SQS_QUEUES = (
+    """
+    CREATE TABLE sqs_queue (    -- the SQS queues that have, or had, the events of functions
+        arn TEXT PRIMARY KEY NOT NULL,
+        function TEXT NOT NULL,
+        role_arn TEXT           -- NULL for the daemon's own credentials
+    ) WITHOUT ROWID
+    """,
+)
+
+STEPS = (FIRST_FORMAT, WITH_SIZES, WITH_SQS_QUEUES)
 """The statements that lead from each format to the next one. The first step begins with an empty file."""
 
 FORMAT = len(STEPS)

@@ -289,6 +289,26 @@ class EventQueueRecovered(NamedTuple):
     function: FunctionName
 
 
+@declare(Line("info"))
+class FormerEventQueueFound(NamedTuple):
+    """The settings no longer name this event queue for the function. The daemon takes its events until it is empty."""
+
+    function: FunctionName
+    queue: str
+
+
+@declare(Line("info", when=lambda fact: fact.reason == "empty"), Line("warning"))
+class FormerEventQueueForgotten(NamedTuple):
+    """The daemon takes no more events from this former event queue of the function.
+
+    The queue has been empty or deleted for ten minutes, or the settings now use it for something else.
+    """
+
+    function: FunctionName
+    queue: str
+    reason: Literal["empty", "used for something else"]
+
+
 @declare(Line("warning"))
 class EventsOrphaned(NamedTuple):
     """Events wait for a function that the settings no longer have. A person must drop the events, or add the function

@@ -14,8 +14,9 @@ asynchronous invocations".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from poller.model.arn import Arn
 from poller.model.ids import FunctionName, RequestId
 
 CLAIM_IN_SECONDS = 60
@@ -121,6 +122,17 @@ class TakenEvent:
     event: Event
     handle: str
     claimed_until: float
+
+
+class RememberedQueue(NamedTuple):
+    """An SQS queue that has, or had, the events of a function. `role_arn` is the role that reads the queue.
+
+    `role_arn` is None if the daemon reads the queue with its own credentials.
+    """
+
+    arn: Arn
+    function: FunctionName
+    role_arn: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,6 +100,10 @@ class StreamMapping:
         return StateKey(self.name, stream_arn(self.event_source_arn))
 
 
+OWN_QUEUE = "the event queue of the daemon"
+"""The name of the file of events in statuses and log lines."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventMapping:
     """The mapping of a function's asynchronous events to the function.
@@ -127,7 +131,7 @@ class EventMapping:
     @property
     def source(self) -> str:
         """Return where the events wait, as a status shows it."""
-        return "the event queue of the daemon" if self.event_queue_arn is None else str(self.event_queue_arn)
+        return OWN_QUEUE if self.event_queue_arn is None else str(self.event_queue_arn)
 
     @property
     def is_enabled(self) -> bool:

@@ -92,7 +92,8 @@ class EventInvokeConfigOptions(Options):
     """A standard SQS queue that holds the function's events until they have ended: any number of daemons may share it.
     S3, SNS and EventBridge may send to it, too: the function gets their messages as Lambda would have passed them.
     It serves this function only, is the source of no mapping, and has no dead-letter queue of its own.
-    If this option changes, nobody takes the events that still wait in the queue: let it become empty before.
+    If this option changes, the daemon takes the events of the former queue until that queue was empty for ten minutes.
+    `poller events forget` lets the daemon forget a former queue that cannot be read any more.
     Default: the file of [daemon] event_queue."""
 
     retry_waits_in_seconds: Annotated[list[Annotated[float, RETRY_WAIT]], AfterValidator(_two), OURS] = Field(

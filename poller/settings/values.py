@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from poller.model.event import RememberedQueue
 from poller.model.function import Function
 from poller.model.ids import FunctionName
 from poller.model.mapping import QueueMapping, StreamMapping
@@ -61,3 +62,8 @@ class Settings:
     @property
     def mappings(self) -> tuple[QueueMapping | StreamMapping, ...]:
         return (*self.queue_mappings, *self.stream_mappings)
+
+    def is_event_queue(self, queue: RememberedQueue) -> bool:
+        """Return whether this SQS queue is the event queue of its function. If not, it is a former event queue."""
+        function = self.functions.get(queue.function)
+        return function is not None and function.event_invoke_config.event_queue_arn == queue.arn

@@ -6,7 +6,7 @@ process reaches the world.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from random import Random
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from poller.engine.stop import Stop
 from poller.engine.supervised import Runner
 from poller.engine.supervisor import Supervisor
 from poller.functions.opened import OpenFunction
+from poller.model.arn import Arn
 from poller.model.event import Event, EventQueueDepth, TakenEvent
 from poller.model.function import Function
 from poller.model.ids import FunctionName
@@ -79,6 +80,26 @@ class ProcessEventQueue:
             raise
 
 
+class ProcessFormerQueues:
+    """The former queues of the function, as `engine.events.former.FormerQueues`."""
+
+    def __init__(self, process: Process, world: EventsWorld) -> None:
+        self._process = process
+        self._world = world
+
+    async def remembered(self) -> Collection[Arn]:
+        await anyio.lowlevel.checkpoint()
+        return self._world.former_queues.keys()
+
+    async def open(self, arn: Arn) -> EventQueue:
+        await anyio.lowlevel.checkpoint()
+        return ProcessEventQueue(self._process, self._world.former_queues[arn], self._world.lost_in_queues)
+
+    async def forget(self, arn: Arn) -> None:
+        await anyio.lowlevel.checkpoint()
+        del self._world.former_queues[arn]
+
+
 class EventsLife:
     """One process. `number` counts the world's processes from 1."""
 
@@ -135,6 +156,7 @@ class EventsLife:
                 bytes_in_hand=world.bytes_in_hand,
                 own_queue=self._own_queue,
                 sqs_queue=self._sqs_queue,
+                former_queues=ProcessFormerQueues(self.process, world),
                 places={
                     delivery: Place(delivery, ProcessDestination(self.process, destination))
                     for delivery, destination in world.destinations.items()

@@ -61,6 +61,7 @@ class EventsWorld:
         self.own_queue = own_queue or FakeEventQueue(self.clock)
         self.sqs_queue = sqs_queue
         self.function = EventFunction(plan)
+        self.former_queues: dict[Arn, FakeEventQueue] = {}
         self.destinations = destinations or {}
         self.grace_in_seconds = grace_in_seconds
         self.bytes_in_hand = bytes_in_hand or BytesInHand(BYTES_OF_THE_PROCESS)

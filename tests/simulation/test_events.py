@@ -14,6 +14,7 @@ from trio.testing import MockClock
 
 from poller.core.document import Document
 from poller.engine.events.bytes_in_hand import BytesInHand
+from poller.engine.events.former import EMPTY_FOR_SECONDS
 from poller.errors import DocumentTooLarge, QueueFull, Rejected
 from poller.facts import (
     EventClaimLost,
@@ -22,16 +23,22 @@ from poller.facts import (
     EventDropped,
     EventEnded,
     EventQueueFailed,
+    EventQueueRecovered,
     EventRecordShortened,
     EventsCrashed,
     EventsRefused,
     EventsStored,
     EventStuck,
+    FormerEventQueueForgotten,
+    FormerEventQueueFound,
 )
+from poller.model.arn import Arn
+from poller.model.event import Event
 from poller.model.ids import RequestId
 from tests.fakes.clock import EPOCH
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.event_queue import FakeEventQueue
+from tests.fakes.events import event as new_event
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.simulation.events_checker import request_id_of
 from tests.simulation.events_function import EventFunctionPlan
@@ -586,3 +593,106 @@ async def test_the_age_of_an_event_counts_from_its_acceptance_even_after_a_resta
     assert len(world.function.calls) == 1
     assert [said(document) for document in destination.taken] == [("EventAgeExceeded", 1)]
     assert world.facts_of(EventEnded)[-1].condition == "EventAgeExceeded"
+
+
+FORMER = Arn.parse("arn:aws:sqs:eu-west-1:123456789012:former")
+
+
+async def with_a_former_queue(*waiting: Event, **world: Any) -> tuple[EventsWorld, FakeEventQueue]:
+    """Return a world whose function has a former queue with these events."""
+    made = EventsWorld(plan=WORKS_FOR_A_SECOND, **world)
+    made.former_queues[FORMER] = former = FakeEventQueue(made.clock)
+    if waiting:
+        await former.put(waiting)
+    return made, former
+
+
+def waiting_event(**fields: Any) -> Event:
+    return new_event(EPOCH, function=NAME, **fields)
+
+
+async def test_the_events_of_a_former_queue_are_invoked_and_the_empty_queue_is_forgotten() -> None:
+    world, former = await with_a_former_queue(waiting_event(), waiting_event(due_in=1000.0))
+
+    async def look(_life: EventsLife) -> None:
+        assert former.events == []
+        assert FORMER in world.former_queues, "SQS's counts lag, so one look is not enough"
+        await anyio.sleep(EMPTY_FOR_SECONDS)
+        assert world.former_queues == {}
+
+    await live(world, for_seconds=1050.0, then=look)
+    assert [round(call.began_at, -1) for call in world.function.calls] == [0.0, 1000.0]
+    forgotten = FormerEventQueueForgotten(NAME, str(FORMER), "empty")
+    assert [fact for fact in world.facts if isinstance(fact, FormerEventQueueFound | FormerEventQueueForgotten)] == [
+        FormerEventQueueFound(NAME, str(FORMER)),
+        forgotten,
+    ]
+
+
+async def test_a_failed_event_of_a_former_queue_is_retried_and_delivered() -> None:
+    destination = FakeDestination()
+    world, former = await with_a_former_queue(waiting_event(), destinations={"on_failure": destination})
+    world.function.plan = ALWAYS_FAILS
+    await live(world, for_seconds=300.0)
+    assert [said(document) for document in destination.taken] == [("RetriesExhausted", 3)]
+    assert former.events == world.own_queue.events == []
+
+
+async def test_a_deleted_former_queue_is_forgotten() -> None:
+    world, former = await with_a_former_queue()
+    former.faults.outages.append(Outage(0.0, 1e9, Fault.NOT_FOUND))
+    await live(world, for_seconds=2 * EMPTY_FOR_SECONDS)
+    assert world.former_queues == {}
+
+
+async def test_a_former_queue_that_cannot_be_read_is_kept_and_shown_until_a_person_forgets_it() -> None:
+    world, former = await with_a_former_queue(waiting_event())
+    former.faults.outages.append(Outage(0.0, 1e9, Fault.ACCESS_DENIED))
+
+    async def look(life: EventsLife) -> None:
+        status = life.supervisor.statuses()[0]
+        assert (status.state, status.events is not None and status.events.is_in_use) == ("troubled", True)
+        assert f"depth: AccessDenied: not authorized ({FORMER})" in (status.reason or "")
+        del world.former_queues[FORMER]
+        await anyio.sleep(30.0)
+        assert life.supervisor.statuses()[0].state == "ready"
+
+    await live(world, for_seconds=2 * EMPTY_FOR_SECONDS, then=look)
+    assert world.function.calls == []
+
+
+async def test_a_former_queue_is_read_no_more_when_a_person_forgets_it() -> None:
+    world, former = await with_a_former_queue(waiting_event(due_in=100.0))
+
+    async def look(life: EventsLife) -> None:
+        assert waiting_in(life) == (1, True)
+        del world.former_queues[FORMER]
+        await anyio.sleep(100.0)
+        assert waiting_in(life) == (0, False)
+
+    await live(world, for_seconds=50.0, then=look)
+    assert len(former.events) == 1
+
+
+def waiting_in(life: EventsLife) -> tuple[int, bool]:
+    """Return how many events wait, and whether the status of the events is shown."""
+    events = life.supervisor.statuses()[0].events
+    assert events is not None
+    return events.waiting, events.is_in_use
+
+
+@pytest.mark.parametrize(("begins_at", "state"), [(0.0, "starting"), (20.0, "troubled")])
+async def test_the_trouble_of_the_sqs_queue_does_not_end_when_the_daemons_own_queue_answers(
+    begins_at: float, state: str
+) -> None:
+    sqs = FakeEventQueue(EventsWorld().clock)
+    sqs.faults.outages.append(Outage(begins_at, 1e9, Fault.ACCESS_DENIED))
+    world = EventsWorld(sqs_queue=sqs)
+
+    async def look(life: EventsLife) -> None:
+        for _ in range(100):
+            assert life.supervisor.statuses()[0].state == state
+            await anyio.sleep(1.0)
+
+    await live(world, for_seconds=80.0, then=look)
+    assert world.facts_of(EventQueueRecovered) == []

@@ -17,6 +17,7 @@ from poller.descriptors import Limits
 from poller.engine.stop import Stop
 from poller.engine.supervisor import Supervisor
 from poller.errors import Rejected
+from poller.event_queues import by_hand
 from poller.model.ids import FunctionName, RequestId
 from poller.model.mapping import EventMapping
 from poller.model.status import EventsStatus, MappingStatus
@@ -239,6 +240,10 @@ async def aws(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Aw
         yield service
 
 
+def remembered(folder: Path) -> list[str]:
+    return [str(queue.arn) for queue in by_hand.remembered(folder / "poller-events.db")]
+
+
 def with_an_sqs_queue(folder: Path, services: dict[FunctionName, Service], aws: AwsOverHttp) -> Settings:
     """Return settings in which the events of `resize` wait in the SQS queue `events`, and successes go to `done`."""
     config = f"""
@@ -256,9 +261,9 @@ async def test_the_events_of_a_function_may_wait_in_sqs(
         await daemon.accept(RESIZE, b'{"image": 1}')
         await services[RESIZE].until_asked(1)
         await watch.until(lambda: done.message_ids and not events.message_ids)
+        assert await daemon.composition.events.queues.former() == []
     assert services[RESIZE].requests[0].body == b'{"image": 1}'
     assert [entry.kind for entry in events.history if entry.kind in ("sent", "deleted")] == ["sent", "deleted"]
-    assert names_in(tmp_path) == ["poller.toml"], "the file of events is only for what was not delivered"
 
 
 async def test_the_message_of_a_sender_invokes_the_function(
@@ -272,6 +277,80 @@ async def test_the_message_of_a_sender_invokes_the_function(
         await services[RESIZE].until_asked(1)
         await watch.until(lambda: not events.message_ids)
     assert [request.body for request in services[RESIZE].requests] == [b'{"Records": [{"eventSource": "aws:s3"}]}']
+
+
+async def test_the_events_of_a_former_sqs_queue_reach_the_function_after_a_restart_with_other_settings(
+    tmp_path: Path, services: dict[FunctionName, Service], aws: AwsOverHttp, watch: Watch
+) -> None:
+    events = aws.create_queue("events")
+    async with daemon_of(with_an_sqs_queue(tmp_path, services, aws)):
+        await watch.until(lambda: aws.polls_waiting)  # the file remembers a queue that is read
+    events.send('{"Records": []}', now=anyio.current_time())
+    async with daemon_of(settings_of(tmp_path, services, state=f'endpoint_url = "{aws.url}"')) as daemon:
+        await services[RESIZE].until_asked(1)
+        await watch.until(lambda: not events.message_ids)
+        assert [name for name, status in daemon.events().items() if status.is_in_use] == [RESIZE]
+    assert services[RESIZE].requests[0].body == b'{"Records": []}'
+
+
+async def test_the_events_of_a_former_sqs_queue_reach_the_function_after_a_reload(
+    tmp_path: Path, services: dict[FunctionName, Service], aws: AwsOverHttp, watch: Watch
+) -> None:
+    events = aws.create_queue("events")
+    before = with_an_sqs_queue(tmp_path, services, aws)
+    after = settings_of(tmp_path, services, state=f'endpoint_url = "{aws.url}"')
+    async with daemon_of(before) as daemon:
+        await watch.until(lambda: aws.polls_waiting)  # the file remembers a queue that is read
+        assert await daemon.running.apply(changes(before, after)) == {}
+        events.send('{"Records": []}', now=anyio.current_time())
+        await services[RESIZE].until_asked(1)
+        await watch.until(lambda: not events.message_ids)
+
+
+async def test_events_in_the_sqs_queue_of_a_removed_function_are_shown_as_stuck(
+    tmp_path: Path, services: dict[FunctionName, Service], aws: AwsOverHttp, watch: Watch
+) -> None:
+    events = aws.create_queue("events")
+    async with daemon_of(with_an_sqs_queue(tmp_path, services, aws)):
+        await watch.until(lambda: aws.polls_waiting)  # the file remembers a queue that is read
+    events.send('{"Records": []}', now=anyio.current_time())
+    without_resize = settings_of(tmp_path, {AUDIT: services[AUDIT]}, state=f'endpoint_url = "{aws.url}"')
+    async with daemon_of(without_resize) as daemon:
+        orphans = daemon.composition.events.orphans
+        await orphans.run_once()
+        (status,) = orphans.statuses()
+        assert (status.function, status.events is not None and status.events.stuck) == (RESIZE, 1)
+        (queue,) = await daemon.composition.events.queues.former()
+        await daemon.composition.events.queues.forget(queue)
+        await daemon.composition.events.queues.depth(queue)
+        assert remembered(tmp_path) == [], "a queue that is only looked at is not remembered again"
+
+
+async def test_a_former_sqs_queue_that_the_settings_use_otherwise_is_forgotten_and_not_read(
+    tmp_path: Path, services: dict[FunctionName, Service], aws: AwsOverHttp, watch: Watch
+) -> None:
+    events = aws.create_queue("events")
+    async with daemon_of(with_an_sqs_queue(tmp_path, services, aws)):
+        await watch.until(lambda: aws.polls_waiting)  # the file remembers a queue that is read
+    events.send('{"a": "record"}', now=anyio.current_time())
+    config = f'destination_config.on_failure.destination = "{QUEUE}events"'
+    async with daemon_of(settings_of(tmp_path, services, config, state=f'endpoint_url = "{aws.url}"')) as daemon:
+        await daemon.composition.events.orphans.run_once()
+        assert remembered(tmp_path) == []
+    assert len(events.message_ids) == 1
+    assert services[RESIZE].requests == []
+
+
+async def test_events_of_an_earlier_run_whose_function_was_removed_are_shown_at_the_start(
+    tmp_path: Path, services: dict[FunctionName, Service]
+) -> None:
+    services[RESIZE].failures = 1
+    async with daemon_of(settings_of(tmp_path, services)) as daemon:
+        await daemon.accept(RESIZE, b"{}")
+        await services[RESIZE].until_asked(1)
+    async with daemon_of(settings_of(tmp_path, {AUDIT: services[AUDIT]})) as daemon:
+        await daemon.composition.events.orphans.run_once()
+        assert [status.function for status in daemon.composition.events.orphans.statuses()] == [RESIZE]
 
 
 async def test_a_missing_sqs_event_queue_is_reported_and_does_not_stop_other_functions(

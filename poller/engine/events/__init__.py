@@ -9,6 +9,8 @@ claims.py         extends the claims of the events in hand, so that no other pro
 attempting.py     invokes the function with one event, as core/events/attempts.py decides
 delivering.py     delivers an ended event to its destinations and to the dead-letter queue
 settling.py       removes an event from its queue, or returns it to the queue with its changes
+depth.py          reads how many events a queue stores
+former.py         takes the events of queues that the settings no longer name for the function
 orphans.py        finds events of functions that the settings no longer have
 health.py         knows whether the event queues work, and whether the destinations accept ended events
 """

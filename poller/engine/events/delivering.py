@@ -72,7 +72,7 @@ class Deliverer:
             except ServiceError as error:
                 failures[delivery] = error
                 return
-            self.health.succeeded(delivery)
+            self.health.delivered(delivery)
             self.emit(EventDelivered(event.function, event.request_id, delivery, place.name))
             if is_short:
                 self.emit(EventRecordShortened(event.function, event.request_id, delivery, place.name))

@@ -2,7 +2,8 @@
 
     starting ── a call succeeds ──> ready ── a call fails ──> troubled ── the same kind of call succeeds ──> ready
 
-Each kind of call and each kind of delivery has a trouble of its own. The state is ready when no trouble is left.
+Each kind of call to each queue has a trouble of its own, and so has each kind of delivery. The state is ready when no
+trouble is left.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ SHOWN_TROUBLES = 3
 
 
 class EventHealth:
-    """The state of one run's event queues and destinations. `source` names the queue in facts and reasons."""
+    """The state of one run's event queues and destinations.
+
+    `source` names the queue where new events wait. A call to another queue gives the name of that queue.
+    """
 
     def __init__(self, *, function: FunctionName, source: str, clock: Clock, emit: Emit) -> None:
         self._function = function
@@ -40,13 +44,14 @@ class EventHealth:
             return Health("starting", "the event queue has not been looked up yet", self._since)
         return Health("ready", None, self._since)
 
-    def queue_failed(self, operation: str, error: ServiceError, *, retry_in: float) -> None:
-        reason = f"{operation}: {error.code}: {error} ({self._source})"
-        self._troubles.failed(operation, reason, now=self._clock.now(), retry_in=retry_in)
+    def queue_failed(self, operation: str, error: ServiceError, *, retry_in: float, queue: str | None = None) -> None:
+        queue = queue or self._source
+        reason = f"{operation}: {error.code}: {error} ({queue})"
+        self._troubles.failed(_kind(operation, queue), reason, now=self._clock.now(), retry_in=retry_in)
         self._emit(
             EventQueueFailed(
                 function=self._function,
-                queue=self._source,
+                queue=queue,
                 operation=operation,
                 code=error.code,
                 detail=str(error),
@@ -71,12 +76,24 @@ class EventHealth:
             )
         )
 
-    def succeeded(self, kind: str) -> None:
-        """End the trouble of this kind of call or delivery, because one has succeeded.
+    def succeeded(self, operation: str, *, queue: str | None = None) -> None:
+        """End the trouble of this kind of call, because such a call has succeeded.
 
-        A success also shows that the queue exists.
+        This also shows that the queue exists. Only then does a new run count as started.
         """
-        self._is_found = True
+        queue = queue or self._source
+        self._is_found |= queue == self._source
+        self._end(_kind(operation, queue))
+
+    def delivered(self, delivery: Delivery) -> None:
+        """End the trouble of this kind of delivery, because such a delivery has succeeded."""
+        self._end(delivery)
+
+    def _end(self, kind: str) -> None:
         if self._troubles and self._troubles.end(kind) and not self._troubles:
             self._since = self._clock.now()
             self._emit(EventQueueRecovered(self._function))
+
+
+def _kind(operation: str, queue: str) -> str:
+    return f"{operation} {queue}"

@@ -16,7 +16,7 @@ Source: AWS Lambda Developer Guide, "How Lambda handles errors and retries with 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,6 +29,8 @@ from poller.engine.events.attempting import Attempts
 from poller.engine.events.bytes_in_hand import BYTES_OF_A_RUN, BytesInHand
 from poller.engine.events.claims import Claim, ClaimKeeper
 from poller.engine.events.delivering import Deliverer, Place
+from poller.engine.events.depth import DepthWatch, count, sum_of
+from poller.engine.events.former import FormerQueueReader, FormerQueues
 from poller.engine.events.health import EventHealth
 from poller.engine.events.pace import Pace
 from poller.engine.events.permits import EventPermits
@@ -41,15 +43,12 @@ from poller.functions.health import FunctionHealth
 from poller.functions.opened import OpenFunction
 from poller.model.event import Delivery, EventQueueDepth
 from poller.model.function import EventInvokeConfig, Function
-from poller.model.mapping import EventMapping
+from poller.model.mapping import OWN_QUEUE, EventMapping
 from poller.model.status import EventsStatus, MappingStatus
 from poller.ports import Clock, EventQueue
 
 WAIT_IN_SECONDS = 20.0
 """How long a take waits for the first event. It is the longest wait of SQS's ReceiveMessage."""
-
-DEPTH_IN_SECONDS = 15.0
-"""The time between two readings of the number of events in the queues."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +59,7 @@ class EventContext:
     change.
     `bytes_in_hand` counts the events of all functions.
     `own_queue` is the daemon's own queue. `sqs_queue` is the function's SQS queue for its events, or None.
+    `former_queues` are SQS queues that the settings no longer name for the function.
     """
 
     mapping: EventMapping
@@ -68,6 +68,7 @@ class EventContext:
     bytes_in_hand: BytesInHand
     own_queue: EventQueue
     sqs_queue: EventQueue | None
+    former_queues: FormerQueues
     places: Mapping[Delivery, Place]
     clock: Clock
     randomness: random.Random
@@ -75,8 +76,9 @@ class EventContext:
     stop: Stop
 
     @property
-    def queues(self) -> tuple[EventQueue, ...]:
-        return (self.own_queue,) if self.sqs_queue is None else (self.own_queue, self.sqs_queue)
+    def queues(self) -> Mapping[str, EventQueue]:
+        """Return the queues of the function, by their names in the status."""
+        return {OWN_QUEUE: self.own_queue} | ({} if self.sqs_queue is None else {self.mapping.source: self.sqs_queue})
 
 
 class EventMappingRunner:
@@ -92,7 +94,7 @@ class EventMappingRunner:
             pace=self._pace,
             bytes_in_hand=BytesInHand(BYTES_OF_A_RUN, context.bytes_in_hand),
         )
-        self._depth = EventQueueDepth(waiting=0, in_flight=0)
+        self._depths: dict[str, EventQueueDepth] = {}
         self._is_in_use = context.definition.event_invoke_config != EventInvokeConfig()
         self._health = EventHealth(function=mapping.function_name, source=mapping.source, clock=clock, emit=emit)
         self._function_health = FunctionHealth(
@@ -114,6 +116,13 @@ class EventMappingRunner:
             places=context.places,
             health=self._health,
             clock=clock,
+            randomness=context.randomness,
+            emit=emit,
+        )
+        self._former = FormerQueueReader(
+            context.former_queues,
+            function=mapping.function_name,
+            health=self._health,
             randomness=context.randomness,
             emit=emit,
         )
@@ -144,9 +153,10 @@ class EventMappingRunner:
             with anyio.CancelScope() as taking:
                 services.start_soon(self._obey_the_stop, taking, working)
                 async with anyio.create_task_group() as takers:
-                    takers.start_soon(self._guarded, self._watch_depth)
-                    for queue in self._context.queues:
-                        takers.start_soon(self._guarded, partial(self._take, queue, events))
+                    takers.start_soon(self._guarded, partial(self._former.run, partial(self._take, events)))
+                    for name, queue in self._context.queues.items():
+                        takers.start_soon(self._guarded, partial(self._watch_depth, queue, name))
+                        takers.start_soon(self._guarded, partial(self._take, events, queue, name))
 
     async def _obey_the_stop(self, taking: anyio.CancelScope, working: anyio.CancelScope) -> None:
         stop = self._context.stop
@@ -166,7 +176,7 @@ class EventMappingRunner:
         except Exception as error:  # a fault of poller must not cancel the events in hand
             self._context.stop.fail(error)
 
-    async def _take(self, queue: EventQueue, events: TaskGroup) -> None:
+    async def _take(self, events: TaskGroup, queue: EventQueue, name: str) -> None:
         """Take events from one queue until cancelled."""
         pauses, hasty = SourcePauses(self._context.randomness), 0
         while True:
@@ -179,11 +189,11 @@ class EventMappingRunner:
                 taken = await queue.take(self.mapping.function_name, count=free, wait_in_seconds=WAIT_IN_SECONDS)
             except ServiceError as error:
                 pause = pauses.after_failure(error, asked_at=asked_at)
-                self._health.queue_failed("take", error, retry_in=pause)
+                self._health.queue_failed("take", error, queue=name, retry_in=pause)
                 await anyio.sleep(pause)
                 continue
             pauses.succeeded()
-            self._health.succeeded("take")
+            self._health.succeeded("take", queue=name)
             for each in taken:
                 self._is_in_use = True
                 self._permits.begin(each.event.size_in_bytes)
@@ -217,26 +227,20 @@ class EventMappingRunner:
         finally:
             self._permits.end(size + growth)
 
-    async def _watch_depth(self) -> None:
-        """Read how many events the queues store, again and again, until cancelled.
-
-        The first answer shows that the queues work.
-        """
-        pauses = SourcePauses(self._context.randomness)
+    async def _watch_depth(self, queue: EventQueue, name: str) -> None:
+        """Read how many events a queue stores, again and again, until cancelled. This also shows that it works."""
+        watch = DepthWatch(
+            queue,
+            name,
+            function=self.mapping.function_name,
+            health=self._health,
+            randomness=self._context.randomness,
+        )
         while True:
-            asked_at = anyio.current_time()
-            try:
-                depths = [await queue.depth(self.mapping.function_name) for queue in self._context.queues]
-            except ServiceError as error:
-                pause = pauses.after_failure(error, asked_at=asked_at)
-                self._health.queue_failed("depth", error, retry_in=pause)
-                await anyio.sleep(pause)
-                continue
-            pauses.succeeded()
-            self._health.succeeded("depth")
-            self._depth = _sum_of(depths)
-            self._is_in_use |= any(depth.waiting or depth.in_flight or depth.stuck for depth in depths)
-            await anyio.sleep(DEPTH_IN_SECONDS)
+            found = await watch.next()
+            if not isinstance(found, ServiceError):
+                self._depths[name] = found
+                self._is_in_use |= count(found) > 0
 
     def status(self) -> MappingStatus:
         health = self._function_health.together_with(self._health.health)
@@ -257,23 +261,12 @@ class EventMappingRunner:
         )
 
     def _events_status(self) -> EventsStatus:
-        depth = self._depth
+        depth = sum_of([*self._depths.values(), *self._former.depths.values()])
         oldest = depth.oldest_accepted_at
         return EventsStatus(
             waiting=depth.waiting,
             in_flight=depth.in_flight,
             stuck=depth.stuck,
             oldest_age_in_seconds=0.0 if oldest is None else max(0.0, self._context.clock.now() - oldest),
-            is_in_use=self._is_in_use,
+            is_in_use=self._is_in_use or self._former.has_queues,
         )
-
-
-def _sum_of(depths: Sequence[EventQueueDepth]) -> EventQueueDepth:
-    return EventQueueDepth(
-        waiting=sum(depth.waiting for depth in depths),
-        in_flight=sum(depth.in_flight for depth in depths),
-        stuck=sum(depth.stuck for depth in depths),
-        oldest_accepted_at=min(
-            (depth.oldest_accepted_at for depth in depths if depth.oldest_accepted_at is not None), default=None
-        ),
-    )

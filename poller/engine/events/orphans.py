@@ -1,18 +1,24 @@
 """Which events belong to functions that the settings no longer have? A person decides about these events.
 
-Such events stay in the daemon's own queue, and the status counts them as stuck. The function is not invoked with them
-until the settings have the function again. A person may also drop the events.
+Such events stay in the daemon's own queue, or in the SQS queue that the function had for its events. The status counts
+them as stuck. The function is not invoked with them until the settings have the function again.
+A person may also drop the events, and let the daemon forget the SQS queue. The daemon itself forgets the SQS queue when
+the queue has been empty for a while (`former.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import NamedTuple, Protocol
 
 import anyio
 
+from poller.engine.events.depth import count, sum_of
+from poller.engine.events.former import Emptiness
 from poller.errors import ServiceError
-from poller.facts import Emit, EventsOrphaned
-from poller.model.event import EventQueueDepth
+from poller.facts import Emit, EventsOrphaned, FormerEventQueueForgotten
+from poller.model.event import EventQueueDepth, RememberedQueue
 from poller.model.ids import FunctionName
 from poller.model.mapping import EventMapping
 from poller.model.status import EventsStatus, MappingStatus
@@ -21,26 +27,44 @@ from poller.ports import Clock
 LOOK_IN_SECONDS = 60.0
 
 
+class StoredEvents(Protocol):
+    """The events of all functions. Each method raises ServiceError if a queue does not answer."""
+
+    async def in_the_file(self) -> dict[FunctionName, EventQueueDepth]:
+        """Return each function that has events in the daemon's own queue, with their number."""
+
+    async def former(self) -> Collection[RememberedQueue]:
+        """Return the SQS queues that the settings no longer name as the event queues of their functions."""
+
+    async def depth(self, queue: RememberedQueue) -> EventQueueDepth:
+        """Return how many events this SQS queue has."""
+
+    async def forget(self, queue: RememberedQueue) -> None:
+        """Forget this SQS queue durably."""
+
+
+class Found(NamedTuple):
+    """The events of one removed function, in each queue. `faults` say which queues cannot be read, and why."""
+
+    depths: tuple[EventQueueDepth, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
 class OrphanedEvents:
     """Looks regularly for events of functions that the settings no longer have.
 
-    `stored` returns each function that has events in the queue, with the number of events. `known` returns the
-    functions of the settings.
+    `known` returns the functions of the settings.
     """
 
     def __init__(
-        self,
-        *,
-        stored: Callable[[], Awaitable[dict[FunctionName, EventQueueDepth]]],
-        known: Callable[[], Collection[FunctionName]],
-        clock: Clock,
-        emit: Emit,
+        self, stored: StoredEvents, *, known: Callable[[], Collection[FunctionName]], clock: Clock, emit: Emit
     ) -> None:
         self._stored = stored
         self._known = known
         self._clock = clock
         self._emit = emit
-        self._depths: dict[FunctionName, EventQueueDepth] = {}
+        self._found: dict[FunctionName, Found] = {}
+        self._emptiness: dict[RememberedQueue, Emptiness] = {}
 
     async def run(self) -> None:
         while True:
@@ -50,40 +74,61 @@ class OrphanedEvents:
     async def run_once(self) -> None:
         """Look for such events once.
 
-        If the queue cannot be read, do nothing: the runs of the functions report the error.
+        If the daemon's own queue cannot be read, do nothing: the runs of the functions report the error.
         """
+        known = self._known()
         try:
-            stored = await self._stored()
+            in_the_file = await self._stored.in_the_file()
+            queues = [queue for queue in await self._stored.former() if queue.function not in known]
         except ServiceError:
             return
-        depths = {function: depth for function, depth in stored.items() if function not in self._known()}
-        for function, depth in depths.items():
-            if function not in self._depths:
-                self._emit(EventsOrphaned(function, _count(depth)))
-        self._depths = depths
+        found = {function: Found((depth,)) for function, depth in in_the_file.items() if function not in known}
+        self._emptiness = {queue: self._emptiness.get(queue) or Emptiness() for queue in queues}
+        for queue in queues:
+            depths, faults = found.get(queue.function, Found())
+            depth = await self._look_at(queue)
+            if isinstance(depth, ServiceError):
+                found[queue.function] = Found(depths, (*faults, f"{queue.arn} cannot be read: {depth.code}: {depth}"))
+            elif count(depth):
+                found[queue.function] = Found((*depths, depth), faults)
+        for function, (depths, _) in found.items():
+            if depths and not self._found.get(function, Found()).depths:
+                self._emit(EventsOrphaned(function, count(sum_of(depths))))
+        self._found = found
+
+    async def _look_at(self, queue: RememberedQueue) -> EventQueueDepth | ServiceError:
+        """Return the depth of an SQS queue, or the error. Forget the queue if it has been empty for long enough."""
+        found: EventQueueDepth | ServiceError
+        try:
+            found = await self._stored.depth(queue)
+        except ServiceError as error:
+            found = error
+        if self._emptiness[queue].is_lasting(found):
+            with suppress(ServiceError):  # the next look tries again
+                await self._stored.forget(queue)
+                self._emit(FormerEventQueueForgotten(queue.function, str(queue.arn), "empty"))
+        return found
 
     def statuses(self) -> list[MappingStatus]:
         known = self._known()
-        return [self._status(function, depth) for function, depth in self._depths.items() if function not in known]
+        return [self._status(function, found) for function, found in self._found.items() if function not in known]
 
-    def _status(self, function: FunctionName, depth: EventQueueDepth) -> MappingStatus:
-        events, oldest = EventMapping(function_name=function), depth.oldest_accepted_at
+    def _status(self, function: FunctionName, found: Found) -> MappingStatus:
+        events, depth = EventMapping(function_name=function), sum_of(found.depths)
+        oldest = depth.oldest_accepted_at
+        reason = "the settings no longer have this function; its events are kept until a person drops them"
         return MappingStatus(
             mapping=events.name,
             function=function,
             source=events.source,
             state="troubled",
-            reason="the settings no longer have this function; its events are kept until a person drops them",
+            reason="; ".join([reason, *found.faults]),
             polls_in_flight=0,
             batches_in_flight=0,
             messages_held=0,
             concurrency_limit=0,
             events=EventsStatus(
-                stuck=_count(depth),
+                stuck=count(depth),
                 oldest_age_in_seconds=0.0 if oldest is None else max(0.0, self._clock.now() - oldest),
             ),
         )
-
-
-def _count(depth: EventQueueDepth) -> int:
-    return depth.waiting + depth.in_flight + depth.stuck

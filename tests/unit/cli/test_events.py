@@ -1,4 +1,4 @@
-"""What do `poller events list`, `show`, `retry` and `drop` print, and what do they change in the file?"""
+"""What do `poller events list`, `show`, `retry`, `drop` and `forget` print, and what do they change in the file?"""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import pytest
 from typer.testing import Result
 
 from poller.event_queues import by_hand
+from poller.event_queues.remembered import remember
 from poller.event_queues.rows import put, take
 from poller.event_queues.schema import shared
-from poller.model.event import Ending, Event, LastAttempt
+from poller.model.arn import Arn
+from poller.model.event import Ending, Event, LastAttempt, RememberedQueue
 from poller.model.ids import FunctionName
 from tests.fakes.events import event
 
@@ -159,3 +161,51 @@ def test_with_a_state_in_memory_there_are_no_events_to_list(poller: Poller, file
     result = poller("events", "list")
     assert result.exit_code == 1
     assert 'daemon.state is "memory:"' in result.stderr
+
+
+FORMER, CURRENT = (Arn.parse(f"arn:aws:sqs:eu-west-1:123456789012:{name}") for name in ("former", "mails"))
+
+
+def remembered(file: Path) -> list[Arn]:
+    return [queue.arn for queue in by_hand.remembered(file)]
+
+
+@pytest.fixture
+def queues(file: Path) -> Path:
+    """A file that remembers the event queue of `mail`, and its former one."""
+    with shared(file) as connection:
+        for arn in (FORMER, CURRENT):
+            remember(connection, RememberedQueue(arn, FunctionName("mail"), None))
+    return file
+
+
+def test_a_list_names_the_former_event_queues(poller: Poller, queues: Path) -> None:
+    lines = poller("events", "list").stdout.splitlines()
+    assert lines == [
+        f"{queues}: no event waits",
+        f"Events of mail may still wait in its former event queue {FORMER}.",
+    ]
+    document = json.loads(poller("events", "list", "--json").stdout)
+    assert document["former_event_queues"] == [{"function": "mail", "queue": str(FORMER)}]
+
+
+def test_a_former_event_queue_is_forgotten(poller: Poller, queues: Path) -> None:
+    result = poller("events", "forget", "mail", str(FORMER))
+    assert (result.exit_code, result.stdout) == (0, f"{FORMER} is forgotten; its messages stay there.\n")
+    assert remembered(queues) == [CURRENT]
+
+
+@pytest.mark.parametrize(
+    ("function", "queue", "why"),
+    [
+        ("mail", CURRENT, f"the settings name {CURRENT} as the event queue of mail"),
+        ("resize", FORMER, f"resize has no former event queue {FORMER}"),
+    ],
+)
+def test_only_a_former_event_queue_of_the_function_is_forgotten(
+    poller: Poller, queues: Path, function: str, queue: Arn, why: str
+) -> None:
+    result = poller("events", "forget", function, str(queue))
+    assert result.exit_code == 1
+    assert why in result.stderr
+    assert remembered(queues) == [FORMER, CURRENT]

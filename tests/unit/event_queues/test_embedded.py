@@ -12,7 +12,8 @@ import pytest
 from poller.errors import QueueFull, Rejected, Unreachable
 from poller.event_queues import by_hand, jobs
 from poller.event_queues.embedded import EmbeddedEventQueue
-from poller.model.event import CLAIM_IN_SECONDS, Ending, Event, LastAttempt, TakenEvent
+from poller.model.arn import Arn
+from poller.model.event import CLAIM_IN_SECONDS, Ending, Event, LastAttempt, RememberedQueue, TakenEvent
 from poller.sqlite import kind as sqlite_kind
 from tests.fakes.clock import VirtualClock
 from tests.fakes.disk import no_file_grows_beyond, put_away, transactions
@@ -289,3 +290,36 @@ async def test_the_queue_returns_all_functions_that_have_events(path: Path) -> N
         assert await queue.functions() == frozenset()
         await queue.put([process.event(), process.event(), replace(process.event(), function=MAIL)])
         assert await queue.functions() == {RESIZE, MAIL}
+
+
+OLD_QUEUE, NEW_QUEUE = (Arn.parse(f"arn:aws:sqs:eu-west-1:123456789012:{name}") for name in ("old", "new"))
+
+
+async def test_the_file_remembers_the_sqs_queues_of_functions_until_they_are_forgotten(path: Path) -> None:
+    role = "arn:aws:iam::123456789012:role/resize"
+    old, new = RememberedQueue(OLD_QUEUE, RESIZE, role), RememberedQueue(NEW_QUEUE, MAIL, None)
+    async with Process(path).queue as queue:
+        for each in (old, new, old):
+            await queue.remember(each)
+    async with Process(path).queue as queue:
+        assert await queue.remembered() == [new, old]
+        await queue.forget(old)
+        assert await queue.remembered() == [new]
+
+
+async def test_an_sqs_queue_has_the_events_of_the_function_that_used_it_last(path: Path) -> None:
+    before, after = (RememberedQueue(OLD_QUEUE, function, None) for function in (RESIZE, MAIL))
+    async with Process(path).queue as queue:
+        await queue.remember(before)
+        await queue.remember(after)
+        await queue.forget(before)
+        assert await queue.remembered() == [after]
+
+
+async def test_a_damaged_row_of_an_sqs_queue_is_an_error_of_the_file(path: Path) -> None:
+    async with Process(path).queue as queue:
+        with closing(sqlite3.connect(path)) as file:
+            file.execute("INSERT INTO sqs_queue VALUES ('no ARN', 'resize', NULL)")
+            file.commit()
+        with pytest.raises(Rejected, match="which is no ARN"):
+            await queue.remembered()

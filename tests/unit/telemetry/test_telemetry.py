@@ -480,6 +480,14 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_event_queue_errors_total{function=store}": 1},
     ),
     (facts.EventQueueRecovered(STORE), "info", "event_queue_recovered", {}),
+    (facts.FormerEventQueueFound(STORE, "arn"), "info", "former_event_queue_found", {}),
+    (facts.FormerEventQueueForgotten(STORE, "arn", "empty"), "info", "former_event_queue_forgotten", {}),
+    (
+        facts.FormerEventQueueForgotten(STORE, "arn", "used for something else"),
+        "warning",
+        "former_event_queue_forgotten",
+        {},
+    ),
     (facts.EventsOrphaned(STORE, 3), "warning", "events_orphaned", {}),
     (
         facts.EventsCrashed(STORE, ValueError("secret"), 1.0),

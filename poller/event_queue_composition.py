@@ -1,0 +1,194 @@
+"""Which event queues are open, and how is each one opened? This module opens them for event_composition.py.
+
+    the daemon's own queue     a file, which stays open until the daemon ends
+    an SQS queue               open while runs or senders use it
+    a former SQS queue         the same; the settings no longer name it as the event queue of its function
+
+Each queue is opened at its first call (`event_queues/on_demand.py`).
+When an SQS queue is opened, the file remembers it. So the daemon still knows the queue when the settings no longer name
+it, also after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+from anyio.lowlevel import checkpoint
+
+from poller.aws.clients import Aws, AwsSettings
+from poller.core.events.senders import of_sender
+from poller.engine.sharing import Shared
+from poller.event_queues.embedded import EmbeddedEventQueue
+from poller.event_queues.on_demand import OnDemandEventQueue
+from poller.event_queues.sqs import SqsEventQueue
+from poller.facts import Emit, FormerEventQueueForgotten
+from poller.model.arn import Arn, queue_url
+from poller.model.event import EventQueueDepth, RememberedQueue
+from poller.model.ids import FunctionName
+from poller.ports import Clock, EventQueue
+from poller.settings.values import Settings
+from poller.sources.sqs import SqsSource
+
+
+class SqsKey(NamedTuple):
+    """The values with which an SQS event queue is opened. Two runs with the same key share one open queue."""
+
+    queue: RememberedQueue
+    aws: AwsSettings
+    is_former: bool
+
+
+class EventQueues:
+    """The event queues of the daemon."""
+
+    def __init__(
+        self,
+        settings: Callable[[], Settings],
+        *,
+        open_aws: Callable[[AwsSettings], AbstractAsyncContextManager[Aws]],
+        tasks: TaskGroup,
+        is_over: anyio.Event,
+        clock: Clock,
+        emit: Emit,
+    ) -> None:
+        """`tasks` must outlive all runs. The owner of `tasks` sets `is_over` after the last run."""
+        self.own = OnDemandEventQueue(exists=self._file_exists, open_queue=self._open_file)
+        self._settings = settings
+        self._open_aws = open_aws
+        self._tasks = tasks
+        self._is_over = is_over
+        self._clock = clock
+        self._emit = emit
+        self._file: EmbeddedEventQueue | None = None
+        self._sqs_queues = Shared(self._open_sqs_queue, tasks=tasks)
+
+    def use(self, queue: RememberedQueue, *, is_former: bool = False) -> AbstractAsyncContextManager[EventQueue]:
+        """Yield this SQS queue, and let it stay open in the block."""
+        return self._sqs_queues.use(SqsKey(queue, aws_settings(self._settings()), is_former))
+
+    async def in_the_file(self) -> dict[FunctionName, EventQueueDepth]:
+        """Return each function that has events in the file, with their number."""
+        if not await self._file_exists():
+            return {}
+        file = await self._opened_file()
+        return {name: await file.depth(name) for name in await file.functions()}
+
+    async def former(self) -> list[RememberedQueue]:
+        """Return the SQS queues that the settings no longer name as the event queues of their functions.
+
+        Forget those that the settings now use for something else, because their messages are no longer events.
+        """
+        if not await self._file_exists():
+            return []
+        settings = self._settings()
+        queues = [each for each in await (await self._opened_file()).remembered() if not settings.is_event_queue(each)]
+        used = set(_other_uses(settings)) if queues else set()
+        for queue in queues:
+            if queue.arn in used:
+                await self.forget(queue)
+                self._emit(FormerEventQueueForgotten(queue.function, str(queue.arn), "used for something else"))
+        return [queue for queue in queues if queue.arn not in used]
+
+    async def depth(self, queue: RememberedQueue) -> EventQueueDepth:
+        """Return how many events this former queue has."""
+        async with self.use(queue, is_former=True) as opened:
+            return await opened.depth(queue.function)
+
+    async def forget(self, queue: RememberedQueue) -> None:
+        """Forget this queue durably."""
+        await (await self._opened_file()).forget(queue)
+
+    async def _opened_file(self) -> EmbeddedEventQueue:
+        """Return the open file. Raises ServiceError if it cannot be opened."""
+        await self.own.opened()
+        assert self._file is not None, "it is open now"
+        return self._file
+
+    async def _file_exists(self) -> bool:
+        address = self._settings().daemon.event_queue
+        return address is not None and await anyio.Path(_path(address)).exists()
+
+    async def _open_file(self) -> EventQueue:
+        self._file = await self._tasks.start(self._keep_file)
+        return self._file
+
+    async def _keep_file(self, *, task_status: TaskStatus[EmbeddedEventQueue]) -> None:
+        daemon = self._settings().daemon
+        assert daemon.event_queue is not None, "without a file no events run"
+        queue = EmbeddedEventQueue(
+            _path(daemon.event_queue), clock=self._clock, maximum_bytes=daemon.event_queue_maximum_bytes
+        )
+        async with queue:
+            task_status.started(queue)
+            await self._is_over.wait()
+
+    @asynccontextmanager
+    async def _open_sqs_queue(self, key: SqsKey) -> AsyncIterator[EventQueue]:
+        arn, function, role_arn = key.queue
+        async with self._open_aws(key.aws) as aws:
+
+            async def open_queue() -> EventQueue:
+                client = await aws.json_client("sqs", region=arn.region, role_arn=role_arn)
+                url = queue_url(client.endpoint_url, arn)
+                source = SqsSource(client, arn=arn, queue_url=url, has_batching_window=False)
+                queue = SqsEventQueue(
+                    client, source, queue_url=url, function=function, clock=self._clock, of_sender=of_sender
+                )
+                await queue.describe()
+                if not key.is_former:
+                    await (await self._opened_file()).remember(key.queue)
+                return queue
+
+            yield OnDemandEventQueue(exists=_always, open_queue=open_queue)
+
+
+class FormerQueuesOf:
+    """`engine.events.former.FormerQueues` of one function. `stack` closes the queues."""
+
+    def __init__(self, function: FunctionName, queues: EventQueues, stack: AsyncExitStack) -> None:
+        self._function = function
+        self._queues = queues
+        self._stack = stack
+        self._former: dict[Arn, RememberedQueue] = {}
+
+    async def remembered(self) -> Collection[Arn]:
+        found = {queue.arn: queue for queue in await self._queues.former() if queue.function == self._function}
+        self._former |= found
+        return found.keys()
+
+    async def open(self, arn: Arn) -> EventQueue:
+        return await self._stack.enter_async_context(self._queues.use(self._former[arn], is_former=True))
+
+    async def forget(self, arn: Arn) -> None:
+        await self._queues.forget(self._former[arn])
+
+
+def _other_uses(settings: Settings) -> Iterator[object]:
+    """Yield the queues that the settings name, but not those that are event queues."""
+    for queue in settings.queue_mappings:
+        yield queue.event_source_arn
+    for stream in settings.stream_mappings:
+        if stream.on_failure is not None:
+            yield stream.on_failure.destination_arn
+    for function in settings.functions.values():
+        config = function.event_invoke_config
+        yield from (config.on_success, config.on_failure, config.dead_letter_arn)
+
+
+def aws_settings(settings: Settings) -> AwsSettings:
+    daemon = settings.daemon
+    return AwsSettings(region=daemon.region, endpoint_url=daemon.endpoint_url, endpoints=daemon.endpoints)
+
+
+def _path(address: str) -> Path:
+    return Path(address.removeprefix("sqlite://"))
+
+
+async def _always() -> bool:
+    await checkpoint()
+    return True
