@@ -56,8 +56,9 @@ from poller.ports import CheckpointStore, Destination, PauseStore, StreamSource,
 from poller.settings.changes import FunctionKey, function_key
 from poller.settings.values import Settings
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
-from poller.sources.kinesis import KinesisSource, known
+from poller.sources.kinesis import KinesisSource
 from poller.sources.pacing import Pace, PacedClient
+from poller.sources.reader_identity import AskedOnce, reader_arn
 from poller.sources.receive_attempts import ReceiveAttempts
 from poller.sources.sqs import SqsSource
 from poller.stores.memory import MemoryPauses, MemoryStore
@@ -260,7 +261,14 @@ class Composition:
         return KinesisSource(
             self._paced(client, "ListShards", arn),
             arn=arn,
-            reader=known(role_arn) if role_arn else partial(function.reader_arn, mapping, aws),
+            reader=partial(
+                reader_arn,
+                mapping,
+                function.opened.definition.kind,
+                aws.clients,
+                role_of_function=function.role,
+                own_identity=aws.identity,
+            ),
         )
 
     def _paced(self, client: JsonClient, operation: str, arn: Arn) -> PacedClient:
@@ -310,7 +318,7 @@ class Composition:
                 case _:
                     assert_never(function.kind)
             capacity = self._capacities.setdefault(function.name, FunctionCapacity(function.reserved_concurrency))
-            yield SharedFunction(OpenFunction(function, target, capacity), target)
+            yield SharedFunction(OpenFunction(function, target, capacity), target, AskedOnce())
 
 
 class State(NamedTuple):
@@ -339,63 +347,25 @@ class Pauses:
         await (await self._composition.state()).pauses.resume(mapping)
 
 
-class SharedFunction:
-    """An open function, and the role that it runs with on Lambda."""
+class SharedFunction(NamedTuple):
+    """An open function, and the role that it has on Lambda."""
 
-    def __init__(self, opened: OpenFunction, target: Target) -> None:
-        self.opened = opened
-        self.target = target
-        self._role: str | None = None
-        self._was_asked = False
-        self._asking = anyio.Lock()
-
-    async def reader_arn(self, mapping: StreamMapping, aws: SharedAws) -> str:
-        """Return the `invokeIdentityArn` of events if the mapping has no `role_arn`.
-
-        This is the function's role on Lambda; for other functions, or an unknown role, the daemon's own identity.
-        The daemon asks Lambda once for each function, also when many shards begin at the same time.
-        """
-        kind = self.opened.definition.kind
-        if not isinstance(kind, LambdaApi):
-            return await aws.identity_arn(mapping)
-        async with self._asking:
-            if not self._was_asked:
-                self._role = await aws.clients.execution_role(
-                    kind.name, qualifier=kind.qualifier, region=kind.region, role_arn=kind.role_arn
-                )
-                self._was_asked = True
-        return self._role or await aws.identity_arn(mapping)
+    opened: OpenFunction
+    target: Target
+    role: AskedOnce
 
 
-class SharedAws:
+class SharedAws(NamedTuple):
     """The AWS clients, and the daemon's own identity."""
 
-    def __init__(self, clients: Aws) -> None:
-        self.clients = clients
-        self._identity_arn: str | None = None
-        self._was_asked = False
-        self._asking = anyio.Lock()
-
-    async def identity_arn(self, mapping: StreamMapping) -> str:
-        """Return the ARN of the daemon's own identity.
-
-        If STS does not answer (some emulators have no STS), return the root ARN of the account that owns the source.
-        The daemon asks STS once, also when many shards begin at the same time.
-        """
-        async with self._asking:
-            if not self._was_asked:
-                self._identity_arn = await self.clients.identity_arn(mapping.region)
-                self._was_asked = True
-        if self._identity_arn is not None:
-            return self._identity_arn
-        arn = mapping.event_source_arn
-        return str(Arn(partition=arn.partition, service="iam", region="", account=arn.account, resource="root"))
+    clients: Aws
+    identity: AskedOnce
 
 
 @asynccontextmanager
 async def _open_aws(settings: AwsSettings) -> AsyncIterator[SharedAws]:
     async with Aws(settings) as clients:
-        yield SharedAws(clients)
+        yield SharedAws(clients, AskedOnce())
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
     sqs                reads queues; `receive_attempts` chooses the attempt ids of receives from FIFO queues
     kinesis            reads Kinesis streams; `kinesis_cursor` knows where in a shard the next read begins
+    reader_identity    finds out which identity events of Kinesis name
     dynamodb_streams   reads the streams of DynamoDB tables
     pacing             limits how fast shards are listed
     client             the protocol of the client that a source uses; aws/ implements it

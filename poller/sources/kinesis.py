@@ -86,15 +86,6 @@ new_record = partial(tuple.__new__, StreamRecord)
 Reader = Callable[[], Awaitable[str]]
 
 
-def known(arn: str) -> Reader:
-    """Return a `reader` for KinesisSource that returns this ARN without a call to a service."""
-
-    async def reader() -> str:
-        return arn
-
-    return reader
-
-
 class KinesisSource:
     """One stream, as `ports.StreamSource`. The client is opened and closed by the composition root.
 

@@ -25,8 +25,9 @@ from poller.model.arn import Arn
 from poller.ports import StreamSource
 from poller.sources.client import Client
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
-from poller.sources.kinesis import KinesisSource, known
+from poller.sources.kinesis import KinesisSource
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
+from tests.fakes.kinesis import always
 from tests.fakes.stream_service import FakeStreamService
 
 REGION = "eu-west-1"
@@ -101,7 +102,7 @@ class KinesisStream(Stream):
         self.arn = arn
 
     def source(self, **options: Any) -> KinesisSource:
-        settings: dict[str, Any] = {"arn": self.arn, "reader": known(ROLE_ARN)}
+        settings: dict[str, Any] = {"arn": self.arn, "reader": always(ROLE_ARN)}
         return KinesisSource(self.client, **settings | options)
 
     async def put(self, text: str, *, key: str = "k") -> None:

@@ -32,7 +32,7 @@ import orjson
 
 from poller.errors import Rejected, Throttled
 from poller.model.arn import Arn, stream_arn
-from poller.sources.kinesis import KinesisSource, known
+from poller.sources.kinesis import KinesisSource, Reader
 from tests.fakes.stream import FakeShard, FakeStream, Stored
 from tests.fakes.stream_service import ACCOUNT, REGION, Cursor, FakeStreamService
 
@@ -43,6 +43,15 @@ RECORDS_IN_AN_ANSWER = 10_000
 TOKEN_LIFETIME_IN_SECONDS = 300.0
 LENGTH_OF_NUMBERS = 55
 INVOKE_IDENTITY_ARN = f"arn:aws:iam::{ACCOUNT}:role/reader"
+
+
+def always(arn: str) -> Reader:
+    """Return a `reader` for KinesisSource that always returns this ARN."""
+
+    async def reader() -> str:
+        return arn
+
+    return reader
 
 
 class FakeKinesis(FakeStreamService):
@@ -82,7 +91,7 @@ class FakeKinesis(FakeStreamService):
 
     def source(self, stream: FakeStream, **options: Any) -> KinesisSource:
         """Return the real source over the stream. `options` are arguments of KinesisSource."""
-        settings: dict[str, Any] = {"arn": stream.arn, "reader": known(INVOKE_IDENTITY_ARN)}
+        settings: dict[str, Any] = {"arn": stream.arn, "reader": always(INVOKE_IDENTITY_ARN)}
         return KinesisSource(self, **settings | options)
 
     def answer(self, operation: str, request: Mapping[str, Any], now: float) -> Any:

@@ -19,10 +19,11 @@ from poller.model.arn import Arn
 from poller.model.stream import ShardIterator, StreamRecord, TrimHorizon
 from poller.ports import StreamSource
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
-from poller.sources.kinesis import KinesisSource, known
+from poller.sources.kinesis import KinesisSource
 from poller.sources.pacing import Pace, PacedClient
 from tests.conftest import REGION
 from tests.fakes.aws_over_http import aws_over_http
+from tests.fakes.kinesis import always
 from tests.fakes.stream_service import EveryNth
 from tests.fakes.watch import Watch
 
@@ -47,7 +48,7 @@ async def new_stream(aws: Aws, client: Any) -> tuple[str, KinesisSource]:
     name = f"source-{uuid4().hex}"
     await client.create_stream(StreamName=name, ShardCount=1)
     arn = Arn.parse((await client.describe_stream_summary(StreamName=name))["StreamDescriptionSummary"]["StreamARN"])
-    return name, KinesisSource(await aws.json_client("kinesis"), arn=arn, reader=known(ROLE_ARN))
+    return name, KinesisSource(await aws.json_client("kinesis"), arn=arn, reader=always(ROLE_ARN))
 
 
 async def first_records(source: StreamSource) -> list[StreamRecord]:

@@ -23,11 +23,11 @@ from poller.model.stream import AfterSequence, AtTimestamp, Position, SequenceNu
 from poller.ports import SourceClock, StreamSource
 from poller.sources.client import Client
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
-from poller.sources.kinesis import KinesisSource, known
+from poller.sources.kinesis import KinesisSource
 from poller.sources.sqs import SqsSource
 from tests.fakes.clock import EPOCH
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams
-from tests.fakes.kinesis import INVOKE_IDENTITY_ARN, FakeKinesis
+from tests.fakes.kinesis import INVOKE_IDENTITY_ARN, FakeKinesis, always
 from tests.fakes.oddity import odd
 from tests.fakes.sqs import FakeSqs
 
@@ -88,7 +88,7 @@ def test_odd_answers_of_kinesis_break_nothing(operation: str, looks_for_a_record
         stream.split("shardId-000000000000", now=anyio.current_time())
         position = AfterSequence(SequenceNumber(numbers[0])) if looks_for_a_record else TrimHorizon()
         client = OddClient(service, operation, Random(seed))
-        await use_stream(KinesisSource(client, arn=stream.arn, reader=known(INVOKE_IDENTITY_ARN)), position)
+        await use_stream(KinesisSource(client, arn=stream.arn, reader=always(INVOKE_IDENTITY_ARN)), position)
 
     anyio.run(main)
 

@@ -17,11 +17,11 @@ from poller.model.mapping import StreamMapping
 from poller.model.stream import Checkpoint, Latest, Shard, ShardEnd, ShardId, StateKey, TrimHorizon
 from poller.ports import StreamSource
 from poller.sources.client import Client
-from poller.sources.kinesis import KinesisSource, known
+from poller.sources.kinesis import KinesisSource
 from poller.sources.pacing import Pace, PacedClient
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams
 from tests.fakes.faults import Fault
-from tests.fakes.kinesis import INVOKE_IDENTITY_ARN, FakeKinesis
+from tests.fakes.kinesis import INVOKE_IDENTITY_ARN, FakeKinesis, always
 from tests.fakes.saving import load
 from tests.fakes.store import FakeStore
 from tests.simulation.life import Life
@@ -392,7 +392,7 @@ def test_ten_thousand_shards_of_kinesis_are_listed_within_the_limits_too() -> No
     async def main() -> None:
         stream = service.create_stream("clicks", shard_count=10_000)
         client = PacedClient(service, Pace("ListShards", Random(1)))
-        sources = [KinesisSource(client, arn=stream.arn, reader=known(INVOKE_IDENTITY_ARN)) for _ in range(5)]
+        sources = [KinesisSource(client, arn=stream.arn, reader=always(INVOKE_IDENTITY_ARN)) for _ in range(5)]
         async with anyio.create_task_group() as group:
             for source in sources:
 

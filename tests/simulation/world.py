@@ -27,11 +27,11 @@ from poller.model.stream import TrimHorizon
 from poller.ports import StreamSource
 from poller.sources.client import Client
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
-from poller.sources.kinesis import KinesisSource, known
+from poller.sources.kinesis import KinesisSource
 from tests.fakes.clock import VirtualClock
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import FaultPlan
-from tests.fakes.kinesis import INVOKE_IDENTITY_ARN
+from tests.fakes.kinesis import INVOKE_IDENTITY_ARN, always
 from tests.fakes.pauses import FakePauses
 from tests.fakes.queue import FakeQueue
 from tests.fakes.sqs import FakeSqs
@@ -197,7 +197,7 @@ class World:
     def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
         """Return the source of a mapping. `client` is the client with which its process calls the service."""
         if mapping.is_kinesis:
-            return KinesisSource(client, arn=mapping.event_source_arn, reader=known(INVOKE_IDENTITY_ARN))
+            return KinesisSource(client, arn=mapping.event_source_arn, reader=always(INVOKE_IDENTITY_ARN))
         return DynamoDbStreamsSource(client, arn=mapping.event_source_arn)
 
     def calls_of(self, mapping: QueueMapping | StreamMapping) -> list[Call]:

@@ -14,8 +14,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from poller.aws.clients import Aws, AwsSettings
-from poller.composition import Composition, Pauses, SharedAws, SharedFunction, compose
+from poller.composition import Composition, Pauses, compose
 from poller.engine.queues.mapping import QueueMappingRunner
 from poller.engine.stop import Stop
 from poller.engine.streams.mapping import StreamMappingRunner
@@ -23,16 +22,10 @@ from poller.engine.supervised import Runner
 from poller.engine.supervisor import Supervisor
 from poller.facts import Fact
 from poller.functions.opened import OpenFunction
-from poller.model.arn import Arn
-from poller.model.function import FunctionKind, LambdaApi
 from poller.model.ids import MappingName
-from poller.model.mapping import StreamMapping
 from poller.settings.loading import load
 from poller.settings.values import Settings
 from poller.telemetry.telemetry import Telemetry
-from tests.fakes.functions import function, http_kind
-from tests.fakes.http_server import Reply, Request, http_server
-from tests.fakes.target import FakeTarget
 
 pytestmark = pytest.mark.anyio
 
@@ -198,33 +191,3 @@ async def test_a_pause_survives_in_the_state_file_and_without_a_pause_no_file_is
         assert await Pauses(composition).load() == {"a"}
         await Pauses(composition).resume(MappingName("a"))
         assert await Pauses(composition).load() == frozenset()
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [LambdaApi(name="f", qualifier=None, region="eu-west-1"), http_kind("http://127.0.0.1:9/")],
-    ids=["a function on Lambda", "another function"],
-)
-async def test_without_sts_each_mapping_reads_as_the_account_of_its_own_source(
-    kind: FunctionKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-
-    async def refuse(_: Request) -> Reply:
-        return Reply(status=403, body=b"<no/>")
-
-    mapping = settings_of(tmp_path, ["queue", "stream"]).mappings[1]
-    assert isinstance(mapping, StreamMapping)
-    of_another = replace(mapping, event_source_arn=replace_account(mapping.event_source_arn, "999999999999"))
-    async with http_server(refuse) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as clients:
-        aws = SharedAws(clients)
-        shared = SharedFunction(OpenFunction(function(kind), FakeTarget()), FakeTarget())
-        assert await shared.reader_arn(mapping, aws) == "arn:aws:iam::123456789012:root"
-        asked = len(server.requests)
-        assert await shared.reader_arn(of_another, aws) == "arn:aws:iam::999999999999:root"
-        assert len(server.requests) == asked, "AWS is asked once"
-
-
-def replace_account(arn: Arn, account: str) -> Arn:
-    return Arn.parse(str(arn).replace(arn.account, account))

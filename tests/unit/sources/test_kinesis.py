@@ -28,9 +28,9 @@ from poller.model.stream import (
     TrimHorizon,
 )
 from poller.sources.client import Client
-from poller.sources.kinesis import KinesisSource, known
+from poller.sources.kinesis import KinesisSource
 from tests.fakes.clock import service_clock
-from tests.fakes.kinesis import FakeKinesis
+from tests.fakes.kinesis import FakeKinesis, always
 
 pytestmark = pytest.mark.anyio
 
@@ -64,7 +64,7 @@ class Scripted:
 
 
 def source_of(client: Client, arn: str = CLICKS, **options: Any) -> KinesisSource:
-    return KinesisSource(client, arn=Arn.parse(arn), reader=known("arn:aws:iam::123456789012:role/r"), **options)
+    return KinesisSource(client, arn=Arn.parse(arn), reader=always("arn:aws:iam::123456789012:role/r"), **options)
 
 
 def wire_shard(number: int, **more: Any) -> dict[str, Any]:
