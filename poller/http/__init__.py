@@ -1,11 +1,12 @@
-"""HTTP: the fast HTTP/1.1 client, with its connections, their pool, and proxies.
+"""HTTP: the fast HTTP/1.1 client, with its connections, their pool, and proxies; and how our servers read a body.
 
     pool.py        chooses or opens the connection for a request
     http1.py       sends a request on one connection and reads its answer
     keep_alive.py  keeps a connection open while its answer takes hours
     proxies.py     finds the proxy for a url
     proxied.py     sends a request through a proxy, by aiohttp
+    request_body.py  reads the body of a request to a server of ours
 
 This package knows nothing of AWS: a request is bytes, and an answer is a status, headers and a body.
-It imports only errors.py and disclosure.py of poller. aws/ and targets/ may import it.
+It imports only errors.py and disclosure.py of poller. aws/, targets/ and lambda_api/ may import it.
 """

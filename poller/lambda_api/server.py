@@ -37,6 +37,7 @@ from poller.admin.listening import Address, bound
 from poller.disclosure import safe_text
 from poller.errors import PollerError
 from poller.facts import ApiRequestFailed, ApiRequestRejected, Emit
+from poller.http.request_body import read_body
 from poller.lambda_api.errors import ApiError, internal_error, invalid_content, refused_by_guard, too_large, unavailable
 from poller.lambda_api.exchange import Answer, Request
 from poller.lambda_api.invoking import MAXIMUM_PAYLOAD_IN_BYTES
@@ -192,19 +193,11 @@ def _check_origin(request: web.BaseRequest, allowed: Collection[str]) -> None:
 
 
 async def _body(request: web.BaseRequest) -> bytes:
-    """Read the body to its end, so that the client gets the answer. Raises ApiError if it is too large for any call."""
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.content.iter_any():
-        size += len(chunk)
-        if size <= MAXIMUM_PAYLOAD_IN_BYTES:
-            chunks.append(chunk)
-    if size > MAXIMUM_PAYLOAD_IN_BYTES:
+    """Return the body. Raises ApiError if it is too large for any call."""
+    size, content = await read_body(request, maximum_bytes=MAXIMUM_PAYLOAD_IN_BYTES)
+    if content is None:
         raise too_large(size, "RequestResponse", MAXIMUM_PAYLOAD_IN_BYTES)
-    return b"".join(chunks)
+    return content
 
 
 def _pairs(query: str) -> Iterable[tuple[str, str, str]]:

@@ -30,6 +30,7 @@ import orjson
 from aiohttp import web
 
 from poller.facts import Emit, RejectionReason, RuntimeApiConnectionRejected
+from poller.http.request_body import read_body
 from poller.model.function import Function
 from poller.model.ids import RequestId
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
@@ -278,17 +279,8 @@ async def _comes_from(connection: socket.socket, session: int) -> bool:
 
 
 async def _body(request: web.BaseRequest) -> bytes | None:
-    """Read the request's body to its end. Return the body, or None if it is larger than an answer may be."""
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.content.iter_any():
-        size += len(chunk)
-        if size <= RESPONSE_LIMIT_IN_BYTES:
-            chunks.append(chunk)
-    return b"".join(chunks) if size <= RESPONSE_LIMIT_IN_BYTES else None
+    """Return the body; None if it is larger than an answer may be."""
+    return (await read_body(request, maximum_bytes=RESPONSE_LIMIT_IN_BYTES)).content
 
 
 def _posted(request: web.BaseRequest, body: bytes) -> FunctionError:
