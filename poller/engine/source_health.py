@@ -11,7 +11,7 @@ five seconds.
 
 from __future__ import annotations
 
-from poller.engine.troubles import Troubles
+from poller.engine.troubles import Troubles, in_words
 from poller.errors import LASTING, ServiceError, Throttled
 from poller.facts import Emit, ReadThrottled, SourceFailed, SourceRecovered
 from poller.model.arn import Arn
@@ -25,9 +25,6 @@ THROTTLED_READS = 10
 
 AWS has no such number.
 """
-
-SHOWN_TROUBLES = 3
-"""How many different troubles the reason names. Further troubles are only counted."""
 
 
 class SourceHealth:
@@ -51,9 +48,7 @@ class SourceHealth:
     @property
     def reason(self) -> str | None:
         if self._troubles:
-            different = self._troubles.reasons
-            more = f"; and {len(different) - SHOWN_TROUBLES} more" if len(different) > SHOWN_TROUBLES else ""
-            return f"{'; '.join(different[:SHOWN_TROUBLES])}{more} ({self._source})"
+            return f"{self._troubles.reason} ({self._source})"
         return None if self._is_found else "the source has not been looked up yet"
 
     @property
@@ -102,7 +97,7 @@ class SourceHealth:
             self._emit(SourceRecovered(mapping=self._mapping))
 
     def _fail(self, kind: str, operation: str, error: ServiceError, retry_in: float) -> None:
-        self._troubles.failed(kind, _in_words(operation, error), now=self._clock.now(), retry_in=retry_in)
+        self._troubles.failed(kind, in_words(operation, error), now=self._clock.now(), retry_in=retry_in)
         self._emit(
             SourceFailed(
                 mapping=self._mapping,
@@ -114,9 +109,3 @@ class SourceHealth:
                 needs_action=isinstance(error, LASTING),
             )
         )
-
-
-def _in_words(operation: str, error: ServiceError) -> str:
-    """Return the operation, the error's code and its message. The code is left out if the message has it already."""
-    text = str(error)
-    return f"{operation}: {text}" if text.startswith(error.code) else f"{operation}: {error.code}: {text}"

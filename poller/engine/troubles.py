@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from poller.errors import ServiceError
 from poller.model.status import Health, MappingState
+
+SHOWN_TROUBLES = 3
+"""How many different troubles a reason names. Further troubles are only counted."""
 
 
 class Trouble(NamedTuple):
@@ -24,7 +28,7 @@ class Trouble(NamedTuple):
 
 
 class Troubles:
-    """The troubles of one mapping with its source, or with the position store."""
+    """The troubles of one mapping with its source or with the position store, or of a function's events."""
 
     def __init__(self) -> None:
         self._by_kind: dict[str, Trouble] = {}
@@ -33,9 +37,11 @@ class Troubles:
         return bool(self._by_kind)
 
     @property
-    def reasons(self) -> list[str]:
-        """Return the reason of each trouble, the oldest first, without repetitions."""
-        return list(dict.fromkeys(trouble.reason for trouble in self._by_kind.values()))
+    def reason(self) -> str:
+        """Return the reason of each trouble in one text, the oldest first, without repetitions."""
+        different = list(dict.fromkeys(trouble.reason for trouble in self._by_kind.values()))
+        more = f"; and {len(different) - SHOWN_TROUBLES} more" if len(different) > SHOWN_TROUBLES else ""
+        return "; ".join(different[:SHOWN_TROUBLES]) + more
 
     def failed(self, kind: str, reason: str, *, now: float, retry_in: float) -> None:
         before = self._by_kind.get(kind)
@@ -63,3 +69,9 @@ class Troubles:
             attempt=max(trouble.attempt for trouble in troubles),
             next_try=min(trouble.next_try for trouble in troubles),
         )
+
+
+def in_words(operation: str, error: ServiceError) -> str:
+    """Return the operation, the error's code and its message. The code is left out if the message has it already."""
+    text = str(error)
+    return f"{operation}: {text}" if text.startswith(error.code) else f"{operation}: {error.code}: {text}"

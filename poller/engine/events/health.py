@@ -8,16 +8,13 @@ trouble is left.
 
 from __future__ import annotations
 
-from poller.engine.troubles import Troubles
+from poller.engine.troubles import Troubles, in_words
 from poller.errors import LASTING, ServiceError
 from poller.facts import Emit, EventDeliveryFailed, EventQueueFailed, EventQueueRecovered
 from poller.model.event import Delivery, Event
 from poller.model.ids import FunctionName
 from poller.model.status import Health
 from poller.ports import Clock
-
-SHOWN_TROUBLES = 3
-"""How many different troubles the reason names."""
 
 
 class EventHealth:
@@ -38,15 +35,14 @@ class EventHealth:
     @property
     def health(self) -> Health:
         if self._troubles:
-            reason = "; ".join(self._troubles.reasons[:SHOWN_TROUBLES])
-            return self._troubles.health("troubled" if self._is_found else "starting", reason)
+            return self._troubles.health("troubled" if self._is_found else "starting", self._troubles.reason)
         if not self._is_found:
             return Health("starting", "the event queue has not been looked up yet", self._since)
         return Health("ready", None, self._since)
 
     def queue_failed(self, operation: str, error: ServiceError, *, retry_in: float, queue: str | None = None) -> None:
         queue = queue or self._source
-        reason = f"{operation}: {error.code}: {error} ({queue})"
+        reason = f"{in_words(operation, error)} ({queue})"
         self._troubles.failed(_kind(operation, queue), reason, now=self._clock.now(), retry_in=retry_in)
         self._emit(
             EventQueueFailed(
@@ -68,7 +64,7 @@ class EventHealth:
         `retry_in` is None if the delivery is not tried again, because the event is stuck.
         """
         if retry_in is not None:
-            reason = f"{delivery}: {error.code}: {error} ({destination})"
+            reason = f"{in_words(delivery, error)} ({destination})"
             self._troubles.failed(delivery, reason, now=self._clock.now(), retry_in=retry_in)
         self._emit(
             EventDeliveryFailed(

@@ -61,7 +61,7 @@ class StoreHealth:
         """Return one health for source and store. If both fail, it has the times of the source's trouble."""
         if not self._troubles:
             return source._replace(since=max(source.since or 0.0, self._recovered_at))
-        reason = "; ".join(self._troubles.reasons)
+        reason = self._troubles.reason
         if source.attempt is not None:
             return source._replace(reason=f"{source.reason}; {reason}")
         return self._troubles.health("troubled" if source.state == "ready" else source.state, reason)
