@@ -111,8 +111,10 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
             read=partial(load, settings_path, os.environ),
             running=running,
             stop=stop,
+            clock=composition.clock,
             emit=telemetry.emit,
         )
+        telemetry.watch_reloads(lambda: reloader.status)
         pages = Pages(telemetry.registry, statuses)
         calls = composition.calls_of_clients(stop)
         routes = routes_of(composition, calls, lambda: reloader.in_use, file=str(settings_path))

@@ -4,6 +4,8 @@
     poller reload ───┼─ in line ──> read the file ──> find the changes ──> apply them ──> one log line, one answer
     POST /api/reload ┘                  └── faulty file: log and answer all faults, and change nothing
 
+`Reloader.status` says whether the last reload succeeded; two gauges show it.
+
 A worker thread reads the file and finds the changes (settings/changes.py), because this takes a while with a thousand
 mappings.  `Running` applies the changes.
 Once the daemon's stop has begun, reloads are refused. A reload continues if its client disconnects.
@@ -25,6 +27,8 @@ from poller.errors import CannotReload, PollerError, SettingsError
 from poller.facts import Emit, FunctionRestartedByRequest, Reloaded, ReloadRefused, SettingsWarning
 from poller.model.function import ChildProcess, Function
 from poller.model.ids import FunctionName, MappingName
+from poller.model.status import ReloadStatus
+from poller.ports import Clock
 from poller.settings.changes import Changes, Renamed, changes
 from poller.settings.values import Settings
 
@@ -75,15 +79,18 @@ class Reloader:
         read: Callable[[], Settings],
         running: Running,
         stop: Stop,
+        clock: Clock,
         emit: Emit,
     ) -> None:
         """`read` reads the file, in a worker thread. It raises SettingsError if the file is faulty."""
         self.in_use = in_use
+        self.status = ReloadStatus(was_successful=True, succeeded_at=clock.now())
         self._not_replaced: frozenset[MappingName] = frozenset()
         self._file = file
         self._read = read
         self._running = running
         self._stop = stop
+        self._clock = clock
         self._emit = emit
         self._line, self._requests = anyio.create_memory_object_stream[_Request](MAXIMUM_WAITING)
 
@@ -150,6 +157,8 @@ class Reloader:
     def _refuse(self, request: _Request, error: PollerError) -> None:
         faults = error.faults if isinstance(error, SettingsError) else [str(error)]
         self._emit(ReloadRefused(settings=str(self._file), faults=tuple(faults)))
+        if request.function is None:
+            self.status = self.status._replace(was_successful=False)
         request.error = error
 
     def _stand_in_line(self, request: _Request) -> None:
@@ -182,6 +191,8 @@ class Reloader:
             self._note_what_runs(before, functions, uncertain=found.mappings.names)
             raise
         self._note_what_runs(found.settings, functions, uncertain=failures)
+        succeeded_at = self.status.succeeded_at if failures else self._clock.now()
+        self.status = ReloadStatus(was_successful=not failures, succeeded_at=succeeded_at)
         self._emit(_fact(found, failures, self._file))
         return _report(found, failures, warnings)
 

@@ -50,6 +50,17 @@ class StreamStatus(NamedTuple):
     blocked: tuple[BlockedShard, ...] = ()
 
 
+class ReloadStatus(NamedTuple):
+    """How the last reload of the settings ended. The start of the daemon counts as a reload that succeeded.
+
+    `was_successful` is False if the settings had faults, or if a change could not be applied.
+    `succeeded_at` is when the last reload that succeeded ended, in epoch seconds.
+    """
+
+    was_successful: bool
+    succeeded_at: float
+
+
 class EventsStatus(NamedTuple):
     """The part of a mapping's status that only the asynchronous events of a function have.
 

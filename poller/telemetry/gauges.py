@@ -1,5 +1,6 @@
-"""Which gauges show the present state of a mapping? They are read from its status at the moment of a scrape.
+"""Which gauges show a present state? They are read from a status at the moment of a scrape.
 
+Most belong to a mapping. Two belong to the daemon: how its last reload ended.
 The asynchronous events of a function have gauges of their own, which belong to the function.
 A disabled mapping has no gauges, because AWS has no metrics for it either. A paused mapping has only the gauge
 `poller_mapping_paused`.
@@ -15,7 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from poller.facts.declaration import Gauge, Label
-from poller.model.status import EventsStatus, MappingStatus, StreamStatus
+from poller.model.status import EventsStatus, MappingStatus, ReloadStatus, StreamStatus
 
 
 class StatusGauge(NamedTuple):
@@ -177,6 +178,33 @@ GAUGES = (
 )
 
 
+class ReloadGauge(NamedTuple):
+    """A gauge of the last reload, and how it is read."""
+
+    metric: Gauge
+    read: Callable[[ReloadStatus], float]
+
+
+RELOAD_GAUGES = (
+    ReloadGauge(
+        Gauge(
+            "poller_config_last_reload_successful",
+            "1 if the last reload of the settings applied every change, else 0; 1 after the start.",
+            of="daemon",
+        ),
+        lambda status: status.was_successful,
+    ),
+    ReloadGauge(
+        Gauge(
+            "poller_config_last_reload_success_timestamp_seconds",
+            "When the settings were last read and applied without a failure, in seconds since 1970.",
+            of="daemon",
+        ),
+        lambda status: status.succeeded_at,
+    ),
+)
+
+
 class StatusCollector(Collector):
     """Calls `statuses` at every scrape and at no other time."""
 
@@ -189,6 +217,22 @@ class StatusCollector(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         return _families([status for status in self._statuses() if status.state != "disabled"])
+
+
+class ReloadCollector(Collector):
+    """Calls `status` at every scrape, and not before the first one."""
+
+    def __init__(self, status: Callable[[], ReloadStatus]) -> None:
+        self._status = status
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Return the gauges without values; the registry asks for them when the collector is registered."""
+        return (GaugeMetricFamily(gauge.metric.name, gauge.metric.meaning) for gauge in RELOAD_GAUGES)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        status = self._status()
+        for gauge in RELOAD_GAUGES:
+            yield GaugeMetricFamily(gauge.metric.name, gauge.metric.meaning, value=gauge.read(status))
 
 
 def _families(statuses: Sequence[MappingStatus]) -> Iterator[GaugeMetricFamily]:

@@ -24,8 +24,8 @@ from prometheus_client import CollectorRegistry
 
 from poller.facts.declaration import DECLARATIONS, Declaration, Fact, metrics
 from poller.model.ids import FunctionName, MappingName
-from poller.model.status import MappingStatus
-from poller.telemetry.gauges import StatusCollector
+from poller.model.status import MappingStatus, ReloadStatus
+from poller.telemetry.gauges import ReloadCollector, StatusCollector
 from poller.telemetry.lines import WriteLine, writer
 from poller.telemetry.series import MetricCollector, register_process
 from poller.telemetry.subject import Add, Subject, adder
@@ -83,6 +83,10 @@ class Telemetry:
     def watch(self, statuses: Callable[[], Sequence[MappingStatus]]) -> None:
         """Read the gauges from these statuses at every scrape. Call this only once."""
         self.registry.register(StatusCollector(statuses))
+
+    def watch_reloads(self, status: Callable[[], ReloadStatus]) -> None:
+        """Read the gauges of the last reload from this status at every scrape. Call it only once."""
+        self.registry.register(ReloadCollector(status))
 
     def _compile(self, declaration: Declaration, write_line: WriteLine | None) -> Callable[[Fact], None]:
         """Return the function that handles this class of facts. `write_line` is None if none of its lines is logged."""

@@ -14,6 +14,7 @@ import pytest
 
 from poller.descriptors import MOST
 from poller.model.ids import FunctionName, MappingName
+from poller.model.status import ReloadStatus
 from poller.settings.daemon import DaemonOptions
 from poller.telemetry.telemetry import Telemetry
 
@@ -144,6 +145,7 @@ def test_the_alerts_ask_for_metrics_and_label_values_that_exist() -> None:
     telemetry.begin_mapping(stream, FunctionName("f"), is_stream=True)
     telemetry.begin_function(FunctionName("f"))
     telemetry.watch(list)
+    telemetry.watch_reloads(lambda: ReloadStatus(was_successful=True, succeeded_at=0.0))
     families = list(telemetry.registry.collect())
     names = {sample.name for family in families for sample in family.samples} | {family.name for family in families}
     values = {value for family in families for sample in family.samples for value in sample.labels.values()}
@@ -166,10 +168,11 @@ def test_the_alerts_catch_events_that_are_lost_stuck_or_old() -> None:
     }
 
 
-def test_the_alerts_catch_a_daemon_that_is_down_and_a_mapping_that_waits_for_its_function() -> None:
+def test_the_alerts_catch_a_daemon_that_is_down_a_failed_reload_and_a_mapping_that_waits_for_its_function() -> None:
     expressions = re.findall(r"^ +expr: (.+)$", (DEPLOY / "prometheus-alerts.yml").read_text(), flags=re.MULTILINE)
     assert {
         'up{job="poller"} == 0',
         "absent(poller_build_info)",
         "avg_over_time(poller_mapping_waiting[10m]) > 0.5",
+        "poller_config_last_reload_successful == 0",
     } <= set(expressions)

@@ -15,6 +15,7 @@ from poller.errors import CannotReload, SettingsError
 from poller.facts import Fact, FunctionRestartedByRequest, Reloaded, ReloadRefused, SettingsWarning
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
+from poller.model.status import ReloadStatus
 from poller.reloading import MAXIMUM_WAITING, Reloader
 from poller.settings.changes import Changes
 from poller.settings.loading import load
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.anyio
 DAEMON = '[daemon]\nstate = "memory:"\nhttp_listen = "127.0.0.1:0"\n'
 STORE = '[functions.store]\nhandler = "store:handler"\n'
 AUDIT = '[functions.audit]\nurl = "http://127.0.0.1:8080"\n'
+START = 1_767_225_600.0
 STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
 
 
@@ -85,6 +87,16 @@ class FakeRunning:
         self.restarted.append(function.name)
 
 
+class SetClock:
+    """`ports.Clock` that a test sets."""
+
+    def __init__(self, now: float) -> None:
+        self.time = now
+
+    def now(self) -> float:
+        return self.time
+
+
 class Scene:
     """A settings file, its running mappings, and a reloader between them."""
 
@@ -97,8 +109,15 @@ class Scene:
         self.fails_to_read: Exception | None = None
         settings = load(file, {})
         self.running = FakeRunning(settings)
+        self.clock = SetClock(START)
         self.reloader = Reloader(
-            settings, file=file, read=self.read, running=self.running, stop=self.stop, emit=self.facts.append
+            settings,
+            file=file,
+            read=self.read,
+            running=self.running,
+            stop=self.stop,
+            clock=self.clock,
+            emit=self.facts.append,
         )
 
     def write(self, text: str) -> None:
@@ -189,6 +208,28 @@ async def test_a_faulty_file_changes_nothing_and_all_its_faults_are_reported(tmp
         assert (made.reloader.in_use, made.running.mappings) == (before, {"orders"})
         made.write(queue("new"))
         assert (await made.reloader.reload())["mappings"]["added"] == ("new",)
+
+
+async def test_the_status_says_how_the_last_reload_ended_and_when_one_succeeded(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders")) as made:
+        assert made.reloader.status == ReloadStatus(was_successful=True, succeeded_at=START)
+        made.clock.time += 60
+        made.write("no TOML")
+        with pytest.raises(SettingsError):
+            await made.reloader.reload()
+        assert made.reloader.status == ReloadStatus(was_successful=False, succeeded_at=START)
+        made.write(queue("orders") + queue("new"))
+        await made.reloader.reload()
+        assert made.reloader.status == ReloadStatus(was_successful=True, succeeded_at=START + 60)
+
+
+async def test_a_reload_that_could_not_change_a_mapping_did_not_succeed(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders")) as made:
+        made.clock.time += 60
+        made.write(queue("orders") + queue("new"))
+        made.running.cannot_open = {MappingName("new")}
+        await made.reloader.reload()
+        assert made.reloader.status == ReloadStatus(was_successful=False, succeeded_at=START)
 
 
 async def test_an_unexpected_error_refuses_one_reload_and_the_next_one_works(tmp_path: Path) -> None:
@@ -372,6 +413,7 @@ async def test_a_function_without_child_processes_cannot_be_restarted(tmp_path: 
         with pytest.raises(CannotReload, match=why):
             await made.reloader.restart_function(name)
         assert made.running.restarted == []
+        assert made.reloader.status.was_successful, "the request is no reload of the settings"
 
 
 async def test_a_request_for_another_file_is_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from poller.model.ids import FunctionName, MappingName
+from poller.model.status import ReloadStatus
 from poller.telemetry.telemetry import Telemetry
 from tests.unit.cli.conftest import Poller
 
@@ -22,6 +23,7 @@ def families() -> dict[str, tuple[str, str, set[str]]]:
         telemetry.begin_mapping(MappingName(name), FunctionName("f"), is_stream=is_stream)
     telemetry.begin_function(FunctionName("f"))
     telemetry.watch(list)
+    telemetry.watch_reloads(lambda: ReloadStatus(was_successful=True, succeeded_at=0.0))
     return {
         family.name: (
             family.type,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from poller.model.ids import FunctionName, MappingName
-from poller.model.status import BlockedShard, EventsStatus, MappingStatus, StreamStatus
+from poller.model.status import BlockedShard, EventsStatus, MappingStatus, ReloadStatus, StreamStatus
 from poller.model.stream import ShardId
 from poller.telemetry.telemetry import Telemetry
 
@@ -147,3 +147,13 @@ def test_events_in_trouble_are_not_ready() -> None:
     telemetry = watching([EVENTS._replace(state="troubled")])
     (ready,) = [s for family in telemetry.registry.collect() for s in family.samples if s.name == "poller_events_ready"]
     assert ready.value == 0
+
+
+def test_the_gauges_of_the_last_reload_show_its_status_at_the_moment_of_the_scrape() -> None:
+    telemetry, statuses = Telemetry(), [ReloadStatus(was_successful=True, succeeded_at=1_767_225_600.5)]
+    telemetry.watch_reloads(lambda: statuses[-1])
+    for was_successful in (True, False):
+        statuses.append(ReloadStatus(was_successful=was_successful, succeeded_at=1_767_225_600.5))
+        samples = {sample.name: sample.value for family in telemetry.registry.collect() for sample in family.samples}
+        assert samples["poller_config_last_reload_successful"] == was_successful
+        assert samples["poller_config_last_reload_success_timestamp_seconds"] == 1_767_225_600.5
