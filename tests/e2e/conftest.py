@@ -1,7 +1,4 @@
-"""Which surroundings does every test of the daemon start with?
-
-Coverage does not watch these tests: the daemon is another process, and a watched test takes longer.
-"""
+"""Which surroundings does every test of the daemon start with?"""
 
 from __future__ import annotations
 
@@ -15,7 +12,6 @@ from tests.e2e import harness
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     item.add_marker("slow")
-    item.add_marker("no_cover")
 
 
 @pytest.fixture
