@@ -1,4 +1,4 @@
-"""STORES: adapters that store stream positions, pauses and leases, in memory or in a file.
+"""STORES: adapters that store stream positions, pauses and leases, in memory, in a file or in DynamoDB.
 
     memory         stores them in a dict, which ends with the process
     memory_leases  stores leases in a dict
@@ -15,6 +15,9 @@
       lease_rows   reads and writes rows in the file
       lease_schema has the file's table, and migrates a file of the format without leases
       lease_file   opens the file
+    dynamodb_leases  stores leases in a table of DynamoDB, which workers on several hosts share
+      dynamodb_rows  converts a row to and from an item
+      dynamodb_table  creates the table, or checks its key
 
 Belongs here: how checkpoints are stored, and the rule that no checkpoint moves back.
 Does not belong here: when to save, and which records are done (engine/, core/streams/watermark.py).

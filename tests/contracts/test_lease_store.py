@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from random import Random
+from uuid import uuid4
 
 import anyio
 import orjson
@@ -15,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from poller.aws.clients import Aws, AwsSettings
 from poller.model.lease import Detail, Owner, Row, RowKey
 from poller.model.stream import (
     AfterSequence,
@@ -29,9 +32,12 @@ from poller.model.stream import (
     Window,
 )
 from poller.ports import LeaseStore
+from poller.stores.dynamodb_leases import Client, DynamoDbLeaseStore
+from poller.stores.dynamodb_table import made_ready
 from poller.stores.memory_leases import MemoryLeaseStore
 from poller.stores.notation import CheckpointMovedBack
 from poller.stores.sqlite_leases import SqliteLeaseStore
+from tests.fakes.dynamodb import FakeDynamoDb
 from tests.fakes.lease_store import FakeLeaseTable
 
 pytestmark = pytest.mark.anyio
@@ -47,27 +53,51 @@ async def opened(kind: str, folder: Path) -> AsyncIterator[LeaseStore]:
         yield MemoryLeaseStore()
     elif kind == "fake":
         yield FakeLeaseTable().store("me")
+    elif kind == "dynamodb":
+        yield await in_new_table(FakeDynamoDb())
     else:
         async with SqliteLeaseStore(folder / "poller.db") as store:
             yield store
 
 
-@pytest.fixture(params=["memory", "fake", "sqlite"])
+async def in_new_table(client: Client) -> LeaseStore:
+    table = f"contract-{uuid4().hex}"
+    await made_ready(client, table, option="daemon.state")
+    return DynamoDbLeaseStore(client, table=table, rng=Random(0))
+
+
+LOCAL = ["memory", "fake", "sqlite", "dynamodb"]
+
+IMPLEMENTATIONS = [
+    *(f"{kind} on {backend}" for kind in LOCAL for backend in ("asyncio", "trio")),
+    *(pytest.param(f"dynamodb of {emulator}", marks=pytest.mark.slow) for emulator in ("ministack", "moto")),
+]
+
+
+@pytest.fixture(params=IMPLEMENTATIONS)
 def kind(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+@pytest.fixture
+def anyio_backend(kind: str) -> str:
+    return "trio" if kind.endswith("trio") else "asyncio"
 
 
 @pytest.fixture
-async def store(kind: str, tmp_path: Path, anyio_backend: str) -> AsyncIterator[LeaseStore]:
-    async with opened(kind, tmp_path) as store:
-        yield store
+async def store(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, anyio_backend: str
+) -> AsyncIterator[LeaseStore]:
+    name, how, where = kind.split(" ")
+    if how == "on":
+        async with opened(name, tmp_path) as store:
+            yield store
+        return
+    endpoint_url = request.getfixturevalue(where)
+    request.getfixturevalue("account")
+    async with Aws(AwsSettings(region="eu-west-1", endpoint_url=endpoint_url)) as aws:
+        yield await in_new_table(await aws.json_client("dynamodb"))
 
 
 def following(row: Row, **changes: object) -> Row:
@@ -411,7 +441,7 @@ some_rows = st.lists(
 )
 
 
-@pytest.mark.parametrize("kind", ["memory", "fake", "sqlite"])
+@pytest.mark.parametrize("kind", LOCAL)
 @settings(deadline=None, max_examples=100)
 @given(rows=some_rows)
 def test_every_row_is_read_as_it_was_written(

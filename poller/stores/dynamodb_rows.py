@@ -1,0 +1,104 @@
+"""How is a row of the table of leases stored in DynamoDB? It is one item, whose partition key is `leaseKey`.
+
+    leaseKey, leaseCounter, leaseOwner        the row's key, counter and owner
+    fencingToken                              its token
+    checkpoint, checkpointRank                its position and the position's rank (`notation.py`)
+    windowStart, windowEnd, windowState       the tumbling window that is open there; its state is compressed by zlib
+    details                                   everything else, as a JSON object
+
+An attribute without a value is left out. An item without a large window has less than 1 KB, so that each write of it
+costs one write unit.
+
+Source: Amazon DynamoDB Developer Guide, "Read/write capacity mode" and "Quotas".
+"""
+
+from __future__ import annotations
+
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from poller.errors import Rejected
+from poller.model.lease import Owner, Row, RowKey
+from poller.model.stream import Checkpoint, Latest, Window
+from poller.stores.notation import format_position, parse_position, rank
+
+Item = Mapping[str, Mapping[str, str]]
+"""The attributes of an item: for each name the value with its type, as in {"leaseCounter": {"N": "7"}}."""
+
+KEY = "leaseKey"
+
+MAXIMUM_BYTES = 400 * 1024
+"""The largest item. Source: Amazon DynamoDB Developer Guide, "Quotas"."""
+
+
+def item_of(row: Row) -> Item:
+    """Return the item of a row. Raises Rejected if it is larger than DynamoDB accepts."""
+    item: dict[str, Mapping[str, str]] = {
+        KEY: {"S": row.key},
+        "leaseCounter": {"N": str(row.counter)},
+        "fencingToken": {"N": str(row.token)},
+    }
+    if row.owner is not None:
+        item["leaseOwner"] = {"S": row.owner}
+    if row.checkpoint is not None:
+        item |= _checkpoint_attributes(row.checkpoint)
+    if row.details:
+        item["details"] = {"S": orjson.dumps(row.details).decode()}
+    if (size := _size_in_bytes(item)) > MAXIMUM_BYTES:
+        text = f"the row {row.key} has {size} bytes, and an item of DynamoDB has at most {MAXIMUM_BYTES}"
+        hint = ": the state of its tumbling window is too large" if "windowState" in item else ""
+        raise Rejected(text + hint, code="ItemTooLarge")
+    return item
+
+
+def row_of(item: Item) -> Row:
+    """Return the row of an item. Raises Rejected if this program cannot have written the item."""
+    key = str(item.get(KEY, {}).get("S"))
+    try:
+        details = orjson.loads(item["details"]["S"]) if "details" in item else {}
+        if not isinstance(details, dict):
+            raise ValueError("the details are not a JSON object")
+        return Row(
+            key=RowKey(key),
+            counter=int(item["leaseCounter"]["N"]),
+            owner=Owner(item["leaseOwner"]["S"]) if "leaseOwner" in item else None,
+            token=int(item["fencingToken"]["N"]),
+            checkpoint=_checkpoint(item) if "checkpoint" in item else None,
+            details=details,
+        )
+    except (KeyError, ValueError, zlib.error) as error:
+        raise Rejected(f"the item {key[:200]!r} was not written by poller", code="DamagedItem") from error
+
+
+def _checkpoint_attributes(checkpoint: Checkpoint) -> Item:
+    position, window = checkpoint
+    item = {"checkpoint": {"S": format_position(position)}, "checkpointRank": {"S": rank(position)}}
+    if window is not None:
+        item["windowStart"] = {"N": str(window.start)}
+        item["windowEnd"] = {"N": str(window.end)}
+        item["windowState"] = {"B": b64encode(zlib.compress(window.state)).decode()}
+    return item
+
+
+def _checkpoint(item: Item) -> Checkpoint:
+    position = parse_position(item["checkpoint"]["S"])
+    if isinstance(position, Latest):
+        raise ValueError("LATEST is not a checkpoint")
+    if "windowState" not in item:
+        return Checkpoint(position)
+    state = zlib.decompress(b64decode(item["windowState"]["B"]))
+    return Checkpoint(position, Window(int(item["windowStart"]["N"]), int(item["windowEnd"]["N"]), state))
+
+
+def _size_in_bytes(item: Item) -> int:
+    """Return the item's size as DynamoDB counts it, but a few bytes more for numbers."""
+    values: list[tuple[str, Any]] = [(name, value) for name, typed in item.items() for value in typed.items()]
+    return sum(len(name) + _value_bytes(*value) for name, value in values)
+
+
+def _value_bytes(kind: str, value: str) -> int:
+    return len(value) * 3 // 4 if kind == "B" else len(value.encode())

@@ -1,0 +1,102 @@
+"""Does the table of leases exist in DynamoDB, and has it our key? It is created if it does not exist.
+
+    DescribeTable ──> active           ──> its key is checked
+                  ──> being created    ──> wait, and look again
+                  ──> no such table    ──> CreateTable; another worker may have been faster, which is as good
+
+The table is billed by request ("on demand"), so nobody has to plan its capacity.
+
+Source: Amazon DynamoDB API Reference, "DescribeTable", "CreateTable", "TableDescription".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
+import orjson
+
+from poller.errors import AccessDenied, NotFound, Rejected, SettingsError, Unreachable
+from poller.stores.dynamodb_leases import Client
+from poller.stores.dynamodb_rows import KEY
+
+USABLE = frozenset({"ACTIVE", "UPDATING"})
+"""The states of a table that can be read and written."""
+
+LOOKS = 120
+PAUSE_IN_SECONDS = 1.0
+"""How often a table that is being created is looked at. We chose them: DynamoDB needs some seconds to create one."""
+
+ANSWER_TIMEOUT_IN_SECONDS = 10.0
+
+WANTED_KEY = [{"AttributeName": KEY, "KeyType": "HASH"}]
+WANTED_TYPES = [{"AttributeName": KEY, "AttributeType": "S"}]
+
+
+async def made_ready(client: Client, table: str, *, option: str) -> None:
+    """Return when the table is ready; create it if it does not exist. `option` is the setting that names the table.
+
+    Raises SettingsError if the table has another key, or if it does not exist and may not be created. Raises
+    ServiceError if DynamoDB does not answer or refuses.
+    """
+    for _ in range(LOOKS):
+        description = await _described(client, table) or await _created(client, table, option)
+        if description is not None:
+            _check_key(description, option)
+            if description.get("TableStatus") in USABLE:
+                return
+        await anyio.sleep(PAUSE_IN_SECONDS)
+    raise Unreachable(f"the table {table} does not become active", code="TableNotActive", was_sent=False)
+
+
+async def _described(client: Client, table: str) -> Mapping[str, Any] | None:
+    try:
+        answer = await _call(client, "DescribeTable", {"TableName": table})
+    except NotFound:
+        return None
+    return _object(answer.get("Table"))
+
+
+async def _created(client: Client, table: str, option: str) -> Mapping[str, Any] | None:
+    """Create the table. Return None if another worker has begun to create it."""
+    wanted = {
+        "TableName": table,
+        "KeySchema": WANTED_KEY,
+        "AttributeDefinitions": WANTED_TYPES,
+        "BillingMode": "PAY_PER_REQUEST",
+    }
+    try:
+        answer = await _call(client, "CreateTable", wanted)
+    except AccessDenied as error:
+        rule = (
+            "there is no such table, and the daemon's identity may not create it: allow dynamodb:CreateTable, or "
+            f"create a table whose partition key is {KEY}, a string, without a sort key"
+        )
+        raise SettingsError([f"{option}: {rule}"]) from error
+    except Rejected as error:
+        if error.code != "ResourceInUseException":
+            raise
+        return None
+    return _object(answer.get("TableDescription"))
+
+
+def _check_key(description: Mapping[str, Any], option: str) -> None:
+    """Raise SettingsError if the table has another key. Other attributes may be defined, for indexes."""
+    schema = description.get("KeySchema", [])
+    types = {each["AttributeName"]: each["AttributeType"] for each in description.get("AttributeDefinitions", [])}
+    if schema != WANTED_KEY or types.get(KEY) != "S":
+        found = " and ".join(f"{each['AttributeName']} ({types.get(each['AttributeName'])})" for each in schema)
+        rule = f"the table's key is {found}; it must be {KEY} (S) alone, so this is a table of something else"
+        raise SettingsError([f"{option}: {rule}"])
+
+
+async def _call(client: Client, operation: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    body = orjson.dumps(request)
+    return _object(await client.call(operation, body, timeout_in_seconds=ANSWER_TIMEOUT_IN_SECONDS))
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise Unreachable("the answer describes no table", code="UnusableAnswer", was_sent=True)
+    return value

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+
+import pytest
+from hypothesis import given
+
+from poller.errors import Rejected
+from poller.model.lease import Owner, Row, RowKey
+from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardEnd, Window
+from poller.stores.dynamodb_rows import KEY, Item, item_of, row_of
+from tests.contracts.test_lease_store import some_rows
+
+STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+LEASE = Row(
+    key=RowKey(f"clicks/{STREAM}/shardId-000000000000"),
+    counter=7,
+    owner=Owner(f"blue-1/{'0' * 32}"),
+    token=5,
+    checkpoint=Checkpoint(AfterSequence(SequenceNumber("49601189658422359378836298521827638475320189012309704722"))),
+    details={"bytes_per_second": 12.5, "since": 1_700_000_000, "saved_at": 1_700_000_005},
+)
+
+
+def with_window(state: bytes) -> Row:
+    return Row(key=LEASE.key, checkpoint=Checkpoint(ShardEnd(), Window(0, 60, state)))
+
+
+def test_an_item_has_the_attributes_that_the_module_names() -> None:
+    assert item_of(LEASE) == {
+        "leaseKey": {"S": f"clicks/{STREAM}/shardId-000000000000"},
+        "leaseCounter": {"N": "7"},
+        "leaseOwner": {"S": f"blue-1/{'0' * 32}"},
+        "fencingToken": {"N": "5"},
+        "checkpoint": {"S": "AFTER_SEQUENCE_NUMBER 49601189658422359378836298521827638475320189012309704722"},
+        "checkpointRank": {"S": "205649601189658422359378836298521827638475320189012309704722" + "1"},
+        "details": {"S": '{"bytes_per_second":12.5,"since":1700000000,"saved_at":1700000005}'},
+    }
+
+
+def test_an_attribute_without_a_value_is_left_out() -> None:
+    assert item_of(Row(key=RowKey("a"))).keys() == {"leaseKey", "leaseCounter", "fencingToken"}
+
+
+@given(rows=some_rows)
+def test_every_item_is_read_as_the_row_that_was_written(rows: list[Row]) -> None:
+    for row in rows:
+        assert row_of(item_of(row)) == row
+
+
+def test_a_write_of_an_ordinary_lease_costs_one_unit() -> None:
+    size = sum(len(name) + sum(map(len, value.values())) for name, value in item_of(LEASE).items())
+    assert size < 700
+
+
+def test_the_state_of_a_window_is_compressed_and_must_still_fit() -> None:
+    row = with_window(b'"' + b"x" * 1024 * 1024 + b'"')
+    assert row_of(item_of(row)) == row
+    with pytest.raises(Rejected, match="the state of its tumbling window is too large") as error:
+        item_of(with_window(b'"' + b64encode(os.urandom(600 * 1024)) + b'"'))
+    assert error.value.code == "ItemTooLarge"
+    assert "bytes, and an item of DynamoDB has at most 409600" in str(error.value)
+    with pytest.raises(Rejected, match=r"has at most 409600$"):
+        item_of(Row(key=LEASE.key, details={"": "ä" * 205_000}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"leaseCounter": None},
+        {"fencingToken": None},
+        {"leaseCounter": {"N": "x"}},
+        {"leaseOwner": {"N": "1"}},
+        {"checkpoint": {"S": "nowhere"}},
+        {"checkpoint": {"S": "LATEST"}},
+        {"details": {"S": "{"}},
+        {"details": {"S": "[]"}},
+        {"windowState": {"B": "AAAA"}},
+        {"windowState": {"B": "eJwDAAAAAAE="}},  # nothing, compressed, without the bounds of the window
+    ],
+)
+def test_an_item_that_this_program_cannot_have_written_is_refused(change: Item) -> None:
+    item = {name: value for name, value in ({**item_of(LEASE), **change}).items() if value is not None}
+    with pytest.raises(Rejected, match="was not written by poller") as error:
+        row_of(item)
+    assert error.value.code == "DamagedItem"
+    assert LEASE.key in str(error.value)
+
+
+def test_the_error_of_a_strange_item_shows_no_more_than_the_beginning_of_its_key() -> None:
+    with pytest.raises(Rejected) as error:
+        row_of({KEY: {"S": "k" * 1000}})
+    assert len(str(error.value)) < 300
