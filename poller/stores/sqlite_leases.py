@@ -124,15 +124,9 @@ def perform(file: sqlite3.Connection, jobs: list[Job]) -> None:
 
 
 def _perform_one(file: sqlite3.Connection, job: Job) -> None:
-    """Do one job. If SQLite refuses its statement, only this job has the fault: the statement has changed nothing.
-
-    Raises the error if SQLite has undone the whole transaction, which it does when the disk is full.
-    """
     try:
         job.answer = job.work(file)
-    except (CheckpointMovedBack, sqlite3.Error) as fault:
-        if not file.in_transaction:
-            raise
+    except CheckpointMovedBack as fault:  # SQLite has undone the statement, and the transaction goes on
         job.fault = fault
 
 

@@ -5,9 +5,10 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -178,22 +179,39 @@ def test_a_process_that_is_alone_keeps_others_out_until_it_lets_them_in(path: Pa
 
 @pytest.mark.parametrize("is_lock_file_removed", [False, True])
 def test_processes_that_wait_for_an_owner_get_a_file_that_one_of_them_has_prepared(
-    path: Path, is_lock_file_removed: bool
+    path: Path, is_lock_file_removed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    has_come = threading.Barrier(9)
+    waiting, all_wait, sleep = set[int](), threading.Event(), time.sleep
+
+    def wait(seconds: float) -> None:
+        waiting.add(threading.get_ident())
+        if len(waiting) == 4:
+            all_wait.set()
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", wait)
 
     def enter(number: int) -> frozenset[RowKey]:
-        has_come.wait()
         with shared(path) as file:
             return create(file, batch([Row(key=RowKey(f"{number}"))]))
 
-    with ThreadPoolExecutor(8) as waiting:
+    with ThreadPoolExecutor(4) as processes:
         with locked(path):
             if is_lock_file_removed:
                 Path(f"{path}-lock").unlink()
-            entering = [waiting.submit(enter, number) for number in range(8)]
-            has_come.wait()
-        assert [one.result(10) for one in entering] == [frozenset()] * 8
+            entering = [processes.submit(enter, number) for number in range(4)]
+            assert all_wait.wait(10)
+        assert [one.result(10) for one in entering] == [frozenset()] * 4
+
+
+def test_each_process_that_shares_the_file_has_its_own_lock_on_the_database(path: Path) -> None:
+    with sharing(path) as first:
+        first.let_others_in()
+        second = ExitStack()
+        second.enter_context(sharing(path))
+    Path(f"{path}-lock").unlink()
+    with second, sharing(path) as third:
+        assert not third.is_alone
 
 
 @pytest.mark.usefixtures("impatient")
