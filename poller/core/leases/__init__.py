@@ -8,6 +8,11 @@ The table has rows. Every accepted write of a row adds one to the row's counter.
     lease     a shard, or one unit of a function's concurrency. `owner` is the worker that holds it, or None.
     worker    one row for each worker, into which other workers write messages
 
+The core reads these details of rows; all may be missing:
+
+    lease     `bytes_per_second`, dampened; `children`, once the shard has been read to its end
+    worker    `heartbeat`, a new value as often as the worker renews; `is_stopping`, once it gives its leases away
+
 The rules, each with the module that decides it:
 
     R1  compare and set   A worker writes a row only if the row's counter is the one that the worker read.
@@ -15,7 +20,7 @@ The rules, each with the module that decides it:
     R2  take              A worker may take a lease if the lease has no owner, or if the worker is its owner but does
     (expiry.py)           not hold it any more, or if the counter has not moved for the lease duration. The worker
                           measures this time on its own monotonic clock, from the moment when it first saw this value
-                          of the counter.
+                          of the counter. Nobody takes the lease of a drained shard.
     R3  token             The fencing token is the counter's value after the take. It stays the same for this owner,
     (holding.py)          and the token of every later owner is larger. Each invocation carries it. A new row begins
                           at 1 again, so a shard's row is deleted only when the stream can never list the shard again.
@@ -31,17 +36,20 @@ The rules, each with the module that decides it:
                           until a renewal is accepted, or until it has taken the lease once more by R2.
     R7  hand-over         A worker gives a lease away only when the shard's records in hand are done: it writes the row
     (holding.py,          with the last checkpoint and without an owner, and then puts an offer into the row of the
-    handover.py)          worker that should take it. Every worker reads its own row each second. From the moment when
+    placement.py)         worker that should take it. Every worker reads its own row each second. From the moment when
                           it sends this write, the worker delivers nothing until a new take: if the answer is lost,
                           the write may still arrive, and then another worker takes the lease at once.
     R8  request           A worker that has too little puts a request for a lease into the row of the lease's owner.
-    (balancing.py)        The owner hands it over by R7. No worker takes a lease that another worker renews.
+    (placement.py)        The owner hands it over by R7. No worker takes a lease that another worker renews.
     R9  parents           A lease of a child shard is taken only when every parent that has a row is drained. The row
     (core/streams/        of a parent is created before those of its children, and the worker reads the parents' rows
     lineage.py)           before it takes a child: a scan is no picture of one moment, so it may have missed them.
     R10 units             A worker without a unit of a function's concurrency takes no lease of the function's
     (units.py)            mappings, and gives away those that it holds. So the share of such leases is counted over
                           the workers that have a unit: the others leave theirs free.
+
+`balancing.py` places shards by what the workers read, and `units.py` places units by their number. Both are kinds of
+placement.
 
 Times are in seconds on the worker's monotonic clock, which also counts while the host sleeps. No worker compares its
 clock with another host's clock. Two clocks may run at different rates: SAFE_PART covers a tenth in each direction.

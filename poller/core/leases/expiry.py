@@ -70,8 +70,8 @@ class Observed:
     """The table as one worker has seen it. Each `now` is a moment after the answer with the rows has arrived."""
 
     def __init__(self, owner: Owner, *, lease_duration: float = LEASE_DURATION_IN_SECONDS) -> None:
-        self._owner = owner
-        self._lease_duration = lease_duration
+        self.owner = owner
+        self.lease_duration = lease_duration
         self._seen: dict[RowKey, _Seen] = {}
 
     def scanned(self, rows: Iterable[Row], *, now: float) -> None:
@@ -105,14 +105,10 @@ class Observed:
         seen = self._seen.get(key)
         return seen is not None and key not in held and self._free_at(seen) <= now
 
-    def free(self, *, now: float, held: Collection[RowKey]) -> list[Row]:
-        """Return the leases that this worker may take now."""
-        return [seen.row for key, seen in self._seen.items() if key not in held and self._free_at(seen) <= now]
-
-    def free_for(self, key: RowKey, *, now: float) -> float:
-        """Return for how many seconds this worker may have taken the lease; 0 if it may not take it."""
+    def is_late(self, key: RowKey, wanted_since: float, *, now: float) -> bool:
+        """Return whether the lease was free, and this worker wanted it, for the whole lease duration."""
         seen = self._seen.get(key)
-        return 0.0 if seen is None else max(0.0, now - self._free_at(seen))
+        return seen is not None and now - max(wanted_since, self._free_at(seen)) >= self.lease_duration
 
     def next_expiry(self, *, now: float, held: Collection[RowKey]) -> float | None:
         """Return the moment when the next silent lease expires; None if no lease is silent.
@@ -127,14 +123,14 @@ class Observed:
         return {
             seen.row.owner: seen.row
             for seen in self._seen.values()
-            if is_worker(seen.row) and not self._is_silent(seen) and seen.row.owner not in (None, self._owner)
+            if is_worker(seen.row) and not self._is_silent(seen) and seen.row.owner not in (None, self.owner)
         }
 
     def dead_workers(self) -> list[Row]:
         """Return the rows of other workers that nobody needs any more. Any worker may delete them."""
-        limit = DEAD_WORKER_DURATIONS * self._lease_duration
+        limit = DEAD_WORKER_DURATIONS * self.lease_duration
         rows = [seen.row for seen in self._seen.values() if seen.seen_at - seen.since >= limit]
-        return [row for row in rows if is_worker(row) and row.owner != self._owner]
+        return [row for row in rows if is_worker(row) and row.owner != self.owner]
 
     def _note(self, row: Row, known: _Seen | None, *, now: float, is_from_scan: bool) -> None:
         is_same = known is not None and _sign_of_life(known.row) == _sign_of_life(row)
@@ -146,12 +142,12 @@ class Observed:
         row = seen.row
         if not is_lease(row) or is_drained(row):
             return _NEVER
-        if row.owner in (None, self._owner):
+        if row.owner in (None, self.owner):
             return seen.since
-        return seen.since + self._lease_duration if self._is_silent(seen) else _NEVER
+        return seen.since + self.lease_duration if self._is_silent(seen) else _NEVER
 
     def _is_silent(self, seen: _Seen) -> bool:
-        return seen.seen_at - seen.since >= SILENT_PART * self._lease_duration
+        return seen.seen_at - seen.since >= SILENT_PART * self.lease_duration
 
 
 _NEVER = float("inf")

@@ -32,7 +32,6 @@ def test_a_lease_whose_counter_does_not_move_expires_after_the_lease_duration(ob
     assert observed.next_expiry(now=106, held=NOTHING) == 110
     assert not observed.may_take(KEY, now=109.9, held=NOTHING)
     assert observed.may_take(KEY, now=110, held=NOTHING)
-    assert observed.free(now=110, held=NOTHING) == [lease(5)]
     assert observed.next_expiry(now=110, held=NOTHING) is None
 
 
@@ -60,7 +59,15 @@ def test_a_worker_that_wakes_up_takes_no_lease_before_it_has_seen_it_again(obser
 def test_a_lease_without_an_owner_is_free_at_once(observed: Observed) -> None:
     observed.scanned([lease(5, None)], now=100)
     assert observed.may_take(KEY, now=100, held=NOTHING)
-    assert observed.free_for(KEY, now=103) == 3
+
+
+def test_a_lease_is_late_if_it_was_free_and_wanted_for_the_lease_duration(observed: Observed) -> None:
+    assert not observed.is_late(KEY, 0, now=1000)
+    observed.scanned([lease(5, None)], now=100)
+    assert not observed.is_late(KEY, 95, now=109.9)
+    assert observed.is_late(KEY, 95, now=110)
+    assert not observed.is_late(KEY, 105, now=114.9)
+    assert observed.is_late(KEY, 105, now=115)
 
 
 def test_a_worker_takes_its_own_lease_again_that_it_does_not_hold(observed: Observed) -> None:
@@ -68,7 +75,6 @@ def test_a_worker_takes_its_own_lease_again_that_it_does_not_hold(observed: Obse
     observed.scanned([lease(5, ME)], now=100)
     assert observed.may_take(KEY, now=100, held=NOTHING)
     assert not observed.may_take(KEY, now=200, held={KEY})
-    assert observed.free(now=200, held={KEY}) == []
 
 
 def test_a_worker_that_restarts_under_its_label_waits_for_its_old_leases(observed: Observed) -> None:
@@ -82,7 +88,6 @@ def test_a_worker_that_restarts_under_its_label_waits_for_its_old_leases(observe
 def test_the_lease_of_a_drained_shard_is_never_free(observed: Observed, owner: Owner | None) -> None:
     for now in (100, 110, 120):
         observed.scanned([lease(5, owner, checkpoint=Checkpoint(ShardEnd()))], now=now)
-    assert observed.free(now=200, held=NOTHING) == []
     assert not observed.may_take(KEY, now=200, held=NOTHING)
     assert observed.next_expiry(now=120, held=NOTHING) is None
 
@@ -90,14 +95,15 @@ def test_the_lease_of_a_drained_shard_is_never_free(observed: Observed, owner: O
 @pytest.mark.parametrize("key", [":pause/orders", ":start/orders/arn:stream", ":worker/blue-2/bb"])
 def test_a_row_that_is_no_lease_is_never_free(observed: Observed, key: str) -> None:
     observed.scanned([Row(key=RowKey(key))], now=100)
-    assert observed.free(now=200, held=NOTHING) == []
+    assert not observed.may_take(RowKey(key), now=200, held=NOTHING)
     assert list(observed.leases()) == []
 
 
 def test_a_unit_of_concurrency_is_a_lease(observed: Observed) -> None:
     unit = Row(key=RowKey(":unit/resize/0"))
     observed.scanned([unit], now=100)
-    assert observed.free(now=100, held=NOTHING) == list(observed.leases()) == [unit]
+    assert observed.may_take(unit.key, now=100, held=NOTHING)
+    assert list(observed.leases()) == [unit]
 
 
 def test_a_stale_scan_does_not_hide_what_the_worker_has_read_since_the_last_scan(observed: Observed) -> None:
@@ -129,7 +135,6 @@ def test_a_row_that_a_read_does_not_find_is_forgotten(observed: Observed) -> Non
     observed.missed(KEY)
     assert observed.get(KEY) is None
     assert not observed.may_take(KEY, now=200, held=NOTHING)
-    assert observed.free_for(KEY, now=200) == 0
 
 
 def test_a_worker_lives_while_its_heartbeat_moves(observed: Observed) -> None:

@@ -1,0 +1,124 @@
+"""Which worker may run how many of a function's invocations at once?
+
+A function with a limit of N has N units, which are leases without a checkpoint: `:unit/FUNCTION/0` to
+`:unit/FUNCTION/N-1`. A worker runs at most one invocation of the function for each unit that it holds, so the workers
+together never exceed the limit. A unit is given away only while no invocation uses it.
+
+    N units, W workers    each worker has N / W units, rounded up or down. If N is less than W, N workers have one unit
+    place                 with the worker that has the fewest units of this function, and among those with the worker
+                          that has the fewest units at all: fifty functions with one unit each use all workers
+    move                  from a worker that has two more units of the function than the receiver, or that has one more
+                          of the function, and at least two more at all
+    no unit (R10)         a worker without a unit of the function takes no lease of its mappings and gives away those
+                          that it holds, to workers with a unit
+
+So with one unit and three workers, one worker reads all shards of the function's mappings. If it dies, its unit and its
+shards expire together; the worker that takes the unit takes the shards, too.
+The worker that gives its last unit away gives the shards away after it, so that their receiver has the unit by then.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from copy import copy
+
+from poller.core.leases.expiry import Observed
+from poller.core.leases.placement import MOVES_AT_ONCE, Move, Placement
+from poller.model.ids import FunctionName, MappingName
+from poller.model.lease import Owner, RowKey
+
+_PREFIX = ":unit/"
+
+
+def unit_key(function: FunctionName, number: int) -> RowKey:
+    return RowKey(f"{_PREFIX}{function}/{number}")
+
+
+def function_of(key: RowKey) -> FunctionName:
+    """Return the function to which a unit belongs."""
+    return FunctionName(key.removeprefix(_PREFIX).rpartition("/")[0])
+
+
+class Units(Placement):
+    """The places of the units of all functions.
+
+    `functions` has the function of each mapping whose function has a limit.
+    `moving` has the units that this worker is giving to others.
+    """
+
+    def __init__(
+        self,
+        observed: Observed,
+        *,
+        functions: Mapping[MappingName, FunctionName],
+        moving: Mapping[RowKey, Owner] | None = None,
+        is_stopping: bool = False,
+    ) -> None:
+        super().__init__(observed, is_stopping=is_stopping)
+        self._functions = functions
+        self._of_function: Counter[tuple[FunctionName, Owner]] = Counter()
+        self._at_all: Counter[Owner] = Counter()
+        without_place = []
+        for row in observed.leases():
+            if row.key.startswith(_PREFIX):
+                holder = (moving or {}).get(row.key, row.owner)
+                if holder in self.workers:
+                    self.move(row.key, holder)
+                else:
+                    without_place.append(row.key)
+        for key in sorted(without_place):
+            if (receiver := self._fewest(key)) is not None:
+                self.move(key, receiver)
+
+    def receivers(self, key: RowKey, workers: tuple[Owner, ...]) -> tuple[Owner, ...]:
+        """Return those of the workers that may have the lease of a shard: they have the place of a unit (R10)."""
+        function = self._functions.get(_mapping_of(key))
+        return workers if function is None else tuple(each for each in workers if self._of_function[function, each])
+
+    def without_unit(self, held: Collection[RowKey]) -> list[RowKey]:
+        """Return the leases of shards that this worker has to give away: it holds no unit of their function (R10)."""
+        usable = {None, *(function_of(key) for key in held if key.startswith(_PREFIX))}
+        return [key for key in held if self._functions.get(_mapping_of(key)) not in usable]
+
+    def planned(self) -> list[Move]:
+        """Return the moves that give every worker its part of the units, at most MOVES_AT_ONCE of each giver."""
+        plan = copy(self)
+        plan.places, plan._of_function, plan._at_all = dict(self.places), self._of_function.copy(), self._at_all.copy()
+        moves: list[Move] = []
+        given: Counter[Owner] = Counter()
+        for key, giver in sorted(self.places.items()):
+            receiver = plan._fewest(key)
+            if receiver is not None and given[giver] < MOVES_AT_ONCE and plan.may_move(key, receiver):
+                moves.append(Move(key, giver, receiver))
+                plan.move(key, receiver)
+                given[giver] += 1
+        return moves
+
+    def may_move(self, key: RowKey, receiver: Owner) -> bool:
+        """Return whether the worker has so few units that it should get this one."""
+        function, giver = function_of(key), self.places[key]
+        more = self._of_function[function, giver] - self._of_function[function, receiver]
+        more_at_all = self._at_all[giver] - self._at_all[receiver]
+        return receiver in self.workers and (more >= 2 or (more == 1 and more_at_all >= 2))
+
+    def move(self, key: RowKey, receiver: Owner) -> None:
+        """Change the place of a unit."""
+        function = function_of(key)
+        if key in self.places:
+            self._of_function[function, self.places[key]] -= 1
+            self._at_all[self.places[key]] -= 1
+        self.places[key] = receiver
+        self._of_function[function, receiver] += 1
+        self._at_all[receiver] += 1
+
+    def _fewest(self, key: RowKey) -> Owner | None:
+        """Return the worker that should get the unit next, or None if there is no worker."""
+        function = function_of(key)
+        ranks = [(self._of_function[function, each], self._at_all[each], each) for each in self.workers]
+        return min(ranks)[2] if ranks else None
+
+
+def _mapping_of(key: RowKey) -> MappingName:
+    """Return the mapping of a shard's lease. No mapping has the name that this returns for another row."""
+    return MappingName(key.partition("/")[0])
