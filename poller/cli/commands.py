@@ -34,6 +34,7 @@ from poller.cli.ending import (
 from poller.cli.events import events_commands
 from poller.cli.explaining import explain
 from poller.cli.iam import iam
+from poller.cli.importing import OF_IMPORTS, import_mappings
 from poller.cli.invoking import OF_INVOCATIONS, invoke
 from poller.cli.reference import reference_commands
 from poller.cli.reloading import OF_RELOADS, reload
@@ -58,6 +59,7 @@ app.add_typer(reference_commands, name="reference")
 app.command(epilog=OF_RELOADS)(reload)
 app.command(epilog=OF_INVOCATIONS)(invoke)
 app.command(epilog=EXIT_CODES)(iam)
+app.command("import", epilog=OF_IMPORTS)(import_mappings)
 app.command(epilog=EXIT_CODES)(explain)
 app.command("try", epilog=OF_INVOCATIONS)(try_record)
 

@@ -48,7 +48,7 @@ def with_mapping(settings: Settings, name: str, request: object, environ: Mappin
 
 def _with_mapping(settings: Settings, name: str, request: dict[str, Any], environ: Mapping[str, str]) -> Settings:
     unknown: list[Fault] = []
-    table = _table(request, MappingOptions, (), unknown)
+    table = as_options(request, MappingOptions, (), unknown)
     options, unreadable = read(MappingOptions, table, ())
     mapping, functions = Entry(name, (), options, table), functions_of(settings)
     functions.resolve(mapping)
@@ -77,7 +77,7 @@ def _rules(
     yield from taken.take(mapping, functions.identity(mapping.name))
 
 
-def _table(request: dict[str, Any], model: type[BaseModel], path: Path, unknown: list[Fault]) -> dict[str, Any]:
+def as_options(request: dict[str, Any], model: type[BaseModel], path: Path, unknown: list[Fault]) -> dict[str, Any]:
     """Return the request as a table, with the options' names in place of AWS's names.
 
     A member that is no option is left out, and a fault about the member is added to `unknown`.
@@ -90,10 +90,10 @@ def _table(request: dict[str, Any], model: type[BaseModel], path: Path, unknown:
             continue
         inner = inner_options(model.model_fields[names[key]].annotation)
         if isinstance(value, dict) and inner is not None:
-            value = _table(value, inner, (*path, key), unknown)
+            value = as_options(value, inner, (*path, key), unknown)
         elif isinstance(value, list) and inner is not None:
             value = [
-                _table(item, inner, (*path, key, index), unknown) if isinstance(item, dict) else item
+                as_options(item, inner, (*path, key, index), unknown) if isinstance(item, dict) else item
                 for index, item in enumerate(value)
             ]
         if value is not None:
