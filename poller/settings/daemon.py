@@ -32,15 +32,15 @@ Service = Annotated[str, AfterValidator(_service), WithJsonSchema({"type": "stri
 
 
 class DaemonOptions(Options):
-    """The settings of the whole process; all of them are optional."""
+    """The settings of the whole process. All of them are optional."""
 
     region: Annotated[Text | None, Unstated("that of the source")] = None
-    """The region of functions that name none; every source has one in its ARN.
-    Default: that of the source that a function is invoked for."""
+    """The region of each function whose settings name no region. Every source has its region in its ARN.
+    Default: the region of the source whose records the function gets."""
 
     account_id: Annotated[AccountId | None, Field(examples=["123456789012"]), Unstated("that of the source")] = None
-    """The account in the ARNs of functions that have none of their own, twelve digits.
-    Default: that of the source that a function is invoked for, and 000000000000 if it is invoked for none."""
+    """The account in the ARN of each function whose settings name no account, with twelve digits.
+    Default: the account of the source whose records the function gets, or 000000000000 if it has no source."""
 
     endpoint_url: Annotated[Url | None, Unstated("AWS itself")] = None
     """The endpoint of all AWS services, for an emulator.
@@ -50,61 +50,60 @@ class DaemonOptions(Options):
         dict[Service, Url],
         Unstated("none of their own"),
         explained(f"""
-            The endpoints of single services; they take precedence over endpoint_url.
-            The services are called {", ".join(SERVICES)}.
-            events is EventBridge, and sts is asked for every role, also for that of a web identity or of a profile.
+            The endpoints of single services. They take precedence over endpoint_url.
+            The names of the services are {", ".join(SERVICES)}.
+            events is EventBridge. sts is called for every role, also for the role of a web identity or of a profile.
             Default: none.
         """),
     ] = Field(default_factory=dict)
 
     state: Annotated[State | None, AtStart(), Follows()] = None
-    """The file with the positions in streams; queues need none.
-    It is "sqlite:///absolute/path.db", "sqlite://path-beside-this-file.db", or "memory:", which is lost at the end.
-    Its folder must exist, on a local disk, and one daemon at a time may use it.
+    """The file with the positions in streams. Queues need no positions.
+    It is "sqlite:///absolute/path.db", "sqlite://path-beside-this-file.db", or "memory:", which ends with the daemon.
+    Its folder must exist and be on a local disk. Only one daemon at a time may use the file.
     A change needs a restart.
     Default: poller.db in systemd's STATE_DIRECTORY, else beside this file."""
 
     event_queue: Annotated[
         EventQueue | None, AtStart(), Follows(), Field(examples=["sqlite:///var/lib/poller/events.db"])
     ] = None
-    """The file that holds asynchronous events until they have ended; several daemons of one host may share it.
+    """The file that holds asynchronous events until they are done. Several daemons of one host may share it.
     It is "sqlite:///absolute/path.db" or "sqlite://path-beside-this-file.db", on a local disk.
     A change needs a restart.
-    Default: poller-events.db beside poller.db, and so for other names of the state; with state = "memory:" there is no
-    such file, and asynchronous events are refused."""
+    Default: poller-events.db beside poller.db, and likewise for another name of the state file.
+    With state = "memory:" there is no such file by default, and asynchronous events are refused."""
 
     event_queue_maximum_bytes: Annotated[int, EVENT_QUEUE_BYTES, AtStart()] = 1024**3
-    """How large that file may become, from 16777216 to 1099511627776 bytes.
-    Beyond it, further events are refused with status 429 until others have ended.
+    """How large the file of event_queue may become, from 16777216 to 1099511627776 bytes.
+    When it is full, new events are refused with status 429 until other events are done.
     A change needs a restart.
     Default: 1073741824, which is 1 GiB."""
 
     http_listen: Annotated[Address | None, AtStart(), Unstated("no HTTP server")] = None
     """The address and port of /metrics, /healthz, /readyz and a page for people.
-    Port 0 takes any free one.
+    For port 0, the system chooses a free port.
     A change needs a restart.
     Default: no HTTP server."""
 
     http_hosts: Annotated[list[HostName], Unstated("addresses and localhost")] = Field(default_factory=list)
-    """The host names that the page, /readyz and api_listen answer to, besides IP addresses and localhost.
-    Other names get status 421.
-    So a foreign web page cannot read them through the browser of a person who can reach this daemon.
-    /metrics and /healthz answer to any name.
+    """The host names at which clients may reach the page, /readyz and api_listen, besides IP addresses and localhost.
+    A request for any other name gets status 421.
+    So a foreign web page cannot read from the daemon through the browser of a person who can reach the daemon.
+    Clients may reach /metrics and /healthz at any name.
     Default: []."""
 
     admin_token: Annotated[Token | None, Secret(), Unstated("beyond loopback, changes over HTTP are refused")] = None
     """The token for calls over HTTP that change something, such as POST /api/reload: "Authorization: Bearer TOKEN".
-    It is needed where http_listen is not a loopback address, however near the client is; without it such calls get 403.
-    On a loopback address it is needed once it is set.
-    It has letters, digits and - . _ ~ + / only; write it as ${NAME}, so that the file does not hold it.
+    If http_listen is not a loopback address, such calls need the token, even from this host. Without one, they get 403.
+    If http_listen is a loopback address, such calls need the token only if it is set.
+    It has only letters, digits and - . _ ~ + /. Write it as ${NAME}, so that it is not in this file.
     Default: none."""
 
     api_listen: Annotated[
         Address | None, AtStart(), Field(examples=["127.0.0.1:9465"]), Unstated("no server of Lambda's API")
     ] = None
-    """The address and port at which clients of AWS Lambda's API invoke functions, such as the AWS CLI with this
-    endpoint.
-    Port 0 takes any free one.
+    """The address and port of a server of AWS Lambda's API, with which clients such as the AWS CLI invoke functions.
+    For port 0, the system chooses a free port.
     A change needs a restart.
     Default: no such server."""
 
@@ -114,18 +113,18 @@ class DaemonOptions(Options):
         Field(examples=[{"AKIDEXAMPLE": "${POLLER_API_SECRET}"}]),
         Unstated("requests need no signature"),
     ] = Field(default_factory=dict)
-    """The clients of api_listen: the secret key of each access key id, with which they sign their requests.
-    It is required where api_listen is not a loopback address.
-    Write a secret key as ${NAME}, so that the file does not hold it.
-    Default: none; on a loopback address signatures are not looked at."""
+    """The keys with which clients of api_listen sign their requests: a secret key for each access key id.
+    They are required if api_listen is not a loopback address.
+    Write a secret key as ${NAME}, so that it is not in this file.
+    Default: none. Then signatures are ignored, and api_listen must be a loopback address."""
 
     # Kubernetes waits for 30 seconds by default before it kills a process.
     shutdown_grace_in_seconds: Annotated[float, Range(0, 3600, "seconds", source="ours", is_whole=False)] = 30
-    """How long invocations in flight may run on after SIGTERM or SIGINT, from 0 to 3600 seconds.
+    """How long running invocations may continue after SIGTERM or SIGINT, from 0 to 3600 seconds.
     Default: 30."""
 
     log_format: Annotated[Literal["json", "console"], AtStart()] = "json"
-    """Log lines for machines ("json") or for people ("console").
+    """The format of log lines: for programs ("json") or for people ("console").
     A change needs a restart.
     Default: "json"."""
 

@@ -39,9 +39,9 @@ class OnSuccessOptions(Options):
         SuccessDestination,
         Unstated("no destination"),
         explained(f"""
-            Where the invocation record of an event goes that succeeded: another key of [functions], or the ARN of
-            {kinds("on_success")}.
-            Default: nowhere.
+            The receiver of the invocation record about each event that succeeded: another key of [functions], or the
+            ARN of {kinds("on_success")}.
+            Default: none.
         """),
     ]
 
@@ -53,10 +53,10 @@ class OnEventFailureOptions(Options):
         FailureDestination,
         Unstated("no destination"),
         explained(f"""
-            Where the invocation record of an event goes that failed: another key of [functions], or the ARN of
-            {kinds("on_failure")}.
-            An event whose destination refuses its record for good is kept as stuck, until a person retries or drops it.
-            Default: nowhere.
+            The receiver of the invocation record about each event that failed: another key of [functions], or the ARN
+            of {kinds("on_failure")}.
+            If the destination refuses the record for good, the event is stuck until a person retries or drops it.
+            Default: none.
         """),
     ]
 
@@ -65,41 +65,41 @@ class EventDestinationsOptions(Options):
     """The destinations of events that have ended."""
 
     on_success: OnSuccessOptions | None = None
-    """For events that succeeded."""
+    """The table of the destination of events that succeeded."""
 
     on_failure: OnEventFailureOptions | None = None
-    """For events that failed, or became too old."""
+    """The table of the destination of events that failed or became too old."""
 
 
 class EventInvokeConfigOptions(Options):
-    """What becomes of the asynchronous events of a function."""
+    """The options for the asynchronous events of a function."""
 
     maximum_retry_attempts: Annotated[int | None, Range(0, 2, "attempts", source=API), Unstated("2")] = None
-    """How often an event is tried again after the function failed with it, from 0 to 2.
-    Throttles and errors of the service do not count.
+    """How often the function is invoked again with an event after it has failed, from 0 to 2.
+    Throttles and errors of the function's service do not count.
     Default: 2."""
 
     maximum_event_age_in_seconds: Annotated[int | None, Range(60, 21_600, "seconds", source=API), Unstated("21600")] = (
         None
     )
-    """How old an event may get before it counts as failed, from 60 to 21600 seconds.
-    Default: 21600, six hours."""
+    """The age at which an event that has not succeeded counts as failed, from 60 to 21600 seconds.
+    Default: 21600, which is six hours."""
 
     destination_config: EventDestinationsOptions = Field(default_factory=EventDestinationsOptions)
-    """Where the records of ended events go."""
+    """The receivers of invocation records about events."""
 
     event_queue_arn: Annotated[EventQueueArn | None, OURS, Unstated("the file of [daemon] event_queue")] = None
-    """A standard SQS queue that holds the function's events until they have ended: any number of daemons may share it.
-    S3, SNS and EventBridge may send to it, too: the function gets their messages as Lambda would have passed them.
-    It serves this function only, is the source of no mapping, and has no dead-letter queue of its own.
-    If this option changes, the daemon takes the events of the former queue until that queue was empty for ten minutes.
-    `poller events forget` lets the daemon forget a former queue that cannot be read any more.
+    """A standard SQS queue that holds the function's events until they have ended. Any number of daemons may share it.
+    S3, SNS and EventBridge may send to it, too. The function gets their messages as it gets them from Lambda.
+    The queue must serve this function only, must not be the source of a mapping, and must have no dead-letter queue.
+    If this option changes, the daemon still takes events from the former queue until it was empty for ten minutes.
+    If the former queue cannot be read any more, `poller events forget` tells the daemon to forget it.
     Default: the file of [daemon] event_queue."""
 
     retry_waits_in_seconds: Annotated[list[Annotated[float, RETRY_WAIT]], AfterValidator(_two), OURS] = Field(
         default_factory=_waits_of_aws
     )
-    """The waits before the first and before the second retry, in seconds; AWS's are the default.
+    """The waits before the first and before the second retry, in seconds. The default values are those of AWS.
     Default: [60, 120]."""
 
 
@@ -110,8 +110,9 @@ class DeadLetterConfigOptions(Options):
         DeadLetterArn | None,
         Unstated("no dead-letter queue"),
         explained(f"""
-            Where each failed event goes as it was sent, beside the destination: {kinds("dead_letter")}.
-            Default: nowhere.
+            The dead-letter queue, which gets each failed event as it was sent: {kinds("dead_letter")}.
+            It is independent of the destination.
+            Default: none.
         """),
     ] = None
 

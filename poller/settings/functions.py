@@ -69,10 +69,10 @@ MEMORY_SIZE = Range(
 )
 
 DEFAULT_TIMEOUT_IN_SECONDS: float = 30
-"""The default visibility timeout of a queue. AWS's default, three seconds, suits web requests."""
+"""As long as the default visibility timeout of a queue. AWS's default of three seconds is for web requests."""
 
 LAMBDA_API_CONCURRENCY = 1000
-"""The default for an `arn`: an account's default quota. Source: AWS Lambda Developer Guide, "Lambda quotas"."""
+"""The default for an `arn`: the default quota of an account. Source: AWS Lambda Developer Guide, "Lambda quotas"."""
 
 HTTP_CONCURRENCY = 10
 """The default for each url: twice the number of batches (five) with which AWS begins to read a queue."""
@@ -83,76 +83,80 @@ HTTP_SERVICES = For(("url", "urls"))
 
 
 class FunctionOptions(Options):
-    """A function: exactly one of arn, url, urls, command and handler says how it is reached."""
+    """A function. Exactly one of arn, url, urls, command and handler says how poller calls it."""
 
     arn: FunctionArn | None = None
     """A function of AWS Lambda: its full ARN, which may end in a version or an alias."""
 
     url: Url | None = None
     """An HTTP service that takes the event as the body of a POST, or a Runtime Interface Emulator.
-    A path that ends in /2015-03-31/functions/NAME/invocations, behind any prefix, is an emulator's: it gets one call at
-    a time, and an error document in its answer is a failure of the function.
-    HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the daemon's environment apply to urls as they do to AWS."""
+    A url that ends in /2015-03-31/functions/NAME/invocations is the url of an emulator. It gets one call at a time, and
+    an error document in its answer is a failure of the function.
+    HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the daemon's environment apply to these urls and to AWS."""
 
     urls: Annotated[list[Url], Field(min_length=1)] | None = None
-    """Several HTTP services that do the same; one that does not answer gets no calls for a while."""
+    """Several equal HTTP services. A service that does not answer gets no calls for some time."""
 
     command: Annotated[list[Argument], Field(min_length=1)] | None = None
     """Any program that speaks the Lambda Runtime API: the program and its arguments."""
 
     handler: Handler | None = None
-    """A Python callable, run in child processes that are started on demand.
-    It is module:callable, found from the folder of this file; the callable may be an async def."""
+    """A Python callable, which runs in child processes. They are started on demand.
+    It is written as module:callable. The module is found from the folder of this file. The callable may be async."""
 
     python: Annotated[Argument | None, HANDLERS, Unstated("the daemon's own")] = None
-    """The Python interpreter that runs the handler, version 3.9 or later, such as that of a virtual environment with
-    the packages that the handler imports; a relative path begins at the folder of this file.
-    Default: the daemon's own interpreter, whose packages do not include boto3 unless poller[boto3] was installed."""
+    """The Python interpreter that runs the handler, version 3.9 or later.
+    A relative path begins at the folder of this file.
+    It may be the interpreter of a virtual environment with the packages that the handler imports.
+    Default: the daemon's own interpreter. It has boto3 only if poller[boto3] is installed."""
 
     timeout_in_seconds: Annotated[float, TIMEOUT] = DEFAULT_TIMEOUT_IN_SECONDS
-    """How long one invocation may take, from 0.1 to 42000 seconds (1800 for an arn); then the child process is killed
-    and started again.
+    """How long one invocation may take, from 0.1 to 42000 seconds (1800 for an arn).
+    After this time, the invocation has failed, and a child process is killed and started again.
     Default: 30, for every kind of function."""
 
     reserved_concurrency: Annotated[int | None, CONCURRENCY, Follows(is_less_than_stated=True)] = None
-    """How many invocations may run at once, over all that invoke the function, from 0 to 10000.
+    """How many invocations of the function may run at once, from 0 to 10000.
+    All mappings, events and clients that invoke the function share this number.
     With 0 the function is never invoked: its mappings read nothing, its events fail, and calls are refused.
-    A client's call beyond it is refused with status 429; without it, such a call waits, at most for the timeout.
+    If this option is set, a client's call beyond it is refused with status 429.
+    Otherwise, such a call waits, at most for timeout_in_seconds.
     Default: the number of processors for handler and command, 10 for each url, 1000 for an arn.
-    A Runtime Interface Emulator serves one call at a time, so its url counts 1; if all urls are emulators', a higher
-    number has no effect."""
+    A Runtime Interface Emulator takes one call at a time, so each url of an emulator counts as 1. If all urls belong to
+    emulators, a higher number has no effect."""
 
     memory_size_in_mb: Annotated[int | None, MEMORY_SIZE, CHILD_PROCESSES, Unstated("no limit")] = None
-    """How much memory a child process may use, together with the processes that it starts, from 128 to 1048576 MB; for
-    handler and command only.
-    On Linux it is measured every second, and a child that uses more is killed: its invocation fails with
-    Runtime.OutOfMemory. Elsewhere the child only finds the number in its environment.
-    Default: no limit; the child finds 3008."""
+    """How much memory a child process and the processes that it starts may use, from 128 to 1048576 MB.
+    It is for handler and command only.
+    On Linux the memory is measured every second, and a child process that uses more is killed. Then its invocation
+    fails with Runtime.OutOfMemory. On other systems, the child process only gets the number in its environment.
+    Default: no limit. Then the number in the environment is 3008."""
 
     environment: Annotated[dict[Variable, VariableValue] | None, CHILD_PROCESSES, Unstated("the daemon's own")] = None
-    """Environment variables of the child processes, besides the daemon's own; for handler and command only.
-    A name has letters, digits and underscores, a letter first.
+    """Environment variables that the child processes get besides those of the daemon.
+    It is for handler and command only.
+    A name has letters, digits and underscores, and begins with a letter.
     Default: none."""
 
     inherit_credentials: Annotated[Switch, CHILD_PROCESSES] = True
-    """Whether the child processes find the daemon's AWS credentials; for handler and command only.
-    false leaves out every variable by which an AWS SDK finds them: keys, profiles, files, roles, web identities,
-    metadata services.
-    A child of the same user can still read what that user can: this file, ~/.aws, and the metadata service of the host.
-    On Linux it cannot read the daemon's memory or environment: the daemon clears its "dumpable" flag, so it leaves no
-    core dump either.
-    Other secrets are left out in any case: a variable that [daemon] or [functions] refer to by ${NAME} is not
-    inherited, so that a function that needs it names it in environment. (Except AWS_…, and ordinary ones such as HOME
-    and PATH.)
+    """Whether the child processes find the daemon's AWS credentials. It is for handler and command only.
+    With false, they do not get the variables by which an AWS SDK finds credentials: keys, profiles, files, roles, web
+    identities, metadata services.
+    But a child process can still read everything that its user can read: this file, ~/.aws, and the host's metadata
+    service. On Linux it cannot read the daemon's memory or environment, because the daemon clears its "dumpable" flag.
+    Therefore the daemon writes no core dump.
+    Other secrets are never inherited: if [daemon] or [functions] refer to a variable by ${NAME}, child processes do not
+    get it, unless the function names it in environment. (Variables AWS_… and ordinary ones such as HOME and PATH are
+    inherited.)
     Default: true."""
 
     headers: Annotated[dict[Header, HeaderValue] | None, HTTP_SERVICES, Unstated("none of their own")] = None
-    """Headers of every request; for url and urls only.
-    A header Authorization and a user in the url exclude each other.
+    """Headers that every request to the function has. It is for url and urls only.
+    If a url has a user, there must be no header Authorization.
     Default: none."""
 
     event_invoke_config: EventInvokeConfigOptions = Field(default_factory=EventInvokeConfigOptions)
-    """What becomes of the function's asynchronous events."""
+    """The options for the function's asynchronous events."""
 
     dead_letter_config: DeadLetterConfigOptions = Field(default_factory=DeadLetterConfigOptions)
     """The dead-letter queue of the function's asynchronous events."""

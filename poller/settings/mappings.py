@@ -86,36 +86,37 @@ class FilterOptions(Options):
     """One filter."""
 
     pattern: Pattern
-    """What a record must look like: a table, or a string of JSON."""
+    """The pattern that a record must match: a table, or a string of JSON."""
 
 
 class FilterCriteriaOptions(Options):
-    """Which records are for the function; the others are deleted or passed over."""
+    """The filters of a mapping. They select the records that the function gets."""
 
     filters: Annotated[list[FilterOptions], AfterValidator(_few)] = Field(default_factory=list)
-    """Which records are for the function: those that match one of up to 10 patterns, each a table or a string of JSON.
-    The others are deleted from a queue, or passed over in a stream.
-    Default: all."""
+    """The patterns of the records that the function gets: up to 10, each a table or a string of JSON.
+    A record must match at least one of them.
+    Other records are deleted from a queue, or skipped in a stream.
+    Default: none. Then the function gets all records."""
 
 
 class ScalingConfigOptions(Options):
-    """How far a queue's mapping scales."""
+    """The limit to which a mapping of a queue scales."""
 
     maximum_concurrency: Annotated[
         int | None,
         Range(1, 1000, "invocations at once", source=f"{API}, ScalingConfig: AWS begins at 2, we at 1"),
         Unstated("the function's reserved_concurrency holds"),
     ] = None
-    """The most invocations that this mapping may have running at once, from 1 to 1000; for queues only.
-    Default: only the function's reserved_concurrency holds."""
+    """How many invocations of this mapping may run at once, from 1 to 1000. It is for queues only.
+    Default: no limit of its own. The function's reserved_concurrency always holds."""
 
 
 class RedeliveryBackoffOptions(Options):
-    """How long a failed message of a queue waits until it is received again."""
+    """The time that a failed message of a queue waits until it is received again."""
 
     initial_in_seconds: Annotated[int, Range(1, 43_200, "seconds", source=TWELVE_HOURS)] = 5
     """How long a failed message of a queue waits until it is received again, from 1 to 43200 seconds.
-    The wait doubles with each receive of the message, and up to half of it is left out at random.
+    The wait doubles with each receive of the message, and a random part of up to half of it is left out.
     Without redelivery_backoff, a failed message waits until the queue's own visibility timeout is over.
     Default: 5."""
 
@@ -125,29 +126,30 @@ class RedeliveryBackoffOptions(Options):
 
 
 class OnFailureOptions(Options):
-    """Where discarded records are reported."""
+    """The destination to which discarded records are reported."""
 
     destination_arn: Annotated[
         DestinationArn,
         ApiName("Destination"),
         Unstated("discarded records are only logged and counted"),
         explained(f"""
-            Where discarded records are reported: {kinds("discarded_batch")}.
-            A bucket gets the records too; any other destination gets only their place in the stream.
-            Default: they are only logged and counted.
+            The receiver of reports about discarded records: {kinds("discarded_batch")}.
+            A bucket also gets the records. Any other destination gets only their place in the stream.
+            Default: discarded records are only logged and counted.
         """),
     ]
 
     if_unreachable: Annotated[Literal["wait", "drop"], OURS] = "wait"
-    """What to do while the destination accepts no invocation record: block the shard ("wait"), or continue ("drop").
+    """What a shard does while the destination does not accept an invocation record.
+    "wait" blocks the shard, and "drop" drops the invocation record.
     Default: "wait"."""
 
 
 class DestinationConfigOptions(Options):
-    """Where discarded records are reported."""
+    """The destinations of a mapping."""
 
     on_failure: OnFailureOptions | None = None
-    """For records whose retries or age are used up."""
+    """The destination of records that are discarded because of their retries or their age."""
 
 
 class MappingOptions(Options):
@@ -157,63 +159,65 @@ class MappingOptions(Options):
     """The source: an SQS queue, a DynamoDB stream, a Kinesis stream or one of its consumers (also read by polling)."""
 
     function_name: FunctionReference | None = None
-    """The function: a key of [functions], or else a function of AWS Lambda by its name or ARN."""
+    """The function: a key of [functions], or the name or ARN of a function of AWS Lambda."""
 
     enabled: Switch = True
     """Whether the mapping is active.
     Default: true."""
 
     batch_size: Annotated[int | None, Range(1, 10_000, "records", source=API), Follows()] = None
-    """The most records of one invocation, from 1 to 10000; a FIFO queue allows 10.
-    More than 10 from a queue need a batching window.
+    """The most records in one batch, from 1 to 10000. For a FIFO queue, the most is 10.
+    For a standard queue, more than 10 need a batching window.
     Default: 10 for a queue, 100 for a stream."""
 
     maximum_batching_window_in_seconds: Annotated[int, Range(0, 300, "seconds", source=API)] = 0
-    """How long to gather records for a batch, from 0 to 300 seconds; not for a FIFO queue.
-    Default: 0, which invokes as soon as there are records."""
+    """How long a batch waits for more records, from 0 to 300 seconds. It is not for a FIFO queue.
+    Default: 0. Then the function is invoked as soon as there are records."""
 
     filter_criteria: FilterCriteriaOptions = Field(default_factory=FilterCriteriaOptions)
-    """Which records are for the function."""
+    """The filters, which select the records that the function gets."""
 
     function_response_types: ResponseTypes = Field(default_factory=list)
-    """["ReportBatchItemFailures"] if the function's answer names the failed records, so that only these are repeated.
+    """["ReportBatchItemFailures"] if the function's answer names the failed records.
+    Then only these records are retried.
     Default: []."""
 
     strict_response: Annotated[Switch, OURS] = False
-    """Whether an answer that has no batchItemFailures fails the batch; an empty answer still means success.
-    It goes with function_response_types. With tumbling windows, the answer then has both state and batchItemFailures.
-    Default: false, as on AWS Lambda: such an answer means that every record succeeded."""
+    """Whether a batch fails if the answer has no batchItemFailures. An empty answer still means success.
+    It needs function_response_types. With tumbling windows, the answer must then have both state and batchItemFailures.
+    Default: false, as on AWS Lambda. Then such an answer means that every record succeeded."""
 
     scaling_config: Annotated[ScalingConfigOptions, QUEUES] = Field(default_factory=ScalingConfigOptions)
-    """How far to scale; queues only."""
+    """The limit to which the mapping scales. It is for queues only."""
 
     redelivery_backoff: Annotated[
         RedeliveryBackoffOptions | None, OURS, QUEUES, Unstated("the queue's own visibility timeout holds")
     ] = None
-    """How long a failed message waits until it is received again; queues only."""
+    """The time that a failed message waits until it is received again. It is for queues only."""
 
     starting_position: Annotated[Literal["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"] | None, STREAMS] = None
-    """Where to begin, required for a stream: the oldest record (TRIM_HORIZON), the next one (LATEST), or AT_TIMESTAMP.
-    It counts at the first start; then the stored positions do, which `poller state set` moves."""
+    """Where the mapping begins: at the oldest record (TRIM_HORIZON), at the next new one (LATEST), or AT_TIMESTAMP.
+    It is required for a stream, and is used only at the first start.
+    Later, the mapping continues at its stored positions, which `poller state set` moves."""
 
     starting_position_timestamp: Annotated[Moment | None, STREAMS] = None
-    """The moment of AT_TIMESTAMP, in the past: a date-time with its offset, or seconds since 1970.
-    On AWS Lambda it is for Kinesis only; here a table's stream may begin so too."""
+    """The time for AT_TIMESTAMP, in the past: a date-time with an offset, or seconds since 1970.
+    AWS Lambda allows it for Kinesis only. poller also allows it for the stream of a table."""
 
     parallelization_factor: Annotated[int, Range(1, 10, "batches at once", source=API), STREAMS] = 1
     """How many batches of one shard may run at once, from 1 to 10.
-    Above 1, order holds for each partition key, or for each item of a table, instead of for the whole shard; and as a
-    shard has one checkpoint, a restart repeats the records that were done beyond a record that blocks.
+    If it is above 1, only records with the same partition key, or of the same item of a table, stay in order.
+    A shard has one checkpoint. So after a restart, records that were done after a blocked record are delivered again.
     Default: 1."""
 
     maximum_retry_attempts: Annotated[int | None, Range(0, 10_000, "attempts", source=API, none=-1), STREAMS] = None
-    """How often a failed batch is tried again, from 0 to 10000, or -1 for as long as its records live.
+    """How often a failed batch is tried again, from 0 to 10000, or -1 for no limit but the stream's own.
     Default: -1."""
 
     maximum_record_age_in_seconds: Annotated[
         int | None, Range(60, 604_800, "seconds", source=API, none=-1), STREAMS
     ] = None
-    """How old a record may get before it is discarded, from 60 to 604800 seconds, or -1 for any age.
+    """How old a record may get before it is discarded, from 60 to 604800 seconds, or -1 for no limit.
     Default: -1."""
 
     bisect_batch_on_function_error: Annotated[Switch, STREAMS] = False
@@ -221,17 +225,17 @@ class MappingOptions(Options):
     Default: false."""
 
     tumbling_window_in_seconds: Annotated[int | None, Range(0, 900, "seconds", source=API, none=0), STREAMS] = None
-    """The length of the windows over which the function aggregates, from 0 to 900 seconds.
-    A mapping with windows has no filters, and its parallelization_factor is 1.
-    Default: 0, which is none."""
+    """The length of the tumbling windows over which the function aggregates records, from 0 to 900 seconds.
+    A mapping with windows must have no filters, and its parallelization_factor must be 1.
+    Default: 0, which means no windows."""
 
     destination_config: Annotated[DestinationConfigOptions, STREAMS] = Field(default_factory=DestinationConfigOptions)
-    """Where discarded records are reported; streams only."""
+    """The destination to which discarded records are reported. It is for streams only."""
 
     role_arn: Annotated[RoleArn | None, OURS, Unstated("the daemon's own identity")] = None
-    """The role to read the source with; Kinesis events name it as their invokeIdentityArn.
-    Default: the daemon's own identity; events then name the execution role of a function on AWS Lambda, where the
-    daemon may ask for it (lambda:GetFunctionConfiguration), else the daemon's identity."""
+    """The role with which the mapping reads its source. In Kinesis events, it is the invokeIdentityArn.
+    Default: the daemon's own identity. Then the invokeIdentityArn is the execution role of a function on AWS Lambda, if
+    the daemon has the permission lambda:GetFunctionConfiguration. Otherwise, it is the daemon's identity."""
 
     region: Annotated[Text | None, OURS, Unstated("the one in event_source_arn")] = None
     """The region of the source.
