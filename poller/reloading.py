@@ -226,9 +226,9 @@ class Reloader:
 
 def _begins_anew(renamed: Renamed) -> str:
     return (
-        f"mappings.{renamed.now}: begins anew at its starting_position, because the positions in its stream belong to "
-        f"{renamed.before}; to go on there, take the old name back; `poller state rename {renamed.before} NAME` gives "
-        "the positions another name while the daemon is stopped"
+        f"mappings.{renamed.now}: begins again at its starting_position, because the positions in its stream belong to "
+        f"{renamed.before}; to continue there, give it its old name again; `poller state rename {renamed.before} NAME` "
+        "gives the positions another name while the daemon is stopped"
     )
 
 

@@ -61,7 +61,9 @@ async def reload(changes: Changes, body: bytes) -> Answer:
             return Answer(200, await changes.reload(settings=settings))
         return Answer(200, await changes.restart_function(function, settings=settings))
     except SettingsError as error:
-        return Answer(422, {"error": "the settings are faulty; the old ones stay in use", "faults": error.faults})
+        return Answer(
+            422, {"error": "the settings file has faults; the daemon keeps its settings", "faults": error.faults}
+        )
     except PollerError as error:
         return Answer(409, {"error": str(error)})
 

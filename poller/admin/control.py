@@ -50,7 +50,7 @@ def control_path(state: str, settings_file: Path) -> Path:
 def listening_at(path: Path) -> Iterator[socket.socket]:
     """Yield a socket that listens at the path until the end of the block. Raises CannotListen."""
     if (length := len(os.fsencode(path))) > LONGEST_PATH_IN_BYTES:
-        raise _refused(path, f"the path has {length} bytes; that of a socket has at most {LONGEST_PATH_IN_BYTES}")
+        raise _refused(path, f"the path has {length} bytes; the path of a socket has at most {LONGEST_PATH_IN_BYTES}")
     try:
         with _locked(path.parent):
             _refuse_if_in_use(path)
@@ -116,7 +116,7 @@ def _refuse_if_in_use(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise _refused(path, "is there already, and is not a socket")
+        raise _refused(path, "exists already, and is not a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.setblocking(False)
         try:

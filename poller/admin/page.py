@@ -94,7 +94,7 @@ _MEANINGS = {
     "polls": "receives that wait for messages",
     "iterator age": "the age of the oldest record that is not done, or how far reading is behind",
     "checkpoint age": "how long a checkpoint has waited to be stored",
-    "shards": "those that are read, that wait for their parents, and that are drained",
+    "shards": "shards that are read, that wait for a parent, and that are drained",
     "batches": "invocations that run now",
     "held": "records that are read and not done",
     "limit": "invocations that may run at once",

@@ -140,9 +140,15 @@ def check(
 
 @app.command(epilog=EXIT_CODES)
 def demo(
-    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C, to try it.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep everything running until Ctrl-C, so that you can try it.")
+    ] = False,
     reshard: Annotated[
-        bool, typer.Option("--reshard", help="Instead show how a stream is split and merged; needs Node.js.")
+        bool,
+        typer.Option(
+            "--reshard",
+            help="Show only a stream whose shards are split and merged. Needs Node.js.",
+        ),
     ] = False,
 ) -> None:
     """Run a guided tour on an emulator, with a bucket, two queues and two streams.

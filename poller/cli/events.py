@@ -33,24 +33,26 @@ WIDEST_LINE = 100_000
 """A number of columns. Every row is narrower, so rich never breaks a row."""
 
 events_commands = typer.Typer(
-    help="See which asynchronous events wait or are stuck; retry or drop them.",
+    help="List, retry and drop the asynchronous events that wait or are stuck.",
     epilog=OF_CHANGES,
     no_args_is_help=True,
 )
 
 Name = Annotated[str, typer.Argument(metavar="FUNCTION", help="A key of [functions].")]
 Id = Annotated[str | None, typer.Argument(metavar="ID", help="The event's request id.")]
-All = Annotated[bool, typer.Option("--all", help="Every such event of the function.")]
+All = Annotated[bool, typer.Option("--all", help="All events of the function to which the command applies.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; times are seconds since 1970.")]
 
 
 @events_commands.command("list", epilog=OF_CHANGES)
 def list_events(
-    function: Annotated[str | None, typer.Argument(metavar="FUNCTION", help="Only this one.")] = None,
+    function: Annotated[
+        str | None, typer.Argument(metavar="FUNCTION", help="List only the events of this function.")
+    ] = None,
     config: Config = Path("poller.toml"),
     as_json: AsJson = False,
 ) -> None:
-    """List the events of a function, the oldest first; without a name, count those of each function.
+    """List the events of a function, the oldest first. Without a name, print the number of events of each function.
 
     Example: `poller events list process_csv`
 
@@ -78,7 +80,7 @@ def list_events(
 
 @events_commands.command(epilog=OF_CHANGES)
 def show(function: Name, request_id: Annotated[str, Id], config: Config = Path("poller.toml")) -> None:
-    """Show one event with its payload and, if it has ended, how. Prints JSON.
+    """Print one event as JSON, with its payload and, if it has ended, the reason.
 
     Example: `poller events show process_csv 5d3a3a5e-…  | jq .payload`
     """
@@ -98,11 +100,11 @@ def retry(
     every: All = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let a stuck event be tried again, at once, by the running daemon.
+    """Make a stuck event due, so that the running daemon delivers it again at once.
 
-    Example: `poller events retry process_csv --all`, after the permission of its destination is right
+    Example: `poller events retry process_csv --all`, after its destination has the right permission
 
-    An event that has ended is not invoked again: its deliveries are tried again.
+    The function is not invoked again with an event that has ended. Only its deliveries are tried again.
     """
     path, name, one = _asked(function, request_id, config, is_all=every)
     with failures_told(config):
@@ -116,14 +118,14 @@ def drop(
     request_id: Id = None,
     config: Config = Path("poller.toml"),
     every: All = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; for scripts.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation. For scripts.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove an event for good: it is neither invoked nor delivered any more.
+    """Remove an event for good. The function is not invoked with it any more, and it is not delivered.
 
     Example: `poller events drop process_csv 5d3a3a5e-…`
 
-    An event with which a daemon is at work stays.
+    An event that a daemon has claimed is not removed.
     """
     path, name, one = _asked(function, request_id, config, is_all=every)
     if not yes:

@@ -43,7 +43,9 @@ def invoke(
         str | None,
         typer.Option("--sample", metavar="SAMPLE", help=f"A sample as the event: {', '.join(sample_names())}."),
     ] = None,
-    event: Annotated[bool, typer.Option("--event", help="Store it as an asynchronous event, and do not wait.")] = False,
+    event: Annotated[
+        bool, typer.Option("--event", help="Store an asynchronous event; do not wait for an answer.")
+    ] = False,
     tail: Annotated[bool, typer.Option("--tail", help="Show the end of the function's log, too.")] = False,
 ) -> None:
     """Call a function, and print its answer.

@@ -85,10 +85,10 @@ def _meaning_in_shard(now: Position, then: Position) -> str:
     A time and a sequence number cannot be compared, so both effects are named then.
     """
     if isinstance(now, ShardEnd):
-        return "The function gets its records from there on again; its child shards wait until its end."
+        return "The function gets the records from there on again; the child shards wait for the end of this shard."
     kinds = {type(now), type(then)}
     if AtTimestamp in kinds and kinds & {AtSequence, AfterSequence}:
-        return "The function gets the records from there on, also those that it already got; any others are skipped."
+        return "The function gets the records from there on, also those that it already got; earlier ones are skipped."
     if rank(now) == rank(then):
         return "The position stays the same."
     if rank(now) > rank(then):

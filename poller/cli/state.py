@@ -32,7 +32,7 @@ state_commands = typer.Typer(
 
 @state_commands.command(epilog=OF_CHANGES)
 def show(
-    mapping: Annotated[str | None, typer.Argument(help="Only this mapping.")] = None,
+    mapping: Annotated[str | None, typer.Argument(help="Show only this mapping.")] = None,
     config: Config = Path("poller.toml"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; times are seconds since 1970.")] = False,
 ) -> None:
@@ -60,7 +60,7 @@ def show(
     elif path is None:
         typer.echo('daemon.state is "memory:": positions end with the process, and nothing is stored.')
     else:
-        typer.echo(f"{path}{'' if has_file else ': there is no such file, so a daemon would begin anew'}")
+        typer.echo(f"{path}{'' if has_file else ': there is no such file, so mappings begin at starting_position'}")
         if paused:
             typer.echo(f"Paused by a person, until a person resumes them: {', '.join(paused)}")
         for entry in found:
@@ -85,7 +85,7 @@ def set_position(
     after: Annotated[
         bool, typer.Option("--after", help="Continue after the record with this sequence number, not at it.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation; for scripts.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation. For scripts.")] = False,
 ) -> None:
     """Move a mapping, or one of its shards, forward or back. The daemon must be stopped.
 

@@ -38,5 +38,5 @@ class Metrics:
                 found[key] = found.get(key, 0) + int(sample.value)
         if not found:
             whose = " ".join(f"{kind} {one}" for kind, one in owner.items())
-            raise DemoError(f"the daemon's metrics say nothing of {name} for the {whose}")
+            raise DemoError(f"the daemon's metrics have no {name} for the {whose}")
         return found

@@ -118,7 +118,7 @@ class Tour:
         address = free_address()
         async with daemon(self._write_settings(scene, address), address) as running:
             await running.ready()
-            screen.step(f"The daemon reads them; its log is {running.log}")
+            screen.step(f"The daemon is ready; its log is {running.log}")
             books = await self._send_and_watch(scene, running)
             self._tell(scene, books, running)
             if self._keep:

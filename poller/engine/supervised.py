@@ -89,7 +89,7 @@ def _health(supervised: Supervised, status: MappingStatus, *, is_stopping: bool)
     if supervised.crash is not None:
         return supervised.crash
     if run is not None and not run.began.is_set():
-        return Health("starting", "the invocations of its last run end first")
+        return Health("starting", "waits until the invocations of its last run have ended")
     return Health(status.state, status.reason, status.since, status.attempt, status.next_try)
 
 

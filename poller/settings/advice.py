@@ -60,7 +60,7 @@ def _unused_event_settings(function: Entry[FunctionOptions], file: File) -> Iter
     for option in ("event_invoke_config", "dead_letter_config"):
         if function.states(option):
             at = dotted(function.at(option))
-            yield f'{at}: is never used, as state is "memory:" and no event_queue holds asynchronous events'
+            yield f'{at}: is never used, because state is "memory:" and event_queue names no file'
 
 
 def _equal_urls(function: Entry[FunctionOptions]) -> Iterator[str]:
@@ -74,7 +74,7 @@ def _more_than_the_emulators(function: Entry[FunctionOptions], functions: Functi
     stated = function.options.reserved_concurrency
     if stated is not None and stated > functions.by_name[FunctionName(function.name)].reserved_concurrency:
         at = f"{dotted(function.at('reserved_concurrency'))} = {stated}"
-        yield f"{at}: is never reached, as an emulator takes one call at a time"
+        yield f"{at}: is never reached, because an emulator takes one call at a time"
 
 
 def _mapping_advice(mapping: Entry[MappingOptions], function: Function, keys: Collection[str]) -> Iterator[str]:
@@ -88,19 +88,20 @@ def _mapping_advice(mapping: Entry[MappingOptions], function: Function, keys: Co
     if reference not in keys and ":" not in reference and (key := nearest(reference, keys)):
         yield (
             f"{shown('function_name')}: means a function of AWS Lambda, "
-            f"as [functions] has no such key; did you mean {key}?"
+            f"because [functions] has no such key; did you mean {key}?"
         )
     wanted, limit = options.scaling_config.maximum_concurrency, function.reserved_concurrency
     if wanted is not None and wanted > limit:
         at = shown("scaling_config", "maximum_concurrency")
-        yield f"{at}: is never reached, as the function's reserved_concurrency is {limit}"
+        yield f"{at}: is never reached, because the function's reserved_concurrency is {limit}"
     source = options.event_source_arn
     if source is not None and options.region not in (None, source.region):
         yield f"{shown('region')}: is not the region in event_source_arn, where AWS would look"
     has_no_limit = options.maximum_retry_attempts is options.maximum_record_age_in_seconds is None
     if options.destination_config.on_failure is not None and has_no_limit:
         at = dotted(mapping.at("destination_config"))
-        yield f"{at}: is never used, as neither maximum_retry_attempts nor maximum_record_age_in_seconds is limited"
+        why = "neither maximum_retry_attempts nor maximum_record_age_in_seconds is limited"
+        yield f"{at}: is never used, because {why}"
     yield from filter_advice(mapping)
 
 
@@ -117,4 +118,4 @@ def _twice_advice(file: File, functions: Functions) -> Iterator[str]:
         first = pairs.setdefault((stream_arn(source), function), name)
         if first != name:
             at = dotted(mapping.path)
-            yield f"{at}: its function gets each record twice, as mappings.{first} reads the same stream for it"
+            yield f"{at}: its function gets each record twice, because mappings.{first} reads the same stream for it"

@@ -146,7 +146,7 @@ def daemon_rules(daemon: Entry[DaemonOptions], file: Path, environ: Mapping[str,
     yield from _api_rules(daemon)
     value = daemon.options.value(file, environ)
     if value.event_queue == value.state:
-        yield Fault(daemon.at("event_queue"), "is the file of state already", needs=(daemon.at("state"),))
+        yield Fault(daemon.at("event_queue"), "is already the file of state", needs=(daemon.at("state"),))
 
 
 def _api_rules(daemon: Entry[DaemonOptions]) -> Iterator[Fault]:
@@ -155,9 +155,9 @@ def _api_rules(daemon: Entry[DaemonOptions]) -> Iterator[Fault]:
         return
     host, port = options.api_listen
     if options.api_listen == options.http_listen and port != 0:
-        yield Fault(daemon.at("api_listen"), "is the address of http_listen already")
+        yield Fault(daemon.at("api_listen"), "is already the address of http_listen")
     if not options.api_keys and not _is_loopback(host):
-        rule = "is required, as api_listen is not a loopback address"
+        rule = "is required, because api_listen is not a loopback address"
         yield Fault(daemon.at("api_keys"), rule, needs=(daemon.at("api_keys"),))
 
 

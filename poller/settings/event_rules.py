@@ -85,10 +85,12 @@ def _queue_rules(file: File) -> Iterator[Fault]:
         if arn is None:
             continue
         if not has_file:
-            rule = 'needs a file for the events that have ended: set event_queue in [daemon], as state is "memory:"'
+            rule = (
+                'needs a file for the events that have ended: set event_queue in [daemon], because state is "memory:"'
+            )
             yield Fault(path, rule, needs=(daemon.at("state"), daemon.at("event_queue")))
         if arn in readers:
-            yield Fault(path, f"is {readers[arn]} already; each of the two would take messages of the other")
+            yield Fault(path, f"is {readers[arn]} already; both would take the same messages")
         readers.setdefault(arn, f"the event queue of functions.{function.name}")
 
 

@@ -154,7 +154,7 @@ def _header(name: str) -> str:
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
         raise rule_error("is not the name of an HTTP header")
     if name.lower() in ("content-length", "transfer-encoding", "host", "connection"):
-        raise rule_error("is set with every request, as HTTP asks for it")
+        raise rule_error("cannot be set here, because every request has this header already")
     return name
 
 

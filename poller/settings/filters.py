@@ -55,12 +55,13 @@ def filter_advice(mapping: Entry[MappingOptions]) -> Iterator[str]:
         keys = metadata_keys(pattern, data_key=data_key)
         at = dotted(mapping.at(*_keys(index)))
         if missing := [key for key in keys if key not in _METADATA[data_key]]:
-            yield f"{at}: no record of this source has {', '.join(missing)}; what it carries is under {data_key}"
+            yield f"{at}: no record of this source has {', '.join(missing)}; its data are under {data_key}"
         if data_key == "dynamodb" and (why := mismatch(pattern)):
             yield f"{at}: no record matches it: {why}"
         if there := [key for key in keys if key in _METADATA[data_key] and (data_key, key) not in _KNOWN_TO_WORK]:
             yield (
-                f"{at}: AWS promises to filter this source by {data_key} only, not by {', '.join(there)}; poller does"
+                f"{at}: AWS promises to filter this source by {data_key} only, "
+                f"but poller also filters by {', '.join(there)}"
             )
 
 

@@ -205,7 +205,7 @@ def watched(path: Path) -> Callable[[], None]:
 
     def check() -> None:
         if _identity(path) != ours:
-            raise FileGone(f"{path} was removed or replaced; put it back, or stop the daemon and begin anew")
+            raise FileGone(f"{path} was removed or replaced; put it back, or restart the daemon with a new file")
 
     return check
 

@@ -242,7 +242,7 @@ def assert_numbers_add_up(output: str) -> None:
     assert numbers(output, "mails") == ["212"]
     assert numbers(output, "put") == ["480"]
     assert numbers(output, "seen") == ["479"]
-    assert numbers(output, "given up and reported") == ["1"]
+    assert numbers(output, "discarded and reported") == ["1"]
     assert numbers(output, "order of each user") == ["kept"]
     assert invocation_record(output)["KinesisBatchInfo"]["batchSize"] == 1
 

@@ -314,7 +314,7 @@ async def test_a_renamed_stream_mapping_causes_a_warning_with_the_command_that_m
     async with scene(tmp_path, stream("clicks")) as made:
         made.write(stream("views"))
         (*_, warning) = (await made.reloader.reload())["warnings"]
-        assert warning.startswith("mappings.views: begins anew")
+        assert warning.startswith("mappings.views: begins again")
         assert "`poller state rename clicks NAME`" in warning
         assert made.said(SettingsWarning) == [SettingsWarning(warning)], "the file's own warning is an old one"
 

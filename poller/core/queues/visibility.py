@@ -50,8 +50,8 @@ def effective_visibility(
     timeout = min(longest, needed + SLACK_IN_SECONDS)
     advice = (
         f"the queue's visibility timeout ({queue_timeout_in_seconds} s) is shorter than the batching window plus the "
-        f"function's timeout ({needed} s): messages are hidden for {timeout} s instead, and again while they are in "
-        "hand; AWS recommends six times the function's timeout, plus the window"
+        f"function's timeout ({needed} s), so poller hides messages for {timeout} s, and for longer while they are "
+        "in hand; AWS recommends six times the function's timeout, plus the window"
     )
     return Visibility(timeout, queue_timeout_in_seconds, advice)
 

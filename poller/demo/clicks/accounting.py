@@ -72,7 +72,7 @@ class ClickBook(Book):
 
     @property
     def news(self) -> str:
-        return f"{len(self.first_sightings)} seen, {len(self.reported)} given up and reported"
+        return f"{len(self.first_sightings)} seen, {len(self.reported)} discarded and reported"
 
     @property
     def first_sightings(self) -> Sequence[Sighting]:
@@ -130,8 +130,8 @@ def _daemon(book: ClickBook) -> Iterator[str]:
     """Yield a fault for each number of the daemon that differs from the numbers of the emulator and of the function."""
     counted, given_up = book.counted, len(book.reported)
     yield from differ("records that the daemon polled", counted.polled, len(book.put))
-    yield from differ("records that the daemon gave up", counted.discarded, given_up)
-    yield from differ("records given up whose invocation record was delivered", counted.delivered, given_up)
+    yield from differ("records that the daemon discarded", counted.discarded, given_up)
+    yield from differ("discarded records whose invocation record was delivered", counted.delivered, given_up)
     succeeded = counted.invoked - counted.failed
     yield from differ("records that the function took", succeeded, len(book.first_sightings))
     if book.repeats > counted.failed:

@@ -32,7 +32,7 @@ class Clicks:
     async def build(self, shards: int = SHARDS) -> Sequence[str]:
         await self.stage.build(shards)
         return [
-            f"Stream {STREAM} of {shards} shards, and a queue {FAILURES} for reports of records that are given up",
+            f"Stream {STREAM} of {shards} shards, and a queue {FAILURES} for reports about discarded records",
         ]
 
     def settings(self) -> str:
@@ -47,7 +47,9 @@ class Clicks:
 
     def intention(self) -> str:
         clicks = sum(map(len, rounds()))
-        return f"{clicks} clicks of {len(story.USERS)} users go into the stream; one is cut short, and is no JSON"
+        return (
+            f"{clicks} clicks of {len(story.USERS)} users go into the stream; one of them is cut short and is no JSON"
+        )
 
     async def send(self) -> AsyncIterator[None]:
         """Put the clicks into the stream. Each step puts one click of each user."""

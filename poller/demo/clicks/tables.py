@@ -15,7 +15,7 @@ def clicks(book: ClickBook) -> Table:
         ("put", len(book.put), "PutRecords"),
         ("polled", counted.polled, "/metrics"),
         ("seen", len(book.first_sightings), "the function's file"),
-        ("given up and reported", len(book.reported), "queue failures"),
+        ("discarded and reported", len(book.reported), "queue failures"),
         ("seen again, after a failure", book.repeats, "the function's file"),
         ("order of each user", "kept" if book.is_in_order else "broken", "the function's file"),
         ("invoked, retries too", counted.invoked, "/metrics"),

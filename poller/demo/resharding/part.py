@@ -31,8 +31,8 @@ discarded.
 
 
 SPLIT = (
-    "Three quarters of the clicks are in it already, and a shard was split meanwhile;\n"
-    "  the click that is no JSON lies in that shard, so its halves have to wait for it"
+    "Three quarters of the clicks are in the stream already, and a shard was split after half of them;\n"
+    "  the click that is no JSON is in the shard that was split, so the two new shards wait until it is discarded"
 )
 
 

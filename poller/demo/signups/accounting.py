@@ -124,7 +124,7 @@ def _fates(account: Account) -> Iterator[str]:
     wanted, held = account.expected, account.held
     stored = Counter(row.number for row in held.stored)
     yield from differ("rows sent", account.sent, wanted.rows)
-    yield from differ("messages left over", held.left_over, 0)
+    yield from differ("messages in the queue at the end", held.left_over, 0)
     yield from differ("rows stored", len(held.stored), len(wanted.stored))
     yield from differ("rows in the dead-letter queue", held.dead_letter_count, len(wanted.poisoned))
     yield from _strangers("in the table", stored.keys() - wanted.stored)

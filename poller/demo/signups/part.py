@@ -46,7 +46,7 @@ class Signups:
         self._mails.mkdir()
         await self.stage.build()
         return [
-            f"Bucket {BUCKET}; S3 tells the queue {CSV_EVENTS} of each file under {INCOMING}",
+            f"Bucket {BUCKET}; S3 sends a notification to the queue {CSV_EVENTS} for each file under {INCOMING}",
             *(f"Queue {queue.name}, with the dead-letter queue {queue.dead_letter_queue}" for queue in QUEUES),
             f"Table {USERS}, with a stream of its changes",
         ]

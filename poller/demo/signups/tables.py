@@ -18,7 +18,7 @@ def uploads(book: UploadBook) -> Table:
         [
             Line("attempts", [book.counted.attempts], "/metrics"),
             Line("files processed", [len(book.done_records)], "queue uploads-done"),
-            Line("files given up: broken.csv", [len(book.failed_records)], "queue uploads-failed"),
+            Line("files that failed: broken.csv", [len(book.failed_records)], "queue uploads-failed"),
             Line("  after attempts", [sum(attempts)], "its invocation record"),
             Line("calls that were answered", [int(book.answered is not None)], "Invoke API"),
             Line("rows sent to each queue", [book.rows_sent], "answers of the function"),

@@ -226,7 +226,7 @@ class StreamMappingRunner:
         drained_at = {shard_id: row.saved_at for shard_id, row in stored.items() if positions[shard_id] == ShardEnd()}
         if not positions:
             if not shards and self._context.source.status not in ENDED:
-                raise NotFound("the stream lists no shards yet: is it just being made?", code="NoShards")
+                raise NotFound("the stream lists no shards yet: is it being created?", code="NoShards")
             now = AtTimestamp(self._context.source.clock.reached())
             by_hand = await self._positions.starting_position()
             positions = first_positions(shards, by_hand or self.mapping.starting_position)

@@ -127,7 +127,7 @@ def test_a_path_that_is_too_long_for_a_socket_is_reported(tmp_path: Path) -> Non
     with listening_at(longest), connected(longest):
         pass
     with (
-        pytest.raises(CannotListen, match=f"has {LONGEST_PATH_IN_BYTES + 1} bytes; that of a socket has at most"),
+        pytest.raises(CannotListen, match=f"has {LONGEST_PATH_IN_BYTES + 1} bytes; the path of a socket has at most"),
         listening_at(Path(f"{longest}x")),
     ):
         raise AssertionError("it cannot have been bound")

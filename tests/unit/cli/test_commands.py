@@ -116,7 +116,7 @@ def test_check_prints_the_effective_settings_and_warns_on_stderr(poller: Poller)
     assert result.stderr.splitlines() == [
         "warning: functions.insert: no mapping uses it",
         'warning: mappings.users.function_name = "inserts": means a function of AWS Lambda, '
-        "as [functions] has no such key; did you mean insert?",
+        "because [functions] has no such key; did you mean insert?",
     ]
 
 

@@ -118,7 +118,7 @@ def test_each_shard_is_shown_in_its_own_line(poller: Poller) -> None:
   {A}    2 hours ago  after {FIRST + 9}
 
 {EARLIER.mapping}: {EARLIER.stream_arn}
-  no mapping of this name reads this stream; kept for when one does again
+  no mapping of this name reads this stream; the position is kept for a mapping that does again
   SHARD  SAVED        POSITION
   {A}    2 hours ago  at the oldest record that there is (TRIM_HORIZON)
 """.splitlines()
@@ -170,7 +170,7 @@ def test_before_the_first_start_each_mapping_is_shown_with_its_starting_position
     result = poller("state", "show")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        f"{Path('poller.db').resolve()}: there is no such file, so a daemon would begin anew",
+        f"{Path('poller.db').resolve()}: there is no such file, so mappings begin at starting_position",
         "",
         f"clicks: {CLICKS.stream_arn}",
         "  nothing is stored; it begins at the records that arrived at 2026-01-31T12:00:00Z or later",
@@ -253,7 +253,7 @@ NUMBERS = [
     ([str(FIRST + 6)], "AT_SEQUENCE_NUMBER", "The records in between are skipped: the function never gets them."),
     (["1"], "AT_SEQUENCE_NUMBER", "The function gets the records in between again"),
     (["TRIM_HORIZON"], "TRIM_HORIZON", "The function gets the records in between again"),
-    (["2026-01-31T12:00:00Z"], "AT_TIMESTAMP", "also those that it already got; any others are skipped"),
+    (["2026-01-31T12:00:00Z"], "AT_TIMESTAMP", "also those that it already got; earlier ones are skipped"),
 ]
 
 
@@ -275,7 +275,7 @@ def test_a_moved_shard_loses_its_window_and_if_it_was_drained_blocks_its_childre
     assert "Open windows are lost" in result.stdout
     assert now().checkpoints[B].window is None
     result = poller("state", "set", "clicks", str(FIRST), "--shard", C, "--yes")
-    assert "its child shards wait until its end" in result.stdout
+    assert "the child shards wait for the end of this shard" in result.stdout
 
 
 def test_a_sequence_number_needs_no_shard_if_there_is_only_one(poller: Poller) -> None:

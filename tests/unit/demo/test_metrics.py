@@ -97,5 +97,5 @@ def test_the_clicks_are_counted() -> None:
 
 
 def test_a_number_that_the_daemon_does_not_show_is_not_mistaken_for_zero() -> None:
-    with pytest.raises(DemoError, match="say nothing of poller_records_lost_total for the mapping clicks"):
+    with pytest.raises(DemoError, match="have no poller_records_lost_total for the mapping clicks"):
         metrics_after().total("poller_records_lost_total", mapping=clicks.MAPPING)

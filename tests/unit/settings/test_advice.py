@@ -43,8 +43,8 @@ RETRIES = "event_invoke_config.maximum_retry_attempts = 0\n"
         (f'[daemon]\napi_listen = "127.0.0.1:9465"\n{MAPPING}function_name = "resize"\n{FUNCTION}', None),
         (
             f'[daemon]\nstate = "memory:"\n{MAPPING}function_name = "insert_records"\n{FUNCTION}{RETRIES}',
-            'functions.insert_records.event_invoke_config: is never used, as state is "memory:" and no event_queue '
-            "holds asynchronous events",
+            'functions.insert_records.event_invoke_config: is never used, because state is "memory:" and '
+            "event_queue names no file",
         ),
         (
             f'[daemon]\nstate = "memory:"\nevent_queue = "sqlite://e.db"\n'
@@ -54,18 +54,18 @@ RETRIES = "event_invoke_config.maximum_retry_attempts = 0\n"
         (
             f'{MAPPING}function_name = "insert_record"\n{FUNCTION}',
             'mappings.m.function_name = "insert_record": means a function of AWS Lambda, '
-            "as [functions] has no such key; did you mean insert_records?",
+            "because [functions] has no such key; did you mean insert_records?",
         ),
         (
             f'{MAPPING}function_name = "insert_records"\nscaling_config.maximum_concurrency = 5\n{FUNCTION}',
             "mappings.m.scaling_config.maximum_concurrency = 5: is never reached, "
-            "as the function's reserved_concurrency is 4",
+            "because the function's reserved_concurrency is 4",
         ),
         (f'{MAPPING}function_name = "insert_records"\nscaling_config.maximum_concurrency = 4\n{FUNCTION}', None),
         (
             f'{MAPPING}function_name = "insert_records"\n{EMULATOR}reserved_concurrency = 2\n',
             "functions.insert_records.reserved_concurrency = 2: is never reached, "
-            "as an emulator takes one call at a time",
+            "because an emulator takes one call at a time",
         ),
         (f'{MAPPING}function_name = "insert_records"\n{EMULATOR}reserved_concurrency = 1\n', None),
         (
@@ -76,7 +76,7 @@ RETRIES = "event_invoke_config.maximum_retry_attempts = 0\n"
         (
             f"""{MAPPING}function_name = "resize"\nfilter_criteria.filters = [{{ pattern.messageId = ["a"] }}]""",
             "mappings.m.filter_criteria.filters[0].pattern: AWS promises to filter this source by body only, "
-            "not by messageId; poller does",
+            "but poller also filters by messageId",
         ),
         (
             f"""{MAPPING}function_name = "resize"\nfilter_criteria.filters = [{{ pattern.body.a = ["a"] }}]""",
@@ -85,7 +85,7 @@ RETRIES = "event_invoke_config.maximum_retry_attempts = 0\n"
         (
             STREAM,
             "mappings.m.destination_config: is never used, "
-            "as neither maximum_retry_attempts nor maximum_record_age_in_seconds is limited",
+            "because neither maximum_retry_attempts nor maximum_record_age_in_seconds is limited",
         ),
         (f"{STREAM}maximum_retry_attempts = 0", None),
         (
@@ -95,7 +95,7 @@ RETRIES = "event_invoke_config.maximum_retry_attempts = 0\n"
         (f"{STREAM}maximum_record_age_in_seconds = 60", None),
         (
             f"{STREAM}maximum_retry_attempts = 0\n{CONSUMER}",
-            "mappings.again: its function gets each record twice, as mappings.m reads the same stream for it",
+            "mappings.again: its function gets each record twice, because mappings.m reads the same stream for it",
         ),
         (f"{STREAM}maximum_retry_attempts = 0\nenabled = false\n{CONSUMER}", None),
     ],
@@ -122,7 +122,7 @@ def test_a_filter_on_an_undocumented_metadata_key_causes_a_warning(
         starting_position = "LATEST"
         filter_criteria.filters = [{{ pattern.{key} = ["a"] }}]
     """).warnings
-    assert warning.endswith(f"not by {key}; poller does")
+    assert warning.endswith(f"but poller also filters by {key}")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_each_source_has_its_own_key_to_filter_by(loaded: Callable[..., Settings
         filter_criteria.filters = [{patterns}]
     """)
     assert [warning.partition(": ")[2] for warning in settings.warnings] == [
-        f"no record of this source has {other}; what it carries is under {data_key}"
+        f"no record of this source has {other}; its data are under {data_key}"
         for other in ("body", "data", "dynamodb")
         if other != data_key
     ]

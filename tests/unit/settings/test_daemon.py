@@ -111,7 +111,7 @@ def test_the_api_needs_no_keys_on_a_loopback_address(loaded: Load, host: str) ->
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "10.0.0.1", "poller.internal", "127.0.0.1.example.com"])
 def test_the_api_needs_keys_beyond_loopback(faults: Faults, loaded: Load, host: str) -> None:
     server = f'[daemon]\napi_listen = "{host}:9465"'
-    assert faults(server) == ["daemon.api_keys: is required, as api_listen is not a loopback address"]
+    assert faults(server) == ["daemon.api_keys: is required, because api_listen is not a loopback address"]
     assert loaded(f'{server}\napi_keys.A = "${{KEY}}"', KEY="k").daemon.api_keys == {"A": "k"}
 
 
@@ -134,7 +134,7 @@ def test_two_servers_may_share_port_0_but_no_other_address(loaded: Load, faults:
     text = '[daemon]\nhttp_listen = "127.0.0.1:{port}"\napi_listen = "127.0.0.1:{port}"'
     assert loaded(text.format(port=0)).daemon.api_listen == ("127.0.0.1", 0)
     (fault,) = faults(text.format(port=9464))
-    assert fault == 'daemon.api_listen = "127.0.0.1:9464": is the address of http_listen already'
+    assert fault == 'daemon.api_listen = "127.0.0.1:9464": is already the address of http_listen'
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_the_host_names_of_a_server_with_a_faulty_address_are_not_a_second_fault
         ("account_id = 123456789012", "must be text"),
         ('event_queue = "memory:"', 'must be "sqlite:///absolute/path.db"'),
         ('event_queue = "sqlite://"', 'must be "sqlite:///absolute/path.db"'),
-        ('event_queue = "sqlite://poller.db"', "is the file of state already"),
+        ('event_queue = "sqlite://poller.db"', "is already the file of state"),
         ("event_queue_maximum_bytes = 16777215", "must be a whole number of bytes from 16777216 to 1099511627776"),
         ('endpoint_url = "127.0.0.1:4566"', "must be a url"),
         ('endpoint_url = "ftp://a"', "must be a url"),

@@ -154,7 +154,7 @@ def test_an_event_queue_cannot_be_the_source_of_a_mapping(faults: Faults) -> Non
 def test_a_function_with_an_event_queue_needs_the_daemons_own_queue(faults: Faults, loaded: Load) -> None:
     function = f'{FUNCTION}{QUEUE} = "arn:aws:sqs:{AT}:events"'
     (fault,) = faults(f'[daemon]\nstate = "memory:"\n{function}')
-    assert fault.endswith('set event_queue in [daemon], as state is "memory:"')
+    assert fault.endswith('set event_queue in [daemon], because state is "memory:"')
     assert loaded(f'[daemon]\nstate = "memory:"\nevent_queue = "sqlite://e.db"\n{function}').functions
     (fault,) = faults(f'[daemon]\nstate = "memory:"\nevent_queue = "e.db"\n{function}')
     assert fault.startswith("daemon.event_queue")

@@ -62,8 +62,8 @@ def test_the_invocation_record_must_name_the_poison_alone(reported: list[Any], f
     ("doctored", "fault"),
     [
         ({"polled": 481}, "records that the daemon polled: 481, should be 480"),
-        ({"discarded": 2}, "records that the daemon gave up: 2, should be 1"),
-        ({"delivered": 0}, "records given up whose invocation record was delivered: 0, should be 1"),
+        ({"discarded": 2}, "records that the daemon discarded: 2, should be 1"),
+        ({"delivered": 0}, "discarded records whose invocation record was delivered: 0, should be 1"),
         ({"invoked": 486}, "records that the function took: 480, should be 479"),
         ({"invoked": 479, "failed": 0}, "clicks seen again: 2, but only 0 were in a batch that failed"),
         ({"bisections": 0}, "the poison was never bisected out"),

@@ -20,7 +20,7 @@ def test_a_correct_account_has_no_fault() -> None:
 @pytest.mark.parametrize(
     ("doctored", "fault"),
     [
-        ({"left_over": 1}, "messages left over: 1, should be 0"),
+        ({"left_over": 1}, "messages in the queue at the end: 1, should be 0"),
         ({"stored": STORED[1:]}, "rows stored: 2, should be 3"),
         ({"dead_letter_count": 0, "dead_letters": ()}, "rows in the dead-letter queue: 0, should be 1"),
         ({"dead_letters": (4,)}, "rows in the dead-letter queue that should not be there: 4"),
