@@ -5,9 +5,9 @@
     create, update, delete    ──> one PutItem or DeleteItem a row, with a condition on the counter; several at once
 
 DynamoDB bills a write by the size of the whole item, however little of it changes, so an update replaces the item.
-A throttled request is tried again after short pauses. A call ends when each of its rows has an answer or an error; then
-it raises the first error. If a row's error means that no other row can succeed either, the rows that are left are not
-sent.
+A throttled request is tried again after short pauses. If it is still throttled, the other rows of the call are written
+all the same. After any other error the rows that are left are not sent, because they would fail, too. A call raises the
+first error when the requests in flight have ended.
 
 Source: Amazon DynamoDB API Reference, "PutItem", "DeleteItem", "BatchGetItem", "Scan".
 """
@@ -94,10 +94,9 @@ class DynamoDbLeaseStore:
         Raises CheckpointMovedBack if a row has such a checkpoint; the other rows may be stored then.
         """
         rejected = await self._write("PutItem", {row.key: _replacement(row) for row in rows})
-        if rejected:
-            stored = await self.read(rejected)
-            for row in rows:
-                refuse_to_move_back(stored.get(row.key), row)
+        stored = await self.read(rejected)
+        for row in rows:
+            refuse_to_move_back(stored.get(row.key), row)
         return rejected
 
     async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
@@ -127,7 +126,7 @@ class DynamoDbLeaseStore:
 
         async def write(key: RowKey, request: Mapping[str, Any]) -> None:
             async with limiter:
-                if any(not isinstance(error, Rejected | Throttled) for error in errors):
+                if any(not isinstance(error, Throttled) for error in errors):
                     return
                 try:
                     await self._call(operation, {"TableName": self._table, **request})

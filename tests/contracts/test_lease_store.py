@@ -157,12 +157,14 @@ async def test_a_row_is_replaced_as_a_whole_by_a_worker_that_has_read_its_counte
 
 
 async def test_a_row_is_not_replaced_by_a_worker_that_has_read_another_counter(store: LeaseStore) -> None:
-    row = Row(key=A, counter=1, owner=ME, token=1)
+    row = Row(key=A, counter=1, owner=ME, token=1, checkpoint=after(5))
     await store.create([row])
     await store.update([row := following(row)])
     await store.update([row := following(row)])
     for counter in (1, 2, 3, 5, 6):
-        assert await store.update([replace(row, counter=counter, owner=OTHER)]) == {A}, counter
+        for checkpoint in (after(4), after(5), after(6), None):
+            new = replace(row, counter=counter, owner=OTHER, checkpoint=checkpoint)
+            assert await store.update([new]) == {A}, new
         assert await stored(store, A) == row
 
 
@@ -210,7 +212,7 @@ async def test_the_store_decides_about_each_row_of_a_call_alone(store: LeaseStor
 async def test_many_rows_are_read_by_one_call(store: LeaseStore) -> None:
     rows = {key: Row(key=key) for key in keys(250)}
     await store.create(rows.values())
-    assert await store.read([*rows, A]) == rows
+    assert await store.read([*rows, A, A]) == rows
     assert await all_rows(store) == rows
 
 

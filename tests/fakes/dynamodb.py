@@ -6,7 +6,7 @@
     Scan                              has pages of `items_in_an_answer`
 
 Each call draws a fault of the plan, whose operations are DynamoDB's. `calls` has every request in the order of arrival.
-The identity may not do the operations in `forbidden`.
+The identity may not do the operations in `forbidden`. Writes of the items with `hot_keys` are throttled.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import anyio
 import orjson
 
-from poller.errors import AccessDenied, NotFound, Rejected, ServiceError
+from poller.errors import AccessDenied, NotFound, Rejected, ServiceError, Throttled
 from tests.fakes.faults import FaultPlan
 
 Item = dict[str, dict[str, str]]
@@ -32,7 +32,10 @@ class FakeTable:
         self._active_at = active_at
 
     def key_of(self, item: Item) -> str:
-        return "/".join(str(item[each["AttributeName"]]) for each in self.schema)
+        names = [each["AttributeName"] for each in self.schema]
+        if not item.keys() >= set(names):
+            raise _invalid(f"The provided key element does not match the schema: {names}")
+        return "/".join(str(item[name]) for name in names)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -55,6 +58,7 @@ class FakeDynamoDb:
         self.tables: dict[str, FakeTable] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.forbidden: set[str] = set()
+        self.hot_keys: set[str] = set()
         self.items_in_an_answer = items_in_an_answer
         self._creation_in_seconds = creation_in_seconds
 
@@ -76,6 +80,8 @@ class FakeDynamoDb:
 
     def _CreateTable(self, request: dict[str, Any]) -> Any:  # noqa: N802  # as DynamoDB calls it
         name = request["TableName"]
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", name):
+            raise _invalid("Invalid table/index name")
         if name in self.tables:
             raise Rejected(f"Table already exists: {name}", code="ResourceInUseException")
         assert request["BillingMode"] == "PAY_PER_REQUEST"
@@ -87,6 +93,8 @@ class FakeDynamoDb:
 
     def _PutItem(self, request: dict[str, Any]) -> Any:  # noqa: N802
         table, item = self.table(request["TableName"]), request["Item"]
+        if self.hot_keys & {value for typed in item.values() for value in typed.values()}:
+            raise Throttled("the partition is too hot", code="ProvisionedThroughputExceededException")
         self._check(request, table.items.get(table.key_of(item)))
         table.items[table.key_of(item)] = item
         return {}

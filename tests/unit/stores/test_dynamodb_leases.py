@@ -55,6 +55,8 @@ async def test_a_rejected_row_costs_one_read_which_shows_whether_its_checkpoint_
     service.calls.clear()
     assert await store.update([Row(key=KEYS[0], counter=2), Row(key=KEYS[1], counter=5)]) == {KEYS[1]}
     assert operations(service) == {"PutItem": 2, "BatchGetItem": 1}
+    (_, request) = service.calls[-1]
+    assert request["RequestItems"]["leases"]["Keys"] == [{"leaseKey": {"S": KEYS[1]}}]
 
 
 async def test_keys_that_were_not_processed_are_read_again() -> None:
@@ -105,13 +107,21 @@ async def test_two_throttled_workers_do_not_try_again_at_the_same_moments() -> N
     assert moments[0] != moments[1]
 
 
-async def test_an_error_of_one_row_does_not_keep_the_others_from_being_written() -> None:
-    service, store = await ready()
-    service.faults.script("PutItem", *[Fault.NONE] * 3, Fault.THROTTLED)
-    service.faults.script("PutItem", *[Fault.NONE] * 96, *[Fault.THROTTLED] * (TRIES - 1))
+async def test_a_throttled_row_does_not_keep_the_others_from_being_written() -> None:
+    service, store = await ready(faults=FaultPlan(latency_in_seconds=(0.3, 0.3)))
+    service.hot_keys.add(KEYS[3])
     with pytest.raises(Throttled):
-        await store.create(ROWS[:100])
-    assert len(await store.scan()) == 99
+        await store.create(ROWS)
+    assert {row.key for row in await store.scan()} == set(KEYS) - {KEYS[3]}
+
+
+async def test_only_a_condition_that_is_not_true_makes_a_rejected_row() -> None:
+    service, store = await ready()
+    service.tables["leases"].schema = [{"AttributeName": "id", "KeyType": "HASH"}]
+    for write in (store.create, store.delete):
+        with pytest.raises(Rejected) as error:
+            await write(ROWS[:1])
+        assert error.value.code == "ValidationException"
 
 
 async def test_rows_are_not_sent_in_vain_once_the_service_cannot_be_reached_or_refuses() -> None:

@@ -6,7 +6,7 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
-from poller.errors import AccessDenied, SettingsError, Unreachable
+from poller.errors import AccessDenied, Rejected, SettingsError, Unreachable
 from poller.stores.dynamodb_table import made_ready
 from tests.fakes.dynamodb import FakeDynamoDb
 from tests.fakes.faults import Fault
@@ -90,6 +90,11 @@ async def test_a_table_that_may_not_be_described_is_an_error_of_the_service() ->
     service.forbidden.add("DescribeTable")
     with pytest.raises(AccessDenied, match="dynamodb:DescribeTable"):
         await made_ready(service, "leases", option=OPTION)
+
+
+async def test_a_table_that_cannot_be_created_is_an_error_of_the_service() -> None:
+    with pytest.raises(Rejected, match="Invalid table"):
+        await made_ready(FakeDynamoDb(), "two words", option=OPTION)
 
 
 @pytest.mark.parametrize(
