@@ -6,8 +6,8 @@ It is one process, configured by one TOML file and watched through Prometheus.
 
 The packages, from the bottom layer to the command line.
 A package imports only from packages above its own line, and a contract in the gate checks it.
-Only app.py, reloading.py, running.py, single_call.py and the compositions stand in the reverse order: each may import
-those below it.
+Only app.py, reloading.py, running.py, single_call.py, live_checks.py and the compositions stand in the reverse order:
+each may import those below it.
 
     errors.py    the exceptions, drawn as a tree
     disclosure.py  which text of an error may be shown
@@ -40,6 +40,7 @@ those below it.
     event_composition.py  its part for asynchronous events: makes their destinations
     event_queue_composition.py  opens the queues of asynchronous events
     api_composition.py    what the server of AWS Lambda's own API runs with
+    live_checks.py     `poller check --live`: asks AWS what the settings alone cannot tell
     single_call.py     `poller invoke` without a daemon: one function, called once
     descriptors.py     how many open files the process may have
     process_memory.py  who may read the process's memory

@@ -89,6 +89,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
         composition = await stack.enter_async_context(
             compose(settings, emit=telemetry.emit, descriptor_limit=limits.original)
         )
+        await composition.events.queues.check()
         supervisor = Supervisor(
             composition.open,
             pauses=Pauses(composition),

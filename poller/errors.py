@@ -21,7 +21,8 @@
         ├── ExpiredIterator   a shard's iterator is too old; the engine takes a new one
         ├── Trimmed           the stream no longer has the records at a position
         └── Rejected          any other error: the request itself is at fault
-            └── DocumentTooLarge  a destination accepts no document of this size; the engine sends a smaller one
+            ├── DocumentTooLarge  a destination accepts no document of this size; the engine sends a smaller one
+            └── EventQueueRefused  waiting events could be lost in this SQS queue; the daemon does not start with it
 
 A function's answer is always a `Response`, never an exception, even if the function fails.
 Two responses have the same names as exceptions, Throttled and Unreachable. A module that needs both writes
@@ -119,6 +120,10 @@ class Rejected(ServiceError):
 
 class DocumentTooLarge(Rejected):
     """The document has more bytes than the destination accepts. A smaller document may be accepted."""
+
+
+class EventQueueRefused(Rejected):
+    """Waiting events could be lost in this SQS queue, so it may not be an event queue. `code` names the rule."""
 
 
 LASTING = (AccessDenied, NotFound, Rejected)

@@ -31,12 +31,12 @@ from poller.engine.events.mapping import EventContext
 from poller.engine.events.orphans import OrphanedEvents
 from poller.engine.stop import Stop
 from poller.errors import Rejected
-from poller.event_queue_composition import EventQueues, FormerQueuesOf, aws_settings
+from poller.event_queue_composition import EventQueues, FormerQueuesOf, aws_settings, role_of, sqs_queue_of
 from poller.facts import Emit
 from poller.functions.opened import OpenFunction
 from poller.model.arn import Arn, queue_url, unqualified
-from poller.model.event import Delivery, RememberedQueue
-from poller.model.function import EventDestination, Function, LambdaApi
+from poller.model.event import Delivery
+from poller.model.function import EventDestination, Function
 from poller.model.ids import FunctionName, RequestId
 from poller.model.mapping import EventMapping
 from poller.ports import Clock, Destination, EventQueue
@@ -81,7 +81,9 @@ class EventComposition:
         """
         sqs_queue = None
         if mapping.event_queue_arn is not None:
-            sqs_queue = await stack.enter_async_context(self.queues.use(_sqs_queue(function, mapping.event_queue_arn)))
+            sqs_queue = await stack.enter_async_context(
+                self.queues.use(sqs_queue_of(function, mapping.event_queue_arn))
+            )
         return EventContext(
             mapping=mapping,
             function=opened,
@@ -110,7 +112,7 @@ class EventComposition:
         if mapping.event_queue_arn is None:
             yield self.queues.own
             return
-        async with self.queues.use(_sqs_queue(function, mapping.event_queue_arn)) as queue:
+        async with self.queues.use(sqs_queue_of(function, mapping.event_queue_arn)) as queue:
             yield queue
 
     async def _places(self, function: Function, stack: AsyncExitStack) -> dict[Delivery, Place]:
@@ -127,7 +129,7 @@ class EventComposition:
                 case None:
                     continue
                 case Arn():
-                    opening = open_destination(receiver, aws, region=receiver.region, role_arn=_role_of(function))
+                    opening = open_destination(receiver, aws, region=receiver.region, role_arn=role_of(function))
                     destination = await stack.enter_async_context(opening)
                 case _:
                     destination = FunctionDestination(
@@ -166,15 +168,3 @@ async def open_destination(arn: Arn, aws: Aws, *, region: str, role_arn: str | N
                 yield EventBridgeDestination(client, arn=arn)
             case service:
                 raise AssertionError(f"open_destination has no case for {service}")
-
-
-def _sqs_queue(function: Function, arn: Arn) -> RememberedQueue:
-    return RememberedQueue(arn, function.name, _role_of(function))
-
-
-def _role_of(function: Function) -> str | None:
-    """Return the role with which the daemon calls the function on Lambda.
-
-    The SQS queue and the destinations of the function's events are called with the same role.
-    """
-    return function.kind.role_arn if isinstance(function.kind, LambdaApi) else None

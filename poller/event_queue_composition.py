@@ -23,16 +23,21 @@ from anyio.lowlevel import checkpoint
 from poller.aws.clients import Aws, AwsSettings
 from poller.core.events.senders import of_sender
 from poller.engine.sharing import Shared
+from poller.errors import EventQueueRefused, ServiceError, SettingsError
 from poller.event_queues.embedded import EmbeddedEventQueue
 from poller.event_queues.on_demand import OnDemandEventQueue
 from poller.event_queues.sqs import SqsEventQueue
 from poller.facts import Emit, FormerEventQueueForgotten
 from poller.model.arn import Arn, queue_url
 from poller.model.event import EventQueueDepth, RememberedQueue
+from poller.model.function import Function, LambdaApi
 from poller.model.ids import FunctionName
 from poller.ports import Clock, EventQueue
 from poller.settings.values import Settings
 from poller.sources.sqs import SqsSource
+
+LONGEST_CHECK_IN_SECONDS = 5.0
+"""How long the start of the daemon waits for the answers about its SQS queues. We chose it far above SQS's latency."""
 
 
 class SqsKey(NamedTuple):
@@ -70,6 +75,29 @@ class EventQueues:
     def use(self, queue: RememberedQueue, *, is_former: bool = False) -> AbstractAsyncContextManager[EventQueue]:
         """Yield this SQS queue, and let it stay open in the block."""
         return self._sqs_queues.use(SqsKey(queue, aws_settings(self._settings()), is_former))
+
+    async def check(self) -> None:
+        """Raise SettingsError if waiting events could be lost in an SQS queue of the settings.
+
+        An SQS that gives another error, or no answer soon, is no fault: the runs of the events report that.
+        """
+        faults: list[str] = []
+        with anyio.move_on_after(LONGEST_CHECK_IN_SECONDS):
+            async with anyio.create_task_group() as tasks:
+                for function in self._settings().functions.values():
+                    if function.event_invoke_config.event_queue_arn is not None:
+                        tasks.start_soon(self._check, function, function.event_invoke_config.event_queue_arn, faults)
+        if faults:
+            raise SettingsError(sorted(faults))
+
+    async def _check(self, function: Function, arn: Arn, faults: list[str]) -> None:
+        try:
+            async with self.use(sqs_queue_of(function, arn)) as queue:
+                await queue.depth(function.name)
+        except EventQueueRefused as error:
+            faults.append(f"functions.{function.name}.event_invoke_config.event_queue_arn: {error}")
+        except ServiceError:
+            return
 
     async def in_the_file(self) -> dict[FunctionName, EventQueueDepth]:
         """Return each function that has events in the file, with their number."""
@@ -166,6 +194,18 @@ class FormerQueuesOf:
 
     async def forget(self, arn: Arn) -> None:
         await self._queues.forget(self._former[arn])
+
+
+def sqs_queue_of(function: Function, arn: Arn) -> RememberedQueue:
+    return RememberedQueue(arn, function.name, role_of(function))
+
+
+def role_of(function: Function) -> str | None:
+    """Return the role with which the daemon calls the function on Lambda.
+
+    The SQS queue and the destinations of the function's events are called with the same role.
+    """
+    return function.kind.role_arn if isinstance(function.kind, LambdaApi) else None
 
 
 def _other_uses(settings: Settings) -> Iterator[object]:

@@ -11,6 +11,7 @@
     positions    how a person writes a position on the command line
     moving       what a move of stored positions changes, and which records are then delivered again or skipped
     tables       how stored positions are shown to people and to programs
+    printing     how a table is printed
     ending       exit codes, and the messages of failures
 
 Belongs here: the messages to a person, and the exit codes.

@@ -1,7 +1,8 @@
 """What do `poller run`, `check` and `demo` do?
 
     run      reads the settings, and runs the daemon until its end
-    check    reads the settings, and prints them with every default; with --schema it prints the JSON Schema instead
+    check    reads the settings, and prints them with every default; with --schema it prints the JSON Schema instead,
+             and with --live what AWS says about them
     demo     gives the tour, with settings of its own
 
 `run` and `check` show the faults of the settings and exit with 2, if there are any.
@@ -36,6 +37,7 @@ from poller.cli.explaining import explain
 from poller.cli.iam import iam
 from poller.cli.importing import OF_IMPORTS, import_mappings
 from poller.cli.invoking import OF_INVOCATIONS, invoke
+from poller.cli.printing import print_table
 from poller.cli.reference import reference_commands
 from poller.cli.reloading import OF_RELOADS, reload
 from poller.cli.state import state_commands
@@ -119,6 +121,9 @@ def run(
 def check(
     config: Config = Path("poller.toml"),
     schema: Annotated[bool, typer.Option("--schema", help="Print a JSON Schema of the file, for editors.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask AWS whether the resources are as the settings need them.")
+    ] = False,
 ) -> None:
     """Check the settings: show their faults or, if there are none, the settings with every default.
 
@@ -126,13 +131,19 @@ def check(
 
     Example: `poller check --schema > poller.schema.json`, then `#:schema ./poller.schema.json` in the TOML file.
 
-    It warns of missing modules, programs and folders. It sends no request over the network, and shows `${NAME}` in
-    place of a value from the environment.
+    Example: `poller check --live`, before the first start
+
+    It warns of missing modules, programs and folders, and shows `${NAME}` in place of a value from the environment.
+    Without `--live` it sends no request over the network. With `--live` it prints a table of what AWS says about the
+    SQS event queues (`event_queue_arn`), and changes nothing; the exit code is 1 if there is a fault.
     """
     if schema:
         typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
         return
     found = examined(config)
+    if live:
+        _check_live(found.settings)
+        return
     warn(missing(found, os.environ))
     _tell_counts(found.settings, config)
     _print_toml(effective_toml(found.settings, found.table))
@@ -160,6 +171,23 @@ def demo(
     from poller.demo import run as run_demo
 
     raise typer.Exit(run_demo(keep=keep, reshard=reshard))
+
+
+def _check_live(settings: Settings) -> None:
+    """Print what AWS says about the settings. If there is a fault, end the program with exit code 1."""
+    from poller.live_checks import rows_of
+
+    rows = rows_of(settings)
+    if not rows:
+        typer.echo("There is nothing to ask AWS: no function has an event_queue_arn.")
+        return
+    texts = [
+        ["fault" if row.finding.is_fault else "ok", row.option, row.resource, row.check, row.finding.text]
+        for row in rows
+    ]
+    print_table(["RESULT", "OPTION", "RESOURCE", "CHECK", "FINDING"], texts)
+    if any(row.finding.is_fault for row in rows):
+        raise typer.Exit(1)
 
 
 def _tell_counts(settings: Settings, config: Path) -> None:

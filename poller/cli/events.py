@@ -17,20 +17,15 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from poller.cli.ending import OF_CHANGES, Config, counted, examined, failures_told, refused
+from poller.cli.printing import print_table
 from poller.cli.times import ago, duration
 from poller.event_queues import by_hand
 from poller.event_queues.by_hand import Listed, Listing
 from poller.model.event import Ending, Event, EventQueueDepth, RememberedQueue
 from poller.model.ids import FunctionName, RequestId
 from poller.settings.values import Settings
-
-WIDEST_LINE = 100_000
-"""A number of columns. Every row is narrower, so rich never breaks a row."""
 
 events_commands = typer.Typer(
     help="List, retry and drop the asynchronous events that wait or are stuck.",
@@ -253,7 +248,7 @@ def _print_table_of(depths: Mapping[FunctionName, EventQueueDepth], now: float) 
         [name, str(depth.waiting), str(depth.in_flight), str(depth.stuck), _oldest(depth, now)]
         for name, depth in depths.items()
     ]
-    _print_table(["FUNCTION", "WAITING", "IN FLIGHT", "STUCK", "OLDEST"], rows)
+    print_table(["FUNCTION", "WAITING", "IN FLIGHT", "STUCK", "OLDEST"], rows)
 
 
 def _counts(depth: EventQueueDepth) -> dict[str, Any]:
@@ -274,7 +269,7 @@ def _print_events(listing: Listing, now: float) -> None:
         [one.request_id, ago(now - one.accepted_at), str(one.attempts), f"{one.size_in_bytes:,}", _state(one, now)]
         for one in listing.events
     ]
-    _print_table(["ID", "ACCEPTED", "ATTEMPTS", "BYTES", "STATE"], rows)
+    print_table(["ID", "ACCEPTED", "ATTEMPTS", "BYTES", "STATE"], rows)
 
 
 def _state(one: Listed, now: float) -> str:
@@ -284,19 +279,6 @@ def _state(one: Listed, now: float) -> str:
     if one.is_claimed:
         return f"{what} now"
     return f"{what} in {duration(one.due_at - now)}" if one.due_at > now else f"{what} next"
-
-
-def _print_table(columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table without line breaks in its rows, so that a person can copy ids, and grep finds whole rows."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
-        table.add_column(column, no_wrap=True)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console = Console(width=WIDEST_LINE, highlight=False)
-    with console.capture() as lines:
-        console.print(table)
-    typer.echo("\n".join(line.rstrip() for line in lines.get().splitlines()))
 
 
 def _document(event: Event) -> dict[str, Any]:

@@ -12,15 +12,13 @@ A crash between the send and the delete of `put_back` makes a duplicate, and nev
 SQS delays a message for 15 minutes at most. A message that is received before its event is due is hidden again.
 A queue serves one function. Ended and stuck events are stored in the embedded file, and never in SQS.
 
-A queue with a redrive policy is refused, because SQS would move events away after some receives. A queue with a short
-retention period is refused, because SQS would delete waiting events.
+A queue in which waiting events could be lost is refused (`core/events/queue_rules.py`).
 
 Sources: Amazon SQS API Reference; Amazon SQS Developer Guide, "Amazon SQS message quotas".
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -31,7 +29,8 @@ import anyio
 import orjson
 from anyio import CancelScope
 
-from poller.errors import Rejected, ServiceError, Unreachable
+from poller.core.events.queue_rules import faults_of, number
+from poller.errors import EventQueueRefused, Rejected, ServiceError, Unreachable
 from poller.event_queues.messages import LONGEST_WAIT_IN_SECONDS, Entry, entry_of, event_of
 from poller.model.event import CLAIM_IN_SECONDS, Event, EventQueueDepth, TakenEvent
 from poller.model.ids import FunctionName, MessageId, ReceiptHandle
@@ -52,11 +51,12 @@ CODE_CHARACTERS = 64
 ANSWER_TIMEOUT_IN_SECONDS = 10.0
 """How long an answer may take. We chose it above any latency of a healthy service."""
 
-SHORTEST_RETENTION_IN_SECONDS = 21_600
-"""The longest time for which an event may wait. Source: AWS Lambda API Reference, MaximumEventAgeInSeconds."""
-
 DELETES_AFTER_A_SEND = 3
 """How often the delete after a send is tried. If all tries fail, the function is invoked with the event once more."""
+
+
+COUNTS = tuple(f"ApproximateNumberOfMessages{suffix}" for suffix in ("", "Delayed", "NotVisible"))
+LIMITS = ("MaximumMessageSize", "MessageRetentionPeriod", "RedrivePolicy")
 
 
 class Client(Protocol):
@@ -92,25 +92,18 @@ class SqsEventQueue:
         self._of_sender = of_sender
         self._claim_in_seconds = claim_in_seconds
         self._maximum_message_bytes = MAXIMUM_MESSAGE_IN_BYTES
+        self._faults: Mapping[str, str] = {}
 
     async def describe(self) -> None:
-        """Ask SQS for the queue's limits. Raises Rejected if the queue would lose events, or another ServiceError."""
-        attributes = await self._attributes("MaximumMessageSize", "MessageRetentionPeriod", "RedrivePolicy")
-        if attributes.get("RedrivePolicy"):
-            raise Rejected(
-                f"{self._queue_url} has a redrive policy, which would move waiting events away: remove the policy",
-                code="RedrivePolicy",
-            )
-        if _number(attributes, "MessageRetentionPeriod") < SHORTEST_RETENTION_IN_SECONDS:
-            raise Rejected(
-                f"{self._queue_url} would drop waiting events: its MessageRetentionPeriod must be at least "
-                f"{SHORTEST_RETENTION_IN_SECONDS} seconds",
-                code="MessageRetentionPeriod",
-            )
-        self._maximum_message_bytes = _number(attributes, "MaximumMessageSize")
+        """Ask SQS for the queue's limits.
+
+        Raises EventQueueRefused if events could be lost in the queue, or another ServiceError.
+        """
+        await self._described()
 
     async def put(self, events: Sequence[Event]) -> None:
         """Send the events, ten at most in a call. If a call fails, the events of the earlier calls are stored."""
+        self._refuse_if_events_could_be_lost()
         entries = [self._entry(event) for event in events]
         for some in _batches(entries, self._maximum_message_bytes):
             await self._send(some)
@@ -118,6 +111,7 @@ class SqsEventQueue:
     async def take(self, function: FunctionName, *, count: int, wait_in_seconds: float) -> list[TakenEvent]:
         """Receive up to `count` events, ten at most. A message that is no event is deleted."""
         assert function == self._function, "the queue serves one function"
+        self._refuse_if_events_could_be_lost()
         until = anyio.current_time() + wait_in_seconds
         while True:
             left = max(0, floor(until - anyio.current_time()))
@@ -156,11 +150,12 @@ class SqsEventQueue:
         """Return SQS's own counts, which lag by up to a minute.
 
         An event that is hidden until it is due counts as in flight.
+        The same request tells the queue's limits. So a redrive policy that somebody has added is noticed here: then
+        this raises EventQueueRefused, and no event is taken or put any more.
         """
         assert function == self._function, "the queue serves one function"
-        names = [f"ApproximateNumberOfMessages{suffix}" for suffix in ("", "Delayed", "NotVisible")]
-        attributes = await self._attributes(*names)
-        visible, delayed, in_flight = (_number(attributes, name) for name in names)
+        attributes = await self._described(*COUNTS)
+        visible, delayed, in_flight = (_number(attributes, name) for name in COUNTS)
         return EventQueueDepth(waiting=visible + delayed, in_flight=in_flight)
 
     def _entry(self, event: Event) -> Entry:
@@ -223,6 +218,18 @@ class SqsEventQueue:
                 if not any(not entry.is_final for entry in await self._source.delete([_message(taken)])):
                     return
 
+    async def _described(self, *names: str) -> Mapping[str, Any]:
+        """Return these attributes, and note the queue's limits. Raises EventQueueRefused if events could be lost."""
+        attributes = await self._attributes(*names, *LIMITS)
+        self._faults = faults_of(attributes)
+        self._refuse_if_events_could_be_lost()
+        self._maximum_message_bytes = _number(attributes, "MaximumMessageSize")
+        return attributes
+
+    def _refuse_if_events_could_be_lost(self) -> None:
+        for code, fault in self._faults.items():
+            raise EventQueueRefused(f"{self._queue_url} {fault}", code=code)
+
     async def _attributes(self, *names: str) -> Mapping[str, Any]:
         answer = await self._call("GetQueueAttributes", AttributeNames=names)
         attributes = answer.get("Attributes") if isinstance(answer, dict) else None
@@ -259,7 +266,7 @@ def _raise_unless_final(rejected: Sequence[RejectedEntry]) -> None:
 
 
 def _number(attributes: Mapping[str, Any], name: str) -> int:
-    value = attributes.get(name)
-    if not isinstance(value, str) or not re.fullmatch(r"[0-9]{1,12}", value):
+    value = number(attributes, name)
+    if value is None:
         raise Rejected(f"the answer has no {name}: is this SQS?", code="UnusableAnswer")
-    return int(value)
+    return value

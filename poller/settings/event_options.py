@@ -91,7 +91,8 @@ class EventInvokeConfigOptions(Options):
     event_queue_arn: Annotated[EventQueueArn | None, OURS, Unstated("the file of [daemon] event_queue")] = None
     """A standard SQS queue that holds the function's events until they have ended. Any number of daemons may share it.
     S3, SNS and EventBridge may send to it, too. The function gets their messages as it gets them from Lambda.
-    The queue must serve this function only, must not be the source of a mapping, and must have no dead-letter queue.
+    The queue must serve this function only, must not be the source of a mapping, must have no redrive policy, and must
+    keep messages for at least six hours. Otherwise the daemon does not start; `poller check --live` says why.
     If this option changes, the daemon still takes events from the former queue until it was empty for ten minutes.
     If the former queue cannot be read any more, `poller events forget` tells the daemon to forget it.
     Default: the file of [daemon] event_queue."""

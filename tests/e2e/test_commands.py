@@ -37,6 +37,68 @@ async def test_with_a_fault_the_daemon_sends_no_request_and_starts_nothing(world
     assert not (world.folder / "started").exists()
 
 
+EVENTS_IN_SQS = """
+    [daemon]
+    endpoint_url = "{url}"
+
+    [functions.store]
+    url = "http://127.0.0.1:1"
+    event_invoke_config.event_queue_arn = "{arn}"
+
+    [functions.mail]
+    url = "http://127.0.0.1:1"
+    event_invoke_config.event_queue_arn = "{arn}-of-mail"
+"""
+
+
+@pytest.mark.anyio
+async def test_the_daemon_does_not_start_with_an_event_queue_in_which_events_could_be_lost(world: World) -> None:
+    events = world.queue("events", dead_letter_queue=world.queue("dead"), maximum_receive_count=3)
+    (world.folder / "poller.toml").write_text(EVENTS_IN_SQS.format(url=world.aws.url, arn=events.arn))
+    ended = await anyio.to_thread.run_sync(poller, world.folder, "run")
+    assert ended.returncode == 2
+    (fault,) = [line for line in ended.stderr.splitlines() if "event_queue_arn" in line and "redrive" in line]
+    assert fault.startswith("functions.store.event_invoke_config.event_queue_arn: ")
+    assert "has a redrive policy, which would move waiting events away: remove the policy" in fault
+    assert not any(entry.kind == "received" for entry in events.history)
+
+
+@pytest.mark.anyio
+async def test_a_live_check_prints_what_aws_says_and_changes_nothing(world: World) -> None:
+    events = world.queue("events", dead_letter_queue=world.queue("dead"), maximum_receive_count=3)
+    (world.folder / "poller.toml").write_text(EVENTS_IN_SQS.format(url=world.aws.url, arn=events.arn))
+    before = sorted(path.name for path in world.folder.iterdir())
+    ended = await anyio.to_thread.run_sync(poller, world.folder, "check", "--live")
+    assert ended.returncode == 1
+    rows = [line.split(maxsplit=4) for line in ended.stdout.splitlines()[1:]]
+    option = "functions.store.event_invoke_config.event_queue_arn"
+    assert [row[:4] for row in rows if row[1] == option] == [
+        ["ok", option, str(events.arn), "GetQueueAttributes"],
+        ["ok", option, str(events.arn), "FifoQueue"],
+        ["fault", option, str(events.arn), "RedrivePolicy"],
+        ["ok", option, str(events.arn), "MessageRetentionPeriod"],
+        ["ok", option, str(events.arn), "MaximumMessageSize"],
+    ]
+    ((missing),) = [row for row in rows if row[1] != option]
+    assert missing[:4] == [
+        "fault",
+        "functions.mail.event_invoke_config.event_queue_arn",
+        f"{events.arn}-of-mail",
+        "GetQueueAttributes",
+    ]
+    assert sorted(path.name for path in world.folder.iterdir()) == before
+    assert not events.history
+
+
+@pytest.mark.anyio
+async def test_a_live_check_without_a_fault_has_exit_code_0(world: World) -> None:
+    events, mails = world.queue("events"), world.queue("events-of-mail")
+    (world.folder / "poller.toml").write_text(EVENTS_IN_SQS.format(url=world.aws.url, arn=events.arn))
+    ended = await anyio.to_thread.run_sync(poller, world.folder, "check", "--live")
+    assert (ended.returncode, ended.stdout.count("fault")) == (0, 0), ended.stdout + ended.stderr
+    assert str(mails.arn) in ended.stdout
+
+
 @pytest.mark.parametrize("kind", ['handler = "handlers:handle"', 'url = "http://127.0.0.1:1"'])
 def test_a_port_in_use_is_reported_and_the_exit_code_lets_a_service_manager_try_again(
     tmp_path: Path, kind: str

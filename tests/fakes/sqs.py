@@ -187,10 +187,9 @@ class FakeSqs:
             case "SendMessageBatch":
                 return self._batch(request, lambda entry: _send_entry(queue, entry, now))
             case "GetQueueAttributes":
-                attributes = _attributes(queue, now)
-                return {
-                    "Attributes": {name: attributes[name] for name in request["AttributeNames"] if name in attributes}
-                }
+                attributes, names = _attributes(queue, now), request["AttributeNames"]
+                wanted = attributes if "All" in names else names
+                return {"Attributes": {name: attributes[name] for name in wanted if name in attributes}}
             case "DeleteMessageBatch":
                 return self._batch(request, lambda entry: queue.delete(entry["ReceiptHandle"], now=now))
             case "ChangeMessageVisibilityBatch":

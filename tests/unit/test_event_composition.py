@@ -16,7 +16,7 @@ from poller.composition import Composition, Pauses, compose
 from poller.descriptors import Limits
 from poller.engine.stop import Stop
 from poller.engine.supervisor import Supervisor
-from poller.errors import Rejected
+from poller.errors import Rejected, SettingsError
 from poller.event_queues import by_hand
 from poller.model.ids import FunctionName, RequestId
 from poller.model.mapping import EventMapping
@@ -351,6 +351,56 @@ async def test_events_of_an_earlier_run_whose_function_was_removed_are_shown_at_
     async with daemon_of(settings_of(tmp_path, {AUDIT: services[AUDIT]})) as daemon:
         await daemon.composition.events.orphans.run_once()
         assert [status.function for status in daemon.composition.events.orphans.statuses()] == [RESIZE]
+
+
+@pytest.mark.parametrize(
+    ("queue", "rule"),
+    [
+        ("a good one", None),
+        ("none", None),
+        ("one with a redrive policy", "has a redrive policy"),
+        ("one with a short retention", "MessageRetentionPeriod must be at least"),
+    ],
+)
+async def test_an_sqs_queue_in_which_events_could_be_lost_is_a_fault_of_the_settings(
+    tmp_path: Path, services: dict[FunctionName, Service], aws: AwsOverHttp, queue: str, rule: str | None
+) -> None:
+    if queue == "one with a redrive policy":
+        aws.create_queue("events", dead_letter_queue=aws.create_queue("dead"), maximum_receive_count=3)
+    elif queue == "one with a short retention":
+        aws.create_queue("events", retention_in_seconds=3600)
+    elif queue == "a good one":
+        aws.create_queue("events")
+    settings = with_an_sqs_queue(tmp_path, services, aws)
+    async with compose(settings, emit=Telemetry().emit, descriptor_limit=1024) as composition:
+        if rule is None:
+            await composition.events.queues.check()
+            return
+        with pytest.raises(SettingsError, match=rule) as caught:
+            await composition.events.queues.check()
+    (fault,) = caught.value.faults
+    assert fault.startswith("functions.resize.event_invoke_config.event_queue_arn: ")
+    assert "/123456789012/events" in fault
+
+
+async def test_the_start_does_not_wait_long_for_an_sqs_that_does_not_answer(
+    tmp_path: Path, services: dict[FunctionName, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDFIRST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setattr("poller.event_queue_composition.LONGEST_CHECK_IN_SECONDS", 0.5)
+
+    async def never(_: Request) -> Reply:
+        await anyio.sleep_forever()
+        raise AssertionError("a request without an answer ends with its connection")
+
+    async with http_server(never) as silent:
+        settings = settings_of(
+            tmp_path, services, f'event_queue_arn = "{QUEUE}events"', state=f'endpoint_url = "{silent.url}"'
+        )
+        async with compose(settings, emit=Telemetry().emit, descriptor_limit=1024) as composition:
+            with anyio.fail_after(5):
+                await composition.events.queues.check()
 
 
 async def test_a_missing_sqs_event_queue_is_reported_and_does_not_stop_other_functions(

@@ -5,6 +5,7 @@
     record       what does a destination receive about an ended event?
     dead_letter  what does the dead-letter queue receive?
     senders      which event does the message of S3, SNS or EventBridge become?
+    queue_rules  may an SQS queue have the events of a function?
     trace        which trace header does the function receive, and how often has the event passed the function?
     json_text    is a payload JSON?
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 from trio.testing import MockClock
 
-from poller.errors import NotFound, Rejected, Unreachable
+from poller.errors import EventQueueRefused, NotFound, Rejected, Unreachable
 from poller.event_queues.messages import MARK
 from poller.event_queues.sqs import SqsEventQueue
 from poller.model.event import CLAIM_IN_SECONDS, Event, LastAttempt, TakenEvent
@@ -72,6 +72,27 @@ async def test_a_queue_with_a_redrive_policy_is_refused() -> None:
     with pytest.raises(Rejected, match="has a redrive policy") as caught:
         await world.queue.describe()
     assert caught.value.code == "RedrivePolicy"
+
+
+async def test_a_redrive_policy_that_is_added_later_stops_the_taking_and_the_storing_until_it_is_removed(
+    world: World,
+) -> None:
+    await world.queue.describe()
+    await world.queue.put([world.event(), world.event()])
+    [in_hand] = await world.take(count=1)
+    world.stored.maximum_receive_count, world.stored.dead_letter_queue = 3, FakeSqs().create_queue("dead")
+    with pytest.raises(EventQueueRefused, match="has a redrive policy"):
+        await world.queue.depth(RESIZE)
+    received = world.facts("received")
+    with pytest.raises(EventQueueRefused):
+        await world.take()
+    with pytest.raises(EventQueueRefused):
+        await world.queue.put([world.event()])
+    assert world.facts("received") == received
+    await world.queue.put_back(in_hand, replace(in_hand.event, attempts=1))
+    world.stored.dead_letter_queue = None
+    assert (await world.queue.depth(RESIZE)).waiting == 2
+    assert len(await world.take()) == 2
 
 
 async def test_a_queue_with_a_short_retention_period_is_refused() -> None:

@@ -1,0 +1,25 @@
+"""How is a table printed? Each row is one line, so that a person can copy names, and grep finds whole rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+WIDEST_LINE = 100_000
+"""A number of columns. Every row is narrower, so rich never breaks a row."""
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console(width=WIDEST_LINE, highlight=False)
+    with console.capture() as lines:
+        console.print(table)
+    typer.echo("\n".join(line.rstrip() for line in lines.get().splitlines()))
