@@ -11,14 +11,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 import pytest
 
-from tests.aws_cli import aws_cli
+from tests.aws_cli import aws_cli, aws_cli_2
 from tests.e2e.harness import ROOT, Daemon, World, environment
 from tests.node import installed, node
 
@@ -192,7 +192,8 @@ def process_csv(event, context):
 """
 
 
-async def test_the_commands_of_the_readme_run_as_printed(world: World) -> None:
+@pytest.mark.parametrize("aws", [aws_cli, aws_cli_2], ids=["version 1", "version 2"])
+async def test_the_commands_of_the_readme_run_as_printed(world: World, aws: Callable[[Path], Path]) -> None:
     """Only the port differs, because another test may use the printed one."""
     chapters = (
         (ROOT / "README.md").read_text().partition("## Calling a function")[2].partition("## What it promises")[0]
@@ -205,7 +206,7 @@ async def test_the_commands_of_the_readme_run_as_printed(world: World) -> None:
     world.state = f"sqlite://{world.folder}/state.db"
     async with world.daemon(settings.replace("[daemon]", "").replace(":9465", ":0")) as daemon:
         lines = commands.replace("127.0.0.1:9465", await address_of(daemon))
-        path = os.pathsep.join([str(aws_cli(world.folder)), str(Path(sys.executable).parent), os.environ["PATH"]])
+        path = os.pathsep.join([str(aws(world.folder)), str(Path(sys.executable).parent), os.environ["PATH"]])
         done = await ran(("sh", "-e", "-c", lines), world.folder, PATH=path)
         assert (done.returncode, done.stderr) == (0, "")
         assert '"StatusCode": 200' in done.stdout
