@@ -11,7 +11,7 @@ import botocore.auth
 import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from poller.lambda_api.errors import ApiError
@@ -74,7 +74,6 @@ class Signed:
         return caught.value.code
 
 
-@settings(max_examples=200, deadline=None)
 @example(
     segments=[".."],
     query={},

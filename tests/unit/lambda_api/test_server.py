@@ -17,8 +17,6 @@ import pytest
 from aiohttp import ClientSession
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from poller import errors
 from poller.facts import ApiRequestFailed, ApiRequestRejected
@@ -602,59 +600,3 @@ async def test_one_connection_carries_several_calls_in_sequence() -> None:
             async with client.post(PATH, data=str(number)) as answer:
                 assert await answer.read() == str(number).encode()
         assert len(client.connector._conns) == 1  # type: ignore[union-attr]
-
-
-# All other requests
-
-
-TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=12)
-SEGMENT = TEXT | st.sampled_from(
-    [
-        "2015-03-31",
-        "functions",
-        "insert_records",
-        "invocations",
-        "invoke-async",
-        "2014-11-13",
-        "2017-03-31",
-        "tags",
-        "%ff",
-    ]
-)
-
-
-@pytest.mark.slow
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    requests=st.lists(
-        st.tuples(
-            st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]),
-            st.lists(SEGMENT, max_size=6).map("/".join) | st.just(PATH[1:]),
-            st.dictionaries(st.sampled_from(["Qualifier", "Marker", "MaxItems", "x"]), TEXT, max_size=3),
-            st.dictionaries(
-                st.sampled_from(
-                    ["X-Amz-Invocation-Type", "X-Amz-Log-Type", "X-Amz-Client-Context", "X-Amzn-Trace-Id", "Expect"]
-                ),
-                TEXT | st.sampled_from(["Event", "DryRun", "Tail", "e30=", "é"]),
-            ),
-            st.binary(max_size=30) | st.sampled_from([b"{}", b"[" * 2000]),
-        ),
-        max_size=8,
-    )
-)
-def test_every_request_gets_an_answer_in_the_form_of_aws(requests: list[Any]) -> None:
-    functions = FakeFunctions()
-
-    async def ask_all() -> None:
-        async with functions.served() as url, ClientSession() as client:
-            for method, path, query, headers, body in requests:
-                target = url + "/" + path.replace("?", "").replace("#", "")
-                async with client.request(method, target, params=query, headers=headers, data=body) as answer:
-                    content = await answer.read()
-                    assert answer.status != 500
-                    if answer.status >= 400:
-                        assert answer.headers["X-Amzn-ErrorType"]
-                        assert orjson.loads(content).keys() & {"message", "Message"}
-
-    anyio.run(ask_all)
-    assert functions.record.of(ApiRequestFailed) == []
