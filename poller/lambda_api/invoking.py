@@ -13,7 +13,7 @@ The response of the function decides the status:
     LostAnswer             the same; not 5xx, because clients then repeat the call, and the function may have run
     Throttled              429
     TooLarge               413
-    Unreachable            502
+    Unreachable            502; 404 if the function does not exist on AWS Lambda
 
 Source: AWS Lambda API Reference, "Invoke", "InvokeAsync", "InvokeWithResponseStream"; answers that AWS Lambda gave.
 """
@@ -29,11 +29,13 @@ from typing import Protocol, assert_never
 import orjson
 
 from poller import errors
+from poller.core.events.attempts import FUNCTION_IS_GONE
 from poller.core.events.trace import of_traceparent, usable
 from poller.lambda_api.errors import (
     failed_validation,
     invalid_content,
     invalid_parameter,
+    not_found,
     not_ready,
     refused_as_too_large,
     throttled,
@@ -42,7 +44,8 @@ from poller.lambda_api.errors import (
 )
 from poller.lambda_api.event_stream import CONTENT_TYPE, streamed
 from poller.lambda_api.exchange import Answer, Request
-from poller.lambda_api.names import Found
+from poller.lambda_api.names import NOT_FOUND, Found
+from poller.model.arn import qualified
 from poller.model.function import Function
 from poller.model.ids import FunctionName, RequestId
 from poller.model.invocation import (
@@ -126,6 +129,8 @@ class Invoking:
             case _:
                 _check_payload(request, kind, MAXIMUM_PAYLOAD_IN_BYTES)
                 response = await self.call(found.function, invocation)
+                if isinstance(response, Unreachable) and response.reason == FUNCTION_IS_GONE:
+                    raise not_found(NOT_FOUND.format(arn=qualified(found.function.arn)))
                 return _answer(response, wants_log_tail=invocation.wants_log_tail)
 
     async def invoke_async(self, found: Found, request: Request) -> Answer:

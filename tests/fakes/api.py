@@ -66,12 +66,14 @@ class FakeFunctions:
             )
         )
 
-    def api(self, access: Access | None = None) -> Api:
-        routes = Routes(
+    def routes(self) -> Routes:
+        return Routes(
             directory=lambda: Directory(functions=self.functions, home=HOME, file="/etc/poller.toml"),
             invoking=Invoking(call=self.call, accept=self.accept),
         )
-        return Api(routes, access=lambda: access or Access(), emit=self.record)
+
+    def api(self, access: Access | None = None) -> Api:
+        return Api(self.routes(), access=lambda: access or Access(), emit=self.record)
 
     @asynccontextmanager
     async def served(self, access: Access | None = None, stopping: anyio.Event | None = None) -> AsyncIterator[str]:
