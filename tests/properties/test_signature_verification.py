@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -146,10 +147,25 @@ def signed(**how: Any) -> Signed:
     return Signed(URL, {"x-amz-log-type": "Tail"}, b"{}", MOMENT, **({"key": "AKID", "secret": "s"} | how))
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_a_signature_that_is_older_or_newer_than_five_minutes_is_refused(sign: int) -> None:
+@pytest.mark.parametrize(("sign", "message"), [(1, "Signature expired: "), (-1, "Signature not yet current: ")])
+def test_a_signature_that_is_older_or_newer_than_five_minutes_is_refused(sign: int, message: str) -> None:
     signed().check(later=sign * 300)
-    assert signed().code(later=sign * 301) == "InvalidSignatureException"
+    with pytest.raises(ApiError, match=message) as caught:
+        signed().check(later=sign * 301)
+    assert caught.value.code == "InvalidSignatureException"
+
+
+def test_spaces_within_a_header_are_signed_as_one_space() -> None:
+    Signed(URL, {"x-amz-log-type": " a  b   c "}, b"{}", MOMENT, key="AKID", secret="s").check()
+
+
+def test_a_header_that_is_sent_twice_is_signed_with_both_values() -> None:
+    twice = Signed(URL, {"x-amz-log-type": "a,b"}, b"{}", MOMENT, key="AKID", secret="s")
+    twice.with_header("x-amz-log-type", "a")
+    twice.headers.append(("x-amz-log-type", "b"))
+    twice.check()
+    twice.headers.append(("x-amz-log-type", "c"))
+    assert twice.code() == "InvalidSignatureException"
 
 
 class SignsNoHost(botocore.auth.SigV4Auth):  # type: ignore[misc]
@@ -172,6 +188,14 @@ class SignsWithTheKeyOfYesterday(botocore.auth.SigV4Auth):  # type: ignore[misc]
 
     def signature(self, string_to_sign: Any, request: Any) -> Any:
         return super().signature(string_to_sign, YESTERDAY)
+
+
+class SignsAnotherHash(botocore.auth.SigV4Auth):  # type: ignore[misc]
+    """Signs the hash of the body, which differs from the header X-Amz-Content-SHA256."""
+
+    def canonical_request(self, request: Any) -> str:
+        head, _, _ = str(super().canonical_request(request)).rpartition("\n")
+        return f"{head}\n{hashlib.sha256(request.body).hexdigest()}"
 
 
 YESTERDAY = SimpleNamespace(context={"timestamp": "20260130T120000Z"})
@@ -214,9 +238,13 @@ def test_the_host_must_be_signed() -> None:
     assert changed.code() == "InvalidSignatureException"
 
 
-def test_a_hash_of_another_body_is_refused() -> None:
-    claimed = Signed(URL, {"x-amz-content-sha256": "0" * 64}, b"{}", MOMENT, key="AKID", secret="s")
+@pytest.mark.parametrize("signer", [botocore.auth.SigV4Auth, SignsAnotherHash])
+def test_a_hash_of_another_body_is_refused(signer: type[botocore.auth.SigV4Auth]) -> None:
+    headers = {"x-amz-content-sha256": "0" * 64}
+    claimed = Signed(URL, headers, b"{}", MOMENT, key="AKID", secret="s", signer=signer)
     assert claimed.code() == "InvalidSignatureException"
+    headers = {"x-amz-content-sha256": hashlib.sha256(b"{}").hexdigest()}
+    Signed(URL, headers, b"{}", MOMENT, key="AKID", secret="s", signer=signer).check()
 
 
 @pytest.mark.parametrize(
