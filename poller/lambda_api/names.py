@@ -7,6 +7,8 @@
 
 Each function has one qualifier, and a request may leave it out. For a function on AWS Lambda, it is the qualifier of
 the ARN in the settings. For all others, and for an ARN without one, it is $LATEST.
+The settings may have several ARNs of one function. Then a request without a qualifier means the key in the settings,
+if there is such a key, else the ARN with $LATEST, if there is one.
 The errors have AWS's words.
 
 Source: AWS Lambda API Reference, "Invoke", FunctionName and Qualifier; answers that AWS Lambda gave.
@@ -117,12 +119,10 @@ def find(
     `missing` is the text of the error, with `{arn}` for the ARN. With `shows_latest`, this ARN ends in $LATEST if the
     request has no qualifier; the error of Invoke shows it so.
     """
-    function = functions.get(FunctionName(name.name)) if name.is_bare else None
-    if function is None:
-        function = next((one for one in functions.values() if _is_meant(one, name)), None)
+    function = _named(name, functions)
     if function is None:
         raise _no_function(name, home, shows_latest=shows_latest, missing=missing)
-    if name.qualifier not in (None, qualifier_of(function)):
+    if not _has_qualifier(function, name):
         raise not_found(missing.format(arn=f"{unqualified_arn(function)}:{name.qualifier}"))
     return Found(function=function, qualifier=name.qualifier, invoked_arn=_invoked_arn(function, name.qualifier))
 
@@ -144,6 +144,20 @@ def unqualified_arn(function: Function) -> str:
 
 def _invoked_arn(function: Function, qualifier: str | None) -> str:
     return str(function.arn) if qualifier is None else f"{unqualified_arn(function)}:{qualifier}"
+
+
+def _named(name: Name, functions: Mapping[FunctionName, Function]) -> Function | None:
+    """Return the function of this name. If none has the qualifier, return one with another qualifier."""
+    own = functions.get(FunctionName(name.name)) if name.is_bare else None
+    if own is not None and _has_qualifier(own, name):
+        return own
+    meant = [one for one in functions.values() if _is_meant(one, name)]
+    meant.sort(key=lambda one: qualifier_of(one) != LATEST)
+    return next((one for one in meant if _has_qualifier(one, name)), own or next(iter(meant), None))
+
+
+def _has_qualifier(function: Function, name: Name) -> bool:
+    return name.qualifier in (None, qualifier_of(function))
 
 
 def _is_meant(function: Function, name: Name) -> bool:

@@ -84,6 +84,29 @@ def test_a_function_on_lambda_whose_arn_has_no_qualifier_has_latest() -> None:
     assert (answer.function, answer.invoked_arn) == (plain, f"{plain.arn}:$LATEST")
 
 
+def of_billing(key: str, qualifier: str | None) -> Function:
+    kind = LambdaApi(name="billing", qualifier=qualifier, region="eu-west-1")
+    resource = f"function:billing:{qualifier}" if qualifier else "function:billing"
+    return replace(ON_LAMBDA, name=FunctionName(key), kind=kind, arn=replace(ON_LAMBDA.arn, resource=resource))
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        ("billing:test", "test"),
+        (f"{unqualified(ON_LAMBDA.arn)}:test", "test"),
+        ("billing:live", "billing"),
+        ("billing:$LATEST", "plain"),
+        ("billing", "billing"),
+        (str(unqualified(ON_LAMBDA.arn)), "plain"),
+    ],
+)
+def test_the_qualifier_chooses_among_functions_with_one_name_on_lambda(written: str, key: str) -> None:
+    """A name without a qualifier is first the key of a function in the file, and then an ARN with $LATEST."""
+    functions = [of_billing("billing", "live"), of_billing("test", "test"), of_billing("plain", None)]
+    assert find(parse(written, None), {one.name: one for one in functions}, HOME).function.name == key
+
+
 @pytest.mark.parametrize(
     ("written", "qualifier", "missing"),
     [
