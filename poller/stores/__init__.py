@@ -17,6 +17,7 @@
       lease_file   opens the file
     dynamodb_leases  stores leases in a table of DynamoDB, which workers on several hosts share
       dynamodb_rows  converts a row to and from an item
+      dynamodb_items  reads and writes many items
       dynamodb_table  creates the table, or checks its key
 
 Belongs here: how checkpoints are stored, and the rule that no checkpoint moves back.

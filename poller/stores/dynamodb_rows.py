@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -24,12 +23,8 @@ import orjson
 from poller.errors import Rejected
 from poller.model.lease import Owner, Row, RowKey
 from poller.model.stream import Checkpoint, Latest, Window
+from poller.stores.dynamodb_items import KEY, Attribute, Item
 from poller.stores.notation import format_position, parse_position, rank
-
-Item = Mapping[str, Mapping[str, str]]
-"""The attributes of an item: for each name the value with its type, as in {"leaseCounter": {"N": "7"}}."""
-
-KEY = "leaseKey"
 
 MAXIMUM_BYTES = 400 * 1024
 """The largest item. Source: Amazon DynamoDB Developer Guide, "Quotas"."""
@@ -37,7 +32,7 @@ MAXIMUM_BYTES = 400 * 1024
 
 def item_of(row: Row) -> Item:
     """Return the item of a row. Raises Rejected if it is larger than DynamoDB accepts."""
-    item: dict[str, Mapping[str, str]] = {
+    item: dict[str, Attribute] = {
         KEY: {"S": row.key},
         "leaseCounter": {"N": str(row.counter)},
         "fencingToken": {"N": str(row.token)},
@@ -48,10 +43,7 @@ def item_of(row: Row) -> Item:
         item |= _checkpoint_attributes(row.checkpoint)
     if row.details:
         item["details"] = {"S": orjson.dumps(row.details).decode()}
-    if (size := _size_in_bytes(item)) > MAXIMUM_BYTES:
-        text = f"the row {row.key} has {size} bytes, and an item of DynamoDB has at most {MAXIMUM_BYTES}"
-        hint = ": the state of its tumbling window is too large" if "windowState" in item else ""
-        raise Rejected(text + hint, code="ItemTooLarge")
+    check_size(item)
     return item
 
 
@@ -74,31 +66,55 @@ def row_of(item: Item) -> Row:
         raise Rejected(f"the item {key[:200]!r} was not written by poller", code="DamagedItem") from error
 
 
+def check_size(item: Item) -> None:
+    """Raise Rejected if the item is larger than DynamoDB accepts."""
+    values = [(name, kind, value) for name, typed in item.items() for kind, value in typed.items()]
+    size = sum(len(name) + _value_bytes(kind, value) for name, kind, value in values)
+    if size > MAXIMUM_BYTES:
+        text = f"the row {item[KEY]['S']} has {size} bytes, and an item of DynamoDB has at most {MAXIMUM_BYTES}"
+        hint = ": the state of its tumbling window is too large" if "windowState" in item else ""
+        raise Rejected(text + hint, code="ItemTooLarge")
+
+
+def window_attributes(window: Window | None) -> Item:
+    if window is None:
+        return {}
+    return {
+        "windowStart": {"N": str(window.start)},
+        "windowEnd": {"N": str(window.end)},
+        "windowState": {"B": b64encode(zlib.compress(window.state)).decode()},
+    }
+
+
+def window_of(item: Item) -> Window | None:
+    """Return the window of an item, or None if it has none.
+
+    Raises KeyError, ValueError or zlib.error if the window is damaged.
+    """
+    if "windowState" not in item:
+        return None
+    state = zlib.decompress(b64decode(item["windowState"]["B"]))
+    return Window(int(item["windowStart"]["N"]), int(item["windowEnd"]["N"]), state)
+
+
 def _checkpoint_attributes(checkpoint: Checkpoint) -> Item:
     position, window = checkpoint
-    item = {"checkpoint": {"S": format_position(position)}, "checkpointRank": {"S": rank(position)}}
-    if window is not None:
-        item["windowStart"] = {"N": str(window.start)}
-        item["windowEnd"] = {"N": str(window.end)}
-        item["windowState"] = {"B": b64encode(zlib.compress(window.state)).decode()}
-    return item
+    return {
+        "checkpoint": {"S": format_position(position)},
+        "checkpointRank": {"S": rank(position)},
+        **window_attributes(window),
+    }
 
 
 def _checkpoint(item: Item) -> Checkpoint:
     position = parse_position(item["checkpoint"]["S"])
     if isinstance(position, Latest):
         raise ValueError("LATEST is not a checkpoint")
-    if "windowState" not in item:
-        return Checkpoint(position)
-    state = zlib.decompress(b64decode(item["windowState"]["B"]))
-    return Checkpoint(position, Window(int(item["windowStart"]["N"]), int(item["windowEnd"]["N"]), state))
+    return Checkpoint(position, window_of(item))
 
 
-def _size_in_bytes(item: Item) -> int:
-    """Return the item's size as DynamoDB counts it, but a few bytes more for numbers."""
-    values: list[tuple[str, Any]] = [(name, value) for name, typed in item.items() for value in typed.items()]
-    return sum(len(name) + _value_bytes(*value) for name, value in values)
-
-
-def _value_bytes(kind: str, value: str) -> int:
+def _value_bytes(kind: str, value: Any) -> int:
+    """Return the size of a value as DynamoDB counts it, but a few bytes more for a number."""
+    if kind == "SS":
+        return sum(len(text.encode()) for text in value)
     return len(value) * 3 // 4 if kind == "B" else len(value.encode())

@@ -18,8 +18,7 @@ import anyio
 import orjson
 
 from poller.errors import AccessDenied, NotFound, Rejected, SettingsError, Unreachable
-from poller.stores.dynamodb_leases import Client
-from poller.stores.dynamodb_rows import KEY
+from poller.stores.dynamodb_items import KEY, Client
 
 USABLE = frozenset({"ACTIVE", "UPDATING"})
 """The states of a table that can be read and written."""

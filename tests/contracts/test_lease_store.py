@@ -32,7 +32,8 @@ from poller.model.stream import (
     Window,
 )
 from poller.ports import LeaseStore
-from poller.stores.dynamodb_leases import Client, DynamoDbLeaseStore
+from poller.stores.dynamodb_items import Client, Items
+from poller.stores.dynamodb_leases import DynamoDbLeaseStore
 from poller.stores.dynamodb_table import made_ready
 from poller.stores.memory_leases import MemoryLeaseStore
 from poller.stores.notation import CheckpointMovedBack
@@ -63,7 +64,7 @@ async def opened(kind: str, folder: Path) -> AsyncIterator[LeaseStore]:
 async def in_new_table(client: Client) -> LeaseStore:
     table = f"contract-{uuid4().hex}"
     await made_ready(client, table, option="daemon.state")
-    return DynamoDbLeaseStore(client, table=table, rng=Random(0))
+    return DynamoDbLeaseStore(Items(client, table=table, rng=Random(0)))
 
 
 LOCAL = ["memory", "fake", "sqlite", "dynamodb"]

@@ -9,7 +9,8 @@ from hypothesis import given
 from poller.errors import Rejected
 from poller.model.lease import Owner, Row, RowKey
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardEnd, Window
-from poller.stores.dynamodb_rows import KEY, Item, item_of, row_of
+from poller.stores.dynamodb_items import KEY, Item
+from poller.stores.dynamodb_rows import item_of, row_of
 from tests.contracts.test_lease_store import some_rows
 
 STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
