@@ -103,14 +103,19 @@ class Writer(Generic[J]):
         self._came.set()
 
     def _do(self, jobs: list[J]) -> None:
-        """Do the jobs. This runs in the thread."""
+        """Do the jobs. This runs in the thread.
+
+        If a fault of poller raises an exception, each task that waits for one of these jobs gets it, and an open
+        transaction is undone. So no task believes that its job is done, and later jobs are done as usual.
+        """
         try:
             self._check()
-        except sqlite3.Error as fault:
+            self._perform(self._file, jobs)
+        except Exception as fault:  # raised here, it would end the daemon
+            if self._file.in_transaction:
+                self._file.execute("ROLLBACK")
             for job in jobs:
                 job.fault = fault
-        else:
-            self._perform(self._file, jobs)
 
     def _in_front(self) -> list[J]:
         jobs = [self._waiting.popleft()]

@@ -292,6 +292,37 @@ async def test_the_queue_returns_all_functions_that_have_events(path: Path) -> N
         assert await queue.functions() == {RESIZE, MAIL}
 
 
+async def test_a_put_that_a_fault_of_poller_stops_raises_an_error_and_stores_nothing(path: Path) -> None:
+    process = Process(path)
+    good, bad = process.event(), replace(process.event(), trace="\ud800")
+    async with process.queue as queue:
+        with pytest.raises(TypeError, match="UTF-8"):
+            await queue.put([good, bad])
+        assert await process.take() == []
+        await queue.put([good])
+        assert [taken.event for taken in await process.take()] == [good]
+
+
+async def test_a_fault_of_poller_after_a_part_of_a_group_undoes_the_whole_group(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Process(path)
+    one, other = process.event(), process.event()
+    in_use, calls = jobs.in_use, iter([True, False])
+
+    def broken(file: sqlite3.Connection) -> tuple[int, int]:
+        if next(calls, False):
+            raise ZeroDivisionError
+        return in_use(file)
+
+    async with process.queue as queue:
+        monkeypatch.setattr(jobs, "in_use", broken)  # it is called after the events were inserted
+        with pytest.raises(ZeroDivisionError):
+            await queue.put([one])
+        await queue.put([other])
+        assert [taken.event for taken in await process.take()] == [other]
+
+
 OLD_QUEUE, NEW_QUEUE = (Arn.parse(f"arn:aws:sqs:eu-west-1:123456789012:{name}") for name in ("old", "new"))
 
 
