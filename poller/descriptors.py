@@ -55,11 +55,10 @@ def needed(settings: Settings) -> int:
     """Return how many descriptors the daemon needs when all mappings and functions are busy; at most `MOST`."""
     queues = [mapping for mapping in settings.queue_mappings if mapping.is_enabled]
     streams = [mapping for mapping in settings.stream_mappings if mapping.is_enabled]
-    functions = {mapping.function_name for mapping in queues} | {mapping.function_name for mapping in streams}
     busiest = (
         OF_THE_PROCESS
         + (OF_THE_API if settings.daemon.api_listen is not None else 0)
-        + sum(_of_function(settings.functions[name]) for name in functions)
+        + sum(_of_function(function) + _of_events(function) for function in settings.functions.values())
         + sum(_of_queue(mapping, settings.functions[mapping.function_name]) for mapping in queues)
         + OF_A_STREAM * len(streams)
     )
@@ -78,6 +77,11 @@ def _of_function(function: Function) -> int:
             return function.reserved_concurrency
         case _:
             assert_never(function.kind)
+
+
+def _of_events(function: Function) -> int:
+    """Return the number of connections to the SQS queue with the function's events, if there is such a queue."""
+    return 0 if function.event_invoke_config.event_queue_arn is None else function.reserved_concurrency
 
 
 def _of_queue(mapping: QueueMapping, function: Function) -> int:

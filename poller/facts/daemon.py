@@ -118,7 +118,7 @@ class StateOpened(NamedTuple):
 
 @declare(Line("warning"))
 class TooFewFileDescriptors(NamedTuple):
-    """The system allows fewer open files than the mappings need when all of them are busy. Then connections may
+    """The system allows fewer open files than the mappings and functions need when all are busy. Then connections may
     fail.
     """
 

@@ -13,6 +13,10 @@ STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream"
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012"
 
 
+ALL = 100 + 1000 + 5 * 4 + 3
+"""What the process and all functions of the tests need, also those that no mapping invokes: clients may call them."""
+
+
 @pytest.fixture
 def restored() -> Iterator[int]:
     """Yield the hard limit, and restore the soft limit at the end."""
@@ -44,20 +48,21 @@ def test_an_unlimited_limit_is_always_enough(own: int, wanted: int, enough: bool
 @pytest.mark.parametrize(
     ("mappings", "count"),
     [
-        ("", 100),
-        ('[daemon]\napi_listen = "127.0.0.1:0"', 100 + 256),
-        (f'[mappings.m]\nevent_source_arn = "{QUEUE}:q"\nfunction_name = "bill"', 100 + 1000 + 1000),
+        ("", ALL),
+        ('[daemon]\napi_listen = "127.0.0.1:0"', ALL + 256),
+        (f'[functions.call.event_invoke_config]\nevent_queue_arn = "{QUEUE}:events"', ALL + 3),
+        (f'[mappings.m]\nevent_source_arn = "{QUEUE}:q"\nfunction_name = "bill"', ALL + 1000),
         (
             f'[mappings.m]\nevent_source_arn = "{QUEUE}:q"\nfunction_name = "bill"\n'
             "scaling_config = { maximum_concurrency = 8 }",
-            100 + 1000 + 8,
+            ALL + 8,
         ),
         (
             f'[mappings.m]\nevent_source_arn = "{QUEUE}:q"\nfunction_name = "run"\n'
             "scaling_config = { maximum_concurrency = 8 }",
-            100 + 5 * 4 + 4,
+            ALL + 4,
         ),
-        (f'[mappings.m]\nevent_source_arn = "{QUEUE}:q"\nfunction_name = "run"\nenabled = false', 100),
+        (f'[mappings.m]\nevent_source_arn = "{QUEUE}:q"\nfunction_name = "run"\nenabled = false', ALL),
         (
             "".join(
                 f'[mappings.m{n}]\nevent_source_arn = "{STREAM}/s{n}"\nfunction_name = "call"\n'
@@ -72,7 +77,7 @@ def test_an_unlimited_limit_is_always_enough(own: int, wanted: int, enough: bool
                 'starting_position = "LATEST"\n'
                 for n in range(2)
             ),
-            100 + 3 + 2 * 128,
+            ALL + 2 * 128,
         ),
     ],
 )
