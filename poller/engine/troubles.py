@@ -52,6 +52,11 @@ class Troubles:
             next_try=now + retry_in,
         )
 
+    def next_try_of(self, kind: str) -> float | None:
+        """Return when this kind of call is tried again, or None if it has no trouble."""
+        trouble = self._by_kind.get(kind)
+        return None if trouble is None else trouble.next_try
+
     def end(self, kind: str) -> bool:
         """End the trouble of this kind of call. Return False if there was none."""
         return self._by_kind.pop(kind, None) is not None

@@ -94,6 +94,10 @@ class FakeEventQueue:
         """Return all events in the queue, in the order in which they were put."""
         return [stored.event for stored in self._stored]
 
+    def drop_all(self) -> None:
+        """Remove all events, as a person does with `poller events drop`."""
+        self._stored.clear()
+
     async def put(self, events: Sequence[Event]) -> None:
         fault = await self._begin("put")
         if any(len(event.payload) > self.maximum_bytes for event in events):

@@ -12,9 +12,11 @@ import orjson
 import pytest
 from trio.testing import MockClock
 
+from poller.core.backoff import DELIVERY
 from poller.core.document import Document
 from poller.engine.events.bytes_in_hand import BytesInHand
 from poller.engine.events.former import EMPTY_FOR_SECONDS
+from poller.engine.events.health import OVERDUE_IN_SECONDS
 from poller.errors import DocumentTooLarge, QueueFull, Rejected
 from poller.facts import (
     EventClaimLost,
@@ -310,6 +312,23 @@ async def test_an_event_is_kept_and_reported_while_its_destination_cannot_be_rea
     assert len(world.function.calls) == 1, "an event that has ended is not invoked again"
     assert len(destination.taken) == len(dead_letters.taken) == 1
     assert dead_letters.taken_at[0] < 5.0, "it does not wait for the destination"
+
+
+async def test_the_trouble_of_a_destination_ends_when_a_person_has_dropped_its_only_event() -> None:
+    destination = FakeDestination()
+    destination.faults.outages.append(Outage(0.0, 1e9, Fault.UNREACHABLE))
+    world = EventsWorld(plan=ALWAYS_FAILS, destinations={"on_failure": destination}, maximum_retry_attempts=0)
+
+    async def look(life: EventsLife) -> None:
+        for _ in range(3000):
+            await anyio.sleep(1.0)
+            assert life.supervisor.statuses()[0].state == "troubled", "each try fails"
+        world.own_queue.drop_all()
+        await anyio.sleep(DELIVERY.maximum + OVERDUE_IN_SECONDS + 30.0)
+        assert life.supervisor.statuses()[0].state == "ready"
+
+    await live(world, "a", for_seconds=10.0, then=look)
+    assert len(world.facts_of(EventQueueRecovered)) == 1
 
 
 @pytest.mark.parity("stuck events")

@@ -8,6 +8,8 @@ trouble is left.
 
 from __future__ import annotations
 
+from typing import get_args
+
 from poller.engine.troubles import Troubles, in_words
 from poller.errors import LASTING, ServiceError
 from poller.facts import Emit, EventDeliveryFailed, EventQueueFailed, EventQueueRecovered
@@ -15,6 +17,9 @@ from poller.model.event import Delivery, Event
 from poller.model.ids import FunctionName
 from poller.model.status import Health
 from poller.ports import Clock
+
+OVERDUE_IN_SECONDS = 300.0
+"""How late a delivery may be tried again. We chose the longest pause between two tries: a busy function delays them."""
 
 
 class EventHealth:
@@ -84,6 +89,16 @@ class EventHealth:
     def delivered(self, delivery: Delivery) -> None:
         """End the trouble of this kind of delivery, because such a delivery has succeeded."""
         self._end(delivery)
+
+    def end_old_deliveries(self) -> None:
+        """End the trouble of each kind of delivery that was not tried again when it should have been.
+
+        Its event is gone: a person has dropped the event, the event is stuck, or another process has delivered it.
+        """
+        for delivery in get_args(Delivery):
+            next_try = self._troubles.next_try_of(delivery)
+            if next_try is not None and self._clock.now() > next_try + OVERDUE_IN_SECONDS:
+                self._end(delivery)
 
     def _end(self, kind: str) -> None:
         if self._troubles and self._troubles.end(kind) and not self._troubles:

@@ -238,6 +238,7 @@ class EventMappingRunner:
         )
         while True:
             found = await watch.next()
+            self._health.end_old_deliveries()
             if not isinstance(found, ServiceError):
                 self._depths[name] = found
                 self._is_in_use |= count(found) > 0
