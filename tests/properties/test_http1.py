@@ -11,7 +11,7 @@ import weakref
 from typing import Any, NamedTuple, cast
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from poller.errors import Rejected, Unreachable
@@ -135,7 +135,6 @@ class Socket(NamedTuple):
         return io.BytesIO(self.raw)
 
 
-@settings(max_examples=400, deadline=None)
 @given(wire=answers(), cuts=CUTS)
 def test_an_answer_in_any_pieces_is_read_as_the_standard_library_reads_it(wire: Wire, cuts: list[int]) -> None:
     results, is_open = read(cut(wire.raw, cuts), lasts=wire.lasts)
@@ -143,7 +142,6 @@ def test_an_answer_in_any_pieces_is_read_as_the_standard_library_reads_it(wire: 
     assert is_open is not wire.lasts
 
 
-@settings(max_examples=200, deadline=None)
 @given(first=answers(), second=answers(), cuts=CUTS)
 def test_an_answer_leaves_no_bytes_for_the_next_one(first: Wire, second: Wire, cuts: list[int]) -> None:
     assume(not first.lasts)
@@ -151,7 +149,6 @@ def test_an_answer_leaves_no_bytes_for_the_next_one(first: Wire, second: Wire, c
     assert results == [reference(first), reference(second)]
 
 
-@settings(max_examples=200, deadline=None)
 @given(wire=answers(), surplus=st.binary(min_size=1, max_size=30) | st.just(b"HTTP/1.1 200 OK"), cuts=CUTS)
 def test_bytes_after_an_answer_do_not_change_it_and_end_the_connection(
     wire: Wire, surplus: bytes, cuts: list[int]
@@ -163,7 +160,6 @@ def test_bytes_after_an_answer_do_not_change_it_and_end_the_connection(
     assert not is_open
 
 
-@settings(max_examples=200, deadline=None)
 @given(wire=answers(), length=st.integers(0, 400), cuts=CUTS)
 def test_a_part_of_an_answer_is_not_an_answer(wire: Wire, length: int, cuts: list[int]) -> None:
     assume(not wire.lasts)
@@ -174,7 +170,6 @@ def test_a_part_of_an_answer_is_not_an_answer(wire: Wire, length: int, cuts: lis
     assert not is_open
 
 
-@settings(max_examples=300, deadline=None)
 @example(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", cuts=[])
 @given(raw=st.binary(max_size=60).map(lambda rest: b"HTTP/1.1 200 OK\r\n" + rest) | st.binary(max_size=60), cuts=CUTS)
 def test_no_bytes_leave_a_call_without_a_result(raw: bytes, cuts: list[int]) -> None:
@@ -285,7 +280,6 @@ def test_no_timer_keeps_a_lost_connection_until_the_deadline_of_its_call() -> No
     asyncio.run(run())
 
 
-@settings(max_examples=200, deadline=None)
 @given(headers=st.dictionaries(NAMES, VALUES, max_size=5), body=st.binary(max_size=20))
 def test_a_request_consists_of_its_lines_and_its_body(headers: dict[str, str], body: bytes) -> None:
     head, _, rest = request("POST /x HTTP/1.1\r\nhost: y\r\n", headers, body).partition(b"\r\n\r\n")

@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.core.envelope import encode
@@ -78,7 +78,6 @@ async def use_stream(source: StreamSource, position: Position) -> None:
 
 @pytest.mark.parametrize("operation", ["ListShards", "GetShardIterator", "GetRecords"])
 @pytest.mark.parametrize("looks_for_a_record", [False, True])
-@settings(max_examples=200)
 @given(seed=seeds)
 def test_odd_answers_of_kinesis_break_nothing(operation: str, looks_for_a_record: bool, seed: int) -> None:
     async def main() -> None:
@@ -95,7 +94,6 @@ def test_odd_answers_of_kinesis_break_nothing(operation: str, looks_for_a_record
 
 @pytest.mark.parametrize("operation", ["DescribeStream", "GetShardIterator", "GetRecords"])
 @pytest.mark.parametrize("begins_at_a_time", [False, True])
-@settings(max_examples=200)
 @given(seed=seeds)
 def test_odd_answers_of_dynamodb_break_nothing(operation: str, begins_at_a_time: bool, seed: int) -> None:
     async def main() -> None:
@@ -113,7 +111,6 @@ def test_odd_answers_of_dynamodb_break_nothing(operation: str, begins_at_a_time:
 
 @pytest.mark.parametrize("ending", ["", ".fifo"])
 @pytest.mark.parametrize("operation", ["GetQueueAttributes", "ReceiveMessage", "DeleteMessageBatch"])
-@settings(max_examples=200)
 @given(seed=seeds)
 def test_odd_answers_of_sqs_break_nothing(ending: str, operation: str, seed: int) -> None:
     async def main() -> None:

@@ -11,7 +11,7 @@ import botocore.auth
 import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from poller.aws.signing import Credentials, Signer, resource
@@ -46,7 +46,6 @@ def urls(draw: st.DrawFn) -> str:
     return draw(HOSTS) + path + ("?" + query if query else "")
 
 
-@settings(max_examples=400, deadline=None)
 @example(
     url=f"https://lambda.eu-west-1.amazonaws.com{ARN_PATH}?Qualifier=live",
     headers={"content-type": "application/json", "x-amz-log-type": "Tail", "x-amzn-trace-id": "Root=1-5759e988"},

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-QUICK_SEEDS = 10
+QUICK_SEEDS = 5
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
