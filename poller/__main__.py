@@ -1,7 +1,7 @@
 """`python -m poller` is `poller`.
 
-A daemon takes most of a second to come up, and may be told to stop before it listens for that: nothing is in hand then,
-so it just ends.  Therefore this is the first thing that it does, before anything large is imported.
+The daemon needs most of a second to start, and may get a signal to stop before its own handler is ready. Nothing is in
+hand then, so the process just ends. Therefore this handler is set first, before large modules are imported.
 """
 
 import os

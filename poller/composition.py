@@ -273,8 +273,8 @@ class Composition:
 
     def _paced(self, client: JsonClient, operation: str, arn: Arn) -> PacedClient:
         """Return a client whose listing calls share one rate with all mappings of the same account and region."""
-        whose = (operation, client.endpoint_url, arn.region, arn.account)
-        return PacedClient(client, self._paces.setdefault(whose, Pace(operation, self.randomness)))
+        key = (operation, client.endpoint_url, arn.region, arn.account)
+        return PacedClient(client, self._paces.setdefault(key, Pace(operation, self.randomness)))
 
     @asynccontextmanager
     async def _clients(self, settings: AwsSettings) -> AsyncIterator[Aws]:

@@ -159,7 +159,7 @@ class Aws:
 
     async def identity_arn(self, region: str | None = None) -> str | None:
         """Return the daemon's own identity as an IAM ARN, or None if STS refuses or does not answer in time."""
-        with _told_in_time():
+        with _without_failures():
             async with self.client("sts", region=region) as sts:
                 return iam_arn((await sts.get_caller_identity())["Arn"])
         return None
@@ -172,7 +172,7 @@ class Aws:
         `name` is a name or an ARN without a qualifier.
         """
         asked = {"FunctionName": name} | ({"Qualifier": qualifier} if qualifier is not None else {})
-        with _told_in_time():
+        with _without_failures():
             async with self.client("lambda", region=region, role_arn=role_arn) as client:
                 return str(Arn.parse(str((await client.get_function_configuration(**asked))["Role"])))
         return None
@@ -252,7 +252,7 @@ def _not_a_url(error: ValueError) -> str:
 
 
 @contextmanager
-def _told_in_time() -> Iterator[None]:
+def _without_failures() -> Iterator[None]:
     """End the block without an error if the service takes too long, refuses, or sends an unexpected answer."""
     with (
         anyio.move_on_after(IDENTITY_TIMEOUT_IN_SECONDS),

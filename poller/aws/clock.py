@@ -32,7 +32,7 @@ class ServiceClock:
     def reached(self) -> float:
         return self._ours() if self._known is None else self._known.low + self.steady()
 
-    def heard(self, date: str | None, *, asked_at: float) -> None:
+    def correct(self, date: str | None, *, asked_at: float) -> None:
         """Correct the clock by the Date header of an answer that has just come.
 
         The request was sent at `asked_at`, on the steady clock. A missing or implausible Date changes nothing.
@@ -44,6 +44,6 @@ class ServiceClock:
         if self._date is None:
             return
         now = self.steady()
-        told = bounds(self._date, asked_at=asked_at, answered_at=now)
-        if is_plausible(told, ours=self._ours(), steady=now):
-            self._known = narrowed(self._known, told)
+        new = bounds(self._date, asked_at=asked_at, answered_at=now)
+        if is_plausible(new, ours=self._ours(), steady=now):
+            self._known = narrowed(self._known, new)

@@ -177,10 +177,10 @@ def translation(error: boto.BotoCoreError | boto.ClientError) -> ServiceError:
     """Return the ServiceError for an error that botocore has raised."""
     if isinstance(error, boto.ClientError):
         metadata = error.response.get("ResponseMetadata", {})
-        told = error.response.get("Error", {})
+        parsed = error.response.get("Error", {})
         return service_error(
-            str(told.get("Message", "")),
-            code=bare_code(str(told.get("Code", ""))) or "Unknown",
+            str(parsed.get("Message", "")),
+            code=bare_code(str(parsed.get("Code", ""))) or "Unknown",
             status=metadata.get("HTTPStatusCode", 400),
             retry_after=metadata.get("HTTPHeaders", {}).get("retry-after"),
         )

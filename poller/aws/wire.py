@@ -54,8 +54,8 @@ class Answer(NamedTuple):
     def error(self) -> ServiceError:
         """Return the error of `poller.errors` for this answer."""
         document = self._document()
-        said = document.get("message") or document.get("Message")
-        message = said if isinstance(said, str) else ""
+        text = document.get("message") or document.get("Message")
+        message = text if isinstance(text, str) else ""
         retry_after = self.headers.get("retry-after")
         return service_error(message, code=self.error_code(), status=self.status, retry_after=retry_after)
 
@@ -123,7 +123,7 @@ class Wire:
         signed = self._signer.sign(route.resource, headers, body, credentials=credentials, now=now)
         answer = await self._send(route, signed, body, deadline, is_repeatable)
         if answer.status < 400:
-            self.clock.heard(answer.headers.get("date"), asked_at=asked_at)
+            self.clock.correct(answer.headers.get("date"), asked_at=asked_at)
             return answer
         code = answer.error_code()
         if code in CLOCK_CODES and self._corrects_clock(answer, asked_at=asked_at, signed_at=now):
@@ -151,7 +151,7 @@ class Wire:
 
         If not, the service has rejected the signature for another reason.
         """
-        self.clock.heard(answer.headers.get("date"), asked_at=asked_at)
+        self.clock.correct(answer.headers.get("date"), asked_at=asked_at)
         return abs(self.clock.now() - signed_at) >= CLOCK_TOLERANCE_IN_SECONDS
 
     async def _send(

@@ -25,10 +25,10 @@ from poller.cli.ending import (
     EXIT_CODES,
     Config,
     counted,
-    crash_told,
     examined,
     exit_on_broken_stdout,
-    failures_told,
+    exit_on_crash,
+    exit_on_failure,
     refused,
     warn,
 )
@@ -67,7 +67,7 @@ app.command("try", epilog=OF_INVOCATIONS)(try_record)
 
 
 def main() -> None:
-    with crash_told(), exit_on_broken_stdout():
+    with exit_on_crash(), exit_on_broken_stdout():
         app()
 
 
@@ -109,10 +109,10 @@ def run(
     """
     if verbose and quiet:
         raise refused("--verbose and --quiet exclude each other", code=2)
-    settings = examined(config, tells_warnings=False).settings  # the daemon's log has them
+    settings = examined(config, prints_warnings=False).settings  # the daemon's log has them
     from poller.app import run as run_daemon
 
-    with failures_told(config):
+    with exit_on_failure(config):
         status = run_daemon(settings, settings_path=config, verbose=verbose, quiet=quiet)
     raise typer.Exit(status)
 
@@ -145,7 +145,7 @@ def check(
         _check_live(found.settings)
         return
     warn(missing(found, os.environ))
-    _tell_counts(found.settings, config)
+    _print_counts(found.settings, config)
     _print_toml(effective_toml(found.settings, found.table))
 
 
@@ -190,7 +190,7 @@ def _check_live(settings: Settings) -> None:
         raise typer.Exit(1)
 
 
-def _tell_counts(settings: Settings, config: Path) -> None:
+def _print_counts(settings: Settings, config: Path) -> None:
     mappings = counted(len(settings.queue_mappings) + len(settings.stream_mappings), "mapping")
     typer.secho(f"# {config} is valid: {mappings}, {counted(len(settings.functions), 'function')}", fg="green")
 

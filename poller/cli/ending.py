@@ -30,14 +30,14 @@ Config = Annotated[
 ]
 
 
-def examined(config: Path, *, tells_warnings: bool = True) -> Examined:
+def examined(config: Path, *, prints_warnings: bool = True) -> Examined:
     """Return the settings, and print their warnings.
 
     If the settings have faults, print all of them and end the program with exit code 2.
     """
-    with failures_told(config):
+    with exit_on_failure(config):
         found = examine(config, os.environ)
-    if tells_warnings:
+    if prints_warnings:
         warn(found.settings.warnings)
     return found
 
@@ -49,7 +49,7 @@ def warn(warnings: Iterable[str]) -> None:
 
 
 @contextmanager
-def failures_told(config: Path) -> Iterator[None]:
+def exit_on_failure(config: Path) -> Iterator[None]:
     """If the block raises a PollerError, print a message and end the program.
 
     For a SettingsError, every fault is printed, and the exit code is 2. For any other error, its text is printed, and
@@ -77,7 +77,7 @@ def refused(why: str, *, code: int) -> typer.Exit:
 
 
 @contextmanager
-def crash_told() -> Iterator[None]:
+def exit_on_crash() -> Iterator[None]:
     """If the block raises an error that no other code handles, print a traceback without secrets and exit with 1."""
     try:
         yield

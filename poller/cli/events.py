@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from poller.cli.ending import OF_CHANGES, Config, counted, examined, failures_told, refused
+from poller.cli.ending import OF_CHANGES, Config, counted, examined, exit_on_failure, refused
 from poller.cli.printing import print_table
 from poller.cli.times import ago, duration
 from poller.event_queues import by_hand
@@ -53,9 +53,9 @@ def list_events(
 
     Example: `poller events list process_csv --json | jq '.events[] | select(.stuck != "")'`
     """
-    settings = examined(config, tells_warnings=False).settings
+    settings = examined(config, prints_warnings=False).settings
     now = time.time()
-    with failures_told(config):
+    with exit_on_failure(config):
         path = _file_of(settings)
         depths = by_hand.depths(path, now=now)
         former = [queue for queue in by_hand.remembered(path) if not settings.is_event_queue(queue)]
@@ -79,8 +79,8 @@ def show(function: Name, request_id: Annotated[str, Id], config: Config = Path("
 
     Example: `poller events show process_csv 5d3a3a5e-…  | jq .payload`
     """
-    settings = examined(config, tells_warnings=False).settings
-    with failures_told(config):
+    settings = examined(config, prints_warnings=False).settings
+    with exit_on_failure(config):
         event = by_hand.shown(_file_of(settings), FunctionName(function), RequestId(request_id))
     if event is None:
         raise refused(f"the function {function} has no event {request_id} in the file", code=1)
@@ -102,9 +102,9 @@ def retry(
     The function is not invoked again with an event that has ended. Only its deliveries are tried again.
     """
     path, name, one = _asked(function, request_id, config, is_all=every)
-    with failures_told(config):
+    with exit_on_failure(config):
         count = by_hand.retry(path, name, one, now=time.time())
-    _tell("retried", count, name, one, as_json=as_json, otherwise="is stuck")
+    _print_count("retried", count, name, one, as_json=as_json, otherwise="is stuck")
 
 
 @events_commands.command(epilog=OF_CHANGES)
@@ -125,9 +125,9 @@ def drop(
     path, name, one = _asked(function, request_id, config, is_all=every)
     if not yes:
         _ask(path, name, one)
-    with failures_told(config):
+    with exit_on_failure(config):
         count = by_hand.drop(path, name, one, now=time.time())
-    _tell("dropped", count, name, one, as_json=as_json, otherwise="waits or is stuck")
+    _print_count("dropped", count, name, one, as_json=as_json, otherwise="waits or is stuck")
 
 
 @events_commands.command(epilog=OF_CHANGES)
@@ -144,8 +144,8 @@ def forget(
     The running daemon takes the events of such a queue until the queue is empty. This command is for a queue that
     cannot be read any more, or that gets messages for something else. The messages in the queue stay there.
     """
-    settings = examined(config, tells_warnings=False).settings
-    with failures_told(config):
+    settings = examined(config, prints_warnings=False).settings
+    with exit_on_failure(config):
         path = _file_of(settings)
         found = [each for each in by_hand.remembered(path) if (each.function, str(each.arn)) == (function, queue)]
         if found and settings.is_event_queue(found[0]):
@@ -164,8 +164,8 @@ def _asked(
     """Return the file, the function, and the request id. A request id of None means all events."""
     if (request_id is None) != is_all:
         raise refused("give the event's ID, or --all", code=2)
-    settings = examined(config, tells_warnings=False).settings
-    with failures_told(config):
+    settings = examined(config, prints_warnings=False).settings
+    with exit_on_failure(config):
         path = _file_of(settings)
         name = _known(function, settings, by_hand.depths(path, now=time.time()))
     return path, name, None if request_id is None else RequestId(request_id)
@@ -179,7 +179,7 @@ def _ask(path: Path, name: FunctionName, request_id: RequestId | None) -> None:
         raise refused("nothing was changed", code=1)
 
 
-def _tell(
+def _print_count(
     done: str, count: int, name: FunctionName, request_id: RequestId | None, *, as_json: bool, otherwise: str
 ) -> None:
     if as_json:

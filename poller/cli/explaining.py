@@ -72,7 +72,7 @@ def explain(
 
 def mapping_named(name: str, config: Path) -> AnyMapping:
     """Return the mapping of this name. Ends the program with exit code 2 if the settings have none."""
-    mappings = {str(mapping.name): mapping for mapping in examined(config, tells_warnings=False).settings.mappings}
+    mappings = {str(mapping.name): mapping for mapping in examined(config, prints_warnings=False).settings.mappings}
     if name not in mappings:
         raise refused(f"{config} has no mapping {name}; it has: {', '.join(mappings) or 'none'}", code=2)
     return mappings[name]

@@ -19,7 +19,7 @@ import anyio
 import typer
 from rich.console import Console
 
-from poller.cli.ending import EXIT_CODES, failures_told, refused, warn
+from poller.cli.ending import EXIT_CODES, exit_on_failure, refused, warn
 from poller.errors import NotFound, ServiceError, SettingsError
 from poller.model.arn import Arn, queue_url
 from poller.settings.importing import Account, LambdaFunction, imported
@@ -53,7 +53,7 @@ def import_mappings(
     lambda:GetFunctionConcurrency and sqs:GetQueueAttributes; with --tag also lambda:ListTags.
     """
     tags = dict(_tag(text) for text in tag or ())
-    with failures_told(Path("poller.toml")):
+    with exit_on_failure(Path("poller.toml")):
         account, warnings = anyio.run(_read, region, function, tags, endpoint_url)
     if not account.mappings:
         raise refused(f"there is no such event source mapping in {region}", code=1)

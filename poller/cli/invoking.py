@@ -21,7 +21,7 @@ from urllib.parse import quote
 import typer
 
 from poller.admin.control import control_path
-from poller.cli.ending import Config, examined, failures_told, refused
+from poller.cli.ending import Config, examined, exit_on_failure, refused
 from poller.cli.reloading import ControlConnection
 from poller.cli.samples import sample, sample_names
 from poller.lambda_api.exchange import Answer, Request
@@ -75,7 +75,7 @@ def answer_to(config: Path, name: str, body: bytes, headers: Mapping[str, str]) 
 
     The running daemon calls the function. If no daemon runs, this process does.
     """
-    with failures_told(config):
+    with exit_on_failure(config):
         path = control_path(state_of(config, os.environ), config)
     return _answer_of_daemon(path, name, body, headers) or _answer_without_daemon(config, name, body, headers)
 
@@ -116,7 +116,7 @@ def _answer_of_daemon(path: Path, name: str, body: bytes, headers: Mapping[str, 
 
 def _answer_without_daemon(config: Path, name: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     """Call the function in this process, and return the answer. Ends the program if the answer is an error."""
-    settings = examined(config, tells_warnings=False).settings  # the warnings are for the daemon
+    settings = examined(config, prints_warnings=False).settings  # the warnings are for the daemon
     from poller.composition import new_request_id
     from poller.single_call import answered
 
@@ -127,7 +127,7 @@ def _answer_without_daemon(config: Path, name: str, body: bytes, headers: Mappin
         body=body,
         request_id=new_request_id(),
     )
-    with failures_told(config):
+    with exit_on_failure(config):
         answer = answered(request, settings, settings_path=config)
     return Answer(body=answer.body, headers={**answer.headers, "X-Amzn-RequestId": request.request_id})
 

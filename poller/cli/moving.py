@@ -48,7 +48,7 @@ class Move(NamedTuple):
             assert isinstance(self.position, StartingPosition)
             hand.start_over(self.before.key, self.position)
 
-    def told(self) -> Iterable[str]:
+    def sentences(self) -> Iterable[str]:
         """Yield sentences: the new position, its effect on the records, and which open windows are lost."""
         what = self.before.key.mapping if self.shard_id is None else f"{self.before.key.mapping}, {self.shard_id}"
         yield f"{what} would continue {in_words(self.position)}."

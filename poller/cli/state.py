@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from poller.cli.ending import OF_CHANGES, Config, counted, examined, failures_told, refused
+from poller.cli.ending import OF_CHANGES, Config, counted, examined, exit_on_failure, refused
 from poller.cli.moving import Move, planned
 from poller.cli.positions import NoPosition
 from poller.cli.tables import Entry, document, entries, table
@@ -47,7 +47,7 @@ def show(
     """
     settings = examined(config).settings
     path = _file_of(settings)
-    with failures_told(config):
+    with exit_on_failure(config):
         has_file = path is not None and STATE.is_there(path)
         found = entries(settings.stream_mappings, {} if path is None else stored(path))
         paused = sorted(frozenset() if path is None else stored_pauses(path))
@@ -105,7 +105,7 @@ def set_position(
     path = _file_of(settings)
     if path is None:
         raise refused('daemon.state is "memory:": nothing is stored, so nothing can be moved', code=1)
-    with failures_told(config):
+    with exit_on_failure(config):
         if not STATE.is_there(path):
             raise refused(f"{path} does not exist yet; a first start begins at starting_position", code=1)
         with held(path) as hand:
@@ -133,7 +133,7 @@ def rename_mapping(
     path = _file_of(settings)
     if path is None:
         raise refused('daemon.state is "memory:": nothing is stored, so nothing can be renamed', code=1)
-    with failures_told(config):
+    with exit_on_failure(config):
         if not STATE.is_there(path):
             raise refused(f"{path} does not exist yet, so nothing can be renamed", code=1)
         with held(path) as hand:
@@ -169,7 +169,7 @@ def _planned(before: Entry, text: str, *, shard: str | None, is_after: bool) -> 
 def _ask(move: Move, *, is_sure: bool) -> None:
     typer.echo(table(move.before))
     typer.echo()
-    typer.echo("\n".join(move.told()))
+    typer.echo("\n".join(move.sentences()))
     if is_sure:
         return
     if not sys.stdin.isatty():

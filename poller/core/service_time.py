@@ -48,17 +48,17 @@ def bounds(date: float, *, asked_at: float, answered_at: float) -> Bounds:
     return Bounds(date - answered_at, date + MARGIN_IN_SECONDS - asked_at)
 
 
-def narrowed(known: Bounds | None, told: Bounds) -> Bounds:
+def narrowed(known: Bounds | None, new: Bounds) -> Bounds:
     """Return the bounds after one more answer: the intersection, or the new bounds if the two contradict each other."""
-    if known is None or told.low > known.high or told.high < known.low:
-        return told
-    return Bounds(max(known.low, told.low), min(known.high, told.high))
+    if known is None or new.low > known.high or new.high < known.low:
+        return new
+    return Bounds(max(known.low, new.low), min(known.high, new.high))
 
 
-def is_plausible(told: Bounds, *, ours: float, steady: float) -> bool:
+def is_plausible(new: Bounds, *, ours: float, steady: float) -> bool:
     """Return whether the Date is near enough to our time of day `ours`. `steady` is the steady clock's time now."""
     difference = ours - steady
-    return told.low - LARGEST_DIFFERENCE_IN_SECONDS <= difference <= told.high + LARGEST_DIFFERENCE_IN_SECONDS
+    return new.low - LARGEST_DIFFERENCE_IN_SECONDS <= difference <= new.high + LARGEST_DIFFERENCE_IN_SECONDS
 
 
 def time_at(known: Bounds, *, ours: float, steady: float) -> float:

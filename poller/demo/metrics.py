@@ -37,6 +37,6 @@ class Metrics:
                 key = sample.labels[label] if label else ""
                 found[key] = found.get(key, 0) + int(sample.value)
         if not found:
-            whose = " ".join(f"{kind} {one}" for kind, one in owner.items())
-            raise DemoError(f"the daemon's metrics have no {name} for the {whose}")
+            owners = " ".join(f"{kind} {one}" for kind, one in owner.items())
+            raise DemoError(f"the daemon's metrics have no {name} for the {owners}")
         return found

@@ -113,14 +113,14 @@ class Tour:
     async def _act(self, scene: Scene) -> None:
         screen = self._screen
         for part in scene.parts:
-            for said in await part.build():
-                screen.step(said)
+            for step in await part.build():
+                screen.step(step)
         address = free_address()
         async with daemon(self._write_settings(scene, address), address) as running:
             await running.ready()
             screen.step(f"The daemon is ready; its log is {running.log}")
             books = await self._send_and_watch(scene, running)
-            self._tell(scene, books, running)
+            self._show(scene, books, running)
             if self._keep:
                 screen.invitation(self._invitation(scene, running), address)
                 await running.process.wait()
@@ -141,13 +141,13 @@ class Tour:
         with self._screen.progress() as progress:
             return await Watch(scene, running, progress).until_settled()
 
-    def _tell(self, scene: Scene, books: Sequence[Sequence[Book]], running: Daemon) -> None:
+    def _show(self, scene: Scene, books: Sequence[Sequence[Book]], running: Daemon) -> None:
         faults = [fault for of_part in books for book in of_part for fault in book.discrepancies()]
         if faults:
             self._screen.step(f"The end of the daemon's log:\n{tail(running.log)}")
         for part, of_part in zip(scene.parts, books, strict=True):
-            for said in part.story(of_part):
-                self._screen.step(said)
+            for sentence in part.story(of_part):
+                self._screen.step(sentence)
         for part, of_part in zip(scene.parts, books, strict=True):
             for table in part.tables(of_part):
                 self._screen.table(table)

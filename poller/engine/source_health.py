@@ -64,7 +64,7 @@ class SourceHealth:
 
     def succeeded(self, operation: str) -> None:
         if self._troubles and self._troubles.end(operation):
-            self._say_if_recovered()
+            self._report_recovery()
 
     def failed(self, operation: str, error: ServiceError, *, retry_in: float) -> None:
         self._fail(operation, operation, error, retry_in)
@@ -91,7 +91,7 @@ class SourceHealth:
         if self._troubles:
             self.succeeded(f"GetRecords {shard_id}")
 
-    def _say_if_recovered(self) -> None:
+    def _report_recovery(self) -> None:
         if self.state == "ready":
             self._since = self._clock.now()
             self._emit(SourceRecovered(mapping=self._mapping))

@@ -115,7 +115,7 @@ class Supervisor:
         failure: Exception | None = None
         async with anyio.create_task_group() as services:
             services.start_soon(self._hurry_after_grace)
-            services.start_soon(self._say_stages)
+            services.start_soon(self._report_stages)
             async with anyio.create_task_group() as self._tasks:
                 try:
                     self._paused = set(await self._pauses.load())
@@ -127,7 +127,7 @@ class Supervisor:
             services.cancel_scope.cancel()
         if failure is not None:
             raise failure
-        self._say("stopped")
+        self._report_stage("stopped")
 
     def begin(self) -> None:
         """Let the mappings poll. The daemon calls this when it is ready."""
@@ -366,13 +366,13 @@ class Supervisor:
         await self._stop.draining.wait()
         await self._stop.after_grace(self.grace_in_seconds)
 
-    async def _say_stages(self) -> None:
+    async def _report_stages(self) -> None:
         await self._stop.draining.wait()
-        self._say("draining")
+        self._report_stage("draining")
         await self._stop.releasing.wait()
-        self._say("releasing")
+        self._report_stage("releasing")
 
-    def _say(self, stage: Literal["draining", "releasing", "stopped"]) -> None:
+    def _report_stage(self, stage: Literal["draining", "releasing", "stopped"]) -> None:
         batches = sum(run.runner.status().batches_in_flight for run in self._runs)
         self._emit(DaemonStopping(stage=stage, batches_in_flight=batches))
 

@@ -126,8 +126,8 @@ class _Reply(NamedTuple):
 
     def words(self, invocation: Invocation) -> str:
         """Return the status and the beginning of the body in one line. A body that contains the event is left out."""
-        said = self.body[:WORDS_LIMIT_IN_BYTES]
-        words = "" if said in invocation.payload else said.decode(errors="replace")
+        text = self.body[:WORDS_LIMIT_IN_BYTES]
+        words = "" if text in invocation.payload else text.decode(errors="replace")
         return " ".join(f"{self.status}: {words}".split()).rstrip(":")
 
     def error_detail(self, invocation: Invocation) -> str:

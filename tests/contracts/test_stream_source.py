@@ -390,9 +390,9 @@ async def test_the_children_of_a_shard_are_returned_once_it_was_read_to_its_end(
     iterator = await start(source)
     await kinesis.split(parent)
     await read_on(source, iterator)
-    told = {shard.shard_id for shard in await source.children(parent) if parent in shard.parent_ids}
-    assert told == {shard.shard_id for shard in await source.shards()} - {parent}
-    assert len(told) == 2
+    children = {shard.shard_id for shard in await source.children(parent) if parent in shard.parent_ids}
+    assert children == {shard.shard_id for shard in await source.shards()} - {parent}
+    assert len(children) == 2
 
 
 @on_kinesis

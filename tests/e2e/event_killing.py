@@ -221,12 +221,12 @@ class EventKilling:
         if self._randomness.random() < STARTING_RATE:
             await anyio.sleep(self._randomness.uniform(0, LONGEST_START_IN_SECONDS))
             return
-        await daemon.until_said("daemon_started")
+        await daemon.until_logged("daemon_started")
         await anyio.sleep(self._randomness.uniform(0, LONGEST_LIFE_IN_SECONDS))
 
     async def _live_to_the_end(self) -> None:
         async with self._daemon() as daemon:
-            await daemon.until_said("daemon_started")
+            await daemon.until_logged("daemon_started")
             while not self._is_all_done() and await self._is_anything_done():
                 pass
             assert await daemon.stop() == 0

@@ -68,21 +68,21 @@ class Daemon:
         self._lines = log.lines
         self._watch = watch
 
-    def said(self, event: str, **fields: object) -> list[dict[str, Any]]:
+    def logged(self, event: str, **fields: object) -> list[dict[str, Any]]:
         """Return the log lines of this event with these fields."""
         return [line for line in self.log if line["event"] == event and fields.items() <= line.items()]
 
     def records(self, event: str, **fields: object) -> int:
         """Return the sum of `records` over all lines of this event."""
-        return sum(line["records"] for line in self.said(event, **fields))
+        return sum(line["records"] for line in self.logged(event, **fields))
 
-    async def until_said(self, event: str, **fields: object) -> dict[str, Any]:
-        await self._watch.until(lambda: self.said(event, **fields))
-        return self.said(event, **fields)[0]
+    async def until_logged(self, event: str, **fields: object) -> dict[str, Any]:
+        await self._watch.until(lambda: self.logged(event, **fields))
+        return self.logged(event, **fields)[0]
 
     async def get(self, path: str) -> Page:
         """Request a page of the daemon, at the address that its log names."""
-        address = (await self.until_said("daemon_started"))["http"]
+        address = (await self.until_logged("daemon_started"))["http"]
         async with aiohttp.ClientSession() as session, session.get(f"http://{address}{path}") as reply:
             return Page(reply.status, await reply.text())
 

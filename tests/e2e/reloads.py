@@ -68,14 +68,14 @@ async def _measure(mappings: int, reloads: int, turns: int) -> None:
                 return _mapping("kept", str(kept.arn)) + _mapping("changed", str(changed.arn), limit) + disabled
 
             async with around.daemon(text(0)) as daemon:
-                await daemon.until_said("mapping_ready", mapping="kept")
+                await daemon.until_logged("mapping_ready", mapping="kept")
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(_send, around, kept)
                     for with_reloads in (False, True) * turns:
                         function.seconds.clear()
                         for _ in range(reloads):
                             if with_reloads:
-                                await _reload(around, daemon, text(len(daemon.said("reloaded")) + 1))
+                                await _reload(around, daemon, text(len(daemon.logged("reloaded")) + 1))
                             await anyio.sleep(SECONDS_BETWEEN_RELOADS)
                         _show("reloads" if with_reloads else "quiet", function.seconds)
                     tasks.cancel_scope.cancel()
@@ -90,13 +90,13 @@ async def _send(around: World, queue: FakeQueue) -> None:
 
 async def _reload(around: World, daemon: Daemon, text: str) -> None:
     around.write(text)
-    before = len(daemon.said("reloaded"))
+    before = len(daemon.logged("reloaded"))
     daemon.signal(signal.SIGHUP)
     await around.watch.until(partial(_has_reloaded, daemon, before + 1))
 
 
 def _has_reloaded(daemon: Daemon, times: int) -> bool:
-    return len(daemon.said("reloaded")) >= times
+    return len(daemon.logged("reloaded")) >= times
 
 
 def _mapping(name: str, arn: str, *options: str) -> str:

@@ -54,7 +54,7 @@ async def test_a_function_without_a_mapping_is_called_changed_and_called_again(w
     handlers = world.folder / "handlers.py"
     handlers.write_text(HANDLERS)
     async with world.daemon(API) as daemon:
-        address = (await daemon.until_said("daemon_started"))["api"]
+        address = (await daemon.until_logged("daemon_started"))["api"]
         client = client_of(address)
         first = await greeting(client, LogType="Tail")
         assert first["StatusCode"] == 200
@@ -68,22 +68,22 @@ async def test_a_function_without_a_mapping_is_called_changed_and_called_again(w
 
         accepted = await greeting(client, InvocationType="Event")
         assert (accepted["StatusCode"], accepted["Payload"]) == (202, b"")
-        await daemon.until_said("child_process_output", request_id=accepted["ResponseMetadata"]["RequestId"])
+        await daemon.until_logged("child_process_output", request_id=accepted["ResponseMetadata"]["RequestId"])
 
         handlers.write_text(HANDLERS.replace("WORD", "HELLO"))
         world.write(API + "timeout_in_seconds = 20\n")
         daemon.signal(signal.SIGHUP)
-        await daemon.until_said("reloaded")
+        await daemon.until_logged("reloaded")
         assert b'"said": "HELLO Zo"' in (await greeting(client))["Payload"]
         assert await daemon.stop() == 0
-    assert daemon.said("api_request_failed") == []
+    assert daemon.logged("api_request_failed") == []
 
 
 async def test_poller_invoke_calls_a_function_through_the_control_socket(world: World) -> None:
     (world.folder / "handlers.py").write_text(HANDLERS)
     (world.folder / "event.json").write_text('{"name": "Zo"}')
     async with world.daemon(API) as daemon:
-        await daemon.until_said("daemon_started")
+        await daemon.until_logged("daemon_started")
 
         async def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
             return await anyio.to_thread.run_sync(lambda: poller(world.folder, "invoke", "greet", *arguments))
@@ -95,7 +95,7 @@ async def test_poller_invoke_calls_a_function_through_the_control_socket(world: 
         assert (failed.returncode, json.loads(failed.stdout)["errorType"]) == (1, "KeyError")
         stored = await ran("--payload", "@event.json", "--event")
         assert stored.returncode == 0
-        await daemon.until_said("child_process_output", request_id=stored.stdout.strip())
+        await daemon.until_logged("child_process_output", request_id=stored.stdout.strip())
         assert (await ran("--payload", "{")).returncode == 1
         assert (await ran("--payload", "@missing.json")).returncode == 2
         assert await daemon.stop() == 0

@@ -46,7 +46,7 @@ CONTEXT = base64.b64encode(b'{"custom": {"user": "Zo"}}').decode()
 
 
 async def address_of(daemon: Daemon) -> str:
-    return str((await daemon.until_said("daemon_started"))["api"])
+    return str((await daemon.until_logged("daemon_started"))["api"])
 
 
 async def ran(command: Sequence[str | Path], folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -74,7 +74,7 @@ async def test_awss_command_line_calls_and_describes_a_function(world: World) ->
     async with world.daemon(API) as daemon:
         url = f"http://{await address_of(daemon)}"
 
-        async def told(command: str, *options: str, code: int = 0, **variables: str) -> str:
+        async def output_of(command: str, *options: str, code: int = 0, **variables: str) -> str:
             """Run `aws lambda` and return what it prints; of a failure, its message."""
             line = [str(aws), "lambda", command, "--endpoint-url", url, "--output", "json", *options]
             done = await ran(line, world.folder, **{**KEYS, **variables})
@@ -85,7 +85,7 @@ async def test_awss_command_line_calls_and_describes_a_function(world: World) ->
             """Return what the command prints, and the answer of the function."""
             answer = world.folder / "answer.json"
             answer.unlink(missing_ok=True)
-            printed = await told("invoke", "--function-name", name, *options, str(answer))
+            printed = await output_of("invoke", "--function-name", name, *options, str(answer))
             return json.loads(printed), answer.read_text()
 
         payload = ("--payload", "fileb://event.json")
@@ -101,19 +101,19 @@ async def test_awss_command_line_calls_and_describes_a_function(world: World) ->
         assert json.loads(answer)["arn"] == f"{ARN}:$LATEST"
 
         assert await invoked(*payload, "--invocation-type", "DryRun") == ({"StatusCode": 204}, "")
-        before = len(daemon.said("child_process_output", line="greeting Zo"))
+        before = len(daemon.logged("child_process_output", line="greeting Zo"))
         assert await invoked(*payload, "--invocation-type", "Event") == ({"StatusCode": 202}, "")
-        await world.watch.until(lambda: len(daemon.said("child_process_output", line="greeting Zo")) > before)
+        await world.watch.until(lambda: len(daemon.logged("child_process_output", line="greeting Zo")) > before)
 
-        [listed] = json.loads(await told("list-functions"))["Functions"]
-        got = json.loads(await told("get-function", "--function-name", "greet"))["Configuration"]
+        [listed] = json.loads(await output_of("list-functions"))["Functions"]
+        got = json.loads(await output_of("get-function", "--function-name", "greet"))["Configuration"]
         for described in (listed, got):
             assert (described["FunctionName"], described["FunctionArn"], described["Timeout"]) == ("greet", ARN, 7)
 
-        missing = await told("get-function", "--function-name", "other", code=255)
+        missing = await output_of("get-function", "--function-name", "other", code=255)
         assert "(ResourceNotFoundException)" in missing
         assert f"Function not found: {ARN.replace('greet', 'other')}" in missing
-        forged = await told("list-functions", code=255, AWS_SECRET_ACCESS_KEY="forged")
+        forged = await output_of("list-functions", code=255, AWS_SECRET_ACCESS_KEY="forged")
         assert "(InvalidSignatureException)" in forged
         assert await daemon.stop() == 0
 
@@ -166,20 +166,20 @@ async def test_awss_sdk_for_node_calls_and_describes_a_function(world: World) ->
         url = f"http://{await address_of(daemon)}"
         done = await ran((node(), "client.cjs", url, CONTEXT), world.folder, **KEYS, NODE_PATH=str(packages))
         assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
-        call = told["call"]
+        output_of = json.loads(done.stdout)
+        call = output_of["call"]
         assert (call["status"], call["version"]) == (200, "$LATEST")
         assert json.loads(call["payload"]) == {"said": "Hello Zo", "arn": ARN, "custom": {"user": "Zo"}}
         assert b"greeting Zo" in base64.b64decode(call["log"])
-        assert (told["error"]["status"], told["error"]["error"]) == (200, "Unhandled")
-        assert json.loads(told["error"]["payload"])["errorType"] == "KeyError"
-        assert told["event"] == {"status": 202, "payload": ""}
-        assert told["dry"] == {"status": 204, "payload": ""}
-        assert json.loads(told["qualified"]["payload"])["arn"] == f"{ARN}:$LATEST"
-        assert json.loads(told["streamed"])["said"] == "Hello Zo"
-        assert [function["FunctionArn"] for function in told["listed"]] == [ARN]
-        assert (told["got"]["FunctionName"], told["got"]["Timeout"]) == ("greet", 7)
-        assert told["missing"] == "ResourceNotFoundException"
+        assert (output_of["error"]["status"], output_of["error"]["error"]) == (200, "Unhandled")
+        assert json.loads(output_of["error"]["payload"])["errorType"] == "KeyError"
+        assert output_of["event"] == {"status": 202, "payload": ""}
+        assert output_of["dry"] == {"status": 204, "payload": ""}
+        assert json.loads(output_of["qualified"]["payload"])["arn"] == f"{ARN}:$LATEST"
+        assert json.loads(output_of["streamed"])["said"] == "Hello Zo"
+        assert [function["FunctionArn"] for function in output_of["listed"]] == [ARN]
+        assert (output_of["got"]["FunctionName"], output_of["got"]["Timeout"]) == ("greet", 7)
+        assert output_of["missing"] == "ResourceNotFoundException"
         assert await daemon.stop() == 0
 
 
@@ -212,5 +212,5 @@ async def test_the_commands_of_the_readme_run_as_printed(world: World, aws: Call
         assert '"StatusCode": 200' in done.stdout
         assert '"StatusCode": 202' in done.stdout
         assert (world.folder / "answer.json").read_text() == "0"
-        await daemon.until_said("child_process_output", line="processing users.csv")
+        await daemon.until_logged("child_process_output", line="processing users.csv")
         assert await daemon.stop() == 0

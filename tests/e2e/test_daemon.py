@@ -47,13 +47,13 @@ async def test_only_the_daemon_gets_a_higher_limit_of_open_files_and_it_warns_if
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
         async with world.daemon(text) as daemon:
-            await daemon.until_said("child_process_output", line="256")
+            await daemon.until_logged("child_process_output", line="256")
             own, _ = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
             assert await daemon.stop() == 0
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert own == min(65_536, hard)
-    assert [line["needed"] for line in daemon.said("too_few_file_descriptors")] == ([20_106] if own < 20_106 else [])
+    assert [line["needed"] for line in daemon.logged("too_few_file_descriptors")] == ([20_106] if own < 20_106 else [])
 
 
 async def test_batches_reach_a_lambda_function_and_the_pages_show_them(world: World) -> None:
@@ -116,9 +116,9 @@ async def test_a_broken_mapping_does_not_harm_another_and_recovers(world: World)
         for name in ("good", "missing", "forbidden")
     )
     async with world.daemon(text) as daemon:
-        await daemon.until_said("source_failed", mapping="missing", level="error")
-        await daemon.until_said("source_failed", mapping="forbidden", level="error")
-        await daemon.until_said("mapping_ready", mapping="good")
+        await daemon.until_logged("source_failed", mapping="missing", level="error")
+        await daemon.until_logged("source_failed", mapping="forbidden", level="error")
+        await daemon.until_logged("mapping_ready", mapping="good")
         world.send(good, "{}")
         await world.until_deleted(good, 1)
         ready = await daemon.get("/readyz")
@@ -148,8 +148,8 @@ async def test_a_broken_mapping_does_not_harm_another_and_recovers(world: World)
         missing = world.queue("missing")
         world.send(missing, "{}")
         world.aws.forbidden.clear()
-        await daemon.until_said("mapping_ready", mapping="missing")
-        await daemon.until_said("mapping_ready", mapping="forbidden")
+        await daemon.until_logged("mapping_ready", mapping="missing")
+        await daemon.until_logged("mapping_ready", mapping="forbidden")
         assert (await daemon.get("/readyz")).status == 200
         await world.until_deleted(missing, 1)
         assert await daemon.stop() == 0

@@ -67,7 +67,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
         lines.append(line)
         if text in line:
             return "".join(lines)
-    raise AssertionError(f"{text!r} was never said:\n{''.join(lines)}")
+    raise AssertionError(f"{text!r} was never printed:\n{''.join(lines)}")
 
 
 def cache(folder: Path) -> Path:
@@ -162,8 +162,8 @@ def test_ctrl_c_leaves_no_process_and_no_file_behind(tmp_path: Path, options: tu
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_the_demo_ends_with_an_error_message_if_its_output_meets_a_full_disk(tmp_path: Path) -> None:
     with Path("/dev/full").open("wb") as full, demo(tmp_path, stdout=full, stderr=subprocess.PIPE) as process:
-        _, told = process.communicate(timeout=LONGEST_IN_SECONDS)
-    assert (process.returncode, told) == (1, "poller: the output cannot be written: No space left on device\n")
+        _, errors = process.communicate(timeout=LONGEST_IN_SECONDS)
+    assert (process.returncode, errors) == (1, "poller: the output cannot be written: No space left on device\n")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -174,8 +174,8 @@ def test_the_demo_ends_silently_if_the_reader_of_its_output_has_gone(tmp_path: P
         assert process.stdout is not None
         process.stdout.close()
         process.stdout = None
-        _, told = process.communicate(timeout=LONGEST_IN_SECONDS)
-    assert (process.returncode, told) == (1, "")
+        _, errors = process.communicate(timeout=LONGEST_IN_SECONDS)
+    assert (process.returncode, errors) == (1, "")
     assert_gone(started)
     assert list(tmp_path.iterdir()) == []
 

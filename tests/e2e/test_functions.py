@@ -50,7 +50,7 @@ async def test_a_crash_a_timeout_and_an_exception_fail_only_their_own_batch(worl
     world.send(orders, "crash", "dawdle", "refuse", "behave")
     async with world.daemon(text) as daemon:
         await world.until_deleted(orders, 4)
-        failures = {line["reason"]: line["detail"].partition("Error: ")[2] for line in daemon.said("batch_failed")}
+        failures = {line["reason"]: line["detail"].partition("Error: ")[2] for line in daemon.logged("batch_failed")}
         assert await daemon.stop() == 0
     assert failures == {
         "Runtime.ExitError": "Runtime exited with error: exit status 3",
@@ -58,12 +58,12 @@ async def test_a_crash_a_timeout_and_an_exception_fail_only_their_own_batch(worl
         "ValueError": "",
     }
     for body, times in {"crash": 2, "dawdle": 2, "refuse": 2, "behave": 1}.items():
-        told = daemon.said("child_process_output", function="store", stream="stdout", line=f"handling {body}")
-        assert len(told) == times
-    [trace] = [line["line"] for line in daemon.said("child_process_output") if line["line"].startswith("[ERROR]")]
+        lines = daemon.logged("child_process_output", function="store", stream="stdout", line=f"handling {body}")
+        assert len(lines) == times
+    [trace] = [line["line"] for line in daemon.logged("child_process_output") if line["line"].startswith("[ERROR]")]
     assert trace.startswith("[ERROR] ValueError: not this one\nTraceback")
-    assert daemon.said("child_process_stopped", function="store", reason="exit", exit_status=3)
-    assert daemon.said("child_process_stopped", function="store", reason="timeout", exit_status=-9)
+    assert daemon.logged("child_process_stopped", function="store", reason="exit", exit_status=3)
+    assert daemon.logged("child_process_stopped", function="store", reason="timeout", exit_status=-9)
 
 
 async def test_a_handler_that_cannot_be_imported_fails_repeatedly_and_the_log_says_why(world: World) -> None:
@@ -79,8 +79,8 @@ async def test_a_handler_that_cannot_be_imported_fails_repeatedly_and_the_log_sa
     """
     world.send(orders, "{}")
     async with world.daemon(text) as daemon:
-        failed = await daemon.until_said("batch_failed")
-        waiting = await daemon.until_said("mapping_waiting", level="warning")
+        failed = await daemon.until_logged("batch_failed")
+        waiting = await daemon.until_logged("mapping_waiting", level="warning")
         ready = await daemon.get("/readyz")
         metrics, page = (await daemon.get("/metrics")).text, (await daemon.get("/")).text
         assert await daemon.stop() == 0
@@ -94,5 +94,5 @@ async def test_a_handler_that_cannot_be_imported_fails_repeatedly_and_the_log_sa
     assert escape(entry["reason"]) in page
     assert failed["reason"] == "Runtime.ImportModuleError"
     assert "No module named 'no_such_package'" in failed["detail"]
-    assert daemon.said("child_process_stopped", reason="init_error")
+    assert daemon.logged("child_process_stopped", reason="init_error")
     assert len(orders.message_ids) == 1

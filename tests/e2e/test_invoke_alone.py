@@ -38,12 +38,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def told(done: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
+def result_of(done: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
 def test_only_the_function_is_started_and_its_answer_is_printed(folder: Path) -> None:
-    code, stdout, stderr = told(poller(folder, "invoke", "greet", "--payload", '{"name": "Zo"}'))
+    code, stdout, stderr = result_of(poller(folder, "invoke", "greet", "--payload", '{"name": "Zo"}'))
     assert (code, stderr) == (0, "")
     assert json.loads(stdout) == {
         "said": "Hello Zo",
@@ -53,18 +53,18 @@ def test_only_the_function_is_started_and_its_answer_is_printed(folder: Path) ->
 
 
 def test_the_log_tail_goes_to_stderr(folder: Path) -> None:
-    code, stdout, stderr = told(poller(folder, "invoke", "greet", "--payload", '{"name": "Zo"}', "--tail"))
+    code, stdout, stderr = result_of(poller(folder, "invoke", "greet", "--payload", '{"name": "Zo"}', "--tail"))
     assert (code, json.loads(stdout)["said"]) == (0, "Hello Zo")
     assert "\ngreeting Zo\nEND RequestId: " in stderr
 
 
 def test_a_function_that_fails_ends_the_command_with_1(folder: Path) -> None:
-    code, stdout, _ = told(poller(folder, "invoke", "greet"))
+    code, stdout, _ = result_of(poller(folder, "invoke", "greet"))
     assert (code, json.loads(stdout)["errorType"]) == (1, "KeyError")
 
 
 def test_a_function_that_is_not_in_the_file_is_named(folder: Path) -> None:
-    assert told(poller(folder, "invoke", "gret")) == (
+    assert result_of(poller(folder, "invoke", "gret")) == (
         1,
         "",
         "poller: Function not found: arn:aws:lambda:eu-west-1:000000000000:function:gret:$LATEST\n",
@@ -72,12 +72,12 @@ def test_a_function_that_is_not_in_the_file_is_named(folder: Path) -> None:
 
 
 def test_a_sample_is_the_event(folder: Path) -> None:
-    assert told(poller(folder, "invoke", "bucket", "--sample", "s3-put"))[:2] == (0, '"sourcebucket"\n')
+    assert result_of(poller(folder, "invoke", "bucket", "--sample", "s3-put"))[:2] == (0, '"sourcebucket"\n')
 
 
 def test_without_a_file_of_events_no_event_is_stored(folder: Path) -> None:
     (folder / "poller.toml").write_text(f'[daemon]\nregion = "eu-west-1"\nstate = "memory:"\n{TEXT}')
-    code, stdout, stderr = told(poller(folder, "invoke", "greet", "--event"))
+    code, stdout, stderr = result_of(poller(folder, "invoke", "greet", "--event"))
     assert (code, stdout) == (1, "")
     assert "event_queue names no file" in stderr
 
@@ -88,8 +88,8 @@ async def test_an_event_waits_for_the_next_daemon(world: World) -> None:
     text = f'event_queue = "sqlite://events.db"\n{TEXT}'
     world.write(text)
     arguments = ("invoke", "greet", "--payload", '{"name": "Zo"}', "--event")
-    code, stdout, stderr = told(await anyio.to_thread.run_sync(lambda: poller(world.folder, *arguments)))
+    code, stdout, stderr = result_of(await anyio.to_thread.run_sync(lambda: poller(world.folder, *arguments)))
     assert (code, stderr) == (0, "")
     async with world.daemon(text) as daemon:
-        await daemon.until_said("child_process_output", line="greeting Zo", request_id=stdout.strip())
+        await daemon.until_logged("child_process_output", line="greeting Zo", request_id=stdout.strip())
         assert await daemon.stop() == 0

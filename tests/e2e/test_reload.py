@@ -40,7 +40,7 @@ def everything(_: str) -> bool:
 
 
 def has_reloaded(daemon: Daemon, times: int) -> bool:
-    return len(daemon.said("reloaded")) == times
+    return len(daemon.logged("reloaded")) == times
 
 
 def mapping(name: str, queue: FakeQueue, function: str = BILL, options: str = "") -> str:
@@ -68,14 +68,14 @@ async def test_a_reload_changes_what_the_file_changes_and_nothing_else(world: Wo
     text = mapping("kept", kept) + mapping("changed", changed) + mapping("old", old)
     async with world.daemon(text) as daemon:
         for name in ("kept", "changed", "old"):
-            await daemon.until_said("mapping_ready", mapping=name)
+            await daemon.until_logged("mapping_ready", mapping=name)
         world.write(mapping("kept", kept) + mapping("changed", changed, options="batch_size = 1") + mapping("new", new))
         report = await reloaded(world)
         assert report["mappings"] == {"added": ["new"], "replaced": ["changed"], "removed": ["old"]}
-        [line] = daemon.said("reloaded", level="info")
+        [line] = daemon.logged("reloaded", level="info")
         assert (line["added"], line["replaced"], line["removed"]) == (["new"], ["changed"], ["old"])
-        await daemon.until_said("mapping_ready", mapping="new")
-        assert len(daemon.said("mapping_ready", mapping="kept")) == 1
+        await daemon.until_logged("mapping_ready", mapping="new")
+        assert len(daemon.logged("mapping_ready", mapping="kept")) == 1
         for queue in (kept, changed, new):
             world.send(queue, "a", "b")
             await world.until_deleted(queue, 2)
@@ -90,12 +90,12 @@ async def test_a_sighup_reloads_and_a_faulty_file_changes_nothing(world: World) 
     world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0)))
     orders, returns = world.queue("orders"), world.queue("returns")
     async with world.daemon(mapping("orders", orders)) as daemon:
-        await daemon.until_said("mapping_ready", mapping="orders")
+        await daemon.until_logged("mapping_ready", mapping="orders")
         file = world.write(
             mapping("orders", orders, options="batch_size = 0") + mapping("returns", returns, "no name!")
         )
         daemon.signal(signal.SIGHUP)
-        refused = await daemon.until_said("reload_refused", level="error")
+        refused = await daemon.until_logged("reload_refused", level="error")
         check = await to_thread.run_sync(partial(poller, world.folder, "check", "-c", str(file)))
         answer = await to_thread.run_sync(partial(poller, world.folder, "reload", "-c", str(file)))
         assert (answer.returncode, answer.stdout, answer.stderr) == (1, "", check.stderr)
@@ -104,7 +104,7 @@ async def test_a_sighup_reloads_and_a_faulty_file_changes_nothing(world: World) 
         await world.until_deleted(orders, 1)
         world.write(mapping("orders", orders) + mapping("returns", returns))
         daemon.signal(signal.SIGHUP)
-        await daemon.until_said("mapping_ready", mapping="returns")
+        await daemon.until_logged("mapping_ready", mapping="returns")
         assert await daemon.stop() == 0
 
 
@@ -121,15 +121,15 @@ async def test_a_function_gets_its_new_code_by_a_reload_of_the_function_alone(wo
     """
     async with world.daemon(text) as daemon:
         world.send(orders, "a")
-        await daemon.until_said("child_process_output", line="one ['a'] t0ken")
+        await daemon.until_logged("child_process_output", line="one ['a'] t0ken")
         code.write_text(HANDLER.replace("VERSION", "second"))
         world.write(text + '[functions.audit]\nurl = "http://127.0.0.1:8080"\nheaders = { Token = "${TOKEN}" }\n')
         assert (await reloaded(world))["functions"] == {"added": ["audit"], "replaced": [], "removed": []}
         assert await reloaded(world, "--function", "store") == {"restarted": "store"}
         world.send(orders, "b")
-        await daemon.until_said("child_process_output", line="second ['b'] None")
-        await daemon.until_said("child_process_stopped", reason="reload", level="info")
-        assert len(daemon.said("mapping_ready")) == 1
+        await daemon.until_logged("child_process_output", line="second ['b'] None")
+        await daemon.until_logged("child_process_stopped", reason="reload", level="info")
+        assert len(daemon.logged("mapping_ready")) == 1
         assert await daemon.stop() == 0
 
 
@@ -162,7 +162,7 @@ async def test_a_changed_function_gets_new_child_processes_and_others_keep_their
         await world.until_deleted(returns, 2)
         assert await daemon.stop() == 0
     pids = {
-        function: [line["pid"] for line in daemon.said("child_process_output", function=function)]
+        function: [line["pid"] for line in daemon.logged("child_process_output", function=function)]
         for function in ("store", "keep")
     }
     assert [len(pids["store"]), len(set(pids["store"]))] == [2, 2]
@@ -173,7 +173,7 @@ async def test_only_the_daemons_user_can_open_the_control_socket_and_it_ends_wit
     world.state = "sqlite://poller.db"
     path = world.folder / "poller.db-control"
     async with world.daemon(mapping("orders", world.queue("orders"))) as daemon:
-        await daemon.until_said("daemon_started")
+        await daemon.until_logged("daemon_started")
         assert stat.S_IMODE(path.lstat().st_mode) == 0o600
         assert (await reloaded(world))["needs_restart"] == []
         os.kill(daemon.pid, signal.SIGKILL)
@@ -183,22 +183,22 @@ async def test_only_the_daemons_user_can_open_the_control_socket_and_it_ends_wit
     assert answer.returncode == 1
     assert "no daemon listens at" in answer.stderr
     async with world.daemon(mapping("orders", world.queue("orders2"))) as daemon:
-        await daemon.until_said("daemon_started")
+        await daemon.until_logged("daemon_started")
         assert (await reloaded(world))["needs_restart"] == []
         assert await daemon.stop() == 0
     assert not path.exists()
-    assert not daemon.said("control_socket_failed")
+    assert not daemon.logged("control_socket_failed")
 
 
 async def test_a_web_page_cannot_reload_and_a_program_can(world: World) -> None:
     async with world.daemon(mapping("orders", world.queue("orders"))) as daemon, ClientSession() as client:
-        url = f"http://{(await daemon.until_said('daemon_started'))['http']}/api/reload"
+        url = f"http://{(await daemon.until_logged('daemon_started'))['http']}/api/reload"
         async with client.post(url, headers={"Origin": "http://evil.example"}) as reply:
             assert reply.status == 403
-        assert not daemon.said("reloaded")
+        assert not daemon.logged("reloaded")
         async with client.post(url) as reply:
             assert reply.status == 200
-        assert len(daemon.said("reloaded")) == 1
+        assert len(daemon.logged("reloaded")) == 1
         assert await daemon.stop() == 0
 
 
@@ -218,7 +218,7 @@ async def test_reloads_under_load_lose_nothing_and_keep_the_order(world: World) 
         )
 
     async with world.daemon(text(0)) as daemon:
-        await daemon.until_said("daemon_started")
+        await daemon.until_logged("daemon_started")
         for turn in range(1, rounds + 1):
             for queue in queues:
                 for number in range(20):
@@ -228,7 +228,7 @@ async def test_reloads_under_load_lose_nothing_and_keep_the_order(world: World) 
             await world.watch.until(partial(has_reloaded, daemon, turn))
         for queue in queues:
             await world.until_deleted(queue, 20 * rounds)
-        assert len(daemon.said("mapping_ready", mapping="kept")) == 1
+        assert len(daemon.logged("mapping_ready", mapping="kept")) == 1
         assert await daemon.stop() == 0
     for queue in queues:
         of_queue = [call for call in function.calls if call.mapping == queue.arn.resource.removesuffix(".fifo")]
@@ -256,14 +256,14 @@ async def test_reloads_of_a_stream_lose_nothing_repeat_nothing_and_keep_the_orde
 
     async with world.daemon(text(0)) as daemon:
         for name in ("changed", "kept"):
-            await daemon.until_said("mapping_ready", mapping=name)
+            await daemon.until_logged("mapping_ready", mapping=name)
         for turn in range(1, rounds + 1):
             clicks.put_all(*(f"key-{number % 8}" for number in range(40)))
             world.write(text(turn))
             daemon.signal(signal.SIGHUP)
             await world.watch.until(partial(has_reloaded, daemon, turn))
         await world.watch.until(has_all)
-        assert len(daemon.said("mapping_ready", mapping="kept")) == 1
+        assert len(daemon.logged("mapping_ready", mapping="kept")) == 1
         assert await daemon.stop() == 0
     for function in (bill, audit):
         came = ids_of(function.calls)
@@ -299,7 +299,7 @@ async def test_an_invocation_that_outlasts_the_grace_delays_only_its_message_gro
         await world.watch.until(lambda: function.is_held)
         world.write(mapping("orders", orders, options="batch_size = 2"), grace=0.2)
         daemon.signal(signal.SIGHUP)
-        await daemon.until_said("reloaded", replaced=["orders"])
+        await daemon.until_logged("reloaded", replaced=["orders"])
         [behind] = world.send(orders, "behind", group="a")
         [beside] = world.send(orders, "beside", group="b")
         await world.until_deleted(orders, 1)

@@ -78,8 +78,8 @@ async def test_a_child_inherits_no_secret_of_the_daemon_or_of_another_function(w
         '''
         world.send(queue, "x")
     async with world.daemon(text) as daemon:
-        trusting = await daemon.until_said("child_process_output", function="trusting")
-        wary = await daemon.until_said("child_process_output", function="wary")
+        trusting = await daemon.until_logged("child_process_output", function="trusting")
+        wary = await daemon.until_logged("child_process_output", function="wary")
     assert trusting["line"] == "found ['AWS_ACCESS_KEY_ID', 'OF_NOBODY']"
     assert wary["line"] == "found ['OF_NOBODY', 'OF_WARY']"
 
@@ -142,8 +142,8 @@ async def test_neither_bodies_nor_secrets_are_ever_logged(world: World) -> None:
         )
         async with world.daemon(text, "--verbose") as daemon:
             for name in functions:
-                await daemon.until_said("batch_failed", mapping=name)
-            await daemon.until_said("source_failed", mapping="missing")
+                await daemon.until_logged("batch_failed", mapping=name)
+            await daemon.until_logged("source_failed", mapping="missing")
             await world.until_deleted(filtered, 16)
             await world.watch.until(lambda: parrot.calls >= 6 and len(answers) >= 8)
             pages = [await daemon.get(path) for path in ("/", "/metrics", "/readyz")]
@@ -182,9 +182,9 @@ async def test_neither_data_nor_keys_of_a_stream_are_ever_logged(world: World) -
     )
     async with world.daemon(text, "--verbose") as daemon:
         for service in ("kinesis", "dynamodb"):
-            await daemon.until_said("batch_failed", mapping=f"reported_{service}")
-            await daemon.until_said("invocation_record_delivered", mapping=f"reported_{service}")
-            await daemon.until_said("destination_failed", mapping=f"refused_{service}")
+            await daemon.until_logged("batch_failed", mapping=f"reported_{service}")
+            await daemon.until_logged("invocation_record_delivered", mapping=f"reported_{service}")
+            await daemon.until_logged("destination_failed", mapping=f"refused_{service}")
         pages = [await daemon.get(path) for path in ("/", "/metrics", "/readyz")]
         assert await daemon.stop() == 0
     shown = daemon.text + "".join(page.text for page in pages)
@@ -229,8 +229,8 @@ async def test_a_url_that_cannot_be_reached_is_logged_without_its_secrets(world:
         with socket.create_connection(("127.0.0.1", silent)):  # fills the backlog: the next one gets no answer
             async with world.daemon(text, "--verbose") as daemon:
                 for name in queues:
-                    await daemon.until_said("invocation_postponed", mapping=name)
-                await daemon.until_said("url_suspended", function="pool")
+                    await daemon.until_logged("invocation_postponed", mapping=name)
+                await daemon.until_logged("url_suspended", function="pool")
                 pages = [await daemon.get(path) for path in ("/", "/metrics", "/readyz")]
                 assert await daemon.stop() == 0
     assert f"no connection to 127.0.0.1:{silent} in time" in daemon.text
@@ -287,15 +287,15 @@ async def test_a_garbled_answer_shows_no_secret(world: World) -> None:
         """
         async with world.daemon(text, "--verbose") as daemon:
             for name in ("role", "tunnel", "forwarded"):
-                await daemon.until_said("source_failed", mapping=name)
-            await daemon.until_said("batch_failed", mapping="function")
+                await daemon.until_logged("source_failed", mapping=name)
+            await daemon.until_logged("batch_failed", mapping="function")
             pages = [await daemon.get(path) for path in ("/", "/metrics", "/readyz")]
             assert await daemon.stop() == 0
     shown = daemon.text + "".join(page.text for page in pages)
     for secret in (CANARY, HEADER, KEYS.secret_access_key, KEYS.session_token):
         assert secret is not None
         assert secret not in shown
-    assert not daemon.said("mapping_crashed")
+    assert not daemon.logged("mapping_crashed")
 
 
 def shared_file(folder: Path) -> Callable[[Credentials], None]:
@@ -359,8 +359,8 @@ async def test_new_credentials_are_used_while_the_daemon_runs(
         False,
     ]
     assert len(world.aws.server.requests) > len(accepted), "the old keys were refused"
-    assert not daemon.said("source_failed")
-    assert not daemon.said("invocation_postponed")
+    assert not daemon.logged("source_failed")
+    assert not daemon.logged("invocation_postponed")
     assert len(bill.calls) == 2
 
 
@@ -378,7 +378,7 @@ async def test_credentials_that_appear_late_are_used_too(world: World) -> None:
     """
     world.send(orders, "{}")
     async with world.daemon(text) as daemon:
-        refused = await daemon.until_said("source_failed", level="error")
+        refused = await daemon.until_logged("source_failed", level="error")
         assert refused["code"] == "UnrecognizedClientException"
         assert "UnrecognizedClientException" in (await daemon.get("/readyz")).json()["mappings"]["orders"]["reason"]
         write(KEYS)

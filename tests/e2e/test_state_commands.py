@@ -46,7 +46,7 @@ async def delivered(world: World, text: str, expected: Sequence[str]) -> None:
     """Run the daemon once; it must deliver exactly these records, in this order."""
     function = new_function(world)
     async with world.daemon(text) as daemon:
-        await daemon.until_said("mapping_ready")
+        await daemon.until_logged("mapping_ready")
         await world.watch.until(lambda: set(expected) <= set(ids_of(function.calls)))
         assert await daemon.stop() == 0
     assert list(ids_of(function.calls)) == list(expected)
@@ -78,7 +78,7 @@ async def test_the_next_start_continues_at_the_position_that_was_set(world: Worl
     source.put("k")
     function = new_function(world)
     async with world.daemon(text) as daemon:
-        await daemon.until_said("mapping_ready")
+        await daemon.until_logged("mapping_ready")
         last = source.put("k")
         await world.watch.until(lambda: last in ids_of(function.calls))
         assert await daemon.stop() == 0

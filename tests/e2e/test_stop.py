@@ -108,9 +108,9 @@ async def test_sigterm_cancels_a_long_poll_and_loses_no_message_sent_at_that_mom
         daemon.signal(signal.SIGTERM)
         world.send(orders, "{}")
         assert await daemon.ended(within=15) == 0, "a long poll waits for 20 seconds"
-        assert daemon.said("daemon_stopping", stage="stopped", batches_in_flight=0)
+        assert daemon.logged("daemon_stopping", stage="stopped", batches_in_flight=0)
     async with world.daemon(mapping(orders)) as daemon:
-        await daemon.until_said("mapping_ready")
+        await daemon.until_logged("mapping_ready")
         await world.until_deleted(orders, 1)
         assert await daemon.stop() == 0
     check_nothing_is_lost(orders, bill.calls, everything)
@@ -123,10 +123,10 @@ async def test_an_invocation_that_ends_within_the_grace_is_finished_and_deleted(
     async with world.daemon(mapping(orders)) as daemon:
         await world.watch.until(lambda: bill.waiting == 1)
         daemon.signal(signal.SIGTERM)
-        await daemon.until_said("daemon_stopping", stage="draining", batches_in_flight=1)
+        await daemon.until_logged("daemon_stopping", stage="draining", batches_in_flight=1)
         bill.let_go.set()
         assert await daemon.ended() == 0
-        assert not daemon.said("daemon_stopping", stage="releasing")
+        assert not daemon.logged("daemon_stopping", stage="releasing")
     assert orders.message_ids == []
     check_nothing_is_lost(orders, bill.calls, everything)
 
@@ -141,7 +141,7 @@ async def with_an_invocation_running(world: World, *, grace: float) -> AsyncIter
         await world.watch.until(lambda: bill.waiting == 1)
         yield daemon, orders
         assert await daemon.ended() == 0
-        assert daemon.said("daemon_stopping", stage="releasing", batches_in_flight=1)
+        assert daemon.logged("daemon_stopping", stage="releasing", batches_in_flight=1)
         assert daemon.records("messages_released") == 1
     assert [entry.kind for entry in orders.history] == ["sent", "received", "visibility_changed"]
     assert orders.history[-1].detail == "0"
@@ -159,7 +159,7 @@ async def test_an_invocation_that_outlasts_the_grace_is_cancelled_and_its_messag
 async def test_a_second_signal_ends_the_grace_at_once(world: World, second: signal.Signals) -> None:
     async with with_an_invocation_running(world, grace=600) as (daemon, _):
         daemon.signal(signal.SIGINT)
-        await daemon.until_said("daemon_stopping", stage="draining")
+        await daemon.until_logged("daemon_stopping", stage="draining")
         daemon.signal(second)
 
 
@@ -179,7 +179,7 @@ async def test_a_handler_that_outlasts_the_grace_ends_with_the_daemon(world: Wor
     """
     async with world.daemon(text, grace=0.1) as daemon:
         world.send(orders, "{}")
-        await daemon.until_said("child_process_output", line="here")
+        await daemon.until_logged("child_process_output", line="here")
         children = ended_with(descendants(daemon.pid))
         assert await daemon.stop() == 0
         assert daemon.records("messages_released") == 1
@@ -214,7 +214,7 @@ async def test_a_missing_source_does_not_delay_the_stop(world: World) -> None:
         function_name = "{BILL}"
     """
     async with world.daemon(text) as daemon:
-        await daemon.until_said("source_failed")
+        await daemon.until_logged("source_failed")
         assert await daemon.stop() == 0
 
 
@@ -222,7 +222,7 @@ async def test_the_daemon_goes_on_if_the_reader_of_its_log_has_gone(world: World
     orders = world.queue("orders")
     world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0)))
     async with world.daemon(mapping(orders), "--verbose") as daemon:
-        await daemon.until_said("mapping_ready")
+        await daemon.until_logged("mapping_ready")
         daemon.close_log()
         world.send(orders, *["{}"] * 100)
         await world.until_deleted(orders, 100)
@@ -298,7 +298,7 @@ async def test_daemons_that_share_a_queue_may_start_and_end_in_any_way(world: Wo
     async with world.daemon(text) as staying:
         for grace, number in ((0.0, signal.SIGTERM), (20.0, signal.SIGKILL)):
             async with world.daemon(text, grace=grace) as passing:
-                await passing.until_said("mapping_ready")
+                await passing.until_logged("mapping_ready")
                 for _ in range(600):
                     sent += 1
                     world.send(orders, "{}", group=f"group-{sent % 100}", deduplication_id=str(sent))
@@ -323,17 +323,17 @@ async def test_a_sighup_neither_stops_the_daemon_nor_hurries_a_stop(world: World
         function_name = "{BILL}"
     """
     async with world.daemon(text) as daemon:
-        await daemon.until_said("mapping_ready")
+        await daemon.until_logged("mapping_ready")
         daemon.signal(signal.SIGHUP)
-        await daemon.until_said("reloaded")
-        assert not any("replaced" in line for line in daemon.said("reloaded"))
+        await daemon.until_logged("reloaded")
+        assert not any("replaced" in line for line in daemon.logged("reloaded"))
         world.send(queue, "a")
         await world.watch.until(lambda: function.waiting == 1)
         daemon.signal(signal.SIGTERM)
-        await daemon.until_said("daemon_stopping", stage="draining")
+        await daemon.until_logged("daemon_stopping", stage="draining")
         daemon.signal(signal.SIGHUP)
-        await daemon.until_said("reload_refused", faults=["the daemon stops"])
-        assert not daemon.said("daemon_stopping", stage="releasing"), "a hangup hurries no stop"
+        await daemon.until_logged("reload_refused", faults=["the daemon stops"])
+        assert not daemon.logged("daemon_stopping", stage="releasing"), "a hangup hurries no stop"
         function.let_go.set()
         assert await daemon.ended() == 0
     assert [call.message_ids for call in function.calls] != []

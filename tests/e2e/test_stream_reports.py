@@ -50,7 +50,7 @@ async def test_a_poison_record_is_isolated_and_reported_exactly(world: World) ->
     )
     async with world.daemon(text) as daemon:
         for name in sources:
-            await daemon.until_said("mapping_ready", mapping=name)
+            await daemon.until_logged("mapping_ready", mapping=name)
         await world.watch.until(lambda: len(failures.message_ids) == len(messages) == len(objects) == 1)
         await world.watch.until(lambda: len(bill.calls) == 18)
         assert await daemon.stop() == 0
@@ -92,15 +92,15 @@ async def test_events_name_the_execution_role_if_lambda_shows_it_and_else_our_id
     clicks = Clicks(world.aws, "clicks", shard_count=4)
     for number in range(20):
         clicks.put(f"key-{number}")
-    told, untold = Reading(), Reading()
-    world.aws.functions |= {BILL: told, OTHER: untold}
+    reported, unreported = Reading(), Reading()
+    world.aws.functions |= {BILL: reported, OTHER: unreported}
     world.aws.roles[BILL] = "arn:aws:iam::123456789012:role/service/bill"
     text = mapping("told", clicks, f"{BILL}:live") + mapping("untold", clicks, OTHER)
     async with world.daemon(text) as daemon:
-        await world.watch.until(lambda: len(told.readers) == len(untold.readers) == 20)
+        await world.watch.until(lambda: len(reported.readers) == len(unreported.readers) == 20)
         assert await daemon.stop() == 0
-    assert set(told.readers) == {world.aws.roles[BILL]}
-    assert set(untold.readers) == {"arn:aws:iam::123456789012:role/reader"}
+    assert set(reported.readers) == {world.aws.roles[BILL]}
+    assert set(unreported.readers) == {"arn:aws:iam::123456789012:role/reader"}
     assert sorted(set(world.aws.roles_asked_for)) == sorted(world.aws.roles_asked_for) == [BILL, OTHER], "once for each"
 
 
@@ -153,9 +153,9 @@ async def test_a_destination_that_fails_blocks_the_shard_and_gets_the_invocation
         "dropping", dropping, BILL, *options, 'destination_config.on_failure.if_unreachable = "drop"'
     )
     async with world.daemon(text) as daemon:
-        refused = await daemon.until_said("destination_failed", mapping="waiting", level="error", is_given_up=False)
-        await daemon.until_said("destination_failed", mapping="dropping", level="error", is_given_up=True)
-        await daemon.until_said("records_dropped", mapping="dropping", records=1)
+        refused = await daemon.until_logged("destination_failed", mapping="waiting", level="error", is_given_up=False)
+        await daemon.until_logged("destination_failed", mapping="dropping", level="error", is_given_up=True)
+        await daemon.until_logged("records_dropped", mapping="dropping", records=1)
         await world.watch.until(lambda: later["dropping"] in ids_of(bill.calls))
         entry = (await daemon.get("/readyz")).json()["mappings"]["waiting"]
         assert later["waiting"] not in ids_of(bill.calls)
@@ -166,5 +166,5 @@ async def test_a_destination_that_fails_blocks_the_shard_and_gets_the_invocation
     assert [each["reason"] for each in entry["blocked"]] == [f"destination: {refused['code']}"]
     [document] = bodies(failures)
     assert document["KinesisBatchInfo"]["streamArn"] == waiting.arn
-    assert not daemon.said("records_dropped", mapping="waiting")
+    assert not daemon.logged("records_dropped", mapping="waiting")
     assert len(calls_of(bill, "waiting")) == 2, "the function is not asked again for the destination's sake"

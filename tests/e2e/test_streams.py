@@ -98,7 +98,7 @@ async def test_all_records_arrive_in_order_and_none_is_repeated_after_a_clean_st
             await world.watch.until(has_all)
             assert (await daemon.get("/readyz")).status == 200
             assert await daemon.stop() == 0
-            assert not daemon.said("batch_failed")
+            assert not daemon.logged("batch_failed")
     for name, source in sources.items():
         came = ids_of(calls_of(bill, name))
         assert sorted(came) == sorted(source.kinds), "each once"
@@ -124,7 +124,7 @@ async def test_children_are_read_after_their_parent_and_a_drained_shard_stays_dr
     [parent] = [shard.shard_id for shard in source.shards]
     before = source.put_all(*KEYS)
     async with world.daemon(mapping("source", source, BILL, "batch_size = 3")) as daemon:
-        await daemon.until_said("mapping_ready")
+        await daemon.until_logged("mapping_ready")
         children = source.split(parent)
         after = source.put_all(*KEYS)
         await world.watch.until(lambda: len(ids_of(bill.calls)) == 16)
@@ -149,21 +149,21 @@ async def test_a_blocked_shard_is_reported_and_the_others_go_on(world: World) ->
     behind, beside = source.put_all(left, left), source.put_all(right, right)
     bill = world.aws.functions[BILL] = instant(poison={poison})
     async with world.daemon(mapping("clicks", source, BILL, "batch_size = 1")) as daemon:
-        said = await daemon.until_said("shard_blocked")
+        logged = await daemon.until_logged("shard_blocked")
         await world.watch.until(lambda: set(beside) <= set(ids_of(bill.calls)))
         ready = await daemon.get("/readyz")
         metrics = (await daemon.get("/metrics")).text
         assert not set(behind) & set(ids_of(bill.calls))
         bill.plan.poison.clear()
-        await daemon.until_said("shard_unblocked", shard=blocked)
+        await daemon.until_logged("shard_unblocked", shard=blocked)
         await world.watch.until(lambda: set(behind) <= set(ids_of(bill.calls)))
         assert await daemon.stop() == 0
-    assert (said["mapping"], said["shard"], said["level"]) == ("clicks", blocked, "warning")
+    assert (logged["mapping"], logged["shard"], logged["level"]) == ("clicks", blocked, "warning")
     assert ready.status == 200, "a restart would not cure it"
     entry = ready.json()["mappings"]["clicks"]
     assert entry["shards_blocked"] == 1
-    [told] = entry["blocked"]
-    assert (told["shard"], told["reason"]) == (blocked, said["reason"])
+    [blocked] = entry["blocked"]
+    assert (blocked["shard"], blocked["reason"]) == (blocked, logged["reason"])
     assert 'poller_shards_blocked{mapping="clicks"} 1.0' in metrics
     assert in_order(source, dict.fromkeys(ids_of(bill.calls))) == in_order(source, source.kinds)
 
@@ -178,12 +178,12 @@ async def test_records_of_a_cancelled_invocation_are_repeated_and_records_that_a
     async with world.daemon(text, grace=0.2) as daemon:
         await world.watch.until(lambda: set(ids_of(bill.calls)) == set(done))
         bill.plan.poison.add(source.put(left))
-        await daemon.until_said("shard_blocked")
+        await daemon.until_logged("shard_blocked")
         bill.plan.duration_in_seconds = (60, 60)
         running = source.put(right)
         await world.watch.until(lambda: running in ids_of(bill.calls))
         assert await daemon.stop() == 0
-        assert daemon.said("daemon_stopping", stage="releasing")
+        assert daemon.logged("daemon_stopping", stage="releasing")
     bill.plan.poison.clear()
     bill.plan.duration_in_seconds = (0, 0)
     bill.calls.clear()
@@ -221,14 +221,14 @@ async def test_latest_begins_at_readiness_and_survives_a_restart_before_the_firs
     text = mapping("source", source, BILL, 'starting_position = "LATEST"')
     file = str(world.folder / "poller.db")
     async with world.daemon(text) as daemon:
-        await daemon.until_said("state_opened", file=file, positions=0)
-        await daemon.until_said("mapping_ready")
+        await daemon.until_logged("state_opened", file=file, positions=0)
+        await daemon.until_logged("mapping_ready")
         assert (await daemon.get("/readyz")).status == 200
         assert await daemon.stop() == 0
     between = source.put_all(*KEYS)
     async with world.daemon(text) as daemon:
-        await daemon.until_said("state_opened", file=file, positions=2)
-        await daemon.until_said("mapping_ready")
+        await daemon.until_logged("state_opened", file=file, positions=2)
+        await daemon.until_logged("mapping_ready")
         after = source.put_all(*KEYS)
         await world.watch.until(lambda: set(after) <= set(ids_of(bill.calls)))
         assert await daemon.stop() == 0
@@ -250,13 +250,13 @@ async def test_a_stop_that_cannot_store_checkpoints_is_logged_and_fails(world: W
     source = Clicks(world.aws, "clicks")
     bill = world.aws.functions[BILL] = instant()
     async with world.daemon(mapping("clicks", source, BILL)) as daemon:
-        await daemon.until_said("mapping_ready")
+        await daemon.until_logged("mapping_ready")
         (world.folder / "poller.db").unlink()
         number = source.put()
-        await daemon.until_said("store_failed", operation="save")
+        await daemon.until_logged("store_failed", operation="save")
         assert ids_of(bill.calls) == [number]
         assert await daemon.stop() == 1
-        [lost] = daemon.said("checkpoints_lost")
+        [lost] = daemon.logged("checkpoints_lost")
     assert (lost["level"], lost["mapping"], lost["shards"]) == ("error", "clicks", 1)
 
 
@@ -266,8 +266,8 @@ async def test_a_probable_mistake_in_the_settings_is_logged(world: World) -> Non
         url = "http://127.0.0.1:9"
     """
     async with world.daemon(unused + mapping("clicks", Clicks(world.aws, "clicks"), BILL)) as daemon:
-        await daemon.until_said("mapping_ready")
-        [doubt] = daemon.said("settings_warning")
+        await daemon.until_logged("mapping_ready")
+        [doubt] = daemon.logged("settings_warning")
         assert await daemon.stop() == 0
     assert (doubt["level"], doubt["warning"]) == ("warning", "functions.unused: no mapping uses it")
 
@@ -276,7 +276,7 @@ async def test_a_second_daemon_on_the_same_state_does_not_start(world: World) ->
     source = Clicks(world.aws, "clicks")
     bill = world.aws.functions[BILL] = instant()
     async with world.daemon(mapping("clicks", source, BILL)) as daemon:
-        await daemon.until_said("mapping_ready")
+        await daemon.until_logged("mapping_ready")
         second = poller(world.folder, "run", "-c", "poller.toml")
         assert second.returncode == 1
         path = world.folder / "poller.db"
@@ -305,7 +305,7 @@ async def test_all_mappings_of_an_account_list_shards_at_one_rate(world: World) 
     )
     async with world.daemon(text) as daemon:
         for number in range(3):
-            await daemon.until_said("mapping_ready", mapping=f"m{number}")
+            await daemon.until_logged("mapping_ready", mapping=f"m{number}")
         assert await daemon.stop() == 0
     assert world.aws.tables.throttled_listings == 0
 
@@ -329,7 +329,7 @@ async def test_a_broken_stream_mapping_does_not_harm_another_and_recovers(world:
     denied.put()
     async with world.daemon(text) as daemon:
         for name in ("missing", "denied"):
-            await daemon.until_said("source_failed", mapping=name, level="error")
+            await daemon.until_logged("source_failed", mapping=name, level="error")
         good.put()
         [message_id] = world.send(orders, "{}")
         await world.until_deleted(orders, 1)

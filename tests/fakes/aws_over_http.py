@@ -60,7 +60,7 @@ LONGEST_CALL_IN_SECONDS = 60.0
 """How long a call may take. It is longer than the longest poll, so the service never cancels a call."""
 
 
-CALLER_ARN = f"arn:aws:sts::{ACCOUNT}:assumed-role/reader/session"
+IDENTITY_ARN = f"arn:aws:sts::{ACCOUNT}:assumed-role/reader/session"
 """The identity that STS returns."""
 
 
@@ -150,7 +150,7 @@ class AwsOverHttp:
             case "Publish":
                 return self.reports.publish(form["TopicArn"], form["Message"])
             case "GetCallerIdentity":
-                return query_answer("GetCallerIdentity", f"<Arn>{CALLER_ARN}</Arn>")
+                return query_answer("GetCallerIdentity", f"<Arn>{IDENTITY_ARN}</Arn>")
         return query_error(400, "InvalidAction", form["Action"])
 
     async def _call_sqs(self, operation: str, body: bytes) -> Reply | Drop:

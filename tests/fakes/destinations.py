@@ -44,17 +44,17 @@ class Report(NamedTuple):
 
     @classmethod
     def of(cls, document: Document) -> Report:
-        said = orjson.loads(document.text)
-        context = said["requestContext"]
+        content = orjson.loads(document.text)
+        context = content["requestContext"]
         assert document.event is not None, "the document of a batch has the batch's event"
-        info = said.get("KinesisBatchInfo") or said["DDBStreamBatchInfo"]
+        info = content.get("KinesisBatchInfo") or content["DDBStreamBatchInfo"]
         return cls(
             context["requestId"],
             context["condition"],
             context["approximateInvokeCount"],
-            said.get("responseContext"),
+            content.get("responseContext"),
             info["shardId"],
-            said.get("timeWindowInfo"),
+            content.get("timeWindowInfo"),
             document.at,
             info,
             orjson.loads(document.event),

@@ -92,7 +92,7 @@ class FakeSqs:
         except orjson.JSONDecodeError as error:
             raise Rejected("the request is no JSON", code="SerializationException") from error
         answer = await self._call(operation, request, timeout_in_seconds)
-        self.clock.heard(self.date, asked_at=asked_at)
+        self.clock.correct(self.date, asked_at=asked_at)
         return answer
 
     @property

@@ -120,7 +120,7 @@ class FakeStreamService(ABC):
             except (anyio.get_cancelled_exc_class(), ServiceError):
                 self._lost(operation, request, answer)
                 raise
-            self.clock.heard(self.date, asked_at=asked_at)
+            self.clock.correct(self.date, asked_at=asked_at)
             return orjson.loads(orjson.dumps(answer))
         raise Unreachable(f"no answer within {timeout_in_seconds:g} s", code="Timeout", was_sent=True)
 

@@ -123,7 +123,7 @@ async def test_parents_are_read_before_children_while_a_stream_is_split_and_merg
         await stream.split((await stream.open_shards())[0], QUARTER)
         await stream.put()
         async with world.daemon(text) as daemon:
-            await daemon.until_said("mapping_ready")
+            await daemon.until_logged("mapping_ready")
             await stream.merge(*(await stream.open_shards())[1:])
             await stream.put()
             await world.watch.until(lambda: len(ids_of(bill.calls)) == len(stream.puts))
@@ -252,7 +252,7 @@ async def test_streams_are_read_and_poison_records_are_reported_to_a_queue_a_top
         )
         async with world.daemon(text) as daemon:
             for name, (_, numbers) in sources.items():
-                await daemon.until_said("invocation_record_delivered", mapping=name)
+                await daemon.until_logged("invocation_record_delivered", mapping=name)
                 await world.watch.until(
                     lambda last=numbers[4], name=name: any(  # type: ignore[misc]  # it is called in this turn
                         call.done and last in call.message_ids for call in bill.calls if call.mapping == name

@@ -86,11 +86,11 @@ def _attach(world: EventsWorld, sent: dict[RequestId, Sent]) -> None:
         for document in destination.taken:
             each = sent[request_id_of(document)]
             each.taken_by[delivery].append(document)
-        told = Counter(id(document) for document in destination.answered)
+        answered = Counter(id(document) for document in destination.answered)
         for document in destination.taken:
-            if not told[id(document)]:
+            if not answered[id(document)]:
                 sent[request_id_of(document)].troubles += 1
-            told[id(document)] -= 1
+            answered[id(document)] -= 1
     for request_id in _troubled(world):
         sent[request_id].troubles += 1
 

@@ -118,7 +118,7 @@ class ProcessClient:
         self._process.check()
         asked_at = anyio.current_time()
         answer = await self._service.call(operation, body, timeout_in_seconds=timeout_in_seconds)
-        self.clock.heard(self._service.date, asked_at=asked_at)
+        self.clock.correct(self._service.date, asked_at=asked_at)
         return answer
 
 
@@ -145,7 +145,7 @@ class StreamClient:
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         asked_at = anyio.current_time()
         answer = await self._call(operation, body, timeout_in_seconds)
-        self.clock.heard(self._service.date, asked_at=asked_at)
+        self.clock.correct(self._service.date, asked_at=asked_at)
         return answer
 
     async def _call(self, operation: str, body: bytes, timeout_in_seconds: float) -> Any:

@@ -93,10 +93,10 @@ class Scenario:
             raise
 
     async def _live(self, until: Beside) -> None:
-        told = len(self.world.facts)
+        facts_before = len(self.world.facts)
         life = await self.world.live(until, beside=self.changes.make if self.changes else None)
         check_concurrency(life)
-        check_facts(self.world.facts[told:])
+        check_facts(self.world.facts[facts_before:])
         for part in self._parts:
             part.check_life(life)
 

@@ -61,19 +61,19 @@ def check_nothing_is_lost(history: History) -> None:
     lost = [put for put in history.puts.values() if not history.is_done(put, THE_END, life)]
     if lost:
         raise Violation(f"{len(lost)} records are lost: {lost[:3]}")
-    check_trimming_is_said(history)
+    check_trimming_is_reported(history)
 
 
-def check_trimming_is_said(history: History) -> None:
+def check_trimming_is_reported(history: History) -> None:
     """Check that a run reports trimmed records after a stored position before it delivers the next record.
 
     If a shard has left the stream with all its records, it is not read any more, and nothing is reported.
     Kinesis moves an iterator in use without a notice. So only a start at a stored position can notice trimmed records.
     """
-    said = {fact.shard for fact in history.world.facts if isinstance(fact, PositionTrimmed)}
+    reported = {fact.shard for fact in history.world.facts if isinstance(fact, PositionTrimmed)}
     for shard_id, puts in history.shards.items():
         lost = [put for put in puts if history.done_at[put.number] == inf]
-        if not lost or shard_id in said:
+        if not lost or shard_id in reported:
             continue
         trimmed_at = history.trimmed_at[lost[0].number]
         has_place = any(
@@ -86,7 +86,7 @@ def check_trimming_is_said(history: History) -> None:
         )
         goes_on = next_in and (history.lives[next_in - 1].began_at > trimmed_at or not history.mapping.is_kinesis)
         if has_place and goes_on:
-            raise Violation(f"{len(lost)} records were trimmed unread, and nobody said so: {lost[:3]}")
+            raise Violation(f"{len(lost)} records were trimmed unread, and no fact reports it: {lost[:3]}")
 
 
 def check_batches(history: History) -> None:
@@ -153,7 +153,7 @@ def check_checkpoints(history: History) -> None:
                 raise Violation(f"the checkpoint of {shard_id} moved back from {before[shard_id]} to {number}: {save}")
             before[shard_id] = number
             if number == inf and not history.closed_at.get(shard_id, inf) <= save.asked_at:
-                raise Violation(f"{shard_id} was said to be drained while it was open: {save}")
+                raise Violation(f"{shard_id} was stored as drained while it was open: {save}")
             puts = history.shards[shard_id]
             while first_undone[shard_id] < len(puts) and puts[first_undone[shard_id]].place <= number:
                 put = puts[first_undone[shard_id]]

@@ -89,7 +89,7 @@ async def until_done(world: EventsWorld) -> None:
             await anyio.sleep(1.0)
 
 
-def said(document: Document) -> tuple[str, int]:
+def condition_and_attempts(document: Document) -> tuple[str, int]:
     """Return the condition and the number of attempts in a record."""
     context = orjson.loads(document.text)["requestContext"]
     return context["condition"], context["approximateInvokeCount"]
@@ -104,14 +104,14 @@ async def test_a1_an_event_that_fails_has_three_attempts_with_one_request_id_and
     assert [(call.request_id, call.attempt) for call in calls] == [("a", 1), ("a", 2), ("a", 3)]
     gaps = [later.began_at - earlier.ended_at for earlier, later in pairwise(calls)]
     assert gaps == pytest.approx([60.0, 120.0], abs=1.0)
-    assert [said(document) for document in destination.taken] == [("RetriesExhausted", 3)]
+    assert [condition_and_attempts(document) for document in destination.taken] == [("RetriesExhausted", 3)]
 
 
 async def test_a2_an_event_without_retries_has_one_attempt() -> None:
     destination = FakeDestination()
     world = EventsWorld(plan=ALWAYS_FAILS, destinations={"on_failure": destination}, maximum_retry_attempts=0)
     await live(world, "a")
-    assert [said(document) for document in destination.taken] == [("RetriesExhausted", 1)]
+    assert [condition_and_attempts(document) for document in destination.taken] == [("RetriesExhausted", 1)]
 
 
 @pytest.mark.parametrize(("age", "attempts", "at"), [(60, 1, 1.0), (90, 2, 62.0)], ids=["a3", "a4"])
@@ -120,7 +120,7 @@ async def test_an_event_whose_next_attempt_would_be_too_late_ends_at_once(age: i
     destination = FakeDestination()
     world = EventsWorld(plan=ALWAYS_FAILS, destinations={"on_failure": destination}, maximum_event_age_in_seconds=age)
     await live(world, "a")
-    assert [said(document) for document in destination.taken] == [("EventAgeExceeded", attempts)]
+    assert [condition_and_attempts(document) for document in destination.taken] == [("EventAgeExceeded", attempts)]
     assert destination.taken_at == pytest.approx([at], abs=1.0)
 
 
@@ -142,7 +142,7 @@ async def test_a6_only_the_destination_for_success_gets_an_event_that_succeeds()
     success, failure = FakeDestination(), FakeDestination()
     world = EventsWorld(destinations={"on_success": success, "on_failure": failure})
     await live(world, "a")
-    assert [said(document) for document in success.taken] == [("Success", 1)]
+    assert [condition_and_attempts(document) for document in success.taken] == [("Success", 1)]
     assert failure.taken == []
     assert world.own_queue.events == []
 
@@ -152,7 +152,7 @@ async def test_a7_an_event_ends_at_once_without_an_invocation_if_the_reserved_co
     world = EventsWorld(concurrency=0, destinations={"on_failure": destination, "dead_letter": dead_letters})
     await live(world, "a", "b")
     assert world.function.calls == []
-    assert [said(document) for document in destination.taken] == [("ZeroReservedConcurrency", 0)] * 2
+    assert [condition_and_attempts(document) for document in destination.taken] == [("ZeroReservedConcurrency", 0)] * 2
     assert len(dead_letters.taken) == 2
 
 
@@ -275,7 +275,7 @@ async def test_the_events_of_a_missing_function_end_without_waiting_for_each_oth
     destination = FakeDestination()
     world = EventsWorld(plan=EventFunctionPlan(is_gone=True), destinations={"on_failure": destination})
     await live(world, *(f"e{number}" for number in range(100)))
-    assert [said(document) for document in destination.taken] == [("RetriesExhausted", 0)] * 100
+    assert [condition_and_attempts(document) for document in destination.taken] == [("RetriesExhausted", 0)] * 100
     assert destination.taken_at[-1] < 10
 
 
@@ -610,7 +610,7 @@ async def test_the_age_of_an_event_counts_from_its_acceptance_even_after_a_resta
     await anyio.sleep(200.0)
     await live(world)
     assert len(world.function.calls) == 1
-    assert [said(document) for document in destination.taken] == [("EventAgeExceeded", 1)]
+    assert [condition_and_attempts(document) for document in destination.taken] == [("EventAgeExceeded", 1)]
     assert world.facts_of(EventEnded)[-1].condition == "EventAgeExceeded"
 
 
@@ -653,7 +653,7 @@ async def test_a_failed_event_of_a_former_queue_is_retried_and_delivered() -> No
     world, former = await with_a_former_queue(waiting_event(), destinations={"on_failure": destination})
     world.function.plan = ALWAYS_FAILS
     await live(world, for_seconds=300.0)
-    assert [said(document) for document in destination.taken] == [("RetriesExhausted", 3)]
+    assert [condition_and_attempts(document) for document in destination.taken] == [("RetriesExhausted", 3)]
     assert former.events == world.own_queue.events == []
 
 

@@ -438,9 +438,9 @@ def test_a_blocked_lane_has_the_reason_and_the_message_of_the_last_answer(
 
     scene.play(script)
     [blocked] = seen
-    [told] = [fact for fact in scene.facts if isinstance(fact, ShardBlocked)]
+    [fact] = [fact for fact in scene.facts if isinstance(fact, ShardBlocked)]
     assert blocked is not None
-    assert (blocked.reason, blocked.detail) == (told.reason, told.detail) == expected
+    assert (blocked.reason, blocked.detail) == (fact.reason, fact.detail) == expected
 
 
 def test_the_message_of_a_blocked_lane_is_shortened() -> None:
@@ -547,8 +547,8 @@ def test_failures_under_a_misspelt_key_are_logged() -> None:
         options={"report_batch_item_failures": True},
     )
     scene.play(putting(scene, "1", "2"))
-    [told] = [fact for fact in scene.facts if isinstance(fact, BatchItemFailuresIgnored)]
-    assert "the key must be batchItemFailures" in told.advice
+    [fact] = [fact for fact in scene.facts if isinstance(fact, BatchItemFailuresIgnored)]
+    assert "the key must be batchItemFailures" in fact.advice
     assert scene.done == ["1", "2"]
 
 
@@ -568,8 +568,8 @@ def test_records_after_a_failed_one_are_counted_as_failed() -> None:
         options={"report_batch_item_failures": True, "maximum_retry_attempts": 0},
     )
     scene.play(putting(scene, "1", "2", "3", "4"))
-    told = [(fact.outcome, fact.records, fact.failed) for fact in scene.facts if isinstance(fact, BatchInvoked)]
-    assert told == [("partly_failed", 4, 3), ("partly_failed", 3, 3)]
+    fact = [(fact.outcome, fact.records, fact.failed) for fact in scene.facts if isinstance(fact, BatchInvoked)]
+    assert fact == [("partly_failed", 4, 3), ("partly_failed", 3, 3)]
     assert scene.done == ["1", "2", "3", "4"]
 
 

@@ -39,8 +39,8 @@ def test_a_batch_that_is_too_large_is_invoked_as_two_halves_and_received_once() 
     assert [len(call.message_ids) for call in target.calls] == [2, 1, 2]
     assert {entry.receive_count for entry in queue.history if entry.kind == "deleted"} == {1}
     assert not queue.message_ids
-    told = [(fact.records, fact.reason) for fact in world.facts_of(EventTooLarge)]
-    assert told == [(5, "HTTP.413"), (3, "HTTP.413")]
+    facts = [(fact.records, fact.reason) for fact in world.facts_of(EventTooLarge)]
+    assert facts == [(5, "HTTP.413"), (3, "HTTP.413")]
 
 
 def test_later_batches_keep_to_a_learnt_limit_until_it_is_forgotten() -> None:

@@ -103,9 +103,9 @@ def test_without_the_option_reported_failures_have_no_effect_and_are_logged() ->
     world.add_mapping("m", queue, "f")
     live(world, sending(world, queue, *bodies(4), stop_at=10))
     assert not queue.message_ids
-    [told] = world.facts_of(BatchItemFailuresIgnored)
-    assert (told.mapping, told.function) == ("m", "f")
-    assert "function_response_types" in told.advice
+    [fact] = world.facts_of(BatchItemFailuresIgnored)
+    assert (fact.mapping, fact.function) == ("m", "f")
+    assert "function_response_types" in fact.advice
 
 
 @pytest.mark.parity("CreateEventSourceMapping.FunctionResponseTypes")
@@ -662,9 +662,9 @@ def test_every_invocation_is_reported() -> None:
     world.add_function("f", FunctionPlan(failure_rate=1.0, ends_at=5.0))
     world.add_mapping("m", queue, "f")
     live(world, sending(world, queue, "hello", stop_at=50))
-    told = world.facts_of(BatchInvoked)
-    assert [(fact.outcome, fact.records, fact.failed, fact.reason) for fact in told] == [
+    fact = world.facts_of(BatchInvoked)
+    assert [(fact.outcome, fact.records, fact.failed, fact.reason) for fact in fact] == [
         ("failed", 1, 1, "ValueError"),
         ("succeeded", 1, 0, ""),
     ]
-    assert told[1].oldest_record_age_seconds == pytest.approx(30, abs=1)
+    assert fact[1].oldest_record_age_seconds == pytest.approx(30, abs=1)

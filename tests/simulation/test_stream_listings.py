@@ -531,12 +531,12 @@ def test_a_listing_that_still_shows_a_drained_shard_as_open_is_not_mistaken_for_
         def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
             source = super().source(mapping, client)
             listed = source.shards
-            told: list[tuple[float, list[Shard]]] = []
+            answers: list[tuple[float, list[Shard]]] = []
 
             async def shards() -> list[Shard]:
-                told.append((anyio.current_time(), await listed()))
-                late = [found for at, found in told if at <= anyio.current_time() - 10]
-                return (late or [told[0][1]])[-1]
+                answers.append((anyio.current_time(), await listed()))
+                late = [found for at, found in answers if at <= anyio.current_time() - 10]
+                return (late or [answers[0][1]])[-1]
 
             source.shards = shards  # type: ignore[method-assign]  # the same source, late
 
@@ -605,13 +605,13 @@ def test_a_stream_whose_shards_are_all_drained_without_children_troubles_the_map
     assert "every shard of the stream is closed" in watch.seen[2][1]
 
 
-@pytest.mark.parametrize(("failures", "calls", "told"), [(3, 103, 0), (101, 201, 1)])
-def test_at_a_start_at_latest_only_failed_iterators_are_requested_again(failures: int, calls: int, told: int) -> None:
+@pytest.mark.parametrize(("failures", "calls", "facts"), [(3, 103, 0), (101, 201, 1)])
+def test_at_a_start_at_latest_only_failed_iterators_are_requested_again(failures: int, calls: int, facts: int) -> None:
     world = KinesisWorld(starting_position=Latest())
     world.service.faults.script("GetShardIterator", *[Fault.UNREACHABLE] * failures)
 
     play_life(world, stopping_after(10), shards=100)
-    assert len(world.facts_of(SourceFailed)) == told
+    assert len(world.facts_of(SourceFailed)) == facts
     assert world.notes.calls["GetShardIterator"] == calls
 
 

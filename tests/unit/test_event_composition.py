@@ -139,9 +139,9 @@ async def test_an_event_reaches_its_function_and_its_record_reaches_the_destinat
         await services[AUDIT].until_asked(1)
     (call,), (record,) = services[RESIZE].requests, services[AUDIT].requests
     assert call.body == b'{"image": 1}'
-    said = orjson.loads(record.body)
-    assert (said["requestContext"]["requestId"], said["requestContext"]["condition"]) == ("8f3", "Success")
-    assert (said["requestPayload"], said["responsePayload"]) == ({"image": 1}, {"done": True})
+    record = orjson.loads(record.body)
+    assert (record["requestContext"]["requestId"], record["requestContext"]["condition"]) == ("8f3", "Success")
+    assert (record["requestPayload"], record["responsePayload"]) == ({"image": 1}, {"done": True})
 
 
 async def test_a_daemon_without_events_creates_no_file_for_them(

@@ -130,7 +130,7 @@ class Scene:
             raise self.fails_to_read
         return load(self.file, {})
 
-    def said(self, kind: type[Fact]) -> list[Fact]:
+    def facts_of(self, kind: type[Fact]) -> list[Fact]:
         return [fact for fact in self.facts if isinstance(fact, kind)]
 
 
@@ -158,7 +158,7 @@ async def test_a_reload_applies_what_changed_and_names_it(tmp_path: Path) -> Non
             "needs_restart": (),
             "warnings": ["functions.audit: no mapping uses it"],
         }
-        assert made.said(Reloaded) == [
+        assert made.facts_of(Reloaded) == [
             Reloaded(
                 settings=str(made.file),
                 added=(MappingName("new"),),
@@ -184,7 +184,7 @@ async def test_a_reload_names_functions_that_run_on_while_the_options_of_their_e
         report = await made.reloader.reload()
         assert report["events"] == {"replaced": ("store",)}
         assert report["functions"] == {"added": (), "replaced": (), "removed": ()}
-        (fact,) = made.said(Reloaded)
+        (fact,) = made.facts_of(Reloaded)
         assert isinstance(fact, Reloaded)
         assert fact.events_replaced == ("store",)
 
@@ -204,7 +204,7 @@ async def test_a_faulty_file_changes_nothing_and_all_its_faults_are_reported(tmp
         with pytest.raises(SettingsError) as caught:
             await made.reloader.reload()
         assert len(caught.value.faults) == 2
-        assert made.said(ReloadRefused) == [ReloadRefused(str(made.file), tuple(caught.value.faults))]
+        assert made.facts_of(ReloadRefused) == [ReloadRefused(str(made.file), tuple(caught.value.faults))]
         assert (made.reloader.in_use, made.running.mappings) == (before, {"orders"})
         made.write(queue("new"))
         assert (await made.reloader.reload())["mappings"]["added"] == ("new",)
@@ -238,7 +238,7 @@ async def test_an_unexpected_error_refuses_one_reload_and_the_next_one_works(tmp
         made.fails_to_read = RuntimeError("can't start new thread")
         with pytest.raises(CannotReload, match="a fault of poller: RuntimeError"):
             await made.reloader.reload()
-        assert len(made.said(ReloadRefused)) == 1
+        assert len(made.facts_of(ReloadRefused)) == 1
         made.fails_to_read = None
         assert (await made.reloader.reload())["mappings"]["added"] == ("new",)
 
@@ -316,7 +316,7 @@ async def test_a_renamed_stream_mapping_causes_a_warning_with_the_command_that_m
         (*_, warning) = (await made.reloader.reload())["warnings"]
         assert warning.startswith("mappings.views: begins again")
         assert "`poller state rename clicks NAME`" in warning
-        assert made.said(SettingsWarning) == [SettingsWarning(warning)], "the file's own warning is an old one"
+        assert made.facts_of(SettingsWarning) == [SettingsWarning(warning)], "the file's own warning is an old one"
 
 
 async def test_a_sighup_causes_a_reload(tmp_path: Path) -> None:
@@ -328,7 +328,7 @@ async def test_a_sighup_causes_a_reload(tmp_path: Path) -> None:
         made.running.go.set()
         await anyio.wait_all_tasks_blocked()
         assert made.running.mappings == {"orders", "new"}
-        assert len(made.said(Reloaded)) == 1
+        assert len(made.facts_of(Reloaded)) == 1
 
 
 async def test_reloads_take_turns(tmp_path: Path) -> None:
@@ -366,13 +366,13 @@ async def test_the_number_of_waiting_reloads_is_limited(tmp_path: Path) -> None:
         await made.running.begun.wait()
         for _ in range(MAXIMUM_WAITING):
             made.reloader.reload_soon()
-        assert made.said(ReloadRefused) == []
+        assert made.facts_of(ReloadRefused) == []
         with pytest.raises(CannotReload, match="16 other reloads wait already"):
             await made.reloader.reload()
         made.reloader.reload_soon()
-        assert len(made.said(ReloadRefused)) == 1
+        assert len(made.facts_of(ReloadRefused)) == 1
         made.running.go.set()
-        while made.said(Reloaded) == [] or len(made.said(Reloaded)) <= MAXIMUM_WAITING:
+        while made.facts_of(Reloaded) == [] or len(made.facts_of(Reloaded)) <= MAXIMUM_WAITING:
             await anyio.wait_all_tasks_blocked()
 
 

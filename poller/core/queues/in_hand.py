@@ -29,7 +29,7 @@ class Receive(NamedTuple):
 class MessageInHand:
     """A message and its encoded record, with times on anyio's clock.
 
-    The message is certainly hidden until `visible_until`.
+    The message is certainly hidden until `hidden_until`.
     `longest_until` is the end of the twelve hours for which SQS can hide a message.
     `returns_at` is the time at which the message becomes visible if it fails. `returns_by_itself` is true if this needs
     no call to SQS.
@@ -41,20 +41,20 @@ class MessageInHand:
     __slots__ = (
         "calls_to_hide",
         "encoded",
+        "hidden_until",
         "is_left",
         "is_lost",
         "longest_until",
         "message",
         "returns_at",
         "returns_by_itself",
-        "visible_until",
     )
 
     def __init__(self, message: Message, encoded: bytes, receive: Receive) -> None:
         asked_at, answered_at, timeout, queue_timeout = receive
         self.message = message
         self.encoded = encoded
-        self.visible_until = asked_at + timeout
+        self.hidden_until = asked_at + timeout
         self.longest_until = asked_at + LONGEST_IN_SECONDS
         self.returns_at = answered_at + queue_timeout
         self.returns_by_itself = timeout == queue_timeout
@@ -82,4 +82,4 @@ class MessageInHand:
 
         If so, the function must not get it from this mapping.
         """
-        return self.is_lost or self.visible_until <= now
+        return self.is_lost or self.hidden_until <= now

@@ -40,14 +40,14 @@ class Resharding(Clicks):
     """A `books.Part`: the clicks, and the lineage of their shards."""
 
     async def build(self, shards: int = SHARDS_AT_FIRST) -> Sequence[str]:
-        said = await super().build(shards)
+        steps = await super().build(shards)
         for clicks in ROUNDS[:BEFORE_THE_SPLIT]:
             await self.put(clicks)
         first, _second = await self.stage.shards()
         await self.stage.split(first)
         for clicks in ROUNDS[BEFORE_THE_SPLIT:BEFORE_THE_MERGE]:
             await self.put(clicks)
-        return [*said, SPLIT]
+        return [*steps, SPLIT]
 
     def intention(self) -> str:
         return "Two shards are merged, and the other clicks go into the stream"

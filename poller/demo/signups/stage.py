@@ -106,9 +106,9 @@ class Stage:
     async def _create_bucket(self) -> None:
         await self._s3.create_bucket(Bucket=BUCKET)
         is_incoming = {"Key": {"FilterRules": [{"Name": "prefix", "Value": INCOMING}]}}
-        told = {"QueueArn": self.arns[CSV_EVENTS], "Events": ["s3:ObjectCreated:*"], "Filter": is_incoming}
+        notification = {"QueueArn": self.arns[CSV_EVENTS], "Events": ["s3:ObjectCreated:*"], "Filter": is_incoming}
         await self._s3.put_bucket_notification_configuration(
-            Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": [told]}
+            Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": [notification]}
         )
 
     async def _create_table(self, name: str, sort_key: str, **options: object) -> Mapping[str, Any]:

@@ -5,10 +5,10 @@ When half of a message's visibility timeout is over, the keeper extends it by Ch
 timeout. One call extends ten messages:
 
     asked ──(long poll, answer)── received ────── half ──────── timeout
-      └ visible_until is counted from here: SQS     └ hidden again: a new timeout begins
+      └ hidden_until is counted from here: SQS      └ hidden again: a new timeout begins
         may have taken the message as early as that
 
-So `visible_until` is never later than the time at which SQS makes the message visible.
+So `hidden_until` is never later than the time at which SQS makes the message visible.
 Before an invocation, `hide_for` extends the timeouts that may be too short.
 If SQS rejects the extension of a message, the message is lost: the function is not invoked with it.
 A call that fails is repeated at the next tick, and delays no other call.
@@ -92,7 +92,7 @@ class VisibilityKeeper:
         If `seconds` is longer than a visibility timeout, nearly a whole timeout is enough. Most batches need no call.
         """
         until = self._until(seconds)
-        return all(held.visible_until > until and not held.is_lost for held in messages)
+        return all(held.hidden_until > until and not held.is_lost for held in messages)
 
     async def hide_for(self, messages: Sequence[MessageInHand], seconds: float) -> bool:
         """Extend the timeouts of messages that may not stay hidden for `seconds`. Return False if a call has failed.
@@ -102,7 +102,7 @@ class VisibilityKeeper:
         be enough.
         """
         until = self._until(seconds)
-        due = [held for held in messages if held.visible_until <= until and not held.is_lost]
+        due = [held for held in messages if held.hidden_until <= until and not held.is_lost]
         for held in due:
             held.calls_to_hide += 1
         denied: set[MessageInHand] = set()
@@ -112,7 +112,7 @@ class VisibilityKeeper:
                 denied.update(some)
 
         await in_chunks_of_ten(due, extend)
-        return all(held.is_lost or held.visible_until > until or held in denied for held in due)
+        return all(held.is_lost or held.hidden_until > until or held in denied for held in due)
 
     def can_be_hidden_for(self, messages: Sequence[MessageInHand], seconds: float) -> bool:
         """Return whether SQS's limit of twelve hours allows all these messages to stay hidden for `seconds`."""
@@ -130,12 +130,12 @@ class VisibilityKeeper:
         over = 0
         for delivery in self.deliveries:
             for held in delivery.hidden():
-                if held.is_lost or held.calls_to_hide or held.visible_until >= half:
+                if held.is_lost or held.calls_to_hide or held.hidden_until >= half:
                     continue
                 if _is_worth_more(held):
                     held.calls_to_hide += 1
                     due.append(held)
-                elif held.visible_until <= now:
+                elif held.hidden_until <= now:
                     held.is_lost = True
                     over += 1
         if over:
@@ -176,7 +176,7 @@ class VisibilityKeeper:
         for held in due:
             entry = by_receipt.get(held.message.receipt_handle)
             if entry is None:
-                held.visible_until = asked_at + timeout
+                held.hidden_until = asked_at + timeout
             elif entry.is_final:
                 held.is_lost = True
         left = {held.message.receipt_handle for held in due if held.is_left}
@@ -190,4 +190,4 @@ class VisibilityKeeper:
 
 def _is_worth_more(held: MessageInHand) -> bool:
     """Return whether SQS's limit of twelve hours allows the message to be hidden for longer."""
-    return held.longest_until - held.visible_until >= 2 * CALL_IN_SECONDS
+    return held.longest_until - held.hidden_until >= 2 * CALL_IN_SECONDS

@@ -84,7 +84,7 @@ class Listings:
         await self._take_in(shards)
         self._list_at = anyio.current_time() + LIST_AGAIN_IN_SECONDS
 
-    def tell_end(self) -> bool:
+    def report_end(self) -> bool:
         """Return whether the last listing shows that the stream takes no new records. If so, report a trouble."""
         is_drained = self.lineage.is_drained(before=self._clock.now() - LIST_AGAIN_IN_SECONDS)
         reason = why_nothing_comes(self._arn, self._source.status, is_drained=is_drained)
@@ -126,7 +126,7 @@ class Listings:
             self._list_at = anyio.current_time()
             return
         self._pauses.succeeded()
-        pause = LIST_ENDED_AGAIN_IN_SECONDS if self.tell_end() else LIST_AGAIN_IN_SECONDS
+        pause = LIST_ENDED_AGAIN_IN_SECONDS if self.report_end() else LIST_AGAIN_IN_SECONDS
         self._end(asked_at, [shard.shard_id for shard in shards])
         self._list_by(max(asked_at + pause, anyio.current_time() + PAUSE_PER_LISTING * took))
 

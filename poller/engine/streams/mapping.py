@@ -216,7 +216,7 @@ class StreamMappingRunner:
                     function=self.mapping.function_name,
                 )
             )
-            self._listings.tell_end()
+            self._listings.report_end()
             return lineage
 
     async def _placed(self, stored: Mapping[ShardId, StoredCheckpoint], shards: list[Shard]) -> Lineage:

@@ -215,13 +215,13 @@ class ShardReader:
                     iterator = None
                     lost_iterators += 1
                     if isinstance(error, Trimmed) and (self._position != TrimHorizon() or lost_iterators == 1):
-                        self._say_trimmed()
+                        self._report_trimmed()
                         self._position = TrimHorizon()
                     if lost_iterators < LOST_ITERATORS:
                         await anyio.sleep(limits.iterator_interval)
                         continue
                 if isinstance(error, NotFound | Trimmed) and await self._context.has_left(self._shard_id):
-                    self._say_trimmed()
+                    self._report_trimmed()
                     self._context.health.read_succeeded(self._shard_id)
                     return
                 failures += 1
@@ -247,7 +247,7 @@ class ShardReader:
         for lane in self.lanes:
             lane.no_room()
 
-    def _say_trimmed(self) -> None:
+    def _report_trimmed(self) -> None:
         self._context.lane.emit(PositionTrimmed(self._context.lane.mapping.name, self._shard_id))
 
     def _hand_out(self, read: Read) -> None:

@@ -37,7 +37,7 @@ from poller.model.invocation import Answered, FunctionError, Invocation, Respons
 from poller.targets.client_context import client_context
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES, posted, too_large
 from poller.targets.runtime.peer import comes_from
-from poller.targets.runtime.sessions import can_tell
+from poller.targets.runtime.sessions import is_supported
 
 PREFIX = "/2018-06-01/runtime/"
 HEADER_LIMIT_IN_BYTES = 2**21
@@ -265,7 +265,7 @@ class RuntimeApi:
 async def _reason_to_refuse(connection: socket.socket, server: web.Server, session: int) -> RejectionReason | None:
     if len(server.connections) >= CONNECTION_LIMIT:
         return "too_many_connections"
-    if can_tell() and not await _comes_from(connection, session):
+    if is_supported() and not await _comes_from(connection, session):
         return "another_process"
     return None
 

@@ -95,11 +95,13 @@ class Runtime:
 
     def fail(self, request_id: str, error: dict[str, Any]) -> None:
         """Send the error that the handler raised."""
-        self._call("POST", f"invocation/{request_id}/error", _told(error), error["errorType"], accepted=(202, 413))
+        self._call(
+            "POST", f"invocation/{request_id}/error", _encoded_error(error), error["errorType"], accepted=(202, 413)
+        )
 
     def fail_init(self, error: dict[str, Any]) -> None:
         """Report why the handler cannot be loaded."""
-        self._call("POST", "init/error", _told(error), error["errorType"])
+        self._call("POST", "init/error", _encoded_error(error), error["errorType"])
 
     def _call(
         self,
@@ -158,7 +160,7 @@ def main() -> NoReturn:
     request_id = _set_up_output()
     runtime = Runtime(os.environ["AWS_LAMBDA_RUNTIME_API"])
     try:
-        handler = _load_or_tell(runtime, os.environ["_HANDLER"])
+        handler = _load_or_report(runtime, os.environ["_HANDLER"])
         while True:
             _run_once(runtime, handler, request_id)
     except (ConnectionError, http.client.HTTPException):
@@ -183,7 +185,7 @@ def _set_up_output() -> RequestId:
     return request_id
 
 
-def _load_or_tell(runtime: Runtime, name: str) -> Handler:
+def _load_or_report(runtime: Runtime, name: str) -> Handler:
     try:
         return Handler(_load(name))
     except Exception as error:
@@ -245,7 +247,7 @@ def _encoded(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, default=_number).encode("utf-8", "backslashreplace")
 
 
-def _told(error: dict[str, Any]) -> bytes:
+def _encoded_error(error: dict[str, Any]) -> bytes:
     """Encode an error document.
 
     Text that is not Unicode, as in some file names, is replaced, so that the error is sent.

@@ -238,7 +238,7 @@ class Child:
         self._invocation = (invocation.mapping, invocation.request_id)
 
     def _output(self, stream: Stream) -> Output:
-        def tell(line: str) -> None:
+        def log_line(line: str) -> None:
             if self._log_tail is not None:
                 self._log_tail.add(line)
             mapping, request_id = self._invocation or (None, None)
@@ -253,16 +253,16 @@ class Child:
                 )
             )
 
-        return Output(self._output_limit, tell=tell, tell_left_out=self._tell_left_out)
+        return Output(self._output_limit, log_line=log_line, report_left_out=self._report_left_out)
 
-    def _tell_left_out(self) -> None:
+    def _report_left_out(self) -> None:
         lines = self._output_limit.take_left_out()
         if lines:
             self._emit(ChildProcessOutputLeftOut(function=self._function.name, lines=lines))
 
     def _end(self, status: int | None) -> None:
         self._kill_group()
-        self._tell_left_out()
+        self._report_left_out()
         self._api.end(self._error or partial(exited, status=status))
         reason = self._reason or ("exit" if self.is_initialised else "init_error")
         self._emit(ChildProcessStopped(function=self._function.name, pid=self.pid, reason=reason, exit_status=status))

@@ -76,16 +76,18 @@ class Output:
     asyncio, a process counts as running while any process holds its pipes (cpython issue 119710).
     """
 
-    def __init__(self, limit: OutputLimit, *, tell: Callable[[str], None], tell_left_out: Callable[[], None]) -> None:
+    def __init__(
+        self, limit: OutputLimit, *, log_line: Callable[[str], None], report_left_out: Callable[[], None]
+    ) -> None:
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
         self._reading = os.fdopen(reading, "rb", buffering=0)
         self.writing = os.fdopen(writing, "wb", buffering=0)
         self._limit = limit
-        self._tell = tell
-        self._tell_left_out = tell_left_out
+        self._log = log_line
+        self._report_left_out = report_left_out
         self._cutter = LineCutter()
-        self._read = self._told = 0  # bytes of the stream
+        self._read = self._logged = 0  # bytes of the stream
         self._has_ended = False
         self._progress = anyio.Event()
 
@@ -99,7 +101,7 @@ class Output:
             while (chunk := await self._chunk()) != b"":
                 await self._take(chunk)
             if not self._limit.is_used_up(anyio.current_time()):
-                self._tell_line(self._cutter.rest())
+                self._log_line(self._cutter.rest())
         finally:
             self._has_ended = True
             self._progress.set()
@@ -107,7 +109,7 @@ class Output:
     async def catch_up(self) -> None:
         """Wait until everything that the child has written by now is logged, which is at most one pipe full."""
         written = self._read + bytes_waiting(self._reading.fileno()) if not self._has_ended else 0
-        while self._told < written and not self._has_ended:
+        while self._logged < written and not self._has_ended:
             await self._progress.wait()
 
     async def _chunk(self) -> bytes:
@@ -116,19 +118,19 @@ class Output:
             with anyio.move_on_after(PERIOD_IN_SECONDS if self._limit.left_out else math.inf):
                 await anyio.wait_readable(self._reading)
                 return self._reading.read(READ_IN_BYTES) or b""
-            self._tell_left_out()
+            self._report_left_out()
 
     async def _take(self, chunk: bytes) -> None:
         self._read += len(chunk)
         self._cutter.add(chunk)
-        if not await self._tell_lines():
+        if not await self._log_lines():
             self._limit.leave_out(self._cutter.skip())
             await anyio.sleep(PAUSE_IN_SECONDS)
-        self._told = self._read
+        self._logged = self._read
         self._progress.set()
         self._progress = anyio.Event()
 
-    async def _tell_lines(self) -> bool:
+    async def _log_lines(self) -> bool:
         """Log the lines that have come. Return False if the limit is reached before the last of them."""
         while True:
             now = anyio.current_time()
@@ -138,15 +140,15 @@ class Output:
                 line = self._cutter.next_line()
                 if line is None:
                     return True
-                self._tell_line(line)
+                self._log_line(line)
             await anyio.lowlevel.checkpoint()
 
-    def _tell_line(self, line: bytes) -> None:
+    def _log_line(self, line: bytes) -> None:
         if self._limit.left_out:
-            self._tell_left_out()
+            self._report_left_out()
         self._limit.use(len(line))
         if line:
-            self._tell(_text(line))
+            self._log(_text(line))
 
 
 def _text(line: bytes) -> str:

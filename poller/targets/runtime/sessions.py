@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 
-def can_tell() -> bool:
+def is_supported() -> bool:
     """Return whether this system shows the sessions, descriptors and memory of processes."""
     return sys.platform == "linux"
 

@@ -34,7 +34,7 @@ from poller.targets.runtime.child import Child, StartError
 from poller.targets.runtime.environment import environment
 from poller.targets.runtime.memory import exceeding
 from poller.targets.runtime.output_limit import OutputLimit
-from poller.targets.runtime.sessions import can_tell
+from poller.targets.runtime.sessions import is_supported
 
 IDLE_IN_SECONDS = 300.0
 """A child that has been free for this long is stopped."""
@@ -95,7 +95,7 @@ class RuntimeTarget:
             self._lifeline = reading
             self._tasks = await stack.enter_async_context(anyio.create_task_group())
             self._tasks.start_soon(self._reap)
-            if self._kind.memory_size_in_mb is not None and can_tell():
+            if self._kind.memory_size_in_mb is not None and is_supported():
                 self._tasks.start_soon(self._watch_memory, self._kind.memory_size_in_mb)
             stack.callback(self._stop)
             self._stack = stack.pop_all()

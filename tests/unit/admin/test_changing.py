@@ -71,9 +71,9 @@ async def test_a_restart_request_restarts_the_child_processes_of_its_function() 
 async def test_a_request_body_of_another_shape_changes_nothing(body: str | bytes) -> None:
     changes = FakeChanges()
     async with serving(changes) as client:
-        status, told = await answer(client, body)
+        status, document = await answer(client, body)
     assert status == 400
-    assert told["error"].startswith("the body must be a JSON object")
+    assert document["error"].startswith("the body must be a JSON object")
     assert changes.asked == []
 
 
@@ -117,8 +117,8 @@ async def test_a_reload_of_a_faulty_file_is_answered_with_all_faults() -> None:
     changes = FakeChanges()
     changes.error = SettingsError(["a: one", "b: two"])
     async with serving(changes) as client:
-        status, told = await answer(client)
-    assert (status, told["faults"]) == (422, ["a: one", "b: two"])
+        status, document = await answer(client)
+    assert (status, document["faults"]) == (422, ["a: one", "b: two"])
 
 
 async def test_a_change_that_is_impossible_now_is_answered_with_the_reason() -> None:

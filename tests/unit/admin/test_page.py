@@ -206,8 +206,8 @@ def test_a_troubled_mapping_is_shown_with_its_reason() -> None:
 def test_a_waiting_mapping_is_shown_with_its_begin_its_tries_and_its_next_try() -> None:
     since = 1_769_860_800.0
     waiting = READY._replace(state="waiting", reason="throttled", since=since, attempt=1234, next_try=since + 20)
-    said = "since 2026-01-31T12:00:00Z, attempt 1,234 failed, next try at 2026-01-31T12:00:20Z"
-    assert Reader(render([waiting], begun_telemetry().registry)).rows[1]["state"] == f"waiting throttled {said}"
+    text = "since 2026-01-31T12:00:00Z, attempt 1,234 failed, next try at 2026-01-31T12:00:20Z"
+    assert Reader(render([waiting], begun_telemetry().registry)).rows[1]["state"] == f"waiting throttled {text}"
     unknown = waiting._replace(attempt=None, next_try=None)
     assert "<time>2026-01-31T12:00:20Z</time>" in render([waiting], begun_telemetry().registry), "kept in one line"
     assert Reader(render([unknown], begun_telemetry().registry)).rows[1]["state"] == (

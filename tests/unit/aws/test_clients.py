@@ -307,7 +307,7 @@ IDENTITY = b"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2
 
 
 @pytest.mark.parametrize(
-    ("said", "arn"),
+    ("text", "arn"),
     [
         ("arn:aws:iam::123456789012:user/path/ann", "arn:aws:iam::123456789012:user/path/ann"),
         ("arn:aws:sts::123456789012:assumed-role/reader/poller", "arn:aws:iam::123456789012:role/reader"),
@@ -316,10 +316,10 @@ IDENTITY = b"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2
     ],
 )
 async def test_the_identity_is_the_arn_of_the_user_or_of_the_role(
-    said: str, arn: str, monkeypatch: pytest.MonkeyPatch
+    text: str, arn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clients, "IDENTITY_TIMEOUT_IN_SECONDS", 60)
-    service = AwsService(lambda request: asyncio.sleep(0, Reply(body=IDENTITY % said.encode())))
+    service = AwsService(lambda request: asyncio.sleep(0, Reply(body=IDENTITY % text.encode())))
     service.knows(FIRST)
     async with http_server(service) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
         assert await aws.identity_arn() == arn

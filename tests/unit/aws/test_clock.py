@@ -24,7 +24,7 @@ class Clocks:
         self.steady += seconds
 
     def hear(self, date: float) -> None:
-        self.clock.heard(formatdate(date, usegmt=True), asked_at=self.steady)
+        self.clock.correct(formatdate(date, usegmt=True), asked_at=self.steady)
 
 
 def test_before_any_answer_our_own_clock_counts() -> None:
@@ -35,7 +35,7 @@ def test_before_any_answer_our_own_clock_counts() -> None:
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Mon, 01 Jan 99999999999 00:00:00 GMT"])
 def test_an_answer_without_a_date_changes_nothing(date: str | None) -> None:
     clocks = Clocks()
-    clocks.clock.heard(date, asked_at=100.0)
+    clocks.clock.correct(date, asked_at=100.0)
     assert clocks.clock.now() == clocks.clock.reached() == NOON
 
 
@@ -66,7 +66,7 @@ def test_a_later_date_replaces_the_bounds_that_it_contradicts() -> None:
 def test_all_answers_within_one_second_count() -> None:
     """The first answer took long. The second one, with the same Date, gives closer bounds."""
     clocks = Clocks()
-    clocks.clock.heard(formatdate(NOON, usegmt=True), asked_at=70.0)
+    clocks.clock.correct(formatdate(NOON, usegmt=True), asked_at=70.0)
     clocks.ours += 20
     assert clocks.clock.now() == NOON + 20, "it may be right"
     clocks.hear(NOON)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from poller import __version__
-from poller.cli.ending import crash_told
+from poller.cli.ending import exit_on_crash
 from poller.settings.values import Settings
 from poller.stores.sqlite_file import owned
 from tests.fakes.disk import no_file_grows_beyond
@@ -240,7 +240,7 @@ def test_an_error_in_our_code_ends_the_program_with_a_traceback_that_shows_no_se
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     secret = "s3cret"
-    with pytest.raises(SystemExit, match="1"), crash_told():
+    with pytest.raises(SystemExit, match="1"), exit_on_crash():
         raise RuntimeError(secret)
     out, err = capsys.readouterr()
     assert out == ""

@@ -237,7 +237,7 @@ def test_a_mapping_is_moved_after_the_consequences_were_printed(
 ) -> None:
     result = poller("state", "set", "clicks", position, "--yes")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert f"after {FIRST + 5}" in result.stdout, "what was stored is told"
+    assert f"after {FIRST + 5}" in result.stdout, "the old position is shown"
     assert meaning in result.stdout
     assert "Open windows are lost" in result.stdout
     assert result.stdout.endswith("Done; the next start of the daemon begins there.\n")

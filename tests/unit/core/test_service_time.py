@@ -15,7 +15,7 @@ NOON = 1_767_268_800.0
 HOUR = 3600.0
 
 
-def heard(*answers: tuple[float, float, float]) -> Bounds:
+def bounds_after(*answers: tuple[float, float, float]) -> Bounds:
     """Return what these answers show: each has its Date, and the times of the request and of the answer."""
     known: Bounds | None = None
     for date, asked_at, answered_at in answers:
@@ -25,40 +25,40 @@ def heard(*answers: tuple[float, float, float]) -> Bounds:
 
 
 def test_our_clock_is_used_if_it_agrees_with_the_answers() -> None:
-    known = heard((NOON, 10.1, 10.2))
+    known = bounds_after((NOON, 10.1, 10.2))
     assert time_at(known, ours=NOON + 0.7, steady=10.5) == NOON + 0.7
 
 
 @pytest.mark.parametrize("wrong_by", [-HOUR, -3.0, 3.0, HOUR])
 def test_our_clock_is_not_used_if_it_contradicts_the_answers(wrong_by: float) -> None:
-    known = heard((NOON, 10.1, 10.2))
+    known = bounds_after((NOON, 10.1, 10.2))
     assert time_at(known, ours=NOON + wrong_by, steady=10.2) == NOON
     assert time_at(known, ours=NOON + wrong_by + 1, steady=11.2) == NOON + 1, "it goes on by the steady clock"
 
 
 def test_a_slow_answer_changes_nothing() -> None:
     prompt = (NOON, 10.1, 10.2)
-    known = heard(prompt, (NOON + 20, 15.3, 45.0))
-    assert known == heard(prompt)
+    known = bounds_after(prompt, (NOON + 20, 15.3, 45.0))
+    assert known == bounds_after(prompt)
 
 
 def test_a_late_answer_does_not_contradict_a_correct_clock() -> None:
-    known = heard((NOON, 10.0, 40.0))
+    known = bounds_after((NOON, 10.0, 40.0))
     assert time_at(known, ours=NOON + 29, steady=40.0) == NOON + 29
 
 
 def test_after_a_service_sets_its_clock_the_new_time_counts() -> None:
-    known = heard((NOON, 10.1, 10.2), (NOON - HOUR, 20.1, 20.2))
+    known = bounds_after((NOON, 10.1, 10.2), (NOON - HOUR, 20.1, 20.2))
     assert time_at(known, ours=NOON + 10, steady=20.2) == NOON - HOUR
-    known = heard((NOON, 10.1, 10.2), (NOON + HOUR, 20.1, 20.2))
+    known = bounds_after((NOON, 10.1, 10.2), (NOON + HOUR, 20.1, 20.2))
     assert time_at(known, ours=NOON + 10, steady=20.2) == NOON + HOUR
 
 
 @pytest.mark.parametrize(("difference", "expected"), [(0, True), (86_000, True), (87_000, False)])
 def test_a_date_of_another_day_is_not_plausible(difference: float, expected: bool) -> None:
-    told = bounds(NOON, asked_at=10.0, answered_at=10.0)
+    new = bounds(NOON, asked_at=10.0, answered_at=10.0)
     for ours in (NOON + difference, NOON - difference):
-        assert is_plausible(told, ours=ours, steady=10.0) is expected
+        assert is_plausible(new, ours=ours, steady=10.0) is expected
 
 
 @given(

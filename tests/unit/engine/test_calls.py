@@ -161,7 +161,7 @@ async def test_after_the_grace_the_end_does_not_wait_for_calls() -> None:
         world.let_go.set()
 
 
-async def test_a_function_that_crashes_is_told_and_opened_again() -> None:
+async def test_a_function_that_crashes_is_reported_and_opened_again() -> None:
     world = World()
     world.crash = ValueError("a fault")
     async with world.calls() as calls:
@@ -174,7 +174,7 @@ async def test_a_function_that_crashes_is_told_and_opened_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("response", "told"),
+    ("response", "expected"),
     [
         (Answered(b"1"), ("succeeded", "", "")),
         (FunctionError(error_type="KeyError", message="'id'"), ("failed", "KeyError", "'id'")),
@@ -184,11 +184,11 @@ async def test_a_function_that_crashes_is_told_and_opened_again() -> None:
         (Unreachable(reason="HTTP.500", detail="host: 500"), ("unreachable", "HTTP.500", "host: 500")),
     ],
 )
-async def test_each_call_is_told_with_its_outcome(response: Response, told: tuple[str, str, str]) -> None:
+async def test_each_call_is_reported_with_its_outcome(response: Response, expected: tuple[str, str, str]) -> None:
     world = World()
     world.response = response
     async with world.calls() as calls:
         assert await calls.call(OLD, bare_call()) == response
     (fact,) = world.record.of(FunctionCalled)
-    assert (fact.outcome, fact.reason, fact.detail) == told
+    assert (fact.outcome, fact.reason, fact.detail) == expected
     assert (fact.function, fact.request_id) == (OLD.name, bare_call().request_id)

@@ -159,28 +159,28 @@ async def pauses_after_crashes(*crashes_after: float) -> list[float]:
         await anyio.wait_all_tasks_blocked()
 
     await world.live(mapping(), until=until)
-    told = [fact.retry_in_seconds for fact in world.crashes()]
-    assert world.runs[-1].began_at == pytest.approx(sum(crashes_after) + sum(told), abs=0.01)
-    return told
+    pauses = [fact.retry_in_seconds for fact in world.crashes()]
+    assert world.runs[-1].began_at == pytest.approx(sum(crashes_after) + sum(pauses), abs=0.01)
+    return pauses
 
 
 async def test_each_crash_in_a_row_doubles_the_pause_up_to_its_limit() -> None:
     """Half of a pause is random."""
     longest = [1, 2, 4, 8, 16, 32, 60, 60]
-    told = await pauses_after_crashes(*[1.0] * len(longest))
-    assert all(most / 2 <= pause <= most for pause, most in zip(told, longest, strict=True)), told
+    pauses = await pauses_after_crashes(*[1.0] * len(longest))
+    assert all(most / 2 <= pause <= most for pause, most in zip(pauses, longest, strict=True)), pauses
 
 
 async def test_a_long_run_without_a_crash_resets_the_count() -> None:
-    told = await pauses_after_crashes(1.0, 1.0, 1.0, 1.0, FORGIVEN_AFTER_IN_SECONDS + 1, 1.0)
-    assert told[3] >= 4
-    assert told[4] <= 1
-    assert told[5] <= 2
+    pauses = await pauses_after_crashes(1.0, 1.0, 1.0, 1.0, FORGIVEN_AFTER_IN_SECONDS + 1, 1.0)
+    assert pauses[3] >= 4
+    assert pauses[4] <= 1
+    assert pauses[5] <= 2
 
 
 async def test_a_short_run_does_not_reset_the_count() -> None:
-    told = await pauses_after_crashes(1.0, 1.0, 1.0, 1.0, FORGIVEN_AFTER_IN_SECONDS - 1)
-    assert told[4] >= 8
+    pauses = await pauses_after_crashes(1.0, 1.0, 1.0, 1.0, FORGIVEN_AFTER_IN_SECONDS - 1)
+    assert pauses[4] >= 8
 
 
 async def test_the_run_after_a_crash_does_not_wait_for_the_invocations_of_the_old_one() -> None:
@@ -470,8 +470,8 @@ async def test_a_mapping_that_cannot_be_opened_after_a_crash_is_tried_again() ->
 
     await world.live(mapping(), until=until)
     assert len(world.crashes()) >= 3
-    told = [fact.retry_in_seconds for fact in world.crashes()]
-    assert told[2] >= 2, "each pause is longer"
+    pauses = [fact.retry_in_seconds for fact in world.crashes()]
+    assert pauses[2] >= 2, "each pause is longer"
 
 
 async def test_an_error_while_a_mapping_closes_is_logged_and_ends_no_other_mapping() -> None:

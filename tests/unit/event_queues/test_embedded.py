@@ -207,14 +207,14 @@ async def test_a_put_into_a_removed_file_is_rejected(path: Path) -> None:
 async def test_a_waiting_take_raises_an_error_if_the_file_is_removed(path: Path) -> None:
     process = Process(path)
     async with process.queue:
-        told: list[str] = []
-        is_told = anyio.Event()
+        codes: list[str] = []
+        has_failed = anyio.Event()
 
         async def wait() -> None:
             with pytest.raises(Rejected) as caught:
                 await process.take(wait_in_seconds=60)
-            told.append(caught.value.code)
-            is_told.set()
+            codes.append(caught.value.code)
+            has_failed.set()
 
         with anyio.fail_after(30):
             async with anyio.create_task_group() as takers:
@@ -222,8 +222,8 @@ async def test_a_waiting_take_raises_an_error_if_the_file_is_removed(path: Path)
                 await anyio.wait_all_tasks_blocked()
                 assert await process.take() == []  # so the other take has found nothing before
                 with put_away(path, another=False):
-                    await is_told.wait()
-        assert told == ["FileGone"]
+                    await has_failed.wait()
+        assert codes == ["FileGone"]
 
 
 async def test_a_put_into_a_file_that_another_program_has_locked_may_be_tried_again(

@@ -34,7 +34,7 @@ class Clock:
         return 100.0
 
 
-class Told:
+class Reports:
     """An invoked function, and the emitted facts in order."""
 
     def __init__(self) -> None:
@@ -47,12 +47,12 @@ class Told:
         contents = Contents(3, identifiers, reports, 9.0)
         outcome = interpret(response, identifiers=identifiers, reports_item_failures=reports, event=b"{}")
         self.invocations.ended(Invoked(Invocation(R, b"{}", M, 2), contents, response, outcome, 1.5), retry_in=retry_in)
-        told, self.facts[:] = list(self.facts), []
-        return told
+        facts, self.facts[:] = list(self.facts), []
+        return facts
 
 
 @pytest.mark.parametrize(
-    ("response", "told"),
+    ("response", "fact"),
     [
         (Answered(b""), BatchInvoked(M, F, R, "succeeded", 3, 0, 2, 1.5, 9.0, "", "", "")),
         (NAMED, BatchInvoked(M, F, R, "partly_failed", 3, 1, 2, 1.5, 9.0, "batchItemFailures", "", "")),
@@ -66,48 +66,48 @@ class Told:
         ),
     ],
 )
-def test_an_invocation_that_the_function_may_have_run_is_reported_once(response: Response, told: BatchInvoked) -> None:
-    assert Told().ended(response, reports=True) == [told]
+def test_an_invocation_that_the_function_may_have_run_is_reported_once(response: Response, fact: BatchInvoked) -> None:
+    assert Reports().ended(response, reports=True) == [fact]
 
 
 def test_an_answer_that_reports_failures_without_effect_is_reported_too() -> None:
-    invoked, ignored = Told().ended(NAMED)
+    invoked, ignored = Reports().ended(NAMED)
     assert isinstance(invoked, BatchInvoked)
     assert ignored == BatchItemFailuresIgnored(M, F, ADVICE)
 
 
 def test_an_event_that_is_too_large_is_reported_as_such_and_is_not_an_attempt_of_the_batch() -> None:
-    assert Told().ended(TooLarge(error_type="HTTP.413", message="413")) == [EventTooLarge(M, F, 3, 2, "HTTP.413")]
+    assert Reports().ended(TooLarge(error_type="HTTP.413", message="413")) == [EventTooLarge(M, F, 3, 2, "HTTP.413")]
 
 
 def test_an_outcome_that_was_changed_later_is_the_one_that_is_reported() -> None:
-    told = Told()
+    reports = Reports()
     invoked = Invoked(Invocation(R, b"{}", M, 1), Contents(3), Answered(b""), PartlyFailed(frozenset({"b", "c"})), 0.0)
-    told.invocations.ended(invoked, retry_in=None)
-    told.invocations.ended(invoked._replace(outcome=Failed("InvalidResponse", "no state")), retry_in=1.0)
-    first, second = told.facts
+    reports.invocations.ended(invoked, retry_in=None)
+    reports.invocations.ended(invoked._replace(outcome=Failed("InvalidResponse", "no state")), retry_in=1.0)
+    first, second = reports.facts
     assert isinstance(first, BatchInvoked)
     assert isinstance(second, BatchInvoked)
     assert (first.failed, second.failed, second.reason) == (2, 3, "InvalidResponse")
 
 
 def test_a_postponed_batch_is_reported_with_its_next_try_and_the_mapping_waits_until_the_function_runs() -> None:
-    told = Told()
+    reports = Reports()
     outcome = Postponed("Throttled", None, True, "f: Rate Exceeded")
     invoked = Invoked(Invocation(R, b"{}", M, 2), Contents(3), Answered(b""), outcome, 0.1)
-    told.invocations.ended(invoked, retry_in=4.0)
-    assert told.facts == [
+    reports.invocations.ended(invoked, retry_in=4.0)
+    assert reports.facts == [
         MappingWaiting(M, F, "function f is throttled: f: Rate Exceeded"),
         InvocationPostponed(M, F, 3, 2, "Throttled", 4.0, True, "f: Rate Exceeded"),
     ]
-    assert told.invocations.health.together_with(Health("ready")).next_try == 104.0
-    told.facts.clear()
-    resumed, ran = told.ended(Answered(b""))
+    assert reports.invocations.health.together_with(Health("ready")).next_try == 104.0
+    reports.facts.clear()
+    resumed, ran = reports.ended(Answered(b""))
     assert isinstance(resumed, MappingWaitEnded)
     assert isinstance(ran, BatchInvoked)
 
 
 def test_a_function_that_cannot_start_is_tried_again_at_the_given_time() -> None:
-    told = Told()
-    told.ended(FunctionError(error_type="Runtime.ImportModuleError", message="no boto3"), retry_in=8.0)
-    assert told.invocations.health.together_with(Health("ready")).next_try == 108.0
+    reports = Reports()
+    reports.ended(FunctionError(error_type="Runtime.ImportModuleError", message="no boto3"), retry_in=8.0)
+    assert reports.invocations.health.together_with(Health("ready")).next_try == 108.0

@@ -53,7 +53,7 @@ starting_position = "TRIM_HORIZON"
 ALL = ["orders", "returns", "invoices", "clicks", "users"]
 
 
-def told(difference: Difference[Any]) -> dict[str, list[str]]:
+def names(difference: Difference[Any]) -> dict[str, list[str]]:
     """Return the lists that are not empty."""
     return {kind: list(names) for kind, names in dataclasses.asdict(difference).items() if names}
 
@@ -85,37 +85,37 @@ def test_an_unchanged_file_changes_nothing(edited: ChangesOf, loaded: Load) -> N
 def test_a_mapping_is_added_or_removed(loaded: Load) -> None:
     all_of_them, first = loaded(FILE), loaded(FILE.partition("[mappings.returns]")[0])
     others = ["returns", "invoices", "clicks", "users"]
-    assert told(changes(first, all_of_them).mappings) == {"added": others}
-    assert told(changes(all_of_them, first).mappings) == {"removed": others}
+    assert names(changes(first, all_of_them).mappings) == {"added": others}
+    assert names(changes(all_of_them, first).mappings) == {"removed": others}
 
 
 def test_a_mapping_is_replaced_if_one_of_its_options_changes(edited: ChangesOf) -> None:
     found = edited("[mappings.orders]", "[mappings.orders]\nbatch_size = 5")
-    assert told(found.mappings) == {"replaced": ["orders"]}
-    assert told(found.functions) == {}
+    assert names(found.mappings) == {"replaced": ["orders"]}
+    assert names(found.functions) == {}
 
 
 def test_a_changed_filter_replaces_its_mapping(edited: ChangesOf) -> None:
     filters = '[mappings.orders]\nfilter_criteria.filters = [{ pattern = { body = { kind = ["a"] } } }]'
-    assert told(edited("[mappings.orders]", filters).mappings) == {"replaced": ["orders"]}
+    assert names(edited("[mappings.orders]", filters).mappings) == {"replaced": ["orders"]}
 
 
 def test_a_changed_function_replaces_its_mappings_and_no_others(edited: ChangesOf) -> None:
     found = edited('handler = "store:handler"', 'handler = "store:handler"\ntimeout_in_seconds = 5')
-    assert told(found.functions) == {"replaced": ["store"]}
-    assert told(found.mappings) == {"replaced": ["orders", "returns"]}
+    assert names(found.functions) == {"replaced": ["store"]}
+    assert names(found.mappings) == {"replaced": ["orders", "returns"]}
 
 
 def test_a_mapping_may_change_its_function(edited: ChangesOf) -> None:
     found = edited('function_name = "store"\n[mappings.returns]', 'function_name = "audit"\n[mappings.returns]')
-    assert told(found.functions) == {}
-    assert told(found.mappings) == {"replaced": ["orders"]}
+    assert names(found.functions) == {}
+    assert names(found.mappings) == {"replaced": ["orders"]}
 
 
 def test_a_function_that_only_a_mapping_names_is_added_and_removed_with_it(edited: ChangesOf) -> None:
     found = edited('function_name = "bill"', 'function_name = "resize:live"')
-    assert told(found.functions) == {"added": ["resize:live"]}
-    assert told(found.mappings) == {"replaced": ["invoices"]}
+    assert names(found.functions) == {"added": ["resize:live"]}
+    assert names(found.mappings) == {"replaced": ["invoices"]}
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_a_changed_option_of_the_daemon_replaces_the_mappings_that_use_it(
     found = edited("[daemon]", f"[daemon]\n{option}")
     assert found.options == (f"daemon.{option.partition(' ')[0]}",)
     assert found.needs_restart == ()
-    assert told(found.mappings).get("replaced", []) == mappings
-    assert told(found.functions).get("replaced", []) == functions
+    assert names(found.mappings).get("replaced", []) == mappings
+    assert names(found.functions).get("replaced", []) == functions
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_changed_option_of_the_daemon_replaces_the_mappings_that_use_it(
 def test_a_changed_option_that_is_read_when_needed_replaces_nothing(edited: ChangesOf, option: str) -> None:
     found = edited("[daemon]", f"[daemon]\n{option}")
     assert found.options == (f"daemon.{option.partition(' ')[0]}",)
-    assert (found.needs_restart, told(found.mappings), told(found.functions)) == ((), {}, {})
+    assert (found.needs_restart, names(found.mappings), names(found.functions)) == ((), {}, {})
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_an_option_that_is_read_only_at_the_start_keeps_its_value_and_is_named_e
 ) -> None:
     found = edited(part, other)
     assert (found.options, found.needs_restart) == ((), tuple(f"daemon.{option}" for option in options))
-    assert (told(found.mappings), told(found.functions), told(found.events)) == ({}, {}, {})
+    assert (names(found.mappings), names(found.functions), names(found.events)) == ({}, {}, {})
     before = loaded(DAEMON + FILE)
     assert found.settings == before
     assert changes(found.settings, loaded((DAEMON + FILE).replace(part, other, 1))).needs_restart == found.needs_restart
@@ -216,18 +216,22 @@ def test_what_runs_the_events_of_a_function_is_replaced_if_something_of_it_chang
 def test_options_for_events_replace_neither_the_function_nor_its_mappings(loaded: Load) -> None:
     option = "[functions.store]\nevent_invoke_config.maximum_retry_attempts = 1"
     found = changes(loaded(EVENTS), loaded(EVENTS.replace("[functions.store]", option)))
-    assert (told(found.events), told(found.functions), told(found.mappings)) == ({"replaced": ["store"]}, {}, {})
+    assert (names(found.events), names(found.functions), names(found.mappings)) == (
+        {"replaced": ["store"]},
+        {},
+        {},
+    )
 
 
 def test_events_come_and_go_with_their_function(loaded: Load) -> None:
     new = f'{EVENTS}[functions.new]\nurl = "http://new"'
-    assert told(changes(loaded(EVENTS), loaded(new)).events) == {"added": ["new"]}
-    assert told(changes(loaded(new), loaded(EVENTS)).events) == {"removed": ["new"]}
+    assert names(changes(loaded(EVENTS), loaded(new)).events) == {"added": ["new"]}
+    assert names(changes(loaded(new), loaded(EVENTS)).events) == {"removed": ["new"]}
 
 
 def test_a_renamed_stream_mapping_begins_anew_with_a_warning(edited: ChangesOf) -> None:
     found = edited("[mappings.clicks]", "[mappings.views]")
-    assert told(found.mappings) == {"added": ["views"], "removed": ["clicks"]}
+    assert names(found.mappings) == {"added": ["views"], "removed": ["clicks"]}
     assert found.renamed == (Renamed(MappingName("clicks"), MappingName("views")),)
 
 
@@ -268,7 +272,7 @@ def test_a_mapping_that_takes_over_the_stream_of_another_begins_anew_with_a_warn
 def test_a_mapping_with_another_name_and_another_function_is_not_a_renamed_one(edited: ChangesOf) -> None:
     part = FILE[FILE.index("[mappings.clicks]") : FILE.index("[mappings.users]")]
     found = edited(part, part.replace("[mappings.clicks]", "[mappings.views]").replace('"audit"', '"store"'))
-    assert told(found.mappings) == {"added": ["views"], "removed": ["clicks"]}
+    assert names(found.mappings) == {"added": ["views"], "removed": ["clicks"]}
     assert found.renamed == ()
 
 
@@ -277,5 +281,8 @@ def test_a_second_mapping_of_a_stream_may_be_added_and_stay(loaded: Load) -> Non
     consumer = part.replace("mappings.clicks", "mappings.views").replace("/clicks", "/clicks/consumer/c:1700000000")
     one, both = DAEMON + FILE, DAEMON + FILE.replace(part, part + consumer)
     added, removed = changes(loaded(one), loaded(both)), changes(loaded(both), loaded(both.replace(part, "")))
-    assert (told(added.mappings), told(removed.mappings)) == ({"added": ["views"]}, {"removed": ["clicks"]})
+    assert (names(added.mappings), names(removed.mappings)) == (
+        {"added": ["views"]},
+        {"removed": ["clicks"]},
+    )
     assert (added.renamed, removed.renamed) == ((), ())

@@ -160,11 +160,11 @@ def test_no_warning_shows_a_value_from_the_environment(loaded: Load) -> None:
         NAME="inserts",
         REGION="mars-1",
     )
-    told = "\n".join(settings.warnings)
-    assert "${NAME}" in told
-    assert "${REGION}" in told
-    assert "inserts" not in told
-    assert "mars-1" not in told
+    warnings = "\n".join(settings.warnings)
+    assert "${NAME}" in warnings
+    assert "${REGION}" in warnings
+    assert "inserts" not in warnings
+    assert "mars-1" not in warnings
 
 
 def test_references_in_keys_are_not_replaced(loaded: Load) -> None:

@@ -42,8 +42,8 @@ def test_every_invalid_pattern_is_reported(mapping_faults: MappingFaults) -> Non
 
 
 def test_an_invalid_pattern_is_reported_even_if_the_source_is_unknown(faults: Callable[..., list[str]]) -> None:
-    told = faults("[mappings.m]\nevent_source_arn = 'q'\nfunction_name = 'f'\nfilter_criteria.filters=[{pattern='{'}]")
-    assert len(told) == 2
+    found = faults("[mappings.m]\nevent_source_arn = 'q'\nfunction_name = 'f'\nfilter_criteria.filters=[{pattern='{'}]")
+    assert len(found) == 2
 
 
 def test_a_pattern_has_at_most_4096_characters(mapping_faults: MappingFaults) -> None:

@@ -262,9 +262,9 @@ def test_a_generated_arn_is_in_the_partition_of_the_source(loaded: Load, faults:
     ],
 )
 def test_an_invalid_option_of_a_function_is_refused(faults: Faults, options: str, fault: str) -> None:
-    (told,) = faults(f"[functions.f]\n{options}")
-    assert told.startswith("functions.f")
-    assert fault in told
+    (message,) = faults(f"[functions.f]\n{options}")
+    assert message.startswith("functions.f")
+    assert fault in message
 
 
 def test_a_header_may_hold_tabs_and_any_letters(function: Callable[[str], Function]) -> None:

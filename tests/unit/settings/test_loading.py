@@ -199,7 +199,7 @@ def test_a_file_that_is_nested_too_deeply_is_a_fault_even_if_only_the_state_is_r
 def test_a_huge_number_is_a_fault_in_every_option(faults: Faults) -> None:
     """A hexadecimal number has no limit in TOML."""
     huge = f"0x{'f' * 10_000}"
-    told = faults(f"""
+    found = faults(f"""
         [daemon]
         region = {huge}
         [functions.f]
@@ -213,8 +213,8 @@ def test_a_huge_number_is_a_fault_in_every_option(faults: Faults) -> None:
         batch_size = {huge}
         filter_criteria.filters = [{{ pattern = {{ data = {{ a = [{huge}] }} }} }}]
     """)
-    assert len(told) == 5
-    assert all(len(fault) < 300 for fault in told)
+    assert len(found) == 5
+    assert all(len(fault) < 300 for fault in found)
 
 
 def test_a_byte_order_mark_is_skipped(loaded: Load) -> None:

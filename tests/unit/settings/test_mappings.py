@@ -252,9 +252,9 @@ def test_an_invalid_value_of_an_option_is_refused(
 ) -> None:
     needed = 'starting_position = "AT_TIMESTAMP"' if "timestamp" in option else 'starting_position = "LATEST"'
     options = f"{needed}\n{option}" if source == "kinesis" else option
-    (told,) = mapping_faults(source, options)
-    assert told.startswith(option.partition(" = ")[0])
-    assert fault in told
+    (message,) = mapping_faults(source, options)
+    assert message.startswith(option.partition(" = ")[0])
+    assert fault in message
 
 
 @pytest.mark.parametrize(

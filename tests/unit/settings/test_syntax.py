@@ -19,7 +19,7 @@ def fault(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a = 1\na = 2", "line 2, column 6: not TOML: a is written twice; a key has one value"),
         (
@@ -69,8 +69,8 @@ def fault(text: str) -> str:
         ("= 1", "line 1, column 1: not TOML: Invalid statement"),
     ],
 )
-def test_a_syntax_fault_names_its_line_its_key_and_what_to_write(text: str, told: str) -> None:
-    assert fault(text) == told
+def test_a_syntax_fault_names_its_line_its_key_and_what_to_write(text: str, message: str) -> None:
+    assert fault(text) == message
 
 
 @pytest.mark.parametrize(

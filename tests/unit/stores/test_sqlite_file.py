@@ -106,8 +106,8 @@ def test_a_replaced_database_lets_no_second_owner_in(path: Path) -> None:
 def test_another_path_to_the_same_file_is_locked_too(path: Path, tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(path)
     with owned(path):
-        told = in_use(tmp_path / "link.db")
-    assert told == f"{tmp_path}/link.db is in use by another poller (process {os.getpid()})"
+        error = in_use(tmp_path / "link.db")
+    assert error == f"{tmp_path}/link.db is in use by another poller (process {os.getpid()})"
 
 
 @pytest.mark.slow

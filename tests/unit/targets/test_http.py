@@ -71,7 +71,7 @@ async def opened(
             yield target
 
 
-def told(response: Response) -> Response:
+def bare(response: Response) -> Response:
     """Return the response without its detail for people."""
     return replace(response, detail="") if isinstance(response, Throttled | Unreachable) else response
 
@@ -143,7 +143,7 @@ async def test_an_empty_answer_that_only_the_closed_connection_ends_is_not_whole
 
 
 async def test_a_status_407_without_a_configured_proxy_is_unreachable() -> None:
-    assert told((await exchange(Reply(status=407)))[0]) == Unreachable(reason="HTTP.407")
+    assert bare((await exchange(Reply(status=407)))[0]) == Unreachable(reason="HTTP.407")
 
 
 async def test_an_answer_that_looks_like_an_error_is_an_answer() -> None:
@@ -233,8 +233,8 @@ async def test_a_failure_does_not_show_its_reason_phrase() -> None:
 
 async def test_a_failure_that_repeats_the_event_does_not_show_it() -> None:
     event = b'{"Records": [{"body": "s3cret"}]}' * 100
-    for said in (event, event[20:]):
-        response, _ = await exchange(Reply(status=500, body=said), call=invocation(event))
+    for part in (event, event[20:]):
+        response, _ = await exchange(Reply(status=500, body=part), call=invocation(event))
         assert isinstance(response, FunctionError)
         assert response.message == "500"
 
@@ -282,15 +282,15 @@ async def test_a_413_that_arrives_before_the_body_is_sent_is_read() -> None:
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_throttled_service_is_retried_after_the_time_that_it_states(status: int) -> None:
     reply = Reply(status=status, headers={"Retry-After": "7"})
-    assert told((await exchange(reply))[0]) == Throttled(reason=f"HTTP.{status}", retry_after=7.0)
-    assert told((await exchange(Reply(status=status)))[0]) == Throttled(reason=f"HTTP.{status}", retry_after=None)
+    assert bare((await exchange(reply))[0]) == Throttled(reason=f"HTTP.{status}", retry_after=7.0)
+    assert bare((await exchange(Reply(status=status)))[0]) == Throttled(reason=f"HTTP.{status}", retry_after=None)
 
 
 @pytest.mark.parametrize("ahead", [-7200, 0, 7200])
 async def test_a_date_to_retry_after_is_compared_with_the_date_of_the_answer(ahead: float) -> None:
     there = time.time() + ahead
     headers = {"Date": formatdate(there, usegmt=True), "Retry-After": formatdate(there + 30, usegmt=True)}
-    assert told((await exchange(Reply(status=503, headers=headers)))[0]) == Throttled(
+    assert bare((await exchange(Reply(status=503, headers=headers)))[0]) == Throttled(
         reason="HTTP.503", retry_after=30.0
     )
 
@@ -486,7 +486,7 @@ async def test_a_request_that_a_proxy_refuses_did_not_reach_the_function(
         proxy_of(proxy)
         async with opened(http_kind("http://function.invalid/hook")) as target:
             response = await target.invoke(invocation())
-    assert told(response) == expected
+    assert bare(response) == expected
     assert "s3cret" not in repr(response)
 
 
@@ -620,7 +620,7 @@ THE_ERROR = FunctionError(error_type="ValueError", message="no", payload=ERROR)
     ],
 )
 async def test_an_emulators_answers_are_read_as_those_of_lambda(reply: Reply, expected: Response) -> None:
-    assert told((await exchange(reply, path=EMULATOR))[0]) == expected
+    assert bare((await exchange(reply, path=EMULATOR))[0]) == expected
 
 
 @pytest.mark.parametrize(
@@ -843,7 +843,7 @@ async def test_a_throttle_is_reported_if_all_urls_fail_and_one_is_throttled() ->
         pool_of(Reply(status=429, headers={"Retry-After": "3"}), Reply()) as (first, _),
         opened(http_kind(first.url, refused_url())) as target,
     ):
-        assert told(await target.invoke(invocation())) == Throttled(reason="HTTP.429", retry_after=3.0)
+        assert bare(await target.invoke(invocation())) == Throttled(reason="HTTP.429", retry_after=3.0)
 
 
 async def test_if_all_urls_are_suspended_the_one_due_soonest_is_tried() -> None:

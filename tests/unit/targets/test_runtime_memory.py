@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from poller.targets.runtime.memory import exceeding
-from poller.targets.runtime.sessions import can_tell
+from poller.targets.runtime.sessions import is_supported
 
 MIB = 2**20
 
@@ -22,7 +22,7 @@ sys.stdin.read()
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not can_tell(), reason="only Linux tells what a process uses")
+@pytest.mark.skipif(not is_supported(), reason="only Linux tells what a process uses")
 def test_the_memory_of_all_processes_of_a_session_counts_together() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", TWO_PROCESSES, str(64 * MIB)],

@@ -29,7 +29,7 @@ def _one_long_period(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output_limit, "PERIOD_IN_SECONDS", 3600.0)
 
 
-class Told:
+class Log:
     """The lines and counts that an output reports."""
 
     def __init__(self) -> None:
@@ -39,21 +39,21 @@ class Told:
 
     @contextmanager
     def output(self) -> Iterator[Output]:
-        output = Output(self.limit, tell=self.lines.append, tell_left_out=self.tell_left_out)
+        output = Output(self.limit, log_line=self.lines.append, report_left_out=self.report_left_out)
         try:
             yield output
         finally:
             output.close()
 
-    def tell_left_out(self) -> None:
+    def report_left_out(self) -> None:
         if lines := self.limit.take_left_out():
             self.left_out.append(lines)
 
 
 @asynccontextmanager
-async def written(told: Told, *chunks: bytes) -> AsyncIterator[Output]:
+async def written(log: Log, *chunks: bytes) -> AsyncIterator[Output]:
     """Yield an output that was read to its end. A chunk must fit into a pipe."""
-    with told.output() as output:
+    with log.output() as output:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(output.run)
             for chunk in chunks:
@@ -64,10 +64,10 @@ async def written(told: Told, *chunks: bytes) -> AsyncIterator[Output]:
 
 
 async def lines_of(*chunks: bytes) -> list[str]:
-    told = Told()
-    async with written(told, *chunks):
+    log = Log()
+    async with written(log, *chunks):
         pass
-    return told.lines
+    return log.lines
 
 
 # Lines
@@ -109,9 +109,9 @@ def test_a_line_as_long_as_the_limit_is_one_line() -> None:
 
 
 async def test_an_endless_line_does_not_fill_the_memory() -> None:
-    told, limit = Told(), LINE_LIMIT_IN_BYTES
-    async with written(told, b"x" * limit, b"x" * limit, b"x" * limit):
-        assert told.lines == ["x" * limit] * 2
+    log, limit = Log(), LINE_LIMIT_IN_BYTES
+    async with written(log, b"x" * limit, b"x" * limit, b"x" * limit):
+        assert log.lines == ["x" * limit] * 2
 
 
 def test_skipped_lines_are_counted_and_the_last_one_may_continue() -> None:
@@ -141,16 +141,16 @@ def test_an_endless_line_does_not_fill_the_memory_while_lines_are_skipped() -> N
 @pytest.mark.parametrize("line", [b"\n", b"x\n"], ids=["empty", "short"])
 async def test_other_tasks_run_after_a_few_lines(line: bytes) -> None:
     """Between two turns of another task, only a limited number of lines is read."""
-    told, turns, ended = Told(), [0], anyio.Event()
+    log, turns, ended = Log(), [0], anyio.Event()
 
     async def neighbour() -> None:
         while not ended.is_set():
             await anyio.lowlevel.checkpoint()
-            turns.append(told.limit.lines)
+            turns.append(log.limit.lines)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(neighbour)
-        async with written(told, line * (65_536 // len(line))):
+        async with written(log, line * (65_536 // len(line))):
             pass
         ended.set()
     assert turns[-1] == LINES_PER_SECOND
@@ -159,42 +159,42 @@ async def test_other_tasks_run_after_a_few_lines(line: bytes) -> None:
 
 @pytest.mark.usefixtures("_one_long_period")
 async def test_lines_beyond_the_limit_are_counted() -> None:
-    told = Told()
-    async with written(told, b"x\n" * (LINES_PER_SECOND - 1), b"last\nmore\nmore\n", b"more\n", b"more\nand the rest"):
+    log = Log()
+    async with written(log, b"x\n" * (LINES_PER_SECOND - 1), b"last\nmore\nmore\n", b"more\n", b"more\nand the rest"):
         pass
-    assert len(told.lines) == LINES_PER_SECOND
-    assert told.lines[-1] == "last"
-    assert told.limit.left_out == 4
+    assert len(log.lines) == LINES_PER_SECOND
+    assert log.lines[-1] == "last"
+    assert log.limit.left_out == 4
 
 
 @pytest.mark.usefixtures("_one_long_period")
 async def test_long_lines_reach_the_limit_sooner() -> None:
-    told, line = Told(), b"x" * (LINE_LIMIT_IN_BYTES - 1) + b"\n"
-    async with written(told, *([line * 4] * 17)):
+    log, line = Log(), b"x" * (LINE_LIMIT_IN_BYTES - 1) + b"\n"
+    async with written(log, *([line * 4] * 17)):
         pass
-    assert len(told.lines) == BYTES_PER_SECOND // len(line) + 1
-    assert told.limit.left_out == 68 - len(told.lines)
+    assert len(log.lines) == BYTES_PER_SECOND // len(line) + 1
+    assert log.limit.left_out == 68 - len(log.lines)
 
 
 @pytest.mark.usefixtures("_one_long_period")
 async def test_all_outputs_of_a_function_share_its_limit() -> None:
-    told = Told()
-    async with written(told, b"x\n" * LINES_PER_SECOND), written(told, b"y\n"):
+    log = Log()
+    async with written(log, b"x\n" * LINES_PER_SECOND), written(log, b"y\n"):
         pass
-    assert "y" not in told.lines
-    assert told.limit.left_out == 1
+    assert "y" not in log.lines
+    assert log.limit.left_out == 1
 
 
 @pytest.mark.usefixtures("_one_long_period")
 async def test_a_child_beyond_its_limit_waits_at_its_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.targets.runtime.output.PAUSE_IN_SECONDS", 3600.0)
-    told = Told()
-    with told.output() as output:
+    log = Log()
+    with log.output() as output:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(output.run)
             os.write(output.writing.fileno(), b"x\n" * (LINES_PER_SECOND + 1))
             with anyio.fail_after(60):
-                while not told.limit.left_out:
+                while not log.limit.left_out:
                     await anyio.lowlevel.checkpoint()
             os.write(output.writing.fileno(), b"more\n")
             for _ in range(10):
@@ -204,25 +204,25 @@ async def test_a_child_beyond_its_limit_waits_at_its_pipe(monkeypatch: pytest.Mo
 
 
 async def test_the_count_of_omitted_lines_is_logged_before_the_next_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = Told()
+    log = Log()
     monkeypatch.setattr(output_limit, "PERIOD_IN_SECONDS", 3600.0)
-    async with written(told, b"x\n" * (LINES_PER_SECOND + 7)) as output:
-        assert told.left_out == []
+    async with written(log, b"x\n" * (LINES_PER_SECOND + 7)) as output:
+        assert log.left_out == []
         monkeypatch.setattr(output_limit, "PERIOD_IN_SECONDS", 0.0)
         os.write(output.writing.fileno(), b"next\n")
         await output.catch_up()
-        assert (told.left_out, told.lines[-1]) == ([7], "next")
+        assert (log.left_out, log.lines[-1]) == ([7], "next")
 
 
 async def test_the_count_of_omitted_lines_is_logged_even_if_no_line_follows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.targets.runtime.output.PERIOD_IN_SECONDS", 0.01)
-    told = Told()
+    log = Log()
     monkeypatch.setattr(output_limit, "PERIOD_IN_SECONDS", 3600.0)
     with anyio.fail_after(60):
-        async with written(told, b"x\n" * (LINES_PER_SECOND + 7)):
-            while not told.left_out:
+        async with written(log, b"x\n" * (LINES_PER_SECOND + 7)):
+            while not log.left_out:
                 await anyio.lowlevel.checkpoint()
-    assert told.left_out == [7]
+    assert log.left_out == [7]
 
 
 def test_the_limit_holds_for_each_second() -> None:

@@ -309,9 +309,9 @@ async def test_output_of_a_child_is_logged_with_its_invocation() -> None:
     async with opened(callable_kind("sample:say_who_is_asking"), record) as target:
         for number in range(20):
             await target.invoke(call(request_id=f"request-{number}"))
-    told = [(one.line, one.request_id, one.mapping) for one in record.of(ChildProcessOutput) if one.stream == "stdout"]
-    assert told == [(f"request-{n}", f"request-{n}", "new_users") for n in range(20)]
-    assert {(one.line, one.request_id) for one in record.of(ChildProcessOutput)} == {(line, line) for line, *_ in told}
+    lines = [(one.line, one.request_id, one.mapping) for one in record.of(ChildProcessOutput) if one.stream == "stdout"]
+    assert lines == [(f"request-{n}", f"request-{n}", "new_users") for n in range(20)]
+    assert {(one.line, one.request_id) for one in record.of(ChildProcessOutput)} == {(line, line) for line, *_ in lines}
 
 
 async def test_output_of_a_child_belongs_to_its_invocation_even_if_logging_is_slow(
@@ -342,8 +342,8 @@ async def test_output_of_a_child_before_its_first_event_belongs_to_no_invocation
     kind = command_kind("/bin/sh", "-c", 'echo starting; exec "$0" one_shot.py', sys.executable)
     async with opened(kind, record) as target:
         await target.invoke(call())
-    (told,) = record.of(ChildProcessOutput)
-    assert (told.line, told.mapping, told.request_id) == ("starting", None, None)
+    (lines,) = record.of(ChildProcessOutput)
+    assert (lines.line, lines.mapping, lines.request_id) == ("starting", None, None)
 
 
 async def tail_of(target: RuntimeTarget, event: dict[str, Any], request_id: str) -> list[str]:
@@ -451,13 +451,13 @@ async def test_another_process_cannot_take_the_event_of_a_child_that_is_still_st
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(target.invoke, call({"body": "secret"}))
-        said = await record.first(ChildProcessOutput)
-        host, port = said.line.split(":")
+        output = await record.first(ChildProcessOutput)
+        host, port = output.line.split(":")
         async with await anyio.connect_tcp(host, int(port)) as stranger:
             assert (await stranger.receive()).startswith(b"HTTP/1.1 403 ")
         tasks.cancel_scope.cancel()
     (rejected,) = record.of(RuntimeApiConnectionRejected)
-    assert (rejected.child_pid, rejected.reason) == (said.pid, "another_process")
+    assert (rejected.child_pid, rejected.reason) == (output.pid, "another_process")
 
 
 async def test_a_process_that_the_child_starts_may_be_the_runtime_client() -> None:
@@ -554,12 +554,12 @@ async def test_an_exit_before_the_answer_is_a_function_error(status: int, reason
     assert [one.line for one in record.of(ChildProcessOutput)] == ["last words"]
 
 
-@pytest.mark.parametrize(("name", "told"), [("SIGKILL", "killed"), ("SIGSEGV", "segmentation fault")])
-async def test_a_signal_before_the_answer_is_a_function_error(name: str, told: str) -> None:
+@pytest.mark.parametrize(("name", "description"), [("SIGKILL", "killed"), ("SIGSEGV", "segmentation fault")])
+async def test_a_signal_before_the_answer_is_a_function_error(name: str, description: str) -> None:
     record = Recorded()
     async with opened(callable_kind("sample:kill_self"), record) as target:
         response = await target.invoke(call({"signal": name}))
-        assert error(response)[1] == f"RequestId: 6f1d Error: Runtime exited with error: signal: {told}"
+        assert error(response)[1] == f"RequestId: 6f1d Error: Runtime exited with error: signal: {description}"
         assert isinstance(await target.invoke(call({"signal": name})), FunctionError)
     assert len(record.of(ChildProcessStarted)) == 2
 

@@ -579,7 +579,7 @@ def test_every_fact_has_an_expectation() -> None:
 def test_every_counter_of_every_mapping_and_function_begins_at_zero() -> None:
     telemetry = begun_telemetry()
     start = series(telemetry)
-    told_of = {
+    facts_of = {
         name for name in start if not name.startswith(("poller_build_info", "poller_child_processes", "poller_child_"))
     }
     assert set(start.values()) == {0, 1}
@@ -587,8 +587,8 @@ def test_every_counter_of_every_mapping_and_function_begins_at_zero() -> None:
     for *_, moves in EXPECTATIONS:
         seldom = {name for name in moves if "KeyError" in name or "ClientOSError" in name}
         assert set(moves) - seldom <= set(start)
-    assert _of(ORDERS, told_of) == _of(INVOICES, told_of)
-    assert _of(CLICKS, told_of) == _of(VIEWS, told_of)
+    assert _of(ORDERS, facts_of) == _of(INVOICES, facts_of)
+    assert _of(CLICKS, facts_of) == _of(VIEWS, facts_of)
     assert "poller_records_discarded_total{mapping=clicks,reason=RetryAttemptsExhausted}" in start
     assert "poller_source_errors_total{code=QueueDoesNotExist,mapping=orders}" in start
     assert "poller_source_errors_total{code=other,mapping=orders}" in start

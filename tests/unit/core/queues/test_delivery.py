@@ -237,7 +237,7 @@ def test_a_message_that_may_be_visible_and_the_later_ones_of_its_group_are_not_i
     step = hand.delivery.step()
     assert isinstance(step, Invoke)
     assert hand.delivery.drop_lost(now=150.0) == 0, "their receive hides them for 200 s"
-    hand.messages["a1"].visible_until = 150.0
+    hand.messages["a1"].hidden_until = 150.0
     hand.messages["1"].is_lost = True
     assert hand.delivery.drop_lost(now=150.0) == 3
     assert names(hand.delivery.messages) == "b1 2"

@@ -33,9 +33,9 @@ def program(folder: Path, name: str, script: str = "exit 0") -> None:
     file.chmod(0o755)
 
 
-async def refused(folder: Path, said: list[str]) -> str:
+async def refused(folder: Path, steps: list[str]) -> str:
     with pytest.raises(DemoError) as caught:
-        async with kinesis_local(folder, said.append):
+        async with kinesis_local(folder, steps.append):
             raise AssertionError
     return str(caught.value)
 
@@ -55,9 +55,9 @@ async def test_an_installation_is_announced_and_if_it_fails_the_reason_is_shown_
 ) -> None:
     program(programs, "node")
     program(programs, "npm", "echo no such registry; exit 1")
-    said: list[str] = []
-    assert "no such registry" in await refused(tmp_path, said)
-    assert said == [f"npm installs kinesis-local 0.6.2 into {cache()}/kinesis-local@0.6.2, once"]
+    steps: list[str] = []
+    assert "no such registry" in await refused(tmp_path, steps)
+    assert steps == [f"npm installs kinesis-local 0.6.2 into {cache()}/kinesis-local@0.6.2, once"]
     assert list(cache().iterdir()) == []
 
 

@@ -70,10 +70,10 @@ async def test_bytes_reserved_for_one_read_are_not_reserved_for_another() -> Non
 async def test_a_waiting_read_calls_back_if_records_must_be_done_first_but_not_while_others_read() -> None:
     process = Budget(100)
     one, *others = [Budget(1_000, process) for _ in range(3)]
-    told: list[int] = []
+    calls: list[int] = []
 
     async def ask(number: int) -> None:
-        async with others[number].promised(lambda: told.append(number)):
+        async with others[number].promised(lambda: calls.append(number)):
             pass
 
     for other in others:
@@ -83,10 +83,10 @@ async def test_a_waiting_read_calls_back_if_records_must_be_done_first_but_not_w
             for number in range(2):
                 group.start_soon(ask, number)
             await anyio.wait_all_tasks_blocked()
-            assert told == []
+            assert calls == []
             one.charge(room_in_bytes)
         await anyio.wait_all_tasks_blocked()
-        assert set(told) == {0, 1}
+        assert set(calls) == {0, 1}
         one.give_back(room_in_bytes)
 
 

@@ -150,15 +150,15 @@ def test_a_shard_whose_child_is_listed_late_makes_the_next_listing_come_within_2
 
 def test_only_a_listing_that_begins_after_the_question_shows_that_a_shard_has_left() -> None:
     source = SlowSource(seconds=10.0)
-    told: list[tuple[bool, float]] = []
+    answers: list[tuple[bool, float]] = []
 
     async def ask(listings: Listings) -> None:
         await anyio.sleep(5)
         for shard_id in (A, ShardId("shard-b")):
-            told.append((await listings.has_left(shard_id), anyio.current_time()))
+            answers.append((await listings.has_left(shard_id), anyio.current_time()))
 
     listing_over(source, ask)
-    assert told == [(False, 15), (True, 25)]
+    assert answers == [(False, 15), (True, 25)]
 
 
 def test_a_question_during_a_listing_waits_for_the_next_one_which_follows_at_once() -> None:

@@ -57,9 +57,7 @@ def test_a_call_is_repeated_until_it_succeeds_with_growing_pauses() -> None:
         assert all(0.5 <= pause <= 1 for pause in watched.pauses[:1])
         assert all(30 <= pause <= 60 for pause in watched.pauses[6:])
         failed = [fact for fact in watched.facts if isinstance(fact, StoreFailed)]
-        assert [fact.retry_in_seconds for fact in failed] == pytest.approx(watched.pauses), (
-            "the pause that is told is made"
-        )
+        assert [fact.retry_in_seconds for fact in failed] == pytest.approx(watched.pauses), "the reported pause is made"
         assert {(fact.operation, fact.code, fact.detail, fact.needs_action) for fact in failed} == {
             ("save", "SQLITE_BUSY", "/var/poller.db: database is locked", False)
         }
