@@ -119,12 +119,18 @@ class Observed:
         return min((at for at in times if now < at < _NEVER), default=None)
 
     def live_workers(self) -> dict[Owner, Row]:
-        """Return the row of every other worker that is not silent."""
-        return {
-            seen.row.owner: seen.row
+        """Return the row of every other worker that is not silent, and renews its leases.
+
+        The last heartbeat of a worker that has died may be newer than its last renewal.
+        """
+        limit = DEAD_WORKER_DURATIONS * self.lease_duration  # nobody wants a lease that is silent for longer
+        silent = {
+            seen.row.owner
             for seen in self._seen.values()
-            if is_worker(seen.row) and not self._is_silent(seen) and seen.row.owner not in (None, self.owner)
-        }
+            if self._is_silent(seen) and not is_drained(seen.row) and seen.seen_at - seen.since < limit
+        } | {self.owner}
+        rows = [seen.row for seen in self._seen.values() if is_worker(seen.row) and not self._is_silent(seen)]
+        return {row.owner: row for row in rows if row.owner is not None and row.owner not in silent}
 
     def dead_workers(self) -> list[Row]:
         """Return the rows of other workers that nobody needs any more. Any worker may delete them."""

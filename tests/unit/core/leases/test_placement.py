@@ -64,6 +64,26 @@ def test_the_leases_of_a_dead_worker_have_places_before_they_expire() -> None:
     assert seen.to_take({row.key: 100 for row in rows}, now=109, held=()) == []
 
 
+def test_a_worker_that_does_not_renew_a_lease_gets_none() -> None:
+    """The last heartbeat of a worker that has died may be newer than its last renewal."""
+    leases = [shard(number, "b") for number in range(4)]
+    observed = observed_by(A, [worker("b"), worker("c"), *leases], now=100)
+    alive = [replace(worker(name), details={"heartbeat": 2}) for name in ("b", "c")]
+    observed.scanned([*alive, *leases], now=110)
+    seen = Balance(observed)
+    assert [seen.places[row.key] for row in leases].count(A) == 2
+    assert len(seen.to_take({row.key: 100 for row in leases}, now=110, held=())) == 2
+
+
+def test_a_silent_lease_that_nobody_wants_makes_no_worker_dead() -> None:
+    lease = shard(0, "b")
+    observed = observed_by(A, [worker("b"), lease], now=100)
+    observed.scanned([replace(worker("b"), details={"heartbeat": 2}), lease], now=110)
+    assert list(observed.live_workers()) == []
+    observed.scanned([replace(worker("b"), details={"heartbeat": 3}), lease], now=131)
+    assert list(observed.live_workers()) == [B]
+
+
 def test_a_worker_that_stops_offers_its_leases_to_all_others() -> None:
     rows = [shard(number, "a") for number in range(6)] + [shard(6, "b"), shard(7, "b")]
     stopping = balance(A, *rows, is_stopping=True)
