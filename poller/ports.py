@@ -263,3 +263,13 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Return the time of day in epoch seconds."""
+
+
+class MonotonicClock(Protocol):
+    """A clock of this host that is never set. If the host can tell, it also counts while the host sleeps."""
+
+    def now(self) -> float:
+        """Return the clock's time in seconds. Its zero means nothing."""
+
+    async def sleep_until(self, moment: float) -> None:
+        """Sleep until the clock has reached this moment."""

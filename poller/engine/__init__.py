@@ -5,6 +5,7 @@
     queues/            does everything with a message, from its receive to its delete
     streams/           does everything with a record of a shard, from its read to its checkpoint
     events/            does everything with an asynchronous event, from its acceptance to its end
+    leases/            which shards does this process read, if several workers share them?
     calls.py           calls functions for clients
     idle.py            the run of a mapping whose function is never invoked
     source_health.py   does the source work, and what is wrong with it?

@@ -1,0 +1,29 @@
+"""Which shards does this process read? Its worker shares them with the other workers of the table.
+
+    stream mappings, functions ── `worker.lease(key)` ──> the worker ── ports.LeaseStore ──> the table <── other workers
+
+A process has one `Worker`, for all of its mappings and functions. The rules are those of `core/leases/`.
+
+worker.py     the worker of this process; begin here
+lease.py      one lease that this worker holds, as its user sees it
+hands.py      the leases in the worker's hands: which of them users want, have, and have left
+writing.py    writes leases in hand: renewals, checkpoints, and those that are given away
+taking.py     scans the table, and takes leases
+messages.py   reads and writes the worker's own row, and sends messages to other workers
+deadlines.py  ends the use of a lease at its deadline
+
+A user is a task that reads a shard, or that needs a unit of a function's concurrency. Its part is this:
+
+    async with worker.lease(key) as lease:     waits until this worker has the lease
+        if lease is None: ...                  another worker has drained the shard
+        with lease.scope:                      cancelled at the moment when the worker loses the lease
+            lease.checkpoint, lease.blocked    where the worker before has stopped
+            lease.may_begin()                  is asked before each invocation, which carries `lease.token`
+            lease.save(checkpoint)             the worker stores the newest one soon, many leases by one write
+            await lease.stored()               a shard's end is stored before its children are read
+            lease.is_wanted_back.wait()        another worker should read the shard: finish what is in hand, and leave
+    ... left: the worker stores the last checkpoint and gives the lease away, by one write
+
+At a stop (`begin_stop`), each user leaves at the moment when its shard is done, and the lease goes to the live worker
+that has the least. If two runs of one mapping follow each other in one process, the lease goes from user to user.
+"""

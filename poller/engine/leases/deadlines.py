@@ -1,0 +1,23 @@
+"""When does a worker lose the leases that it could not renew? At their deadlines (`core/leases/`, R4).
+
+If the host slept or the process was stopped, this task wakes up late. Until then each user asks `Lease.may_begin`,
+which compares the clock with the deadline.
+"""
+
+from __future__ import annotations
+
+from poller.engine.leases.hands import Hands
+from poller.ports import MonotonicClock
+
+LOOK_AGAIN_IN_SECONDS = 1.0
+"""How long this task sleeps if no deadline is nearer. A lease that is taken later has a later deadline than this."""
+
+
+async def end_at_deadlines(hands: Hands, clock: MonotonicClock) -> None:
+    """Lose each lease at its deadline, until cancelled."""
+    while True:
+        now = clock.now()
+        for one in [one for one in hands.in_hand.values() if one.held.end(now) is not None]:
+            hands.drop(one)
+        deadlines = [one.held.deadline for one in hands.in_hand.values() if one.held.deadline is not None]
+        await clock.sleep_until(min(deadlines, default=now + LOOK_AGAIN_IN_SECONDS))

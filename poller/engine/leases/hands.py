@@ -1,0 +1,165 @@
+"""Which leases are in the worker's hands, and who uses them?
+
+    a user waits ── the worker takes the lease ──> the user has it ── the user leaves ──┬─> the next user has it
+                                                          │                             └─> nobody: it is given away
+                                                          └── the lease is lost ──> the user's scope is cancelled
+
+A lease has one user at a time. Several users may wait for it, because two runs of one mapping may follow each other.
+A lease that another worker wants does not go to the next user of this process, and neither does one at a stop.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import anyio
+
+from poller.core.leases.holding import Held
+from poller.engine.leases.lease import Block, Lease
+from poller.engine.leases.rate import Rate
+from poller.model.lease import Owner, RowKey
+from poller.ports import MonotonicClock
+
+
+class Waiter:
+    """A user that waits for a lease, and then has it. `lease` is None if another worker has drained the shard."""
+
+    def __init__(self, key: RowKey, since: float) -> None:
+        self.key = key
+        self.since = since
+        self.came = anyio.Event()
+        self.lease: Lease | None = None
+
+
+@dataclass(eq=False, slots=True)
+class InHand:
+    """A lease that the worker holds. Without a user it is given away.
+
+    `is_leaving` is true if no other user of this process may get it. `promised_to` is the worker that has asked for it.
+    """
+
+    held: Held
+    rate: Rate
+    lease: Lease | None = None
+    is_leaving: bool = False
+    promised_to: Owner | None = None
+    is_hurried: bool = False
+    """Whether the lease should be written at once."""
+
+
+class Hands:
+    """The leases of one worker, and the users that wait for leases."""
+
+    def __init__(self, clock: MonotonicClock) -> None:
+        self.is_stopping = False
+        self.may_give_away = True
+        """False for a moment at a stop, until this worker knows the other workers of this moment."""
+        self.in_hand: dict[RowKey, InHand] = {}
+        self.is_wanting = anyio.Event()
+        """Set when a user wants a lease that is not in hand, and at each other reason to look for leases.
+
+        The task that waits for it replaces it."""
+        self.is_urgent = anyio.Event()
+        """Set when a lease should be written at once. The task that waits for it replaces it."""
+        self.is_empty = anyio.Event()
+        """Set while no lease is in hand."""
+        self.is_empty.set()
+        self.drained_here: set[RowKey] = set()
+        """The shards that this worker has drained. It takes their children at once, before other workers know them."""
+        self._clock = clock
+        self._waiting: dict[RowKey, deque[Waiter]] = {}
+
+    @property
+    def wanted(self) -> dict[RowKey, float]:
+        """Return the leases that users wait for and that are not in hand, with the time since which they wait."""
+        return {key: waiting[0].since for key, waiting in self._waiting.items() if key not in self.in_hand}
+
+    @property
+    def moving(self) -> dict[RowKey, Owner]:
+        """Return the leases in hand that other workers will get, with these workers."""
+        return {key: one.promised_to for key, one in self.in_hand.items() if one.promised_to is not None}
+
+    def wait_for(self, key: RowKey) -> Waiter:
+        """Let a user wait for the lease. The user must call `leave` in the end."""
+        waiter = Waiter(key, self._clock.now())
+        self._waiting.setdefault(key, deque()).append(waiter)
+        if (one := self.in_hand.get(key)) is None:
+            self.is_wanting.set()
+        elif one.lease is None:
+            self._pass_on(one)
+        return waiter
+
+    def leave(self, waiter: Waiter) -> None:
+        """Note that the user has left, with or without the lease."""
+        waiting = self._waiting.get(waiter.key, deque())
+        if waiter in waiting:
+            waiting.remove(waiter)
+            if not waiting:
+                del self._waiting[waiter.key]
+        one = self.in_hand.get(waiter.key)
+        if one is not None and waiter.lease is not None and one.lease is waiter.lease:
+            one.held.note(waiter.lease.details)
+            one.lease = None
+            self._pass_on(one, waiter.lease.block)
+
+    def took(self, held: Held) -> None:
+        """Put a lease into the hands, and give it to the first user that waits for it."""
+        assert held.key not in self.in_hand, f"{held.key} is in hand already"
+        one = self.in_hand[held.key] = InHand(held, Rate(held.row, self._clock.now()))
+        self.is_empty = anyio.Event()
+        self._pass_on(one)
+
+    def drop(self, one: InHand) -> None:
+        """Take a lease out of the hands, because it is lost or given away."""
+        del self.in_hand[one.held.key]
+        if not self.in_hand:
+            self.is_empty.set()
+        if one.lease is not None:
+            one.lease.lose()
+        if one.held.key in self._waiting:
+            self.is_wanting.set()
+
+    def is_drained(self, keys: Iterable[RowKey]) -> None:
+        """Tell the users that wait for these shards that other workers have drained them."""
+        for key in keys:
+            for waiter in self._waiting.pop(key, ()):
+                waiter.came.set()
+
+    def want_back(self, key: RowKey, *, promised_to: Owner | None) -> None:
+        """Let the user of a lease finish what is in hand, because another worker wants the lease."""
+        one = self.in_hand[key]
+        one.promised_to = promised_to
+        one.is_leaving = True
+        if one.lease is not None:
+            one.lease.is_wanted_back.set()
+
+    def begin_stop(self) -> None:
+        """Give no lease to another user, and none away before `give_away` is called."""
+        self.is_stopping = True
+        self.may_give_away = False
+
+    def give_away(self) -> None:
+        """Let the leases without a user be given away, because this worker knows the other workers of this moment."""
+        if not self.may_give_away:
+            self.may_give_away = True
+            self.is_urgent.set()
+
+    def _pass_on(self, one: InHand, block: Block | None = None) -> None:
+        """Give a lease without a user to the next user, with the block of the user before; or let it be given away."""
+        waiting = self._waiting.get(one.held.key)
+        stays = not (one.held.is_given or self.is_stopping or one.is_leaving)
+        if not (waiting and stays):
+            self.is_urgent.set()
+            return
+        waiter = waiting.popleft()
+        if not waiting:
+            del self._waiting[waiter.key]
+        one.lease = waiter.lease = Lease(one.held, rate=one.rate, clock=self._clock, hurry=lambda: self._hurry(one))
+        one.lease.block = block or one.lease.block
+        waiter.came.set()
+
+    def _hurry(self, one: InHand) -> None:
+        one.is_hurried = True
+        self.is_urgent.set()

@@ -1,0 +1,182 @@
+"""How do workers talk to each other? Each worker has a row of its own, into which the others write.
+
+    offer      "this lease has no owner now: take it"         the receiver takes it at once, if a user waits for it
+    request    "this lease should be mine: give it to me"     the receiver lets its user finish, and gives it away
+
+The worker reads its own row each second, and empties it. It also writes a new heartbeat into it, as often as it renews
+leases; this shows the others that it lives, and how much it reads.
+Messages are only hints. If one is lost, the next scan of the table shows the same.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from math import inf
+
+import anyio
+
+from poller.core.leases.expiry import RENEWALS_PER_DURATION, Observed
+from poller.engine.leases.waiting import TABLE, bounded, wait_for
+from poller.errors import ServiceError
+from poller.model.lease import Detail, Owner, Row, RowKey
+from poller.ports import LeaseStore, MonotonicClock
+
+READ_EVERY_SECONDS = 1.0
+"""How often a worker reads its own row. A lease that is given away stays without a reader for about this time."""
+
+MESSAGES_AT_ONCE = 100
+"""How many offers, and how many requests, a row holds at most. A full row lets its worker scan the table."""
+
+
+def worker_key(owner: Owner) -> RowKey:
+    return RowKey(f":worker/{owner}")
+
+
+class Messages:
+    """The worker's own row, and its messages to other workers.
+
+    `status` returns what the worker tells about itself. `offered` and `requested` get the messages of others.
+    `unoffered` gets the leases of offers that found no receiver, because it stops or has ended.
+    """
+
+    def __init__(
+        self,
+        owner: Owner,
+        *,
+        observed: Observed,
+        store: LeaseStore,
+        clock: MonotonicClock,
+        randomness: random.Random,
+        lease_duration: float,
+        status: Callable[[], dict[str, Detail]],
+        offered: Callable[[list[RowKey]], None],
+        requested: Callable[[RowKey, Owner], None],
+        unoffered: Callable[[list[RowKey]], None],
+    ) -> None:
+        self._owner = owner
+        self._observed = observed
+        self._store = store
+        self._clock = clock
+        self._randomness = randomness
+        self._interval = lease_duration / RENEWALS_PER_DURATION
+        self._status = status
+        self._offered = offered
+        self._requested = requested
+        self._unoffered = unoffered
+        self._heartbeats = 0
+        self._beat_at = -inf
+        self._outgoing: defaultdict[Owner, list[tuple[str, Detail]]] = defaultdict(list)
+        self._hurried = anyio.Event()
+        self._is_closing = False
+        self._closed = anyio.Event()
+
+    def offer(self, to: Owner, key: RowKey) -> None:
+        """Tell a worker soon that it should take this lease."""
+        self._outgoing[to].append(("offers", key))
+        self._hurried.set()
+
+    def request(self, of: Owner, key: RowKey) -> None:
+        """Ask a worker soon for this lease."""
+        self._outgoing[of].append(("requests", [key, self._owner]))
+        self._hurried.set()
+
+    def beat(self) -> None:
+        """Let the own row be written at once."""
+        self._beat_at = -inf
+        self._hurried.set()
+
+    async def run(self) -> None:
+        """Read and write messages again and again, until closed or cancelled."""
+        failures = 0
+        while True:
+            self._hurried = anyio.Event()
+            began = self._clock.now()
+            try:
+                await self.run_once()
+                if self._is_closing and not self._outgoing:
+                    await self._delete_own_row()
+                    self._closed.set()
+                    return
+            except ServiceError:
+                failures += 1
+                await self._clock.sleep_until(self._clock.now() + TABLE.delay(failures, self._randomness))
+                continue
+            failures = 0
+            await wait_for(self._hurried, until=began + READ_EVERY_SECONDS, clock=self._clock)
+
+    async def close(self) -> None:
+        """Wait until all messages are sent, and delete the own row."""
+        self._is_closing = True
+        self._hurried.set()
+        await self._closed.wait()
+
+    async def run_once(self) -> None:
+        """Read the own row and those of the receivers; then write the messages, and empty the own row."""
+        outgoing = {owner: list(messages) for owner, messages in self._outgoing.items()}
+        own_key = worker_key(self._owner)
+        rows = await bounded(self._store.read([own_key, *map(worker_key, outgoing)]))
+        now = self._clock.now()
+        for row in rows.values():
+            self._observed.saw(row, now=now)
+        own = rows.get(own_key)
+        if own is None:  # the worker begins, or another worker believed that it was dead
+            await bounded(self._store.create([Row(key=own_key, owner=self._owner, details=self._own_details())]))
+            self._beat_at = now + self._interval
+        else:
+            self._receive(own)
+        found = {owner: rows[key] for owner in outgoing if (key := worker_key(owner)) in rows}
+        receivers = {owner: row for owner, row in found.items() if not is_stopping(row)}
+        new = [_with(row, outgoing[owner]) for owner, row in receivers.items()]
+        if own is not None and (now >= self._beat_at or _messages(own, "offers") or _messages(own, "requests")):
+            self._beat_at = now + self._interval
+            new.append(replace(own, counter=own.counter + 1, details=self._own_details()))
+        rejected = await bounded(self._store.update(new)) if new else frozenset()
+        for owner, sent in outgoing.items():
+            if worker_key(owner) not in rejected and (rest := self._outgoing.pop(owner)[len(sent) :]):
+                self._outgoing[owner] = rest
+        if own_key in rejected:
+            self._beat_at = -inf
+        if rejected:
+            self._hurried.set()
+        lost = [sent for owner, sent in outgoing.items() if owner not in receivers]
+        self._unoffered(
+            [RowKey(key) for sent in lost for kind, key in sent if kind == "offers" and isinstance(key, str)]
+        )
+
+    async def _delete_own_row(self) -> None:
+        rows = await bounded(self._store.read([worker_key(self._owner)]))
+        await bounded(self._store.delete(rows.values()))
+
+    def _own_details(self) -> dict[str, Detail]:
+        self._heartbeats += 1
+        return {**self._status(), "heartbeat": self._heartbeats, "offers": [], "requests": []}
+
+    def _receive(self, own: Row) -> None:
+        offers = [RowKey(key) for key in _messages(own, "offers") if isinstance(key, str)]
+        if offers:
+            self._offered(offers)
+        for request in _messages(own, "requests"):
+            match request:
+                case [str(key), str(asker)]:
+                    self._requested(RowKey(key), Owner(asker))
+
+
+def is_stopping(row: Row) -> bool:
+    return bool(row.details.get("is_stopping"))
+
+
+def _messages(row: Row, kind: str) -> list[Detail]:
+    messages = row.details.get(kind)
+    return messages if isinstance(messages, list) else []
+
+
+def _with(row: Row, sent: Iterable[tuple[str, Detail]]) -> Row:
+    """Return the row with these messages, as far as it has room for them."""
+    details = dict(row.details)
+    for kind in ("offers", "requests"):
+        new = [message for its_kind, message in sent if its_kind == kind]
+        details[kind] = [*_messages(row, kind), *new][:MESSAGES_AT_ONCE]
+    return replace(row, counter=row.counter + 1, details=details)

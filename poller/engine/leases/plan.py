@@ -1,0 +1,62 @@
+"""Which leases should this worker take, for which does it ask, and where do its own ones belong?
+
+The plan is made anew after each scan, and when users want a lease that the last plan does not know.
+Shards are placed by `core/leases/balancing.py`, and units of concurrency by `core/leases/units.py`. A shard has its
+place only at a worker that has a unit of its function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from poller.core.leases.balancing import Balance
+from poller.core.leases.expiry import Observed
+from poller.core.leases.placement import Move, Placement
+from poller.core.leases.units import Units
+from poller.model.ids import FunctionName, MappingName
+from poller.model.lease import Owner, RowKey
+
+
+class Plan:
+    """A plan. `functions` has the function of each mapping whose function has a limit that all workers share.
+
+    `moving` has the leases in hand that other workers will get.
+    """
+
+    def __init__(
+        self,
+        observed: Observed,
+        *,
+        functions: Mapping[MappingName, FunctionName],
+        moving: Mapping[RowKey, Owner],
+        is_stopping: bool,
+    ) -> None:
+        self._units = Units(observed, functions=functions, moving=moving, is_stopping=is_stopping)
+        self._shards = Balance(observed, moving=moving, receivers=self._units.receivers, is_stopping=is_stopping)
+
+    def place(self, key: RowKey) -> Owner | None:
+        """Return the worker where the lease belongs; None if there is none, or if the plan does not know the lease."""
+        return self._of(key).places.get(key)
+
+    def to_take(self, wanted: Mapping[RowKey, float], *, now: float, held: Collection[RowKey]) -> list[RowKey]:
+        """Return the leases that this worker should take now. `wanted` has the times since which users want them."""
+        return [
+            key
+            for kind in (self._units, self._shards)
+            for key in kind.to_take({k: v for k, v in wanted.items() if self._of(k) is kind}, now=now, held=held)
+        ]
+
+    def to_request(self, wanted: Collection[RowKey]) -> list[Move]:
+        """Return the leases for which this worker should ask their holders."""
+        return [*self._units.to_request(wanted), *self._shards.to_request(wanted)]
+
+    def grant(self, key: RowKey, receiver: Owner) -> bool:
+        """Return whether a lease in hand should go to a worker that asks for it."""
+        return self._of(key).grant(key, receiver)
+
+    def without_unit(self, held: Collection[RowKey]) -> list[RowKey]:
+        """Return the leases of shards in hand that this worker may not have, because it has no unit."""
+        return self._units.without_unit(held)
+
+    def _of(self, key: RowKey) -> Placement:
+        return self._units if key.startswith(":unit/") else self._shards

@@ -1,0 +1,270 @@
+"""Which leases does the worker take, and when?
+
+    a user begins to wait        look the lease up; take it if it is free and the worker has room for it
+    another worker offers it     take it at once
+    each lease duration          scan the table; take free leases, ask other workers for leases, delete dead workers
+    a silent lease expires       take it
+
+Only leases that users wait for are taken. How many these are is decided in core/leases/balancing.py.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Iterable, Mapping
+from math import inf
+
+import anyio
+
+from poller.core.leases.expiry import Observed, is_drained
+from poller.core.leases.holding import Held
+from poller.engine.leases.hands import Hands
+from poller.engine.leases.messages import MESSAGES_AT_ONCE
+from poller.engine.leases.plan import Plan
+from poller.engine.leases.waiting import SCAN_LIMIT_IN_SECONDS, TABLE, bounded, wait_for
+from poller.errors import ServiceError
+from poller.model.ids import FunctionName, MappingName
+from poller.model.lease import Owner, Row, RowKey
+from poller.ports import LeaseStore, MonotonicClock
+
+TRIES = 3
+"""How often the worker writes a take whose result is in doubt. Then it leaves the lease to the next scan."""
+
+
+class Taking:
+    """Takes leases for the users that wait for them, and puts them into the worker's hands."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        *,
+        hands: Hands,
+        observed: Observed,
+        store: LeaseStore,
+        clock: MonotonicClock,
+        randomness: random.Random,
+        lease_duration: float,
+        functions: Mapping[MappingName, FunctionName],
+        request: Callable[[Owner, RowKey], None],
+        offer: Callable[[Owner, RowKey], None],
+    ) -> None:
+        self._owner = owner
+        self._hands = hands
+        self._observed = observed
+        self._store = store
+        self._clock = clock
+        self._randomness = randomness
+        self._lease_duration = lease_duration
+        self._functions = functions
+        self._request = request
+        self._offer = offer
+        self._scan_at = self._looked_at = -inf
+        self._offered: set[RowKey] = set()
+        self._not_before: dict[RowKey, float] = {}
+        """When this worker may take again the leases that it has given away."""
+        self._scans_begun = self._scans_done = 0
+        self._scanned = anyio.Event()
+        self._make_plan()
+
+    async def run(self) -> None:
+        """Scan and take again and again, until cancelled."""
+        failures = 0
+        while True:
+            self._hands.is_wanting = anyio.Event()
+            try:
+                await self.run_once()
+            except ServiceError:
+                failures += 1
+                await self._clock.sleep_until(self._clock.now() + TABLE.delay(failures, self._randomness))
+                continue
+            failures = 0
+            expiry = self._observed.next_expiry(now=self._looked_at, held=self._hands.in_hand) or inf
+            await wait_for(self._hands.is_wanting, until=min(self._scan_at, expiry), clock=self._clock)
+
+    async def run_once(self) -> None:
+        """Take the leases that are offered; scan, if it is time to; take the free leases that users wait for."""
+        await self._take_offered()
+        if self._clock.now() >= self._scan_at:
+            try:
+                await self._scan()
+            finally:
+                self._hands.give_away()
+        self._looked_at = self._clock.now()
+        wanted = self._hands.wanted
+        await self.look_up([key for key in wanted if self._observed.get(key) is None])
+        rows = [row for key in wanted if (row := self._observed.get(key)) is not None]
+        self._hands.is_drained([row.key for row in rows if is_drained(row)])
+        if not self._hands.is_stopping:
+            await self._take(await self._readable(self._chosen()))
+
+    def offered(self, keys: Collection[RowKey]) -> None:
+        """Note that another worker has given these leases away, and that this worker should take them."""
+        if self._hands.is_stopping:
+            self.offer(keys)
+            return
+        self._offered.update(keys)
+        if len(keys) >= MESSAGES_AT_ONCE:
+            self._scan_at = -inf
+        self._hands.is_wanting.set()
+
+    def requested(self, key: RowKey, asker: Owner) -> None:
+        """Note that another worker asks for a lease. If it should have it, let the user finish."""
+        one = self._hands.in_hand.get(key)
+        if one is not None and one.promised_to is None and self._plan.grant(key, asker):
+            self._hands.want_back(key, promised_to=asker)
+
+    def offer(self, keys: Collection[RowKey]) -> None:
+        """Offer leases without an owner to the workers where they belong."""
+        if keys:
+            self._make_plan()
+        for key in keys:
+            receiver = self._plan.place(key)
+            if receiver is not None and receiver != self._owner:
+                self._offer(receiver, key)
+
+    def given_away(self, row: Row, promised_to: Owner | None) -> None:
+        """Note that this worker has given a lease away, and offer it to another worker.
+
+        This worker leaves the lease to others for a while.
+        """
+        if is_drained(row):
+            return
+        self._not_before[row.key] = self._clock.now() + self._lease_duration
+        receiver = promised_to or self._plan.place(row.key)
+        if receiver is not None and receiver != self._owner:
+            self._offer(receiver, row.key)
+
+    def scan_soon(self) -> None:
+        """Let the worker scan the table at once."""
+        self._scan_at = -inf
+        self._hands.is_wanting.set()
+
+    async def scan(self) -> None:
+        """Let the worker scan the table, and wait until it has succeeded."""
+        begun = self._scans_begun
+        self.scan_soon()
+        while self._scans_done <= begun:
+            await self._scanned.wait()
+
+    async def look_up(self, keys: Collection[RowKey]) -> None:
+        """Read these rows, so that the worker knows how they are now."""
+        if not keys:
+            return
+        rows = await bounded(self._store.read(keys))
+        now = self._clock.now()
+        for key in keys:
+            if (row := rows.get(key)) is None:
+                self._observed.missed(key)
+            else:
+                self._observed.saw(row, now=now)
+
+    async def _scan(self) -> None:
+        self._scans_begun += 1
+        number, began = self._scans_begun, self._clock.now()
+        rows = await bounded(self._store.scan(), limit=SCAN_LIMIT_IN_SECONDS)
+        now = self._clock.now()
+        self._scan_at = began + self._lease_duration
+        self._observed.scanned(rows, now=now)
+        self._not_before = {key: at for key, at in self._not_before.items() if at > now}
+        self._scans_done = number
+        self._scanned.set()
+        self._scanned = anyio.Event()
+        self._make_plan()
+        self._hands.drained_here &= {row.key for row in rows}
+        if not self._hands.is_stopping:
+            self._move()
+        if dead := self._observed.dead_workers():
+            await bounded(self._store.delete(dead))
+
+    def _move(self) -> None:
+        """Ask for leases that should move here, and give away those that this worker may not have (R8, R10)."""
+        for move in self._plan.to_request(self._hands.wanted):
+            self._request(move.giver, move.key)
+        for key in self._plan.without_unit(self._hands.in_hand):
+            self._hands.want_back(key, promised_to=self._plan.place(key))
+
+    async def _take_offered(self) -> None:
+        offered, self._offered = self._offered, set()
+        wanted = offered.intersection(self._hands.wanted)
+        if not wanted or self._hands.is_stopping:
+            return
+        try:
+            await self.look_up(wanted)
+            now = self._clock.now()
+            free = [key for key in wanted if self._observed.may_take(key, now=now, held=self._hands.in_hand)]
+            await self._take(await self._readable([row for key in free if (row := self._observed.get(key))]))
+        except ServiceError:
+            self._offered |= wanted
+            raise
+
+    async def _take(self, rows: Iterable[Row]) -> None:
+        taking = [Held(row, self._owner, lease_duration=self._lease_duration) for row in rows]
+        for _ in range(TRIES):
+            if not taking:
+                return
+            taking = await self._try_to_take(taking)
+
+    async def _try_to_take(self, taking: list[Held]) -> list[Held]:
+        """Write the takes. Return those that are worth another write."""
+        now = self._clock.now()
+        rows = [held.take(now) for held in taking]
+        try:
+            rejected: Collection[RowKey] = await bounded(self._store.update(rows))
+        except ServiceError:
+            rejected = {held.key for held in taking}
+        now = self._clock.now()
+        in_doubt = [held for held in taking if held.key in rejected]
+        for held in taking:
+            if held.key in rejected:
+                continue
+            held.accepted(now)
+            self._observed.saw(held.row, now=now)
+            if held.end(now) is None:
+                self._hands.took(held)
+        if not in_doubt:
+            return []
+        found = await bounded(self._store.read([held.key for held in in_doubt]))
+        now = self._clock.now()
+        for held in in_doubt:
+            held.found(row := found.get(held.key), now)
+            if row is None:
+                self._observed.missed(held.key)
+            else:
+                self._observed.saw(row, now=now)
+        return [held for held in in_doubt if held.end(now) is None]
+
+    def _chosen(self) -> list[Row]:
+        """Return the free leases that this worker should take."""
+        now, held = self._clock.now(), self._hands.in_hand
+        wanted = {key: since for key, since in self._hands.wanted.items() if self._not_before.get(key, now) <= now}
+        rows = [row for key in wanted if (row := self._observed.get(key)) is not None]
+        may_take = self._observed.may_take
+        own_children = {
+            row.key
+            for row in rows
+            if self._hands.drained_here.intersection(parents_of(row)) and may_take(row.key, now=now, held=held)
+        }
+        if any(self._plan.place(row.key) in (None, row.owner) for row in rows if may_take(row.key, now=now, held=held)):
+            self._make_plan()  # the lease is new, or its owner has died since the last plan
+        chosen = own_children.union(self._plan.to_take(wanted, now=now, held=held))
+        return [row for row in rows if row.key in chosen]
+
+    async def _readable(self, rows: list[Row]) -> list[Row]:
+        """Return the leases whose parents are drained (R9). A scan may have missed a parent, so its row is read."""
+        unknown = {each for row in rows for each in parents_of(row) if self._observed.get(each) is None}
+        await self.look_up(unknown)
+        return [row for row in rows if all(self._is_done(parent) for parent in parents_of(row))]
+
+    def _is_done(self, parent: RowKey) -> bool:
+        row = self._observed.get(parent)
+        return row is None or is_drained(row)
+
+    def _make_plan(self) -> None:
+        hands = self._hands
+        self._plan = Plan(self._observed, functions=self._functions, moving=hands.moving, is_stopping=hands.is_stopping)
+
+
+def parents_of(row: Row) -> list[RowKey]:
+    """Return the keys of the parents of a shard's lease."""
+    prefix, parents = row.key.rpartition("/")[0], row.details.get("parents")
+    return [RowKey(f"{prefix}/{each}") for each in parents] if isinstance(parents, list) else []

@@ -1,0 +1,162 @@
+"""How does this process take part in the table of leases? Its worker runs four loops; users wait for leases.
+
+    taking      scans the table, and takes leases that users wait for ──┐
+    writing     renews, stores checkpoints, gives away               <──┴─ hands ──> the users
+    deadlines   loses the leases that could not be renewed           <──┘
+    messages    offers and requests, between the workers
+
+A worker that cannot reach the table goes on until the deadlines of its leases. Then its users wait until it can.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+
+import anyio
+
+from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, Observed
+from poller.engine.leases.deadlines import end_at_deadlines
+from poller.engine.leases.hands import Hands, InHand
+from poller.engine.leases.lease import Lease
+from poller.engine.leases.messages import Messages
+from poller.engine.leases.taking import Taking
+from poller.engine.leases.waiting import TABLE, bounded
+from poller.engine.leases.writing import Writing
+from poller.errors import ServiceError
+from poller.model.ids import FunctionName, MappingName
+from poller.model.lease import Detail, Owner, Row, RowKey
+from poller.ports import LeaseStore, MonotonicClock
+
+SAVE_EVERY_SECONDS = 1.0
+"""How long a checkpoint that has moved waits to be stored."""
+
+LAST_WRITES_IN_SECONDS = 5.0
+"""How long the end of a worker waits for the table. Then other workers get its leases when these expire."""
+
+
+class Worker:
+    """The worker of this process. `owner` is new at each start of the process."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        *,
+        store: LeaseStore,
+        clock: MonotonicClock,
+        randomness: random.Random,
+        lease_duration: float = LEASE_DURATION_IN_SECONDS,
+        save_every_seconds: float = SAVE_EVERY_SECONDS,
+    ) -> None:
+        self.owner = owner
+        self.functions: dict[MappingName, FunctionName] = {}
+        """The function of each mapping whose function has a limit that all workers share."""
+        self._store = store
+        self._clock = clock
+        self._randomness = randomness
+        self._hands = Hands(clock)
+        self._observed = Observed(owner, lease_duration=lease_duration)
+        self._messages = Messages(
+            owner,
+            observed=self._observed,
+            store=store,
+            clock=clock,
+            randomness=randomness,
+            lease_duration=lease_duration,
+            status=self._status,
+            offered=lambda keys: self._taking.offered(keys),
+            requested=lambda key, asker: self._taking.requested(key, asker),
+            unoffered=lambda keys: self._taking.offer(keys),
+        )
+        self._taking = Taking(
+            owner,
+            hands=self._hands,
+            observed=self._observed,
+            store=store,
+            clock=clock,
+            randomness=randomness,
+            lease_duration=lease_duration,
+            functions=self.functions,
+            request=self._messages.request,
+            offer=self._messages.offer,
+        )
+        self._writing = Writing(
+            self._hands,
+            observed=self._observed,
+            store=store,
+            clock=clock,
+            randomness=randomness,
+            lease_duration=lease_duration,
+            save_every_seconds=save_every_seconds,
+            details=self._details,
+            given=self._given,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the worker. All users must have left when the block ends; then their leases are given away."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._messages.run)
+            tasks.start_soon(self._taking.run)
+            tasks.start_soon(self._writing.run)
+            tasks.start_soon(end_at_deadlines, self._hands, self._clock)
+            yield
+            self.begin_stop()
+            with anyio.move_on_after(LAST_WRITES_IN_SECONDS):
+                await self._hands.is_empty.wait()
+                await self._messages.close()
+            tasks.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def lease(self, key: RowKey) -> AsyncIterator[Lease | None]:
+        """Wait until this worker has the lease, and yield it. Yield None if another worker has drained the shard."""
+        waiter = self._hands.wait_for(key)
+        try:
+            await waiter.came.wait()
+            yield waiter.lease
+        finally:
+            self._hands.leave(waiter)
+
+    async def rows(self, prefix: str) -> list[Row]:
+        """Scan the table, and return the leases whose key begins with `prefix`."""
+        await self._taking.scan()
+        return [row for row in self._observed.leases() if row.key.startswith(prefix)]
+
+    async def create(self, rows: Collection[Row]) -> None:
+        """Create the rows of leases that do not exist yet. Repeats the call until it succeeds."""
+        failures = 0
+        while True:
+            try:
+                existing = await bounded(self._store.create(rows))
+                now = self._clock.now()
+                for row in rows:
+                    if row.key not in existing:
+                        self._observed.saw(row, now=now)
+                return await self._taking.look_up(existing)
+            except ServiceError:
+                failures += 1
+                await self._clock.sleep_until(self._clock.now() + TABLE.delay(failures, self._randomness))
+
+    def begin_stop(self) -> None:
+        """Take no more leases, and scan once more, so that the leases go to the workers of this moment."""
+        if not self._hands.is_stopping:
+            self._hands.begin_stop()
+            self._messages.beat()
+            self._taking.scan_soon()
+
+    def _status(self) -> dict[str, Detail]:
+        in_hand = self._hands.in_hand.values()
+        return {
+            "label": self.owner.rpartition("/")[0],
+            "leases": len(in_hand),
+            "bytes_per_second": sum(one.rate.bytes_per_second for one in in_hand),
+            "is_stopping": self._hands.is_stopping,
+        }
+
+    def _details(self, one: InHand, now: float) -> dict[str, Detail]:
+        details: dict[str, Detail] = {"bytes_per_second": one.rate.measure(now)}
+        return details if one.lease is None else {**details, **one.lease.details}
+
+    def _given(self, one: InHand) -> None:
+        self._taking.given_away(one.held.row, one.promised_to)

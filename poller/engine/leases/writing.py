@@ -1,0 +1,155 @@
+"""When are the leases in hand written? All together at each renewal; checkpoints that have moved, also in between.
+
+    every third of the lease duration    renew each lease that was not written lately
+    every `save_every_seconds`           store the checkpoints that have moved; this is a renewal, too
+    at once                              give away a lease without a user, and store a checkpoint that a user waits for
+
+One call writes many leases, and only one call is under way.
+If the table rejects a write or does not answer, the worker reads the rows, and writes again those that are its own.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from math import inf
+
+import anyio
+
+from poller.core.leases.expiry import RENEWALS_PER_DURATION, Observed, is_drained
+from poller.engine.leases.hands import Hands, InHand
+from poller.engine.leases.waiting import TABLE, bounded, wait_for
+from poller.errors import ServiceError
+from poller.model.lease import Detail
+from poller.ports import LeaseStore, MonotonicClock
+
+ROWS_A_CALL = 1_000
+"""How many rows one call writes at most."""
+
+
+class Writing:
+    """Writes the leases in hand.
+
+    `details` returns what the row of a lease should tell; `given` is called for each lease that was given away.
+    """
+
+    def __init__(
+        self,
+        hands: Hands,
+        *,
+        observed: Observed,
+        store: LeaseStore,
+        clock: MonotonicClock,
+        randomness: random.Random,
+        lease_duration: float,
+        save_every_seconds: float,
+        details: Callable[[InHand, float], dict[str, Detail]],
+        given: Callable[[InHand], None],
+    ) -> None:
+        self._hands = hands
+        self._observed = observed
+        self._store = store
+        self._clock = clock
+        self._randomness = randomness
+        self._renewal_interval = lease_duration / RENEWALS_PER_DURATION
+        self._save_every_seconds = save_every_seconds
+        self._details = details
+        self._given = given
+        self._renew_at = self._save_at = -inf
+        self._in_doubt: list[InHand] = []
+        self._own_again: set[InHand] = set()
+
+    async def run(self) -> None:
+        """Write the leases in hand again and again, until cancelled."""
+        failures = 0
+        while True:
+            self._hands.is_urgent = anyio.Event()
+            try:
+                await self.run_once()
+            except ServiceError:
+                failures += 1
+                self._renew_at = self._save_at = -inf
+                await self._clock.sleep_until(self._clock.now() + TABLE.delay(failures, self._randomness))
+                continue
+            failures = 0
+            if not (self._in_doubt or self._own_again):
+                until = min(self._renew_at, self._save_at)
+                await wait_for(self._hands.is_urgent, until=until, clock=self._clock)
+
+    async def run_once(self) -> None:
+        """Read the rows of the leases whose last write has no known result; then write all leases that are due."""
+        await self._read_those_in_doubt()
+        due = self._due(self._clock.now())
+        for start in range(0, len(due), ROWS_A_CALL):
+            await self._write(due[start : start + ROWS_A_CALL])
+
+    async def _read_those_in_doubt(self) -> None:
+        if not self._in_doubt:
+            return
+        rows = await bounded(self._store.read([one.held.key for one in self._in_doubt]))
+        now, in_doubt = self._clock.now(), self._in_doubt
+        self._in_doubt = []
+        for one in in_doubt:
+            row = rows.get(one.held.key)
+            one.held.found(row, now)
+            if row is not None:
+                self._observed.saw(row, now=now)
+            self._own_again.add(one)
+            self._settle(one, now)
+
+    def _due(self, now: float) -> list[InHand]:
+        horizon = -inf
+        if now >= self._renew_at:  # the half lets leases that were taken at different times be renewed together
+            self._renew_at, horizon = now + self._renewal_interval, now + self._renewal_interval / 2
+        saves = now >= self._save_at
+        if saves:
+            self._save_at = now + self._save_every_seconds
+        due = [one for one in self._hands.in_hand.values() if self._is_due(one, horizon, saves=saves)]
+        self._own_again.clear()
+        return due
+
+    def _is_due(self, one: InHand, horizon: float, *, saves: bool) -> bool:
+        if one.held.is_writing:
+            return False
+        if one.is_hurried or one in self._own_again or (one.lease is None and self._hands.may_give_away):
+            return True
+        return one.held.renew_at <= horizon or (saves and not one.held.is_stored)
+
+    def _goes(self, one: InHand) -> bool:
+        """Return whether the lease should be given away now. Once that was tried, it cannot be renewed any more."""
+        return one.held.is_given or (one.lease is None and self._hands.may_give_away)
+
+    async def _write(self, due: Sequence[InHand]) -> None:
+        now = self._clock.now()
+        holding = [one for one in due if one.held.end(now) is None]
+        for one in holding:
+            one.held.note(self._details(one, now))
+            one.is_hurried = False
+        rows = [one.held.give_away(now) if self._goes(one) else one.held.renewal(now) for one in holding]
+        self._in_doubt += holding
+        if not rows:
+            return
+        rejected = await bounded(self._store.update(rows))
+        now = self._clock.now()
+        accepted = [one for one in holding if one.held.key not in rejected]
+        known = set(accepted)
+        self._in_doubt = [one for one in self._in_doubt if one not in known]
+        for one in accepted:
+            one.held.accepted(now)
+            self._observed.saw(one.held.row, now=now)
+            if is_drained(one.held.row):
+                self._hands.drained_here.add(one.held.key)
+            self._settle(one, now)
+
+    def _settle(self, one: InHand, now: float) -> None:
+        """Draw the conclusion from a write: tell the user, or take the lease out of the hands."""
+        if self._hands.in_hand.get(one.held.key) is not one:  # it was lost meanwhile
+            return
+        end = one.held.end(now)
+        if end is None:
+            if one.lease is not None:
+                one.lease.written()
+            return
+        self._hands.drop(one)
+        if end == "given away":
+            self._given(one)

@@ -1,0 +1,191 @@
+"""How does one process read the stream of a simulation? As a stream mapping would, over the leases of its worker.
+
+    list the shards ── create their rows ── those that may be read (Lineage) get a task each ── lease ── read ── invoke
+
+It asks the worker for nothing but what `engine/leases/` offers to a mapping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+import anyio
+from anyio.abc import TaskGroup
+
+from poller.core.streams.lineage import Lineage
+from poller.engine.leases.lease import Block, Lease
+from poller.engine.leases.worker import Worker
+from poller.engine.stop import Stop
+from poller.model.ids import RequestId
+from poller.model.lease import Row
+from poller.model.stream import (
+    AfterSequence,
+    Checkpoint,
+    Position,
+    SequenceNumber,
+    ShardEnd,
+    ShardId,
+    TrimHorizon,
+)
+from tests.simulation.leases_process import ProcessClock, WorkerProcess
+from tests.simulation.leases_recorder import RecordingFunction
+from tests.simulation.leases_stream import PREFIX, SharedStream, key_of, shard_of
+
+LIST_AGAIN_IN_SECONDS = 20.0
+READ_AGAIN_IN_SECONDS = 0.25
+BATCH_SIZE = 100
+RETRY_IN_SECONDS = 0.5
+ATTEMPTS = 6
+"""So often a batch is tried; then its records are discarded."""
+
+
+class Reader:
+    """Reads the stream in one process until the stop. `left_at` and `got_at` note when it had leases."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        *,
+        process: WorkerProcess,
+        clock: ProcessClock,
+        stream: SharedStream,
+        function: RecordingFunction,
+        stop: Stop,
+        randomness: Random,
+        note: Callable[[ShardId, str], None],
+        read_again_in_seconds: float = READ_AGAIN_IN_SECONDS,
+    ) -> None:
+        self.reading: set[ShardId] = set()
+        self._worker = worker
+        self._process = process
+        self._clock = clock
+        self._stream = stream
+        self._function = function
+        self._stop = stop
+        self._randomness = randomness
+        self._note = note
+        self._read_again_in_seconds = read_again_in_seconds
+        self._lineage: Lineage
+        self._changed = anyio.Event()
+
+    async def run(self) -> None:
+        rows = await self._worker.rows(PREFIX)
+        positions: dict[ShardId, Position] = {
+            shard_of(row.key): row.checkpoint.position for row in rows if row.checkpoint is not None
+        }
+        drained = {shard_id: 0.0 for shard_id, position in positions.items() if position == ShardEnd()}
+        self._lineage = Lineage(positions, drained, memory_in_seconds=1e9)
+        async with anyio.create_task_group() as shards:
+            async with anyio.create_task_group() as listings:
+                listings.start_soon(self._list_again_and_again)
+                while not self._stop.has_begun:
+                    self._changed = anyio.Event()
+                    for start in self._lineage.startable():
+                        shards.start_soon(self._read_shard, start.shard_id, shards)
+                    await self._stop.before(self._changed)
+                listings.cancel_scope.cancel()
+            shards.start_soon(self._end_waiting, shards)
+
+    async def _end_waiting(self, shards: TaskGroup) -> None:
+        """Cancel the tasks that wait for a lease, once all others have ended."""
+        while self.reading:
+            await self._clock.sleep_until(self._clock.now() + 0.01)
+        shards.cancel_scope.cancel()
+
+    async def _list_again_and_again(self) -> None:
+        while True:
+            await self._list()
+            await self._clock.sleep_until(self._clock.now() + LIST_AGAIN_IN_SECONDS)
+
+    async def _list(self) -> None:
+        listing = self._lineage.compared(self._stream.listing(), now=0.0)
+        found = [
+            Row(
+                key=key_of(shard_id),
+                checkpoint=Checkpoint(TrimHorizon()),
+                details={"parents": list(listing.shards[shard_id].parent_ids)},
+            )
+            for shard_id in listing.found
+        ]
+        if found:
+            await self._worker.create(found)
+        self._lineage.take_in(listing)
+        self._changed.set()
+
+    async def _read_shard(self, shard_id: ShardId, shards: TaskGroup) -> None:
+        while not self._stop.has_begun:
+            async with self._worker.lease(key_of(shard_id)) as lease:
+                is_drained = lease is None or await self._read_leased(shard_id, lease)
+            if is_drained:
+                self._lineage.drained(shard_id, now=0.0)
+                self._changed.set()
+                shards.start_soon(self._list)
+                return
+
+    async def _read_leased(self, shard_id: ShardId, lease: Lease) -> bool:
+        """Read and deliver. Return True once the shard's end is stored."""
+        self.reading.add(shard_id)
+        self._note(shard_id, "got")
+        try:
+            with lease.scope:
+                return await self._deliver(shard_id, lease)
+            return False
+        finally:
+            self.reading.discard(shard_id)
+            self._note(shard_id, "left")
+
+    async def _deliver(self, shard_id: ShardId, lease: Lease) -> bool:
+        assert lease.checkpoint is not None
+        after = _number(lease.checkpoint.position)
+        while not self._stop.has_begun and not lease.is_wanted_back.is_set():
+            records = self._stream.read(shard_id, after, limit=BATCH_SIZE)
+            if records is None:
+                lease.save(Checkpoint(ShardEnd()))
+                return await lease.stored()
+            if not records:
+                await self._pause(lease, self._read_again_in_seconds)
+                continue
+            if not await self._deliver_batch(shard_id, lease, records):
+                return False
+            after = records[-1]
+            lease.block = None
+            lease.save(Checkpoint(AfterSequence(SequenceNumber(str(after)))))
+        return False
+
+    async def _deliver_batch(self, shard_id: ShardId, lease: Lease, records: range) -> bool:
+        """Deliver the batch until it is done or discarded. Return False if the user has to leave before."""
+        attempts = 0 if lease.block is None else lease.block.attempts
+        while attempts < ATTEMPTS:
+            if not lease.may_begin():
+                await self._pause(lease, 0.1)
+                return False
+            deadline = anyio.current_time() + lease.seconds_left / self._clock.rate
+            lease.rate.count(100 * len(records))
+            if await self._function.invoke(self._process, lease.token, shard_id, records, deadline=deadline):
+                return True
+            attempts += 1
+            since = self._clock.now() if lease.block is None else lease.block.since
+            lease.block = Block(attempts, RequestId("request"), since)
+            if attempts < ATTEMPTS:
+                await self._pause(lease, RETRY_IN_SECONDS)
+                if self._stop.has_begun or lease.is_wanted_back.is_set():
+                    return False
+        return True
+
+    async def _pause(self, lease: Lease, seconds: float) -> None:
+        """Sleep, at most until the stop begins or another worker wants the lease."""
+        async with anyio.create_task_group() as group:
+
+            async def end_at(event: anyio.Event) -> None:
+                await event.wait()
+                group.cancel_scope.cancel()
+
+            group.start_soon(end_at, self._stop.draining)
+            group.start_soon(end_at, lease.is_wanted_back)
+            await self._clock.sleep_until(self._clock.now() + seconds)
+            group.cancel_scope.cancel()
+
+
+def _number(position: Position) -> int:
+    return int(position.sequence_number) if isinstance(position, AfterSequence) else 0

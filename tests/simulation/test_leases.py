@@ -1,0 +1,333 @@
+"""What happens to leases at deploys, and in the situations that broke other libraries?"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from random import Random
+
+import anyio
+from anyio.abc import TaskGroup
+
+from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, is_drained
+from poller.model.lease import Row
+from poller.model.stream import ShardId
+from tests.fakes.faults import Fault
+from tests.simulation.leases_checker import check, unread
+from tests.simulation.leases_recorder import RecordingFunction
+from tests.simulation.leases_stream import key_of
+from tests.simulation.leases_world import LeaseLife, LeaseWorld
+from tests.simulation.world import run_seeded
+
+FAILOVER_IN_SECONDS = 2 * LEASE_DURATION_IN_SECONDS + 2
+"""The longest time until another worker reads a dead worker's shards: one scan sees them, and they expire later."""
+
+
+def play(main: Callable[[LeaseWorld, TaskGroup], Awaitable[None]], *, world: LeaseWorld | None = None) -> LeaseWorld:
+    """Play a scene, end the stream, wait until it is drained, stop all workers, and check what must always hold."""
+    world = world or LeaseWorld(seed=1)
+
+    async def scene() -> None:
+        async with anyio.create_task_group() as tasks:
+            await main(world, tasks)
+            world.stream.end()
+            with anyio.fail_after(60):
+                while not all(is_drained(row) for row in leases(world).values()):  # noqa: ASYNC110
+                    await anyio.sleep(0.5)
+            for life in world.running:
+                life.begin_stop()
+        check(world)
+
+    run_seeded(world.seed, scene)
+    return world
+
+
+def leases(world: LeaseWorld) -> dict[ShardId, Row]:
+    return {shard_id: world.table.rows[key_of(shard_id)] for shard_id in world.stream.shards}
+
+
+async def reading(world: LeaseWorld, life: LeaseLife, count: int, *, within: float) -> float:
+    """Wait until the worker reads so many shards. Return how long this took."""
+    began = anyio.current_time()
+    with anyio.fail_after(within):
+        while len(life.reader.reading) != count:  # noqa: ASYNC110
+            await anyio.sleep(0.05)
+    return anyio.current_time() - began
+
+
+def longest_gap(world: LeaseWorld, *, since: float) -> float:
+    return max((each.until - each.since for each in unread(world) if each.since >= since), default=0.0)
+
+
+def test_a_worker_that_was_stopped_for_longer_than_its_lease_stores_nothing() -> None:
+    """The zombie leader of amazon-kinesis-client #1669: the old owner goes on as if nothing had happened."""
+    begun_late: list[int] = []
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        [shard] = [world.stream.open()]
+        old = world.start(tasks, "old")
+        await reading(world, old, 1, within=2)
+        new = world.start(tasks, "new")
+        await anyio.sleep(12)
+        old.process.pause()
+        await reading(world, new, 1, within=FAILOVER_IN_SECONDS)
+        token = leases(world)[shard].token
+        old.process.resume()
+        resumed_at = anyio.current_time()
+        await anyio.sleep(30)
+        begun_late.extend(
+            seen.first for seen in world.function.seen if seen.token < token and seen.began_at >= resumed_at
+        )
+        assert not old.reader.reading
+
+    play(main)
+    assert len(begun_late) <= 1
+
+
+def test_two_workers_that_stop_at_the_same_time_leave_their_shards_to_the_third() -> None:
+    """The race at the shutdown of amazon-kinesis-client #1673."""
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(9):
+            world.stream.open()
+        lives = [world.start(tasks, f"worker-{number}") for number in range(3)]
+        await anyio.sleep(60)
+        assert [len(life.reader.reading) for life in lives] == [3, 3, 3]
+        for life in lives[:2]:
+            life.begin_stop()
+        await reading(world, lives[2], 9, within=3)
+
+    play(main)
+
+
+def test_a_restarted_worker_reads_the_shards_of_its_dead_predecessor() -> None:
+    """The leases that were stuck after a restart in amazon-kinesis-client #1718."""
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(3):
+            world.stream.open()
+        life = world.start(tasks, "only")
+        await reading(world, life, 3, within=2)
+        await anyio.sleep(7)
+        life.crash()
+        again = world.start(tasks, "only")
+        await reading(world, again, 3, within=FAILOVER_IN_SECONDS)
+
+    play(main)
+
+
+def test_a_worker_writes_a_lease_no_more_after_it_has_given_it_away() -> None:
+    """The heartbeat that went on after a hand-off in amazon-kinesis-client #1729."""
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(4):
+            world.stream.open()
+        old = world.start(tasks, "old")
+        await reading(world, old, 4, within=2)
+        new = world.start(tasks, "new")
+        await reading(world, new, 2, within=30)
+        await anyio.sleep(30)
+
+    world = play(main)
+    given = {}
+    for write in world.table.history:
+        if write.before is not None and write.before.owner is not None and write.row.owner is None:
+            given[write.row.key, write.worker] = write.row.token
+        elif write.operation == "update" and (write.row.key, write.worker) in given:
+            assert write.row.token > given[write.row.key, write.worker]
+    assert given
+
+
+def test_another_worker_reads_a_shard_that_was_offered_to_a_dead_worker() -> None:
+    """The hand-off that expired and was never taken again in amazon-kinesis-client #1765."""
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(6):
+            world.stream.open()
+        lives = [world.start(tasks, f"worker-{number}") for number in range(3)]
+        await anyio.sleep(60)
+        assert [len(life.reader.reading) for life in lives] == [2, 2, 2]
+        lives[1].process.pause()
+        lives[0].begin_stop()
+        await anyio.sleep(2)
+        assert len(lives[2].reader.reading) == 3
+        lives[1].crash()
+        await reading(world, lives[2], 6, within=FAILOVER_IN_SECONDS + 10)
+
+    play(main)
+
+
+def test_a_shard_that_ends_while_another_worker_asks_for_it_is_drained_once() -> None:
+    """The hand-off at a shard's end in amazon-kinesis-client #1743 and #1788."""
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        shards = [world.stream.open() for _ in range(4)]
+        old = world.start(tasks, "old")
+        await reading(world, old, 4, within=2)
+        new = world.start(tasks, "new")
+        while not any(life.reader.reading for life in [new]):
+            for shard in shards:
+                if world.stream.shards[shard].closed_at > anyio.current_time() and len(world.stream.shards) < 8:
+                    world.stream.reshard(shard, children=2)
+            await anyio.sleep(0.3)
+        await anyio.sleep(30)
+        began = anyio.current_time()
+        await anyio.sleep(30)
+        assert longest_gap(world, since=began) == 0
+
+    play(main)
+
+
+def test_a_restarted_worker_does_not_read_a_drained_shard_again() -> None:
+    """The restart at SHARD_END in amazon-kinesis-client #1744."""
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        shard = world.stream.open()
+        life = world.start(tasks, "only")
+        await anyio.sleep(10)
+        world.stream.reshard(shard, children=2)
+        await reading(world, life, 2, within=3)
+        life.crash()
+        seen = len([each for each in world.function.seen if each.shard_id == shard])
+        again = world.start(tasks, "only")
+        await reading(world, again, 2, within=FAILOVER_IN_SECONDS)
+        assert len([each for each in world.function.seen if each.shard_id == shard]) == seen
+
+    play(main)
+
+
+def test_a_worker_takes_a_lease_again_whose_owner_a_person_has_removed() -> None:
+    """vmware-go-kcl #77: the worker believes that it holds the lease, the table has no owner, and nothing runs."""
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        shard = world.stream.open()
+        life = world.start(tasks, "only")
+        await reading(world, life, 1, within=2)
+        row = leases(world)[shard]
+        now = anyio.current_time()
+        assert world.table.write("a person", "update", replace(row, counter=row.counter + 1, owner=None), sent_at=now)
+        await anyio.sleep(LEASE_DURATION_IN_SECONDS)
+        assert life.reader.reading == {shard}
+        assert leases(world)[shard].owner == life.owner
+        assert leases(world)[shard].token > row.token
+
+    play(main)
+
+
+def test_closed_shards_do_not_keep_a_worker_from_starting() -> None:
+    """vmware-go-kcl-v2 #12."""
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        first = world.stream.open()
+        await anyio.sleep(5)
+        world.stream.reshard(first, children=2)
+        await anyio.sleep(5)
+        world.stream.reshard(*world.stream.open_shards, children=1)
+        await anyio.sleep(5)
+        life = world.start(tasks, "only")
+        await anyio.sleep(10)
+        assert life.reader.reading == set(world.stream.open_shards)
+
+    play(main)
+
+
+def test_a_rolling_deploy_leaves_no_shard_without_a_reader_for_two_seconds() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(12):
+            world.stream.open()
+        for number in range(3):
+            world.start(tasks, f"worker-{number}", rate=0.9 + 0.1 * number, offset=1e6 * number)
+        await anyio.sleep(60)
+        began = anyio.current_time()
+        for life in list(world.running):
+            world.start(tasks, "next")
+            await anyio.sleep(5)
+            life.begin_stop()
+            await anyio.sleep(15)
+        await anyio.sleep(30)
+        assert 0 < longest_gap(world, since=began) < 2
+        assert sorted(len(life.reader.reading) for life in world.running) == [4, 4, 4]
+
+    function = RecordingFunction(Random(1), duration_in_seconds=(0.1, 5.0))
+    play(main, world=LeaseWorld(seed=1, function=function))
+
+
+def test_a_worker_that_cannot_reach_the_table_stops_before_another_one_begins() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(2):
+            world.stream.open()
+        cut_off = world.start(tasks, "cut-off", rate=0.9)
+        await reading(world, cut_off, 2, within=2)
+        other = world.start(tasks, "other", rate=1.1)
+        await anyio.sleep(40)
+        cut_off.cut_off(40)
+        await reading(world, cut_off, 0, within=LEASE_DURATION_IN_SECONDS)
+        await reading(world, other, 2, within=FAILOVER_IN_SECONDS)
+        await anyio.sleep(40)
+        assert len(cut_off.reader.reading) == 1
+
+    play(main)
+
+
+def test_a_blocked_shard_moves_with_the_number_of_its_attempts() -> None:
+    """The function fails for one record for ever; the batch is discarded after six attempts, whoever makes them."""
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        shard = world.stream.open()
+        old = world.start(tasks, "old")
+        await reading(world, old, 1, within=2)
+        world.function.blocks[shard, 10] = 1_000
+        while world.function.failures[shard, 10] < 3:  # noqa: ASYNC110
+            await anyio.sleep(0.1)
+        new = world.start(tasks, "new")
+        await anyio.sleep(0.2)
+        old.begin_stop()
+        await reading(world, new, 1, within=5)
+        await anyio.sleep(10)
+        failed = [seen for seen in world.function.seen if not seen.has_succeeded]
+        assert len(failed) == 6
+        assert {seen.process.name for seen in failed} == {old.owner, new.owner}
+        world.function.failures[shard, 10] = 1_000
+        for seen in failed:
+            seen.has_succeeded = True  # they are discarded, which is done, too
+
+    play(main)
+
+
+def test_a_lost_answer_costs_no_lease() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        shard = world.stream.open()
+        life = world.start(tasks, "only")
+        await reading(world, life, 1, within=2)
+        token = leases(world)[shard].token
+        for _ in range(10):
+            life.faults.script("update", Fault.ANSWER_LOST)
+            await anyio.sleep(5)
+        assert leases(world)[shard].token == token
+
+    play(main)
+
+
+def test_the_table_costs_one_scan_a_lease_duration_and_one_write_a_renewal() -> None:
+    counts: list[int] = []
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        world.stream.interval_in_seconds = 1e9
+        for _ in range(8):
+            world.stream.open()
+        lives = [world.start(tasks, f"worker-{number}") for number in range(2)]
+        await anyio.sleep(60)
+        writes, calls = len(world.table.history), world.table.calls.copy()
+        await anyio.sleep(600)
+        calls = world.table.calls - calls
+        keys = [write.row.key for write in world.table.history[writes:]]
+        counts.extend(calls[life.owner, "scan"] for life in lives)
+        counts.append(sum(not key.startswith(":") for key in keys))
+        counts.append(sum(key.startswith(":") for key in keys))
+
+    play(main)
+    scans_of_one, scans_of_other, of_leases, of_workers = counts
+    assert 58 <= scans_of_one <= 60
+    assert 58 <= scans_of_other <= 60
+    assert 8 * 170 <= of_leases <= 8 * 180
+    assert 2 * 140 <= of_workers <= 2 * 180
