@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NewType
+from typing import NamedTuple, NewType
 
 from poller.model.stream import Checkpoint
 
@@ -44,3 +44,12 @@ class Row:
     token: int = 0
     checkpoint: Checkpoint | None = None
     details: Mapping[str, Detail] = field(default_factory=dict)
+
+
+class TableAddress(NamedTuple):
+    """A table of leases in DynamoDB, and how it is reached. None means what the daemon uses for everything else."""
+
+    table: str
+    region: str | None = None
+    endpoint_url: str | None = None
+    role_arn: str | None = None

@@ -16,7 +16,7 @@ Only this package imports pydantic.
       |       its options, its path,           daemon.py functions.py mappings.py    which options has a table?
       |       and what was written             event_options.py  which options has a function for its events?
       |                                        options.py        how is an option declared?
-      |                                        fields.py arns.py  which values may an option have?
+      |                                        fields.py arns.py state.py   which values may an option have?
     rules     each looks at an entry, and      daemon.py functions.py mapping_rules.py filters.py regions.py
       |       its faults have paths            event_rules.py    what holds between events and the rest of the file?
       |                                        references.py     which function does a mapping mean?

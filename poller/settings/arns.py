@@ -205,7 +205,7 @@ def _event_queue_arn(text: object) -> Arn:
     return _receiver_arn(text, "an event queue", "event_queue")
 
 
-def _role_arn(text: object) -> str:
+def checked_role_arn(text: object) -> str:
     arn = _arn(text)
     if arn.service != "iam" or not arn.resource.startswith("role/"):
         raise rule_error("must be a role's ARN: arn:aws:iam::account:role/name")
@@ -217,7 +217,7 @@ _TEXT_SCHEMA = {"type": "string"}
 SourceArn = Annotated[Arn, BeforeValidator(_source_arn), WithJsonSchema(_TEXT_SCHEMA)]
 FunctionArn = Annotated[Arn, BeforeValidator(_function_arn), WithJsonSchema(_TEXT_SCHEMA)]
 DestinationArn = Annotated[Arn, BeforeValidator(_destination_arn), WithJsonSchema(_TEXT_SCHEMA)]
-RoleArn = Annotated[str, BeforeValidator(_role_arn), WithJsonSchema(_TEXT_SCHEMA)]
+RoleArn = Annotated[str, BeforeValidator(checked_role_arn), WithJsonSchema(_TEXT_SCHEMA)]
 SuccessDestination = Annotated[Arn | str, BeforeValidator(_success_destination), WithJsonSchema(_TEXT_SCHEMA)]
 FailureDestination = Annotated[Arn | str, BeforeValidator(_failure_destination), WithJsonSchema(_TEXT_SCHEMA)]
 DeadLetterArn = Annotated[Arn, BeforeValidator(_dead_letter_arn), WithJsonSchema(_TEXT_SCHEMA)]

@@ -11,9 +11,10 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from poller.settings.arns import RECEIVERS
 from poller.settings.faults import Fault, unknown_key
-from poller.settings.fields import AccountId, Address, ApiKeys, EventQueue, HostName, State, Text, Token, Url
+from poller.settings.fields import AccountId, Address, ApiKeys, EventQueue, HostName, Text, Token, Url
 from poller.settings.options import AtStart, Follows, Options, Range, Secret, Unstated, built, explained, rule_error
 from poller.settings.reading import Entry
+from poller.settings.state import State
 from poller.settings.values import Daemon
 
 EVENT_QUEUE_BYTES = Range(16 * 1024**2, 1024**4, "bytes", source="ours: an event has up to 1 MB")

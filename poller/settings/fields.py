@@ -49,7 +49,7 @@ def _name(text: str) -> str:
     return text
 
 
-def _url(text: str) -> str:
+def checked_url(text: str) -> str:
     """Check that yarl and urllib accept the url, and that its host can be encoded for DNS."""
     try:
         url = URL(text)
@@ -82,14 +82,6 @@ def _token(text: str) -> str:
     """Check that the token has only the characters of a bearer token. Source: RFC 6750, section 2.1."""
     if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", text):
         raise rule_error("must be a token of letters, digits and the characters - . _ ~ + / with = at its end only")
-    return text
-
-
-def _state(text: str) -> str:
-    if text.startswith("dynamodb://"):
-        raise rule_error('state in a DynamoDB table is not built yet; there are "sqlite://…" and "memory:"')
-    if text != "memory:" and not (text.startswith("sqlite://") and text.strip("/") != "sqlite:"):
-        raise rule_error('must be "sqlite:///absolute/path.db", "sqlite://path-beside-this-file.db" or "memory:"')
     return text
 
 
@@ -199,11 +191,10 @@ Text = Annotated[str, AfterValidator(_filled)]
 Argument = Annotated[str, AfterValidator(_filled), AfterValidator(_without_nul)]
 Switch = Annotated[bool, BeforeValidator(_switch), WithJsonSchema({"anyOf": [{"type": "boolean"}, REFERENCE_SCHEMA]})]
 Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"})]
-Url = Annotated[str, AfterValidator(_url)]
+Url = Annotated[str, AfterValidator(checked_url)]
 Address = Annotated[tuple[str, int], BeforeValidator(_address), WithJsonSchema(_TEXT_SCHEMA)]
 HostName = Annotated[str, AfterValidator(_host_name), WithJsonSchema({"type": "string", "pattern": f"^{_HOST_NAME}$"})]
 Token = Annotated[str, AfterValidator(_token)]
-State = Annotated[str, AfterValidator(_state)]
 FunctionReference = Annotated[str, AfterValidator(_function_name)]
 EventQueue = Annotated[str, AfterValidator(_event_queue)]
 AccountId = Annotated[str, AfterValidator(_account_id)]

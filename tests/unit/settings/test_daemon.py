@@ -194,6 +194,7 @@ def test_the_host_names_of_a_server_with_a_faulty_address_are_not_a_second_fault
         ('endpoints = { sqss = "http://a" }', "unknown key; did you mean sqs?"),
         ('endpoints = { sqs = "a" }', "must be a url"),
         ('state = "dynamodb://table"', "state in a DynamoDB table is not built yet"),
+        ('state = "dynamodb://t"', "the name of a table has 3 to 255"),
         ('state = "/var/lib/p.db"', 'must be "sqlite:///absolute/path.db"'),
         ('state = "sqlite://"', 'must be "sqlite:///absolute/path.db"'),
         ('region = ""', "must not be empty"),
