@@ -19,6 +19,8 @@
       dynamodb_rows  converts a row to and from an item
       dynamodb_items  reads and writes many items
       dynamodb_table  creates the table, or checks its key
+    kcl_leases     stores the leases of one mapping in the table of an application of the Kinesis Client Library
+      kcl_rows     converts a row to and from an item of that table
 
 Belongs here: how checkpoints are stored, and the rule that no checkpoint moves back.
 Does not belong here: when to save, and which records are done (engine/, core/streams/watermark.py).

@@ -114,7 +114,7 @@ def _checkpoint(item: Item) -> Checkpoint:
 
 
 def _value_bytes(kind: str, value: Any) -> int:
-    """Return the size of a value as DynamoDB counts it, but a few bytes more for a number."""
-    if kind == "SS":
-        return sum(len(text.encode()) for text in value)
+    """Return the size of a value as DynamoDB counts it, but a few bytes more if it is neither a text nor bytes."""
+    if not isinstance(value, str):
+        return len(orjson.dumps(value))
     return len(value) * 3 // 4 if kind == "B" else len(value.encode())

@@ -1,7 +1,7 @@
 """What stands in for DynamoDB? Tables of items behind its JSON, as far as a table of leases needs it.
 
     CreateTable, DescribeTable        a new table is CREATING for `creation_in_seconds`, then ACTIVE
-    PutItem, DeleteItem               with conditions made of =, <=, attribute_not_exists, AND, OR and parentheses
+    PutItem, UpdateItem, DeleteItem   with conditions made of =, <=, attribute_not_exists, AND, OR and parentheses
     BatchGetItem                      returns up to `items_in_an_answer`, and names the keys that were not processed
     Scan                              has pages of `items_in_an_answer`
 
@@ -12,6 +12,7 @@ The identity may not do the operations in `forbidden`. Writes of the items with 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import anyio
@@ -20,7 +21,7 @@ import orjson
 from poller.errors import AccessDenied, NotFound, Rejected, ServiceError, Throttled
 from tests.fakes.faults import FaultPlan
 
-Item = dict[str, dict[str, str]]
+Item = Mapping[str, Mapping[str, Any]]
 
 
 class FakeTable:
@@ -93,10 +94,23 @@ class FakeDynamoDb:
 
     def _PutItem(self, request: dict[str, Any]) -> Any:  # noqa: N802
         table, item = self.table(request["TableName"]), request["Item"]
-        if self.hot_keys & {value for typed in item.values() for value in typed.values()}:
-            raise Throttled("the partition is too hot", code="ProvisionedThroughputExceededException")
         self._check(request, table.items.get(table.key_of(item)))
         table.items[table.key_of(item)] = item
+        return {}
+
+    def _UpdateItem(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        table, key = self.table(request["TableName"]), request["Key"]
+        item = table.items.get(table.key_of(key))
+        self._check(request, item)
+        sets, _, removes = request["UpdateExpression"].removeprefix("SET ").partition(" REMOVE ")
+        names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
+        assignments = dict(assignment.split(" = ") for assignment in sets.split(", "))
+        changed = {names[name]: values[value] for name, value in assignments.items()}
+        removed = {names[name] for name in removes.split(", ") if name}
+        if set(assignments) | {name for name in removes.split(", ") if name} != names.keys():
+            raise _invalid("Value provided in ExpressionAttributeNames unused in expressions")
+        kept = {name: value for name, value in (item or key).items() if name not in removed}
+        table.items[table.key_of(key)] = kept | changed
         return {}
 
     def _DeleteItem(self, request: dict[str, Any]) -> Any:  # noqa: N802
@@ -127,12 +141,14 @@ class FakeDynamoDb:
         return {"Items": page, "LastEvaluatedKey": {name: page[-1][name] for name in names}}
 
     def _check(self, request: dict[str, Any], item: Item | None) -> None:
+        if request.get("Item", request.get("Key", {})).get("leaseKey", {}).get("S") in self.hot_keys:
+            raise Throttled("the partition is too hot", code="ProvisionedThroughputExceededException")
         expression, values = request["ConditionExpression"], request.get("ExpressionAttributeValues", {})
         if not is_true(expression, item or {}, values):
             raise Rejected("The conditional request failed", code="ConditionalCheckFailedException")
 
 
-def is_true(expression: str, item: Item, values: dict[str, dict[str, str]]) -> bool:
+def is_true(expression: str, item: Item, values: dict[str, dict[str, Any]]) -> bool:
     """Evaluate a condition: its names and values become Python's, and AND binds closer than OR in both languages."""
     text = re.sub(r"attribute_not_exists\((\w+)\)", r"('\1' not in item)", expression)
     text = re.sub(r"(\w+) (<?=) (:\w+)", r"compares('\1', '\2', '\3')", text)
@@ -145,7 +161,7 @@ def is_true(expression: str, item: Item, values: dict[str, dict[str, str]]) -> b
             return False
         found = item[name][kind]
         is_less = int(found) < int(wanted) if kind == "N" else found.encode() < wanted.encode()
-        return found == wanted or (operator == "<=" and is_less)
+        return bool(found == wanted) or (operator == "<=" and is_less)
 
     return bool(eval(text, {"__builtins__": {}}, {"item": item, "compares": compares}))
 

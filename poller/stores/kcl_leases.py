@@ -1,0 +1,99 @@
+"""How are leases shared through the table of a KCL 2.x application? Each write changes only what has changed.
+
+    scan, read ──> the items, which are remembered ──> rows
+    update     ──> the remembered item with the row's counter, or the item as it is now ──> UpdateItem of the difference
+
+KCL and other programs may have attributes in an item that we do not know. An UpdateItem of the difference leaves them
+alone. The condition on the counter proves that the item is still the one whose difference was made.
+Items that are no leases are never touched.
+
+Source: amazon-kinesis-client, `DynamoDBLeaseRefresher`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from poller.model.lease import Row, RowKey
+from poller.stores.dynamodb_items import KEY, Item, Items
+from poller.stores.dynamodb_leases import creation, removal
+from poller.stores.kcl_rows import Meaning, changed_item, is_lease, new_item, row_of
+from poller.stores.notation import refuse_to_move_back
+
+
+class KclLeaseStore:
+    """`ports.LeaseStore` for the shards of one mapping and stream, in a table of KCL. It has no other rows."""
+
+    def __init__(self, items: Items, meaning: Meaning) -> None:
+        self._items = items
+        self._meaning = meaning
+        self._known: dict[RowKey, Item] = {}
+
+    async def scan(self) -> list[Row]:
+        """Return the rows of all leases; a row may be older than the last write."""
+        self._known = {}
+        return self._rows(await self._items.scan())
+
+    async def read(self, keys: Collection[RowKey]) -> dict[RowKey, Row]:
+        """Return those of these rows that exist."""
+        return {row.key: row for row in self._rows(await self._items.read(list(map(self._meaning.shard_id, keys))))}
+
+    async def create(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """Store new rows. Return the keys that already existed."""
+        for row in rows:
+            assert row.counter == 1, f"{row.key}: a new row has the counter 1, not {row.counter}"
+        return await self._items.write("PutItem", {row.key: creation(new_item(row, self._meaning)) for row in rows})
+
+    async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """Replace rows. Return the keys of the rows whose stored counter was another one, or that do not exist.
+
+        Raises CheckpointMovedBack if a row has such a checkpoint, and then stores none of them.
+        """
+        await self.read([row.key for row in rows if not self._is_next(row)])
+        before = {row.key: self._known.pop(row.key) for row in rows if self._is_next(row)}
+        after: dict[RowKey, Item] = {}
+        for row in rows:
+            if row.key in before:
+                refuse_to_move_back(row_of(before[row.key], self._meaning), row)
+                after[row.key] = changed_item(before[row.key], row, self._meaning)
+        rejected = await self._items.write("UpdateItem", {key: _change(before[key], after[key]) for key in after})
+        self._known |= {key: item for key, item in after.items() if key not in rejected}
+        return rejected | {row.key for row in rows if row.key not in after}
+
+    async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """Delete rows. Return the keys of the rows whose stored counter is another one."""
+        removals = {row.key: removal(self._meaning.shard_id(row.key), row.counter - 1) for row in rows}
+        return await self._items.write("DeleteItem", removals)
+
+    def _is_next(self, row: Row) -> bool:
+        """Return whether the row follows the remembered item. KCL's counters are one less than ours."""
+        item = self._known.get(row.key)
+        return item is not None and int(item["leaseCounter"]["N"]) == row.counter - 2
+
+    def _rows(self, items: Collection[Item]) -> list[Row]:
+        """Return the rows of the leases among the items, and remember these."""
+        leases = [(row_of(item, self._meaning), item) for item in items if is_lease(item)]
+        self._known |= {row.key: item for row, item in leases}
+        return [row for row, _ in leases]
+
+
+def _change(before: Item, after: Item) -> Mapping[str, Any]:
+    """Return the parameters of an UpdateItem that changes an item if its counter is still the same."""
+    changed = sorted(name for name, value in after.items() if before.get(name) != value)
+    removed = sorted(before.keys() - after.keys())
+    sets = [f"#s{number} = :s{number}" for number in range(len(changed))]
+    removes = [f"#r{number}" for number in range(len(removed))]
+    return {
+        "Key": {KEY: before[KEY]},
+        "UpdateExpression": f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(removes)}" if removes else ""),
+        "ConditionExpression": "leaseCounter = :before",
+        "ExpressionAttributeNames": {
+            **{f"#s{number}": name for number, name in enumerate(changed)},
+            **{f"#r{number}": name for number, name in enumerate(removed)},
+        },
+        "ExpressionAttributeValues": {
+            ":before": before["leaseCounter"],
+            **{f":s{number}": after[name] for number, name in enumerate(changed)},
+        },
+    }

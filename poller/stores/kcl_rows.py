@@ -1,0 +1,235 @@
+"""How does the table of a KCL 2.x application look as rows of leases, and how is a row written back?
+
+A team that comes from the Kinesis Client Library keeps its checkpoints in this way, and can go back.
+
+    KCL's attribute                                the row
+    leaseKey                                       the end of the key MAPPING/STREAM_ARN/SHARD_ID
+    leaseCounter                                   counter - 1: KCL's new rows have 0
+    leaseOwner                                     owner
+    checkpoint, checkpointSubSequenceNumber        checkpoint, see below
+    parentShardId, childShardIds (string sets)     details: parents, children
+    ownerSwitchesSinceCheckpoint                   counted as KCL does it
+    entityType other than LEASE                    the item is no lease: it is skipped and never touched
+
+    checkpoint of KCL           our position
+    TRIM_HORIZON                TrimHorizon
+    AT_TIMESTAMP                AtTimestamp of the mapping's settings, or TrimHorizon: the table does not have the time
+    LATEST                      AtTimestamp of the moment when this store was opened
+    SHARD_END                   ShardEnd
+    a number n                  AfterSequence(n)
+    a number n, subsequence k   AtSequence(n): KCL has done a part of the aggregated record n, and we read it again
+
+Our token, details and windows have attributes of their own, which KCL neither reads nor changes. `pollerPosition` is
+the position that we stored last. If it no longer fits KCL's checkpoint, KCL has moved on, and our position and window
+do not count any more.
+An update writes only what has changed. So a checkpoint of KCL stays as KCL wrote it until we have a new one.
+
+Source: amazon-kinesis-client, `DynamoDBLeaseSerializer`, `ExtendedSequenceNumber`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import NamedTuple, assert_never
+
+import orjson
+
+from poller.errors import Rejected
+from poller.model.lease import Detail, Owner, Row, RowKey
+from poller.model.stream import (
+    AfterSequence,
+    AtSequence,
+    AtTimestamp,
+    Checkpoint,
+    Latest,
+    Position,
+    SequenceNumber,
+    ShardEnd,
+    ShardId,
+    StateKey,
+    TrimHorizon,
+)
+from poller.stores.dynamodb_items import KEY, Attribute, Item
+from poller.stores.dynamodb_rows import check_size, window_attributes, window_of
+from poller.stores.notation import format_position, parse_position
+
+WINDOW = ("windowStart", "windowEnd", "windowState")
+
+PENDING = ("pendingCheckpoint", "pendingCheckpointSubSequenceNumber", "pendingCheckpointState")
+"""A checkpoint that KCL has prepared and not stored yet. It ends with the next checkpoint."""
+
+RELATIVES = {"parents": "parentShardId", "children": "childShardIds"}
+
+
+class Meaning(NamedTuple):
+    """How this store reads a table: for which mapping and stream, and which times stand for LATEST and AT_TIMESTAMP.
+
+    Times are in epoch seconds. `at_timestamp` is the time of the mapping's starting position, or None.
+    """
+
+    state_key: StateKey
+    latest: float
+    at_timestamp: float | None
+
+    def row_key(self, shard_id: str) -> RowKey:
+        return RowKey(f"{self.state_key.mapping}/{self.state_key.stream_arn}/{shard_id}")
+
+    def shard_id(self, key: RowKey) -> ShardId:
+        prefix, _, shard_id = key.rpartition("/")
+        assert prefix == f"{self.state_key.mapping}/{self.state_key.stream_arn}", f"{key} is no shard of this mapping"
+        return ShardId(shard_id)
+
+
+def is_lease(item: Item) -> bool:
+    """Return whether KCL counts the item as a lease. KCL 3 stores other things in the same table."""
+    return item.get("entityType", {"S": "LEASE"}).get("S") == "LEASE"
+
+
+def row_of(item: Item, meaning: Meaning) -> Row:
+    """Return the row of a lease. Raises Rejected if the item is no lease of a shard."""
+    shard_id = str(item.get(KEY, {}).get("S"))
+    if ":" in shard_id:
+        text = (
+            f"the lease {shard_id[:200]!r} is of a KCL application that reads several streams, which is not supported"
+        )
+        raise Rejected(text, code="SeveralStreams")
+    try:
+        return Row(
+            key=meaning.row_key(shard_id),
+            counter=int(item["leaseCounter"]["N"]) + 1,
+            owner=Owner(item["leaseOwner"]["S"]) if "leaseOwner" in item else None,
+            token=int(item["fencingToken"]["N"]) if "fencingToken" in item else 0,
+            checkpoint=_checkpoint(item, meaning),
+            details=_details(item),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError, zlib.error) as error:
+        raise Rejected(f"the lease {shard_id[:200]!r} cannot be read as one of KCL", code="DamagedItem") from error
+
+
+def new_item(row: Row, meaning: Meaning) -> Item:
+    """Return the item of a new row, as KCL creates one."""
+    assert row.checkpoint is not None, f"{row.key}: a lease of KCL has a checkpoint"
+    item: dict[str, Attribute] = {
+        KEY: {"S": meaning.shard_id(row.key)},
+        "leaseCounter": {"N": str(row.counter - 1)},
+        "ownerSwitchesSinceCheckpoint": {"N": "0"},
+        **_checkpoint_attributes(row.checkpoint),
+        **_detail_attributes(row.details),
+    }
+    if row.owner is not None:
+        item["leaseOwner"] = {"S": row.owner}
+    if row.token:
+        item["fencingToken"] = {"N": str(row.token)}
+    check_size(item)
+    return item
+
+
+def changed_item(item: Item, row: Row, meaning: Meaning) -> Item:
+    """Return the item after an update by `row`. Attributes that neither KCL nor we know stay as they are."""
+    before = row_of(item, meaning)
+    assert before.key == row.key, f"{before.key} does not become {row.key}"
+    changed = {
+        name: value for name, value in item.items() if name not in ("leaseOwner", "pollerDetails", *RELATIVES.values())
+    }
+    changed |= {"leaseCounter": {"N": str(row.counter - 1)}, **_detail_attributes(row.details)}
+    if row.owner is not None:
+        changed["leaseOwner"] = {"S": row.owner}
+    if row.token != before.token:
+        changed["fencingToken"] = {"N": str(row.token)}
+    if row.owner != before.owner:
+        changed.pop("checkpointOwner", None)  # the worker that KCL still allowed to store a checkpoint
+        if row.owner is not None and before.owner is not None:
+            switches = int(item.get("ownerSwitchesSinceCheckpoint", {"N": "0"})["N"])
+            changed["ownerSwitchesSinceCheckpoint"] = {"N": str(switches + 1)}
+    if row.checkpoint != before.checkpoint:
+        assert row.checkpoint is not None, f"{row.key}: a lease of KCL has a checkpoint"
+        changed = {name: value for name, value in changed.items() if name not in (*PENDING, *WINDOW)}
+        changed |= {**_checkpoint_attributes(row.checkpoint), "ownerSwitchesSinceCheckpoint": {"N": "0"}}
+    elif before.checkpoint is not None and isinstance(before.checkpoint.position, AtTimestamp):
+        # The time that stands for LATEST must not change at the next start.
+        changed["pollerPosition"] = {"S": format_position(before.checkpoint.position)}
+    check_size(changed)
+    return changed
+
+
+def _checkpoint(item: Item, meaning: Meaning) -> Checkpoint:
+    text, subsequence = item["checkpoint"]["S"], int(item.get("checkpointSubSequenceNumber", {"N": "0"})["N"])
+    if "pollerPosition" in item:
+        ours = parse_position(item["pollerPosition"]["S"])
+        if subsequence == 0 and text in _spellings(ours):
+            return Checkpoint(ours, window_of(item))
+    return Checkpoint(_position(text, subsequence, meaning))
+
+
+def _position(text: str, subsequence: int, meaning: Meaning) -> Position:
+    match text:
+        case "TRIM_HORIZON":
+            return TrimHorizon()
+        case "LATEST":
+            return AtTimestamp(meaning.latest)
+        case "AT_TIMESTAMP":
+            return TrimHorizon() if meaning.at_timestamp is None else AtTimestamp(meaning.at_timestamp)
+        case "SHARD_END":
+            return ShardEnd()
+    number = SequenceNumber(text)
+    if not (number.isascii() and number.isdecimal()):
+        raise ValueError("a checkpoint of KCL is a number or one of four words")
+    return AtSequence(number) if subsequence > 0 else AfterSequence(number)
+
+
+def _spellings(position: Position) -> tuple[str, ...]:
+    """Return the checkpoints of KCL for which a stored position of ours still counts."""
+    return ("AT_TIMESTAMP", "LATEST") if isinstance(position, AtTimestamp) else (_spelling(position),)
+
+
+def _spelling(position: Position) -> str:
+    """Return KCL's spelling of a position that we store."""
+    match position:
+        case TrimHorizon():
+            return "TRIM_HORIZON"
+        case AtTimestamp():
+            return "AT_TIMESTAMP"
+        case ShardEnd():
+            return "SHARD_END"
+        case AfterSequence(number):
+            return number
+        case AtSequence(number):
+            text = f"KCL continues after a record, and cannot continue with the record {number} itself"
+            raise Rejected(text, code="NotInKcl")
+        case Latest():
+            raise AssertionError("LATEST is not a checkpoint")
+        case _:
+            assert_never(position)
+
+
+def _checkpoint_attributes(checkpoint: Checkpoint) -> Item:
+    return {
+        "checkpoint": {"S": _spelling(checkpoint.position)},
+        "checkpointSubSequenceNumber": {"N": "0"},
+        "pollerPosition": {"S": format_position(checkpoint.position)},
+        **window_attributes(checkpoint.window),
+    }
+
+
+def _details(item: Item) -> dict[str, Detail]:
+    details: dict[str, Detail] = {}
+    if "pollerDetails" in item:
+        ours = orjson.loads(item["pollerDetails"]["S"])
+        if not isinstance(ours, dict):
+            raise ValueError("the details are not a JSON object")
+        details |= ours
+    for name, attribute in RELATIVES.items():
+        if attribute in item:
+            details[name] = sorted(item[attribute]["SS"])
+    return details
+
+
+def _detail_attributes(details: Mapping[str, Detail]) -> Item:
+    """Return the attributes of details. A set of DynamoDB is never empty."""
+    attributes: dict[str, Attribute] = {
+        attribute: {"SS": shard_ids} for name, attribute in RELATIVES.items() if (shard_ids := details.get(name))
+    }
+    if others := {name: value for name, value in details.items() if name not in RELATIVES}:
+        attributes["pollerDetails"] = {"S": orjson.dumps(others).decode()}
+    return attributes
