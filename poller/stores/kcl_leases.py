@@ -15,10 +15,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import anyio
+
+from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
+from poller.errors import InUse
 from poller.model.lease import Row, RowKey
+from poller.ports import LeaseStore
 from poller.stores.dynamodb_items import KEY, Item, Items
 from poller.stores.dynamodb_leases import creation, removal
-from poller.stores.kcl_rows import Meaning, changed_item, is_lease, new_item, row_of
+from poller.stores.kcl_rows import Meaning, changed_item, is_lease, new_item, renewed_by_kcl, row_of
 from poller.stores.notation import refuse_to_move_back
 
 
@@ -51,7 +56,7 @@ class KclLeaseStore:
         Raises CheckpointMovedBack if a row has such a checkpoint, and then stores none of them.
         """
         await self.read([row.key for row in rows if not self._is_next(row)])
-        before = {row.key: self._known.pop(row.key) for row in rows if self._is_next(row)}
+        before = {row.key: self._known[row.key] for row in rows if self._is_next(row)}
         after: dict[RowKey, Item] = {}
         for row in rows:
             if row.key in before:
@@ -76,6 +81,21 @@ class KclLeaseStore:
         leases = [(row_of(item, self._meaning), item) for item in items if is_lease(item)]
         self._known |= {row.key: item for row, item in leases}
         return [row for row, _ in leases]
+
+
+async def refuse_while_kcl_runs(
+    store: LeaseStore, *, option: str, pause_in_seconds: float = LEASE_DURATION_IN_SECONDS
+) -> None:
+    """Return if no KCL application renews a lease of the table during the pause. Otherwise raise InUse.
+
+    KCL and poller cannot share a table at the same time. `option` is the setting that names the table.
+    KCL renews three times in its `failoverTimeMillis`, whose default is the duration of our leases.
+    """
+    before = await store.scan()
+    await anyio.sleep(pause_in_seconds)
+    if renewed := renewed_by_kcl(before, await store.scan()):
+        which = f"{len(renewed)} of its leases, such as {renewed[0]}"
+        raise InUse(f"{option}: a KCL application still renews {which}; stop it first")
 
 
 def _change(before: Item, after: Item) -> Mapping[str, Any]:

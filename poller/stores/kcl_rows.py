@@ -29,8 +29,9 @@ Source: amazon-kinesis-client, `DynamoDBLeaseSerializer`, `ExtendedSequenceNumbe
 
 from __future__ import annotations
 
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, assert_never
 
 import orjson
@@ -58,6 +59,9 @@ WINDOW = ("windowStart", "windowEnd", "windowState")
 
 PENDING = ("pendingCheckpoint", "pendingCheckpointSubSequenceNumber", "pendingCheckpointState")
 """A checkpoint that KCL has prepared and not stored yet. It ends with the next checkpoint."""
+
+OUR_OWNER = re.compile(r".*/[0-9a-f]{32}")
+"""The form of the owner of a lease that poller holds (`model/lease.py`)."""
 
 RELATIVES = {"parents": "parentShardId", "children": "childShardIds"}
 
@@ -105,6 +109,16 @@ def row_of(item: Item, meaning: Meaning) -> Row:
         )
     except (AttributeError, KeyError, TypeError, ValueError, zlib.error) as error:
         raise Rejected(f"the lease {shard_id[:200]!r} cannot be read as one of KCL", code="DamagedItem") from error
+
+
+def renewed_by_kcl(before: Iterable[Row], after: Iterable[Row]) -> list[RowKey]:
+    """Return the leases that a worker of KCL has written between two scans.
+
+    The owner of such a lease does not have the form of our owners.
+    """
+    counters = {row.key: row.counter for row in before}
+    owned = (row for row in after if row.owner is not None and not OUR_OWNER.fullmatch(row.owner))
+    return [row.key for row in owned if counters.get(row.key) != row.counter]
 
 
 def new_item(row: Row, meaning: Meaning) -> Item:

@@ -5,15 +5,17 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+import anyio
 import pytest
 from trio.testing import MockClock
 
-from poller.errors import Throttled, Unreachable
+from poller.errors import InUse, Throttled, Unreachable
 from poller.model.lease import Owner, Row, RowKey
 from poller.model.stream import Checkpoint, ShardEnd, TrimHorizon
 from poller.stores.dynamodb_items import Items
 from poller.stores.dynamodb_table import made_ready
-from poller.stores.kcl_leases import KclLeaseStore
+from poller.stores.kcl_leases import KclLeaseStore, refuse_while_kcl_runs
+from poller.stores.kcl_rows import renewed_by_kcl
 from poller.stores.notation import CheckpointMovedBack
 from tests.fakes.dynamodb import FakeDynamoDb
 from tests.fakes.faults import Fault
@@ -109,6 +111,18 @@ async def test_a_row_that_another_worker_has_read_is_read_before_it_is_updated()
     assert operations(service) == {"BatchGetItem": 1, "UpdateItem": 1}
 
 
+async def test_a_row_that_was_rejected_is_not_remembered_as_written() -> None:
+    """The second update follows a row that this store object has not read."""
+    service, store = await table_of_kcl()
+    row = await scanned(store)
+    theirs = following(row, owner=Owner("the other"), token=59)
+    await store_over(service).update([theirs])
+    assert await store.update([following(row, owner=ME, token=59)]) == {KEY}
+    ours = following(theirs, owner=ME, token=60)
+    assert await store.update([ours]) == frozenset()
+    assert await store_over(service).read([KEY]) == {KEY: ours}
+
+
 async def test_a_row_that_does_not_exist_is_not_replaced() -> None:
     service, store = await table_of_kcl()
     assert await store.update([Row(key=NEW, counter=2, checkpoint=Checkpoint(TrimHorizon()))]) == {NEW}
@@ -163,3 +177,43 @@ async def test_leases_are_created_once_and_deleted_by_their_counter() -> None:
     assert await store.read([NEW]) == {}
     with pytest.raises(AssertionError, match="a new row has the counter 1"):
         await store.create([newer])
+
+
+async def test_a_table_whose_leases_kcl_still_renews_is_refused() -> None:
+    service, store = await table_of_kcl()
+    await refuse_while_kcl_runs(store, option="kcl_table")
+
+    async def renew() -> None:
+        await anyio.sleep(5)
+        item(service, "shardId-000000000001")["leaseCounter"] = {"N": "58"}
+
+    async with anyio.create_task_group() as kcl:
+        kcl.start_soon(renew)
+        with pytest.raises(InUse) as error:
+            await refuse_while_kcl_runs(store, option="kcl_table")
+    assert str(error.value) == (
+        f"kcl_table: a KCL application still renews 1 of its leases, such as {KEY}; stop it first"
+    )
+
+
+@pytest.mark.parametrize("owner", [ME, None])
+async def test_a_table_that_only_our_workers_write_is_not_refused(owner: Owner | None) -> None:
+    _, store = await table_of_kcl()
+    row = await scanned(store)
+
+    async def renew() -> None:
+        await anyio.sleep(5)
+        await store.update([following(row, owner=owner)])
+
+    async with anyio.create_task_group() as worker:
+        worker.start_soon(renew)
+        await refuse_while_kcl_runs(store, option="kcl_table")
+
+
+async def test_a_lease_that_kcl_creates_meanwhile_shows_that_it_runs() -> None:
+    _, store = await table_of_kcl()
+    before = await store.scan()
+    await store.delete([row for row in before if row.key == KEY])
+    without = await store.scan()
+    assert renewed_by_kcl(without, before) == [KEY]
+    assert renewed_by_kcl(before, without) == []
