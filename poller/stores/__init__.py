@@ -19,6 +19,7 @@
       dynamodb_rows  converts a row to and from an item
       dynamodb_items  reads and writes many items
       dynamodb_table  creates the table, or checks its key
+    lease_pauses   stores pauses in any of these tables
     kcl_leases     stores the leases of one mapping in the table of an application of the Kinesis Client Library
       kcl_rows     converts a row to and from an item of that table
 

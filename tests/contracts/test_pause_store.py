@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from poller.model.ids import MappingName
+from poller.model.lease import Row, RowKey
 from poller.ports import PauseStore
+from poller.stores.lease_pauses import LeasePauses
 from poller.stores.memory import MemoryPauses
+from poller.stores.memory_leases import MemoryLeaseStore
 from poller.stores.sqlite import SqliteStore
+from poller.stores.sqlite_leases import SqliteLeaseStore
 from tests.fakes.pauses import FakePauses
 
 pytestmark = pytest.mark.anyio
@@ -26,6 +30,13 @@ async def opened(kind: str, folder: Path) -> AsyncIterator[PauseStore]:
             yield FakePauses()
         case "memory":
             yield MemoryPauses()
+        case "leases in memory":
+            leases_in_memory = MemoryLeaseStore()
+            await leases_in_memory.create([Row(key=RowKey("clicks/stream/shard"))])
+            yield LeasePauses(leases_in_memory)
+        case "leases in sqlite":
+            async with SqliteLeaseStore(folder / "poller.db") as leases:
+                yield LeasePauses(leases)
         case _:
             async with SqliteStore(folder / "poller.db") as store:
                 yield store.pauses
@@ -37,7 +48,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture(params=["fake", "memory", "sqlite"])
+@pytest.fixture(params=["fake", "memory", "sqlite", "leases in memory", "leases in sqlite"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: str) -> AsyncIterator[PauseStore]:
     async with opened(request.param, tmp_path) as store:
         yield store
@@ -64,11 +75,12 @@ async def test_a_second_pause_or_resume_changes_nothing(store: PauseStore) -> No
     assert await store.load() == frozenset()
 
 
-async def test_a_pause_survives_a_restart_if_the_state_is_a_file(tmp_path: Path, anyio_backend: str) -> None:
-    async with opened("sqlite", tmp_path) as store:
+@pytest.mark.parametrize("kind", ["sqlite", "leases in sqlite"])
+async def test_a_pause_survives_a_restart_if_the_state_is_a_file(kind: str, tmp_path: Path, anyio_backend: str) -> None:
+    async with opened(kind, tmp_path) as store:
         await store.pause(CLICKS)
-    async with opened("sqlite", tmp_path) as store:
+    async with opened(kind, tmp_path) as store:
         assert await store.load() == {CLICKS}
         await store.resume(CLICKS)
-    async with opened("sqlite", tmp_path) as store:
+    async with opened(kind, tmp_path) as store:
         assert await store.load() == frozenset()

@@ -1,0 +1,30 @@
+"""Which mappings are paused, for all workers of a table of leases? Each paused mapping has a row in the table."""
+
+from __future__ import annotations
+
+from poller.model.ids import MappingName
+from poller.model.lease import Row, RowKey
+from poller.ports import LeaseStore
+
+PREFIX = ":pause/"
+
+
+class LeasePauses:
+    """`ports.PauseStore` in a table of leases. The row of a pause is created and deleted, and never updated."""
+
+    def __init__(self, store: LeaseStore) -> None:
+        self._store = store
+
+    async def load(self) -> frozenset[MappingName]:
+        keys = [row.key for row in await self._store.scan() if row.key.startswith(PREFIX)]
+        return frozenset(MappingName(key.removeprefix(PREFIX)) for key in keys)
+
+    async def pause(self, mapping: MappingName) -> None:
+        await self._store.create([_row(mapping)])
+
+    async def resume(self, mapping: MappingName) -> None:
+        await self._store.delete([_row(mapping)])
+
+
+def _row(mapping: MappingName) -> Row:
+    return Row(key=RowKey(f"{PREFIX}{mapping}"))
