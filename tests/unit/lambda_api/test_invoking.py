@@ -79,7 +79,7 @@ def test_the_error_says_that_an_event_may_not_be_stored() -> None:
     functions = FakeFunctions()
     functions.error = errors.Unreachable("reset", code="x", was_sent=True)
     error = refused(functions, *INVOKE, headers=EVENT)
-    assert (error.status, str(error)) == (503, "the event may not be stored: reset")
+    assert (error.status, error.body) == (503, {"Type": "Service", "Message": "the event may not be stored: reset"})
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_dry_run_of_the_streaming_call_has_no_stream() -> None:
 def test_the_error_says_why_a_function_cannot_be_reached(response: Unreachable, message: str) -> None:
     with pytest.raises(ApiError) as caught:
         answer(answering(response), *INVOKE)
-    assert (caught.value.status, str(caught.value)) == (502, message)
+    assert (caught.value.status, caught.value.body) == (502, {"Type": "Service", "Message": message})
 
 
 def test_the_error_for_a_function_that_is_missing_on_lambda_is_that_of_lambda() -> None:
@@ -148,6 +148,12 @@ def test_the_error_for_a_missing_function_names_its_arn_with_latest() -> None:
     error = refused(FakeFunctions(), "2015-03-31", "functions", "gone", "invocations")
     arn = str(ARN).replace(NAME, "gone")
     assert orjson.loads(orjson.dumps(error.body)) == {"Type": "User", "Message": f"Function not found: {arn}:$LATEST"}
+
+
+def test_the_error_of_a_call_that_would_change_the_settings_has_only_a_message() -> None:
+    error = refused(FakeFunctions(), "2015-03-31", "functions")
+    message = "This call would change what the settings file says: change /etc/poller.toml instead."
+    assert (error.status, error.body) == (403, {"Message": message})
 
 
 def test_a_path_that_is_not_of_the_api_is_an_unknown_operation() -> None:

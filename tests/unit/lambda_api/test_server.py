@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +21,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from poller import errors
+from poller.admin.connections import Connections
+from poller.admin.guard import ANOTHER_SITE, WRONG_HOST
 from poller.facts import ApiRequestFailed, ApiRequestRejected
 from poller.lambda_api.server import Access
 from poller.model.arn import Arn
@@ -514,6 +518,94 @@ async def test_requests_from_other_sites_and_for_unknown_hosts_are_refused(
     ):
         assert answer.status == status
         assert "X-Amzn-RequestId" in answer.headers
+    reported = [(fact.code, fact.reason) for fact in functions.record.of(ApiRequestRejected)]
+    assert reported == ([] if status == 200 else [("AccessDeniedException", REASONS[status])])
+
+
+REASONS = {403: ANOTHER_SITE.reason, 421: WRONG_HOST.reason}
+
+
+async def test_only_a_request_that_is_not_let_in_is_reported_and_its_reason_is_cut() -> None:
+    functions = FakeFunctions()
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    scope = f"AKID/{moment[:8]}/{'x' * 1000}/lambda/aws4_request"
+    signature = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature={'0' * 64}"
+    headers = {"X-Amz-Date": moment, "Authorization": signature}
+    async with (
+        functions.served(KEYS) as url,
+        ClientSession(url) as client,
+        client.post(PATH, headers=headers) as answer,
+    ):
+        assert answer.status == 403
+    async with functions.served() as url, ClientSession(url) as client, client.post("/x") as answer:
+        assert answer.status == 404
+    (fact,) = functions.record.of(ApiRequestRejected)
+    assert fact.reason == f"Credential should be scoped to a valid region, not '{'x' * 1000}'."[:256]
+
+
+async def answered(url: str, request: bytes) -> bytes:
+    """Send a request as bytes, and return the first bytes of the answer."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    with anyio.fail_after(60):
+        async with await anyio.connect_tcp(host, int(port)) as connection:
+            await connection.send(request)
+            return await connection.receive()
+
+
+async def test_a_body_that_is_not_http_gets_an_error_and_counts_as_no_bug() -> None:
+    functions = FakeFunctions()
+    head = f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with functions.served() as url:
+        answer = await answered(url, head.encode() + b"no number\r\n")
+    assert answer.split(b" ")[1] == b"400"
+    assert functions.record.of(ApiRequestFailed) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "header"),
+    [
+        (PATH, b"X-Amz-Invocation-Type: \xff"),
+        ("/2015-03-31/functions/%ff/invocations", b"A: b"),
+        (f"{PATH}?Qualifier=%ff", b"A: b"),
+    ],
+)
+async def test_bytes_that_are_not_utf_8_get_an_error_of_aws(path: str, header: bytes) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n"
+    async with FakeFunctions().served() as url:
+        answer = await answered(url, head.encode() + header + b"\r\n\r\n")
+    assert answer.split(b" ")[1] == b"400"
+    assert "Value '\ufffd' at".encode() in answer
+
+
+async def test_a_body_that_claims_to_be_compressed_is_taken_as_it_was_sent_and_signed() -> None:
+    sent: dict[str, Any] = {"data": b"[1]", "headers": {"Content-Encoding": "gzip"}}
+    async with FakeFunctions().served() as url, ClientSession(url) as client, client.post(PATH, **sent) as answer:
+        assert (answer.status, await answer.read()) == (200, b"[1]")
+
+
+async def test_every_answer_forbids_a_browser_to_keep_it_or_to_guess_its_type() -> None:
+    wanted = {"Server": "poller", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    async with FakeFunctions().served() as url, ClientSession(url) as client:
+        for path in (PATH, "/x"):
+            async with client.post(path) as answer:
+                assert {name: answer.headers[name] for name in wanted} == wanted
+                assert answer.content_type == "application/json"
+
+
+async def test_a_call_may_take_longer_than_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed: list[float] = []
+
+    class Recording(Connections):
+        @contextmanager
+        def working(self, transport: asyncio.Transport | None, seconds: float) -> Iterator[None]:
+            allowed.append(seconds)
+            with super().working(transport, seconds):
+                yield
+
+    monkeypatch.setattr("poller.lambda_api.server.Connections", Recording)
+    async with FakeFunctions().served() as url, ClientSession(url) as client, client.post(PATH) as answer:
+        assert answer.status == 200
+    assert allowed == [30, 100_000]
 
 
 @pytest.mark.parametrize(
