@@ -20,9 +20,10 @@ There are two kinds of configurations:
     free        A worker may sleep for any time between any two steps. So a promise that holds here holds for all
                 pauses, crashes and lost or late answers, however many. The promises are the assertions.
     PUNCTUAL    A tick waits until each running worker has done all that it may do. There are at most FAULTS faults.
+                Each worker scans the table at every third tick; meanwhile it decides by what it saw then.
                 The promise is an `ltl` formula at the end: `<>` is "at some time", `[]` is "always".
 
-Not in the model: offers, because an offer only makes a worker read a row earlier, and a worker may read at any time.
+Not in the model: offers. An offer makes a worker read a row earlier than its next scan, and nothing depends on that.
 Each rule names the code that implements it, as "In the code: MODULE:NAME". A test checks that these names exist.
 */
 
@@ -58,6 +59,7 @@ Each rule names the code that implements it, as "In the code: MODULE:NAME". A te
 
 #define NOBODY 100
 #define GONE 101                       /* an earlier run of a worker, which has ended */
+#define NOT_SEEN 102
 
 typedef Row {
     bool exists;
@@ -75,7 +77,6 @@ mtype = { TRAVELS, ACCEPTED, UNCLEAR };
 
 typedef Lease {
     bool knows;                        /* the counter that the worker read last is still the table's */
-    bool seen;                         /* the worker has read the row at some time */
     byte unmoved;                      /* for so long the worker has seen this counter, on its own clock */
     byte left;                         /* time until the deadline, on its own clock; 0: it does not hold the lease */
     byte done;                         /* so many records of the shard are done */
@@ -111,6 +112,9 @@ byte faults = FAULTS;
 #define A_FAULT_MAY_HAPPEN (faults > 0)
 #define COUNT_THE_FAULT faults--
 bool invoked[WORKERS * ROWS];          /* the worker has begun an invocation since the last tick; the next one waits */
+bool has_asked[WORKERS];               /* the worker has sent a request since the last tick; the next one waits */
+byte scan_in[WORKERS];                 /* the worker scans the table after so many ticks; 0: now */
+byte sees[WORKERS * ROWS] = NOT_SEEN;  /* the owner of the row when the worker read it last */
 bool leaving[WORKERS];                 /* the worker has got SIGTERM */
 byte counted[WORKERS] = 3;             /* for so many ticks the other workers count this worker as one that lives */
 #endif
@@ -122,7 +126,8 @@ mtype kind = NOTHING;
 
 #define IS_IDLE(me, row) (OF(me, row).write == NOTHING)
 
-#define MAY_READ(me, row) (IS_IDLE(me, row) && table[row].exists && !OF(me, row).knows && !IS_DRAINED(row))
+#define MAY_READ(me, row) (IS_IDLE(me, row) && table[row].exists && !OF(me, row).knows && !IS_DRAINED(row) && \
+    IS_TIME_TO_SCAN(me))
 
 /* R2: take. In the code: poller.core.leases.expiry:Observed.may_take
    If the answer to a take was lost, the code may renew the lease instead of a second take. That is the same step. */
@@ -166,6 +171,7 @@ mtype kind = NOTHING;
    A free configuration gives leases away at any time, so that it covers every reason. */
 #ifndef PUNCTUAL
 #define IS_LEAVING(me) false
+#define IS_TIME_TO_SCAN(me) true
 #define HAS_TOO_LITTLE(me) true
 #define IS_TIME_TO_INVOKE(me, row) true
 #define IS_TIME_TO_KEEP(me, row) true
@@ -174,11 +180,15 @@ mtype kind = NOTHING;
 #define IS_LEAVING(me) leaving[me]
 #define HAS(worker, row) ((HOLDS(worker, row) || OF(worker, row).write == TAKE) && !IS_DRAINED(row))
 #define COUNT(worker) (HAS(worker, 0) + (SHARDS == 2 && HAS(worker, SHARDS - 1)))
+#define SEES(me, row) sees[(me) * ROWS + (row)]
+#define HAS_BY_SIGHT(me, worker, row) (SEES(me, row) == (worker) && !IS_DRAINED(row))
+#define COUNT_BY_SIGHT(me, worker) (HAS_BY_SIGHT(me, worker, 0) + (SHARDS == 2 && HAS_BY_SIGHT(me, worker, SHARDS - 1)))
+#define IS_TIME_TO_SCAN(me) (scan_in[me] == 0)
 #define HAS_TOO_LITTLE(me) (COUNT(me) < SHARE)
 #ifndef R8_GIVES_WITHOUT_NEED
-#define HAS_TOO_MUCH(worker) (COUNT(worker) > SHARE)
+#define IS_TOO_MUCH(count) ((count) > SHARE)
 #else
-#define HAS_TOO_MUCH(worker) (COUNT(worker) > 0)
+#define IS_TOO_MUCH(count) ((count) > 0)
 #endif
 #ifndef ENDLESS
 #define IS_TIME_TO_INVOKE(me, row) (!invoked[(me) * ROWS + (row)])
@@ -187,24 +197,24 @@ mtype kind = NOTHING;
 #endif
 #define IS_TIME_TO_KEEP(me, row) (OF(me, row).left < SAFE || OF(me, row).done > table[row].checkpoint)
 #define IS_TIME_TO_GIVE(me, row) (OF(me, row).giving || IS_LEAVING(me) || LACKS_A_UNIT(me, row) || \
-    (table[row].asked && HAS_TOO_MUCH(me)))
+    (table[row].asked && IS_TOO_MUCH(COUNT(me))))
 #if defined(WITHOUT_R8)
-#define WANTS_FROM(me, worker) false
+#define NEEDS_MORE(me) false
 #elif defined(R8_GIVES_WITHOUT_NEED)
-#define WANTS_FROM(me, worker) HAS_TOO_MUCH(worker)
+#define NEEDS_MORE(me) true
 #else
-#define WANTS_FROM(me, worker) (HAS_TOO_LITTLE(me) && HAS_TOO_MUCH(worker))
+#define NEEDS_MORE(me) HAS_TOO_LITTLE(me)
 #endif
-#define MAY_ASK(me, row) (IS_SHARD(row) && IS_IDLE(me, row) && OF(me, row).knows && !IS_LEAVING(me) && \
-    table[row].owner < WORKERS && table[row].owner != me && !IS_DRAINED(row) && \
-    !table[0].asked && !table[SHARDS - 1].asked && HAS_A_UNIT_TO_TAKE(me) && WANTS_FROM(me, table[row].owner))
+#define MAY_ASK(me, row) (IS_SHARD(row) && !HOLDS(me, row) && !IS_DRAINED(row) && !IS_LEAVING(me) && !has_asked[me] && \
+    SEES(me, row) < WORKERS && SEES(me, row) != me && IS_TOO_MUCH(COUNT_BY_SIGHT(me, SEES(me, row))) && \
+    NEEDS_MORE(me) && HAS_A_UNIT_TO_TAKE(me))
 #endif
 
 /* R9: parents. In the code: poller.core.streams.lineage:Lineage.startable */
 #if !defined(CHILD) || defined(WITHOUT_R9)
 #define PARENTS_ARE_DRAINED(me, row) true
 #elif defined(R9_TRUSTS_A_SCAN)
-#define PARENTS_ARE_DRAINED(me, row) ((row) == 0 || !OF(me, 0).seen || IS_DRAINED(0))
+#define PARENTS_ARE_DRAINED(me, row) ((row) == 0 || SEES(me, 0) == NOT_SEEN || IS_DRAINED(0))
 #else
 #define PARENTS_ARE_DRAINED(me, row) ((row) == 0 || !table[0].exists || IS_DRAINED(0))
 #endif
@@ -288,7 +298,11 @@ inline forget(worker, row) {
     forget_write(worker, row);
     lose(worker, row);
     OF(worker, row).knows = false;
-    OF(worker, row).seen = false;
+#ifdef PUNCTUAL
+    SEES(worker, row) = NOT_SEEN;
+    scan_in[worker] = 0;
+    has_asked[worker] = false;
+#endif
     OF(worker, row).unmoved = 0
 }
 
@@ -301,7 +315,9 @@ inline send(me, row, write_, checkpoint_) {
 
 inline read(me, row) {
     OF(me, row).knows = true;
-    OF(me, row).seen = true;
+#ifdef PUNCTUAL
+    SEES(me, row) = table[row].owner;
+#endif
     if
     :: HOLDS(me, row) && table[row].owner != me -> lose(me, row)
     :: else
@@ -457,6 +473,9 @@ proctype Worker(byte me; byte row) {
     :: d_step { RUNS(me) && MAY_GIVE(me, row) -> send(me, row, GIVE, OF(me, row).done); OF(me, row).giving = true }
     :: d_step { RUNS(me) && OF(me, row).answer == ACCEPTED ->
         OF(me, row).knows = OF(me, row).valid;
+#ifdef PUNCTUAL
+        SEES(me, row) = (OF(me, row).write == GIVE -> NOBODY : me);
+#endif
         take_in(me, row);
         forget_write(me, row)
        }
@@ -477,7 +496,10 @@ proctype Worker(byte me; byte row) {
         OF(me, row).running = false;
         OF(me, row).done++
        }
-    :: d_step { RUNS(me) && MAY_ASK(me, row) -> table[row].asked = true }
+    :: d_step { RUNS(me) && MAY_ASK(me, row) ->
+        table[row].asked = (table[row].asked || table[row].owner == SEES(me, row));
+        has_asked[me] = true
+       }
 #endif
     od
 }
@@ -572,6 +594,8 @@ proctype Clock() {
 #endif
             }
 #ifdef PUNCTUAL
+            has_asked[w] = false;
+            scan_in[w] = (scan_in[w] == 0 -> 2 : scan_in[w] - 1);
             counted[w] = (RUNS(w) -> 3 : (counted[w] > 0 -> counted[w] - A_TICK_OF_SILENCE : 0));
 #endif
         }
@@ -587,7 +611,7 @@ init {
 #ifndef CHILD
             table[k].exists = true;
 #endif
-#ifdef ONE_HAS_ALL
+#ifdef ONE_HAS_ALL                     /* worker 0 holds all leases when the others begin */
             table[k].owner = 0;
             table[k].taker = 0;
             OF(0, k).knows = true;
@@ -599,6 +623,12 @@ init {
             }
         }
         for (w : 0 .. WORKERS - 1) {
+#ifdef PUNCTUAL
+            if                         /* the workers scan at the same time, or at different times */
+            :: scan_in[w] = 0
+            :: scan_in[w] = 1
+            fi;
+#endif
             run Fate(w)
         }
         run Clock();
@@ -613,7 +643,7 @@ init {
 #define HAS_NONE(worker) (UNITS == 0 && RUNS(worker) && COUNT(worker) == 0)
 
 #if defined(ENDLESS)
-ltl promise { <> [] (IS_READ(0) && IS_READ(1) && !HAS_NONE(0) && !HAS_NONE(1)) }
+ltl promise { <> [] (IS_READ(0) && IS_READ(SHARDS - 1) && !HAS_NONE(0) && !HAS_NONE(1)) }
 #elif defined(PUNCTUAL)
 /* In the end each record of each shard is done. */
 ltl promise { <> (IS_DRAINED(0) && IS_DRAINED(SHARDS - 1)) }

@@ -18,9 +18,6 @@ from tests.installing import unavailable
 
 MODEL = Path(__file__).with_name("leases.pml")
 
-DEPTH = 1_000_000
-"""The longest history that the search can follow. A longer one makes the search incomplete, and `Verdict` says so."""
-
 
 class Verdict(NamedTuple):
     """The result of a search. `broken` is the promise that a history breaks, in spin's words, or None."""
@@ -32,18 +29,20 @@ class Verdict(NamedTuple):
     output: str
 
 
-def check(switches: Sequence[str], folder: Path, *, optimise: bool = True) -> Verdict:
+def check(
+    switches: Sequence[str], folder: Path, *, options: Sequence[str] = ("-O1",), depth: int = 1_000_000
+) -> Verdict:
     """Search all states of the model with these switches, such as "FAULTS=1". The first broken promise ends the search.
 
-    `folder` must be empty. `optimise` is for a long search: the compiler then takes longer than a short search.
+    `folder` must be empty. `options` are those of the compiler. A history that is longer than `depth` makes the search
+    incomplete.
     """
     spin = shutil.which("spin") or unavailable("spin is not installed")
     gcc = shutil.which("gcc") or unavailable("gcc is not installed")
     is_liveness = "PUNCTUAL" in switches
     _run([spin, "-a", *(f"-D{each}" for each in switches), str(MODEL)], folder)
-    options = ["-O1" if optimise else "-O0", *([] if is_liveness else ["-DSAFETY"])]
-    _run([gcc, "-w", *options, "-o", "pan", "pan.c"], folder)
-    return _verdict(_run(["./pan", f"-m{DEPTH}", *(["-a"] if is_liveness else [])], folder))
+    _run([gcc, "-w", *options, *([] if is_liveness else ["-DSAFETY"]), "-o", "pan", "pan.c"], folder)
+    return _verdict(_run(["./pan", f"-m{depth}", *(["-a"] if is_liveness else [])], folder))
 
 
 def _verdict(output: str) -> Verdict:
@@ -66,4 +65,4 @@ def _run(command: list[str], folder: Path) -> str:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        print(check(sys.argv[1:], Path(folder)).output)
+        print(check(sys.argv[1:], Path(folder), options=("-O2", "-DCOLLAPSE"), depth=5_000_000).output)
