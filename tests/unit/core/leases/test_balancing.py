@@ -69,14 +69,18 @@ def test_the_heaviest_free_shards_are_placed_first() -> None:
 
 
 def test_a_heavy_shard_moves_rather_than_many_light_ones() -> None:
-    light = [shard(number, "a", 1e4) for number in range(10)]
-    assert planned(*light, shard(10, "a", 3e5)) == ["10 a>b"]
+    light = [shard(number, "a", 1e4) for number in range(1, 11)]
+    assert planned(shard(0, "a", 3e5), *light) == ["0 a>b"]
 
 
 def test_light_shards_move_if_the_heavy_one_is_too_heavy() -> None:
     light = [shard(number, "a", 0) for number in range(2)]
     assert planned(*light, shard(2, "a", 1e6)) == ["1 a>b", "0 a>b"]
     assert planned(shard(0, "a", 1e6)) == []
+
+
+def test_the_lease_that_makes_the_loads_most_alike_moves() -> None:
+    assert planned(shard(0, "a", 9e5), shard(1, "a", 1.4e6)) == ["0 a>b"]
 
 
 def test_a_worker_without_light_shards_does_not_stop_the_others_from_giving() -> None:

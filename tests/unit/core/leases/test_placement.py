@@ -112,6 +112,13 @@ def test_a_lease_that_moves_already_counts_for_its_receiver() -> None:
     assert [move.key for move in seen.planned()] == [rows[1].key]
 
 
+def test_nobody_is_asked_for_a_lease_that_moves_already() -> None:
+    """Its place is at a worker that does not hold it yet."""
+    rows = [shard(number, "a") for number in range(6)]
+    seen = Balance(observed_by(A, [*WORKERS, *rows]), moving=dict.fromkeys((row.key for row in rows[:4]), B))
+    assert seen.planned() == [Move(rows[4].key, A, C)]
+
+
 def test_a_lease_that_was_offered_stays_with_its_receiver_though_it_has_no_owner_yet() -> None:
     rows = [shard(0, None), shard(1, "b")]
     assert Balance(observed_by(A, [*WORKERS, *rows]), moving={rows[0].key: B}).places[rows[0].key] == B

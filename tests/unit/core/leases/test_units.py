@@ -56,21 +56,26 @@ def test_the_only_unit_does_not_move() -> None:
 
 def test_the_only_units_of_many_functions_move_to_a_new_worker() -> None:
     rows = [unit(f"f{number}", 0, "ab"[number % 2]) for number in range(6)]
-    assert planned(*rows) == ["f0 a>c".replace("f0", "f0/0"), "f1/0 b>c"]
+    assert planned(*rows) == ["f0/0 a>c", "f1/0 b>c"]
 
 
 def test_a_holder_grants_no_unit_to_a_worker_that_has_as_many() -> None:
     rows = [unit("resize", 0, "a"), unit("resize", 1, "a")]
     seen = units(A, *rows)
+    assert not seen.grant(rows[0].key, Owner("gone"))
     assert seen.grant(rows[0].key, B)
     assert not seen.grant(rows[1].key, C)
-    assert not seen.grant(rows[1].key, Owner("gone"))
 
 
 def test_a_holder_with_one_unit_grants_it_to_a_worker_with_two_fewer_at_all() -> None:
     rows = [unit("f0", 0, "a"), unit("f1", 0, "a"), unit("f2", 0, "b")]
     assert not units(A, *rows).grant(rows[0].key, B)
     assert units(A, *rows).grant(rows[0].key, C)
+
+
+def test_a_holder_grants_no_second_unit_to_a_worker_with_fewer_at_all() -> None:
+    rows = [unit("f0", 0, "a"), unit("f0", 1, "b"), unit("f1", 0, "a"), unit("f2", 0, "a")]
+    assert not units(A, *rows).grant(rows[0].key, B)
 
 
 def test_a_giver_is_asked_for_a_limited_number_of_units_in_one_round() -> None:
@@ -126,6 +131,14 @@ def test_a_unit_that_moves_already_takes_the_shards_along() -> None:
     observed = observed_by(A, [*map(worker, "abc"), *rows])
     moving = Units(observed, functions=FUNCTIONS, moving={rows[0].key: C})
     assert Balance(observed, receivers=moving.receivers).places == {rows[1].key: C}
+
+
+def test_a_shard_is_not_granted_to_a_worker_without_a_unit() -> None:
+    rows = [unit("resize", 0, "a"), unit("resize", 1, "b"), *[shard(number, "a") for number in range(4)]]
+    observed = observed_by(A, [*map(worker, "abc"), *rows])
+    balance = Balance(observed, receivers=Units(observed, functions=FUNCTIONS).receivers)
+    assert not balance.grant(rows[2].key, C)
+    assert balance.grant(rows[2].key, B)
 
 
 def test_a_function_without_units_has_no_receivers() -> None:
