@@ -5,8 +5,8 @@
     ├── CannotListen          the HTTP server's address is in use or does not exist yet; raised by admin/; exit code 1,
     │                         so that a service manager starts the daemon again
     │                         (without its control socket, the daemon runs on and logs a fact)
-    ├── CannotReload          the daemon refuses a reload; raised by reloading.py, answered to the client,
-    │                         which may try again
+    ├── CannotChange          the daemon refuses a reload, a pause or a resume; raised by reloading.py and running.py,
+    │                         answered to the client, which may try again
     ├── InUse                 another process uses the state file; raised by stores/; exit code 1, because
     │                         that process may end soon
     ├── CannotStore           the state file cannot be written now; raised by stores/; exit code 1, because
@@ -48,8 +48,8 @@ class CannotListen(PollerError):
     """The HTTP server or the control socket cannot bind its address now. A later try may succeed."""
 
 
-class CannotReload(PollerError):
-    """The daemon refuses a reload. The text says why: for example it is stopping, or it runs another settings file."""
+class CannotChange(PollerError):
+    """The daemon refuses a reload, a pause or a resume. The text says why, such as another settings file."""
 
 
 class InUse(PollerError):

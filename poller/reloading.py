@@ -23,7 +23,7 @@ from anyio import to_thread
 
 from poller.disclosure import safe_text
 from poller.engine.stop import Stop
-from poller.errors import CannotReload, PollerError, SettingsError
+from poller.errors import CannotChange, PollerError, SettingsError
 from poller.facts import Emit, FunctionRestartedByRequest, Reloaded, ReloadRefused, SettingsWarning
 from poller.model.function import ChildProcess, Function
 from poller.model.ids import FunctionName, MappingName
@@ -55,6 +55,14 @@ class Running(Protocol):
 
     def restart_function(self, function: Function) -> None:
         """Use new child processes for later invocations of this function."""
+        ...
+
+    async def pause(self, name: MappingName) -> bool:
+        """Pause a mapping of the file, and return whether it was paused before."""
+        ...
+
+    async def resume(self, name: MappingName) -> bool:
+        """End a pause, and return whether the mapping was paused."""
         ...
 
 
@@ -103,7 +111,7 @@ class Reloader:
                 except PollerError as error:
                     self._refuse(request, error)
                 except Exception as error:  # an error of one reload must not end the mappings
-                    self._refuse(request, CannotReload(f"a fault of poller: {safe_text(error)}"))
+                    self._refuse(request, CannotChange(f"a fault of poller: {safe_text(error)}"))
                 request.is_done.set()
 
     def reload_soon(self) -> None:
@@ -113,13 +121,13 @@ class Reloader:
         """
         try:
             self._stand_in_line(_Request())
-        except CannotReload as error:
+        except CannotChange as error:
             self._emit(ReloadRefused(settings=str(self._file), faults=(str(error),)))
 
     async def reload(self, *, settings: str | None = None) -> Mapping[str, Any]:
         """Read the file again, apply its changes, and return what changed.
 
-        `settings` is the file that the client means. Raises SettingsError if the file is faulty; raises CannotReload
+        `settings` is the file that the client means. Raises SettingsError if the file is faulty; raises CannotChange
         if the client means another file, too many reloads wait, or the daemon stops.
         """
         return await self._ask(_Request(), settings)
@@ -127,9 +135,23 @@ class Reloader:
     async def restart_function(self, name: str, *, settings: str | None = None) -> Mapping[str, Any]:
         """Use new child processes for later invocations of a function, without reading the file.
 
-        Raises CannotReload as `reload` does, and if the function does not exist or has no child processes.
+        Raises CannotChange as `reload` does, and if the function does not exist or has no child processes.
         """
         return await self._ask(_Request(function=name), settings)
+
+    async def pause(self, mapping: str, *, settings: str | None = None) -> Mapping[str, Any]:
+        """Pause a mapping until `resume`, also after a restart.
+
+        Raises CannotChange if there is no such mapping, or if the client means another file; and a ServiceError if the
+        pause cannot be stored.
+        """
+        self._refuse_another_file(settings)
+        return {"mapping": mapping, "was_paused": await self._running.pause(MappingName(mapping))}
+
+    async def resume(self, mapping: str, *, settings: str | None = None) -> Mapping[str, Any]:
+        """End the pause of a mapping. Raises the same errors as `pause`, and those of a mapping that cannot begin."""
+        self._refuse_another_file(settings)
+        return {"mapping": mapping, "was_paused": await self._running.resume(MappingName(mapping))}
 
     async def _ask(self, request: _Request, settings: str | None) -> Mapping[str, Any]:
         self._refuse_another_file(settings)
@@ -141,7 +163,7 @@ class Reloader:
         return request.report
 
     def _refuse_another_file(self, settings: str | None) -> None:
-        """Raise CannotReload if the client means another file.
+        """Raise CannotChange if the client means another file.
 
         Symbolic links are resolved each time, because they may change.
         """
@@ -150,9 +172,9 @@ class Reloader:
         try:
             meant, own = Path(settings).resolve(), self._file.resolve()
         except (ValueError, OSError, RuntimeError):  # a NUL in the path, or links that lead in a circle
-            raise CannotReload(f"this daemon runs {self._file}, not {settings!r}, which leads to no file") from None
+            raise CannotChange(f"this daemon runs {self._file}, not {settings!r}, which leads to no file") from None
         if meant != own:
-            raise CannotReload(f"this daemon runs {own}, not {settings}")
+            raise CannotChange(f"this daemon runs {own}, not {settings}")
 
     def _refuse(self, request: _Request, error: PollerError) -> None:
         faults = error.faults if isinstance(error, SettingsError) else [str(error)]
@@ -163,15 +185,15 @@ class Reloader:
 
     def _stand_in_line(self, request: _Request) -> None:
         if self._stop.has_begun:
-            raise CannotReload(STOPPING)
+            raise CannotChange(STOPPING)
         try:
             self._line.send_nowait(request)
         except anyio.WouldBlock:
-            raise CannotReload(f"{MAXIMUM_WAITING} other reloads wait already") from None
+            raise CannotChange(f"{MAXIMUM_WAITING} other reloads wait already") from None
 
     async def _served(self, request: _Request) -> Mapping[str, Any]:
         if self._stop.has_begun:
-            raise CannotReload(STOPPING)
+            raise CannotChange(STOPPING)
         if request.function is not None:
             return self._restarted(request.function)
         return await self._reloaded()
@@ -216,9 +238,9 @@ class Reloader:
         functions = self.in_use.functions
         function = functions.get(FunctionName(name))
         if function is None:
-            raise CannotReload(f"there is no function {name}; there are {', '.join(functions) or 'none'}")
+            raise CannotChange(f"there is no function {name}; there are {', '.join(functions) or 'none'}")
         if not isinstance(function.kind, ChildProcess):
-            raise CannotReload(f"the function {name} has no child processes: it has neither a handler nor a command")
+            raise CannotChange(f"the function {name} has no child processes: it has neither a handler nor a command")
         self._running.restart_function(function)
         self._emit(FunctionRestartedByRequest(function.name))
         return {"restarted": function.name}

@@ -19,6 +19,7 @@ import anyio
 
 from poller.descriptors import Limits, is_enough, needed
 from poller.disclosure import safe_text
+from poller.errors import CannotChange
 from poller.facts import Emit, MappingNotChanged, TooFewFileDescriptors
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
@@ -37,6 +38,12 @@ class Supervisor(Protocol):
     async def replace(self, mapping: AnyMapping, function: Function) -> None: ...
 
     async def remove(self, name: MappingName) -> None: ...
+
+    async def pause(self, name: MappingName) -> None: ...
+
+    async def resume(self, name: MappingName) -> None: ...
+
+    def is_paused(self, name: MappingName) -> bool: ...
 
     def mappings(self) -> Sequence[AnyMapping]: ...
 
@@ -151,6 +158,27 @@ class Running:
             for mapping in self._supervisor.mappings()
             if not isinstance(mapping, EventMapping)
         }
+
+    async def pause(self, name: MappingName) -> bool:
+        """Pause a mapping of the file, and return whether it was paused. Raises CannotChange if it does not exist."""
+        was_paused = self._is_paused(name)
+        await self._supervisor.pause(name)
+        return was_paused
+
+    async def resume(self, name: MappingName) -> bool:
+        """End a pause, and return whether the mapping was paused. Raises CannotChange if there is no such mapping.
+
+        If the mapping cannot be opened, raises that error, and the mapping stays paused.
+        """
+        was_paused = self._is_paused(name)
+        await self._supervisor.resume(name)
+        return was_paused
+
+    def _is_paused(self, name: MappingName) -> bool:
+        if name not in self.functions_of_mappings:
+            names = ", ".join(self.functions_of_mappings) or "none"
+            raise CannotChange(f"there is no mapping {name}; there are {names}")
+        return self._supervisor.is_paused(name)
 
     def check_descriptors(self, settings: Settings) -> None:
         """Warn if the system allows fewer open files than these settings need."""

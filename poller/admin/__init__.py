@@ -1,6 +1,7 @@
 """THE ADMIN SERVER: pages that show how the daemon is doing, and calls that change something, over HTTP.
 
-    server.py       the four pages and their status codes, at a TCP address and at the control socket
+    server.py       the pages and their status codes, at a TCP address and at the control socket
+    readiness.py    what /readyz and /api/status say
     changing.py     the calls that change something
     guard.py        which requests are refused before anything else is done
     control.py      where the control socket is, and who may connect

@@ -1,46 +1,13 @@
-"""What does the daemon answer over HTTP? Four pages to read, and calls that change something.
+"""What does the daemon answer over HTTP? Five pages to read, and calls that change something.
 
-    /metrics   Prometheus' text format, or OpenMetrics where the Accept header asks for it
-    /healthz   200 while the event loop turns
-    /readyz    503 while a mapping is starting or the daemon stops, else 200; the body has the state of each mapping
-    /          the state of each mapping as a page for people
-    /api/...   changes (`changing.py`)
+    /metrics      Prometheus' text format, or OpenMetrics where the Accept header asks for it
+    /healthz      200 while the event loop turns
+    /readyz       503 while a mapping is starting or the daemon stops, else 200; the body has the state of each mapping
+    /             the state of each mapping as a page for people
+    /api/status   the body of /readyz, with more numbers, and always 200 (`readiness.py`)
+    /api/...      changes (`changing.py`)
 
 The control socket serves Lambda's Invoke API, too, for `poller invoke`.
-
-A stream counts as found once its starting positions are stored. A later failure changes the body of /readyz, but not
-its status code: a restart would not help, and a function that cannot be invoked must not stop a rolling deploy.
-Therefore a reload that replaces a ready mapping does not change the status code either, unless the mapping gets another
-source.
-
-    state      what it means                                               status code
-    starting   the source has not been found yet                           503; 200 if an earlier run has found it
-    ready      the mapping polls its source                                200
-    waiting    the function cannot be invoked now                          200
-    troubled   the source was found; it or the position store fails now    200
-    paused     a person paused the mapping                                 200
-    disabled   the settings disable the mapping                            200
-    stopping   the daemon stops                                            503
-
-Each mapping also has these members: `reason`, a text from the source or the function; `since`, the time when the state
-began, which is null for paused, disabled and stopping; `attempt`, the number of failed tries in a row; and `next_try`,
-which is null if the queue decides when a message is received again.
-The entry of a stream has the number of its blocked shards, and lists the shards that have been blocked longest. Each
-shard has the reason, the message of the failure, the time when it became blocked, and the first and the last of the
-records that are tried together:
-
-    "orders": {"state": "ready", "reason": null, "since": "2026-01-31T11:00:00Z", "attempt": null, "next_try": null,
-               "shards_blocked": 1,
-               "blocked": [{"shard": "shardId-000000000003", "reason": "KeyError", "detail": "'email'",
-                            "since": "2026-01-31T12:00:00Z", "records": 2,
-                            "start_sequence_number": "49590338271490256608559692538361571095921575989136588898",
-                            "end_sequence_number": "49590338271490256608559692540925702759324208523137515618"}]}
-
-`events` has an entry for the asynchronous events of each function, with the numbers of its event queue:
-
-    "process_csv": {"state": "ready", "reason": null, "since": "2026-01-31T11:00:00Z", "attempt": null,
-                    "next_try": null, "waiting": 3, "in_flight": 1, "stuck": 0, "oldest_age_in_seconds": 12.5}
-
 Pages allow only GET and HEAD, changes only POST. Errors and the answers to changes are JSON.
 Reading needs no login: no page shows a secret, and an operator who listens beyond 127.0.0.1 decides who may read.
 A change may need a token, and no page of another site may ask for anything (`guard.py`).
@@ -75,9 +42,9 @@ from poller.admin.guard import ANOTHER_SITE, WRONG_HOST, Access, Denial, GetAcce
 from poller.admin.hosts import is_allowed
 from poller.admin.listening import Address, bound
 from poller.admin.page import render
+from poller.admin.readiness import readiness, status_report
 from poller.admin.rendering import Rendering
-from poller.admin.words import written
-from poller.model.status import EventsStatus, MappingStatus
+from poller.model.status import MappingStatus
 
 Statuses = Callable[[], Sequence[MappingStatus]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -248,10 +215,16 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
     async def page(_request: web.Request) -> web.Response:
         return web.Response(body=await html.get(), content_type="text/html", charset="utf-8")
 
-    async def reload_settings(request: web.Request) -> web.Response:
-        body = await request.read()
-        with connections.working(request.transport, changing.LONGEST_SECONDS):
-            return _json(*await changing.reload(changes, body))
+    async def status(_request: web.Request) -> web.Response:
+        return _json(200, status_report(statuses()))
+
+    def change(make: Callable[[Changes, bytes], Awaitable[changing.Answer]]) -> Handler:
+        async def answer(request: web.Request) -> web.Response:
+            body = await request.read()
+            with connections.working(request.transport, changing.LONGEST_SECONDS):
+                return _json(*await make(changes, body))
+
+        return answer
 
     application = web.Application(middlewares=[_errors_as_json, check], client_max_size=changing.MAXIMUM_BODY_BYTES)
     application.add_routes(
@@ -260,66 +233,14 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
             web.get("/healthz", health),
             web.get("/readyz", ready),
             web.get("/", page),
-            web.post("/api/reload", reload_settings),
+            web.get("/api/status", status),
+            web.post("/api/reload", change(changing.reload)),
+            web.post("/api/pause", change(changing.pause)),
+            web.post("/api/resume", change(changing.resume)),
         ]
     )
     application.on_response_prepare.append(_add_headers)
     return application
-
-
-def readiness(statuses: Sequence[MappingStatus]) -> dict[str, Any]:
-    """Return the body of /readyz."""
-    return {
-        "ready": all(_is_ready(status) for status in statuses),
-        "mappings": {status.mapping: _entry(status) for status in statuses if status.events is None},
-        "events": {
-            status.function: _entry(status) | _numbers(status.events)
-            for status in statuses
-            if status.events is not None
-        },
-    }
-
-
-def _is_ready(status: MappingStatus) -> bool:
-    return status.was_found if status.state == "starting" else status.state != "stopping"
-
-
-def _entry(status: MappingStatus) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "state": status.state,
-        "reason": status.reason,
-        "since": _written(status.since),
-        "attempt": status.attempt,
-        "next_try": _written(status.next_try),
-    }
-    if status.stream is not None:
-        entry["shards_blocked"] = status.stream.shards_blocked
-        entry["blocked"] = [
-            {
-                "shard": shard.shard_id,
-                "reason": shard.reason,
-                "detail": shard.detail,
-                "since": written(shard.since),
-                "records": shard.records,
-                "start_sequence_number": shard.start_sequence_number,
-                "end_sequence_number": shard.end_sequence_number,
-            }
-            for shard in status.stream.blocked
-        ]
-    return entry
-
-
-def _numbers(events: EventsStatus) -> dict[str, Any]:
-    return {
-        "waiting": events.waiting,
-        "in_flight": events.in_flight,
-        "stuck": events.stuck,
-        "oldest_age_in_seconds": events.oldest_age_in_seconds,
-    }
-
-
-def _written(epoch_seconds: float | None) -> str | None:
-    return None if epoch_seconds is None else written(epoch_seconds)
 
 
 @web.middleware

@@ -23,6 +23,7 @@ from rich.syntax import Syntax
 from poller import __version__
 from poller.cli.ending import (
     EXIT_CODES,
+    OF_DAEMON,
     Config,
     counted,
     examined,
@@ -37,10 +38,12 @@ from poller.cli.explaining import explain
 from poller.cli.iam import iam
 from poller.cli.importing import OF_IMPORTS, import_mappings
 from poller.cli.invoking import OF_INVOCATIONS, invoke
+from poller.cli.pausing import pause, resume
 from poller.cli.printing import print_table
 from poller.cli.reference import reference_commands
 from poller.cli.reloading import OF_RELOADS, reload
 from poller.cli.state import state_commands
+from poller.cli.status import status
 from poller.cli.trying import try_record
 from poller.settings.presence import missing
 from poller.settings.schema import json_schema
@@ -60,6 +63,9 @@ app.add_typer(events_commands, name="events")
 app.add_typer(reference_commands, name="reference")
 app.command(epilog=OF_RELOADS)(reload)
 app.command(epilog=OF_INVOCATIONS)(invoke)
+app.command(epilog=OF_DAEMON)(status)
+app.command(epilog=OF_DAEMON)(pause)
+app.command(epilog=OF_DAEMON)(resume)
 app.command(epilog=EXIT_CODES)(iam)
 app.command("import", epilog=OF_IMPORTS)(import_mappings)
 app.command(epilog=EXIT_CODES)(explain)

@@ -23,6 +23,7 @@ from poller.errors import PollerError, SettingsError
 from poller.settings.loading import Examined, examine
 
 OF_CHANGES = "Exit codes: 0 success, 1 nothing was changed, 2 faulty settings or a faulty command line."
+OF_DAEMON = "Exit codes: 0 success, 1 no daemon runs or it refuses, 2 faulty settings or a faulty command line."
 EXIT_CODES = "Exit codes: 0 success, 1 the daemon or the demo failed, 2 faulty settings or a faulty command line."
 
 Config = Annotated[

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,12 +19,10 @@ from urllib.parse import quote
 
 import typer
 
-from poller.admin.control import control_path
+from poller.cli.daemon import ControlConnection, socket_of
 from poller.cli.ending import Config, examined, exit_on_failure, refused
-from poller.cli.reloading import ControlConnection
 from poller.cli.samples import sample, sample_names
 from poller.lambda_api.exchange import Answer, Request
-from poller.settings.loading import state_of
 
 OF_INVOCATIONS = (
     "Exit codes: 0 success, 1 the function failed or could not be called, 2 faulty settings or a faulty command line."
@@ -75,9 +72,9 @@ def answer_to(config: Path, name: str, body: bytes, headers: Mapping[str, str]) 
 
     The running daemon calls the function. If no daemon runs, this process does.
     """
-    with exit_on_failure(config):
-        path = control_path(state_of(config, os.environ), config)
-    return _answer_of_daemon(path, name, body, headers) or _answer_without_daemon(config, name, body, headers)
+    return _answer_of_daemon(socket_of(config), name, body, headers) or _answer_without_daemon(
+        config, name, body, headers
+    )
 
 
 def _event(payload: str | None, sample_name: str | None) -> bytes:

@@ -13,12 +13,17 @@ WIDEST_LINE = 100_000
 """A number of columns. Every row is narrower, so rich never breaks a row."""
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
         table.add_column(column, no_wrap=True)
     for row in rows:
         table.add_row(*map(Text, row))
+    return table
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = table_of(columns, rows)
     console = Console(width=WIDEST_LINE, highlight=False)
     with console.capture() as lines:
         console.print(table)

@@ -7,18 +7,16 @@ The command itself reads only `state`. The daemon reads the whole file, and answ
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from poller.admin.changing import LONGEST_SECONDS
 from poller.admin.control import control_path
+from poller.cli.daemon import asked
 from poller.cli.ending import Config, faults_shown, refused, warn
 from poller.errors import SettingsError
 from poller.settings.loading import state_of
@@ -48,7 +46,9 @@ def reload(
     except SettingsError as error:
         faults_shown(config, error.faults)
         raise typer.Exit(1) from None
-    status, answer = _asked(path, {"settings": str(config.absolute())} | ({"function": function} if function else {}))
+    status, answer = asked(
+        path, "POST", "/api/reload", {"settings": str(config.absolute())} | ({"function": function} if function else {})
+    )
     if faults := answer.get("faults"):
         faults_shown(config, faults)
         raise typer.Exit(1)
@@ -60,36 +60,6 @@ def reload(
         for mapping, why in failed.items():
             typer.secho(f"mappings.{mapping} could not be changed: {why}", fg="red", err=True)
         raise typer.Exit(1)
-
-
-class ControlConnection(http.client.HTTPConnection):
-    """A connection to a Unix socket. Its timeout is long, because the daemon answers only when the change is made."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=LONGEST_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
-def _asked(path: Path, body: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
-    connection = ControlConnection(path)
-    try:
-        connection.request("POST", "/api/reload", json.dumps(body))
-        reply = connection.getresponse()
-        return reply.status, json.loads(reply.read())
-    except (FileNotFoundError, ConnectionRefusedError):
-        why = "start it with `poller run`; send SIGHUP to a daemon that was started with another daemon.state"
-        raise refused(f"no daemon listens at {path}: {why}", code=1) from None
-    except (http.client.HTTPException, ConnectionError):
-        raise refused("the daemon ended before it answered", code=1) from None
-    except OSError as error:
-        raise refused(f"{path}: {error.strerror or error}", code=1) from None
-    finally:
-        connection.close()
 
 
 def _in_words(answer: Mapping[str, Any]) -> Iterator[str]:

@@ -199,6 +199,8 @@ class Supervisor:
         """
         supervised = self._mappings[name]
         async with supervised.changing:
+            if self._mappings.get(name) is not supervised:  # it was removed meanwhile
+                return
             await self._pauses.pause(name)
             self._paused.add(name)
             if not supervised.is_paused:
@@ -214,7 +216,7 @@ class Supervisor:
         """
         supervised = self._mappings[name]
         async with supervised.changing:
-            if not supervised.is_paused:
+            if not supervised.is_paused or self._mappings.get(name) is not supervised:
                 return
             supervised.is_paused = False
             run = None
@@ -229,6 +231,9 @@ class Supervisor:
             supervised.run = run
             self._paused.discard(name)
             self._emit(MappingResumedByRequest(name))
+
+    def is_paused(self, name: MappingName) -> bool:
+        return self._mappings[name].is_paused
 
     def mappings(self) -> Sequence[AnyMapping]:
         """Return the mappings that exist, in the order in which they were added."""

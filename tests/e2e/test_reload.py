@@ -133,6 +133,35 @@ async def test_a_function_gets_its_new_code_by_a_reload_of_the_function_alone(wo
         assert await daemon.stop() == 0
 
 
+async def test_a_paused_mapping_receives_nothing_also_after_a_restart_until_it_is_resumed(world: World) -> None:
+    world.state = "sqlite://poller.db"
+    world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0)))
+    orders, others = world.queue("orders"), world.queue("others")
+    text = mapping("orders", orders) + mapping("others", others)
+
+    async def done(*command: str) -> str:
+        arguments = (*command, "-c", str(world.folder / "poller.toml"))
+        ended = await to_thread.run_sync(partial(poller, world.folder, *arguments))
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    async with world.daemon(text) as daemon:
+        await daemon.until_logged("mapping_ready", mapping="orders")
+        assert await done("pause", "orders") == "orders is paused\n"
+        await daemon.until_logged("mapping_paused_by_request", mapping="orders")
+        assert await daemon.stop() == 0
+    async with world.daemon(text) as daemon:
+        world.send(orders, "a")
+        world.send(others, "b")
+        await world.until_deleted(others, 1)
+        shown = json.loads(await done("status", "--json"))["mappings"]
+        assert (shown["orders"]["state"], shown["others"]["state"]) == ("paused", "ready")
+        assert len(orders.message_ids) == 1
+        assert await done("resume", "orders") == "orders reads on\n"
+        await world.until_deleted(orders, 1)
+        assert await daemon.stop() == 0
+
+
 async def test_a_changed_function_gets_new_child_processes_and_others_keep_theirs(world: World) -> None:
     orders, returns = world.queue("orders"), world.queue("returns")
     (world.folder / "handlers.py").write_text(HANDLER)

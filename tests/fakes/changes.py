@@ -18,7 +18,7 @@ class FakeChanges:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str | None, str | None]] = []
-        """The function and the settings file of each call."""
+        """The function, or the pause or resume of a mapping, and the settings file of each call."""
         self.is_asked = anyio.Event()
         self.report: Mapping[str, Any] = {"mappings": {"added": ["orders"]}}
         self.error: PollerError | None = None
@@ -30,6 +30,12 @@ class FakeChanges:
 
     async def restart_function(self, name: str, *, settings: str | None) -> Mapping[str, Any]:
         return await self._answer(name, settings)
+
+    async def pause(self, mapping: str, *, settings: str | None) -> Mapping[str, Any]:
+        return await self._answer(f"pause {mapping}", settings)
+
+    async def resume(self, mapping: str, *, settings: str | None) -> Mapping[str, Any]:
+        return await self._answer(f"resume {mapping}", settings)
 
     async def _answer(self, function: str | None, settings: str | None) -> Mapping[str, Any]:
         self.asked.append((function, settings))

@@ -11,7 +11,7 @@ import pytest
 from anyio import from_thread
 
 from poller.engine.stop import Stop
-from poller.errors import CannotReload, SettingsError
+from poller.errors import CannotChange, SettingsError
 from poller.facts import Fact, FunctionRestartedByRequest, Reloaded, ReloadRefused, SettingsWarning
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
@@ -51,6 +51,7 @@ class FakeRunning:
         self.cannot_open: set[MappingName] = set()
         self.error: Exception | None = None
         self.restarted: list[FunctionName] = []
+        self.paused: list[MappingName] = []
         self.under_way = 0
         self.begun = anyio.Event()
         self.go = anyio.Event()
@@ -85,6 +86,14 @@ class FakeRunning:
 
     def restart_function(self, function: Function) -> None:
         self.restarted.append(function.name)
+
+    async def pause(self, name: MappingName) -> bool:
+        self.paused.append(name)
+        return False
+
+    async def resume(self, name: MappingName) -> bool:
+        self.paused.remove(name)
+        return True
 
 
 class SetClock:
@@ -236,7 +245,7 @@ async def test_an_unexpected_error_refuses_one_reload_and_the_next_one_works(tmp
     async with scene(tmp_path, queue("orders")) as made:
         made.write(queue("orders") + queue("new"))
         made.fails_to_read = RuntimeError("can't start new thread")
-        with pytest.raises(CannotReload, match="a fault of poller: RuntimeError"):
+        with pytest.raises(CannotChange, match="a fault of poller: RuntimeError"):
             await made.reloader.reload()
         assert len(made.facts_of(ReloadRefused)) == 1
         made.fails_to_read = None
@@ -264,7 +273,7 @@ async def test_after_an_unexpected_error_the_next_reload_of_the_same_file_change
     async with scene(tmp_path, queue("orders") + queue("returns") + queue("old")) as made:
         made.write(queue("orders", options="batch_size = 5") + queue("returns") + queue("new", function="audit"))
         made.running.error = RuntimeError("secret")
-        with pytest.raises(CannotReload, match="a fault of poller: RuntimeError"):
+        with pytest.raises(CannotChange, match="a fault of poller: RuntimeError"):
             await made.reloader.reload()
         report = await made.reloader.reload()
         assert report["mappings"] == {"added": (), "replaced": ("orders", "new"), "removed": ()}
@@ -277,7 +286,7 @@ async def test_after_an_unexpected_error_the_old_file_brings_everything_back(tmp
     async with scene(tmp_path, before) as made:
         made.write(queue("orders", options="batch_size = 5") + queue("returns") + queue("new"))
         made.running.error = RuntimeError("secret")
-        with pytest.raises(CannotReload):
+        with pytest.raises(CannotChange):
             await made.reloader.reload()
         made.write(before)
         report = await made.reloader.reload()
@@ -367,7 +376,7 @@ async def test_the_number_of_waiting_reloads_is_limited(tmp_path: Path) -> None:
         for _ in range(MAXIMUM_WAITING):
             made.reloader.reload_soon()
         assert made.facts_of(ReloadRefused) == []
-        with pytest.raises(CannotReload, match="16 other reloads wait already"):
+        with pytest.raises(CannotChange, match="16 other reloads wait already"):
             await made.reloader.reload()
         made.reloader.reload_soon()
         assert len(made.facts_of(ReloadRefused)) == 1
@@ -383,7 +392,7 @@ async def test_no_reload_begins_during_a_stop(tmp_path: Path) -> None:
         await made.running.begun.wait()
 
         async def refused() -> None:
-            with pytest.raises(CannotReload, match="the daemon stops"):
+            with pytest.raises(CannotChange, match="the daemon stops"):
                 await made.reloader.reload()
 
         tasks.start_soon(refused)  # stands in line before the stop
@@ -410,10 +419,23 @@ async def test_a_function_is_restarted_without_reading_the_file(tmp_path: Path) 
 )
 async def test_a_function_without_child_processes_cannot_be_restarted(tmp_path: Path, name: str, why: str) -> None:
     async with scene(tmp_path, queue("orders")) as made:
-        with pytest.raises(CannotReload, match=why):
+        with pytest.raises(CannotChange, match=why):
             await made.reloader.restart_function(name)
         assert made.running.restarted == []
         assert made.reloader.status.was_successful, "the request is no reload of the settings"
+
+
+async def test_a_pause_and_a_resume_reach_the_mapping_of_the_same_file_only(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders")) as made:
+        with pytest.raises(CannotChange, match=r"not /etc/other\.toml"):
+            await made.reloader.pause("orders", settings="/etc/other.toml")
+        assert made.running.paused == []
+        assert await made.reloader.pause("orders") == {"mapping": "orders", "was_paused": False}
+        assert made.running.paused == ["orders"]
+        with pytest.raises(CannotChange, match=r"not /etc/other\.toml"):
+            await made.reloader.resume("orders", settings="/etc/other.toml")
+        assert await made.reloader.resume("orders") == {"mapping": "orders", "was_paused": True}
+        assert made.running.paused == []
 
 
 async def test_a_request_for_another_file_is_refused(tmp_path: Path) -> None:
@@ -421,9 +443,9 @@ async def test_a_request_for_another_file_is_refused(tmp_path: Path) -> None:
         link = tmp_path / "link.toml"
         link.symlink_to(made.file)
         await made.reloader.reload(settings=str(link))
-        with pytest.raises(CannotReload, match=rf"this daemon runs {made.file}, not /etc/other\.toml"):
+        with pytest.raises(CannotChange, match=rf"this daemon runs {made.file}, not /etc/other\.toml"):
             await made.reloader.reload(settings="/etc/other.toml")
-        with pytest.raises(CannotReload, match="this daemon runs"):
+        with pytest.raises(CannotChange, match="this daemon runs"):
             await made.reloader.restart_function("store", settings="/etc/other.toml")
         assert (made.reads, made.running.restarted) == (1, [])
 
@@ -431,6 +453,6 @@ async def test_a_request_for_another_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["no\0path", "x" * 5000], ids=["NUL", "too long"])
 async def test_a_request_for_an_impossible_file_is_refused(tmp_path: Path, path: str) -> None:
     async with scene(tmp_path, queue("orders")) as made:
-        with pytest.raises(CannotReload, match="this daemon runs"):
+        with pytest.raises(CannotChange, match="this daemon runs"):
             await made.reloader.reload(settings=path)
         assert made.reads == 0

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from poller.descriptors import Limits, needed
-from poller.errors import CannotStore
+from poller.errors import CannotChange, CannotStore
 from poller.facts import Fact, MappingNotChanged, TooFewFileDescriptors
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
@@ -42,6 +42,7 @@ class Daemon:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.grace_in_seconds = settings.daemon.shutdown_grace_in_seconds
+        self.paused: set[MappingName] = set()
         self.existing: dict[MappingName, tuple[AnyMapping, Function]] = {
             mapping.name: (mapping, settings.functions[mapping.function_name]) for mapping in settings.mappings
         }
@@ -62,6 +63,15 @@ class Daemon:
     async def remove(self, name: MappingName) -> None:
         del self.existing[name]
         await self._drain(name)
+
+    async def pause(self, name: MappingName) -> None:
+        self.paused.add(name)
+
+    async def resume(self, name: MappingName) -> None:
+        self.paused.discard(name)
+
+    def is_paused(self, name: MappingName) -> bool:
+        return name in self.paused
 
     def mappings(self) -> Sequence[AnyMapping]:
         return [mapping for mapping, _ in self.existing.values()]
@@ -104,6 +114,24 @@ def settings(tmp_path: Path) -> Callable[[str], Settings]:
 def running(daemon: Daemon, facts: list[Fact], *, descriptors: int = 65_536) -> Running:
     limits = Limits(original=1024, own=descriptors)
     return Running(daemon, daemon, series=daemon, limits=limits, emit=facts.append)
+
+
+async def test_a_pause_and_a_resume_say_whether_the_mapping_was_paused(settings: Callable[[str], Settings]) -> None:
+    daemon = Daemon(settings(file("a:f")))
+    runs = running(daemon, [])
+    name = MappingName("a")
+    assert [await runs.pause(name), await runs.pause(name)] == [False, True]
+    assert daemon.paused == {name}
+    assert [await runs.resume(name), await runs.resume(name)] == [True, False]
+    assert daemon.paused == set()
+
+
+async def test_a_mapping_that_does_not_exist_cannot_be_paused(settings: Callable[[str], Settings]) -> None:
+    daemon = Daemon(settings(file("a:f", "b:f")))
+    for change in (running(daemon, []).pause, running(daemon, []).resume):
+        with pytest.raises(CannotChange, match="there is no mapping c; there are a, b"):
+            await change(MappingName("c"))
+    assert daemon.paused == set()
 
 
 async def test_after_a_change_everything_runs_as_the_file_says(settings: Callable[[str], Settings]) -> None:

@@ -18,7 +18,7 @@ from poller.admin.changing import MAXIMUM_BODY_BYTES
 from poller.admin.connections import MAXIMUM_CONNECTIONS
 from poller.admin.guard import NO_TOKEN_IS_SET, WRONG_TOKEN, Access
 from poller.admin.server import Pages, serve, serve_control
-from poller.errors import InUse, SettingsError
+from poller.errors import CannotChange, InUse, SettingsError
 from poller.telemetry.telemetry import Telemetry
 from tests.fakes.changes import FakeChanges
 
@@ -74,6 +74,46 @@ async def test_a_request_body_of_another_shape_changes_nothing(body: str | bytes
         status, document = await answer(client, body)
     assert status == 400
     assert document["error"].startswith("the body must be a JSON object")
+    assert changes.asked == []
+
+
+@pytest.mark.parametrize("what", ["pause", "resume"])
+async def test_a_mapping_is_paused_and_resumed(what: str) -> None:
+    changes = FakeChanges()
+    async with (
+        serving(changes) as client,
+        client.post(f"/api/{what}", data='{"mapping": "orders", "settings": "/p.toml"}') as reply,
+    ):
+        assert (reply.status, await reply.json()) == (200, changes.report)
+    assert changes.asked == [(f"{what} orders", "/p.toml")]
+
+
+@pytest.mark.parametrize("body", ["", "{}", "[]", '{"mapping": 7}', '{"mapping": "a", "function": "f"}'])
+@pytest.mark.parametrize("what", ["pause", "resume"])
+async def test_a_pause_without_a_mapping_changes_nothing(what: str, body: str) -> None:
+    changes = FakeChanges()
+    async with serving(changes) as client, client.post(f"/api/{what}", data=body) as reply:
+        assert reply.status == 400
+        assert (await reply.json())["error"].startswith("the body must be a JSON object with mapping")
+    assert changes.asked == []
+
+
+async def test_a_pause_that_the_daemon_refuses_says_why() -> None:
+    changes = FakeChanges()
+    changes.error = CannotChange("there is no mapping orders")
+    async with serving(changes) as client, client.post("/api/pause", data='{"mapping": "orders"}') as reply:
+        assert (reply.status, await reply.json()) == (409, {"error": "there is no mapping orders"})
+
+
+@pytest.mark.parametrize("what", ["pause", "resume"])
+async def test_a_pause_needs_the_token_as_every_change_does(what: str) -> None:
+    changes = FakeChanges()
+    async with serving(changes, access=WITH_TOKEN) as client:
+        async with client.post(f"/api/{what}", data='{"mapping": "orders"}') as reply:
+            assert reply.status == WRONG_TOKEN.status
+        for headers in OF_ANOTHER_SITE:
+            async with client.post(f"/api/{what}", data='{"mapping": "orders"}', headers=headers | RIGHT) as reply:
+                assert reply.status == 403
     assert changes.asked == []
 
 

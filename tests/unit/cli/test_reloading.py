@@ -14,7 +14,7 @@ from anyio.from_thread import start_blocking_portal
 from typer.testing import Result
 
 from poller.admin.server import Pages, serve_control
-from poller.errors import CannotReload, SettingsError
+from poller.errors import CannotChange, SettingsError
 from poller.telemetry.telemetry import Telemetry
 from tests.fakes.changes import FakeChanges
 
@@ -118,7 +118,7 @@ def test_a_mapping_that_could_not_be_changed_makes_the_command_fail(poller: Poll
 
 
 def test_a_change_that_the_daemon_refuses_is_reported(poller: Poller, changes: FakeChanges) -> None:
-    changes.error = CannotReload("the daemon stops")
+    changes.error = CannotChange("the daemon stops")
     answer = poller("reload")
     assert (answer.exit_code, answer.stdout, answer.stderr) == (1, "", "poller: the daemon stops\n")
 

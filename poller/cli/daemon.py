@@ -1,0 +1,56 @@
+"""How does a command ask the running daemon? By one request to its control socket, with a JSON answer.
+
+settings file ── [daemon] state ──> control socket beside the state file ──> the daemon
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from poller.admin.changing import LONGEST_SECONDS
+from poller.admin.control import control_path
+from poller.cli.ending import exit_on_failure, refused
+from poller.settings.loading import state_of
+
+
+class ControlConnection(http.client.HTTPConnection):
+    """A connection to a Unix socket. Its timeout is long, because the daemon answers only when the change is made."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=LONGEST_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def socket_of(config: Path) -> Path:
+    """Return the path of the daemon's socket. Ends the program if the file's `state` has a fault."""
+    with exit_on_failure(config):
+        return control_path(state_of(config, os.environ), config)
+
+
+def asked(path: Path, method: str, page: str, body: Mapping[str, str] | None = None) -> tuple[int, dict[str, Any]]:
+    """Return the status code and the body of the daemon's answer. Ends the program if no daemon answers."""
+    connection = ControlConnection(path)
+    try:
+        connection.request(method, page, None if body is None else json.dumps(body))
+        reply = connection.getresponse()
+        return reply.status, json.loads(reply.read())
+    except (FileNotFoundError, ConnectionRefusedError):
+        why = "start it with `poller run`; send SIGHUP to a daemon that was started with another daemon.state"
+        raise refused(f"no daemon listens at {path}: {why}", code=1) from None
+    except (http.client.HTTPException, ConnectionError):
+        raise refused("the daemon ended before it answered", code=1) from None
+    except OSError as error:
+        raise refused(f"{path}: {error.strerror or error}", code=1) from None
+    finally:
+        connection.close()

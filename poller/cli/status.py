@@ -1,0 +1,99 @@
+"""What does `poller status` show? The state of each mapping of the running daemon, the troubled ones first."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+
+from poller.cli.daemon import asked, socket_of
+from poller.cli.ending import Config
+from poller.cli.printing import print_table, table_of
+from poller.cli.times import ago, duration
+
+REFRESH_IN_SECONDS = 2.0
+
+ORDER = ("troubled", "waiting", "starting", "stopping", "paused", "ready", "disabled")
+"""The states in the order of the list: a mapping with a blocked shard comes before all of them."""
+
+COLUMNS = ("mapping", "state", "since", "function", "in flight", "behind", "why")
+
+
+def status(
+    config: Config = Path("poller.toml"),
+    watch: Annotated[bool, typer.Option("--watch", help="Show the list every two seconds, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Show the state of each mapping of the running daemon: what is in trouble first, and why.
+
+    Example: `poller status --watch`
+
+    Example: `poller status --json | jq '.mappings[] | select(.state != "ready")'`
+    """
+    path = socket_of(config)
+    if as_json:
+        typer.echo(json.dumps(_report(path), indent=2, ensure_ascii=False))
+        return
+    if not watch:
+        print_table(COLUMNS, _rows(_report(path), time.time()))
+        return
+    try:
+        with Live(auto_refresh=False) as live:
+            while True:
+                live.update(table_of(COLUMNS, _rows(_report(path), time.time())), refresh=True)
+                time.sleep(REFRESH_IN_SECONDS)
+    except KeyboardInterrupt:
+        return
+
+
+def _report(path: Path) -> dict[str, Any]:
+    _, report = asked(path, "GET", "/api/status")
+    return report
+
+
+def _rows(report: Mapping[str, Any], now: float) -> Iterator[Sequence[str]]:
+    for name, entry in sorted(report["mappings"].items(), key=lambda item: (_rank(item[1]), item[0])):
+        yield (
+            name,
+            _state(entry),
+            _since(entry, now),
+            entry["function"],
+            str(entry["batches_in_flight"]),
+            duration(entry["iterator_age_in_seconds"]) if "iterator_age_in_seconds" in entry else "",
+            "; ".join(_reasons(entry, now)),
+        )
+    for function, entry in sorted(report["events"].items()):
+        numbers = f"{entry['waiting']} waiting, {entry['in_flight']} in flight, {entry['stuck']} stuck"
+        why = f"{entry['reason']}; {numbers}" if entry["reason"] else numbers
+        yield (f"events of {function}", entry["state"], _since(entry, now), function, "", "", why)
+
+
+def _rank(entry: Mapping[str, Any]) -> int:
+    return -1 if entry.get("shards_blocked") else ORDER.index(entry["state"])
+
+
+def _state(entry: Mapping[str, Any]) -> str:
+    blocked = entry.get("shards_blocked")
+    return f"{entry['state']}, {blocked} blocked" if blocked else str(entry["state"])
+
+
+def _since(entry: Mapping[str, Any], now: float) -> str:
+    return ago(now - _epoch_seconds(entry["since"])) if entry["since"] else ""
+
+
+def _reasons(entry: Mapping[str, Any], now: float) -> Iterator[str]:
+    if entry["reason"]:
+        yield str(entry["reason"])
+    for shard in entry.get("blocked", ()):
+        what = f"{shard['reason']}: {shard['detail']}" if shard["detail"] else shard["reason"]
+        yield f"{shard['shard']} for {duration(now - _epoch_seconds(shard['since']))}: {what}"
+
+
+def _epoch_seconds(written: str) -> float:
+    return datetime.fromisoformat(written).timestamp()

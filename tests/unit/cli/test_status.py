@@ -1,0 +1,128 @@
+"""What do `poller status`, `pause` and `resume` print? A stand-in for the daemon answers at a real control socket."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+from typer.testing import Result
+
+from poller.admin.server import Pages, serve_control
+from poller.errors import CannotChange
+from poller.model.ids import FunctionName, MappingName
+from poller.model.status import BlockedShard, EventsStatus, MappingState, MappingStatus, StreamStatus
+from poller.model.stream import ShardId
+from poller.telemetry.telemetry import Telemetry
+from tests.fakes.changes import FakeChanges
+
+Poller = Callable[..., Result]
+
+
+def status(name: str, state: MappingState = "ready", **values: Any) -> MappingStatus:
+    plain = MappingStatus(
+        mapping=MappingName(name),
+        function=FunctionName("f"),
+        source=f"arn:aws:sqs:eu-west-1:123456789012:{name}",
+        state=state,
+        reason=None,
+        polls_in_flight=1,
+        batches_in_flight=3,
+        messages_held=7,
+        concurrency_limit=5,
+    )
+    return plain._replace(**values)
+
+
+def statuses() -> list[MappingStatus]:
+    now = time.time()
+    blocked = BlockedShard(ShardId("shardId-000000000003"), "KeyError", now - 400, 2, None, None, "'email'")
+    return [
+        status("alpha"),
+        status("beta", "disabled"),
+        status("gamma", "waiting", reason="the function is throttled", since=now - 130),
+        status("delta", "troubled", reason="AccessDenied (403)", since=now - 7300, attempt=4),
+        status("epsilon", stream=StreamStatus(iterator_age_in_seconds=500.0, shards_blocked=1, blocked=(blocked,))),
+        status("f:events", events=EventsStatus(waiting=3, in_flight=1, stuck=2)),
+    ]
+
+
+@pytest.fixture
+def changes(tmp_path: Path) -> Iterator[FakeChanges]:
+    """Yield the daemon's requests and answers. Its state is in memory."""
+    (tmp_path / "poller.toml").write_text('[daemon]\nstate = "memory:"\n')
+    with start_blocking_portal() as portal:
+        fake = portal.call(FakeChanges)
+        pages = Pages(Telemetry().registry, statuses)
+        with portal.wrap_async_context_manager(serve_control(tmp_path / "poller.toml-control", pages, changes=fake)):
+            yield fake
+
+
+@pytest.mark.usefixtures("changes")
+def test_the_status_lists_what_is_in_trouble_first_and_says_why(poller: Poller) -> None:
+    lines = [line.split() for line in poller("status").stdout.splitlines()]
+    assert [line[0] for line in lines] == ["mapping", "epsilon", "delta", "gamma", "alpha", "beta", "events"]
+    assert " ".join(lines[1]) == "epsilon ready, 1 blocked f 3 8 min shardId-000000000003 for 6 min: KeyError: 'email'"
+    assert " ".join(lines[2]) == "delta troubled 2 hours ago f 3 AccessDenied (403)"
+    assert " ".join(lines[3]) == "gamma waiting 2 min ago f 3 the function is throttled"
+    assert " ".join(lines[6]) == "events of f ready f 3 waiting, 1 in flight, 2 stuck"
+
+
+@pytest.mark.usefixtures("changes")
+def test_the_status_for_programs_has_the_numbers_of_each_mapping(poller: Poller) -> None:
+    printed = json.loads(poller("status", "--json").stdout)
+    assert printed["mappings"]["alpha"] == {
+        "state": "ready",
+        "reason": None,
+        "since": None,
+        "attempt": None,
+        "next_try": None,
+        "source": "arn:aws:sqs:eu-west-1:123456789012:alpha",
+        "function": "f",
+        "polls_in_flight": 1,
+        "batches_in_flight": 3,
+        "records_in_hand": 7,
+        "concurrency_limit": 5,
+    }
+    assert printed["mappings"]["epsilon"]["shards"] == {"reading": 0, "waiting": 0, "drained": 0}
+    assert printed["events"]["f"]["stuck"] == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "was_paused", "line"),
+    [
+        ("pause", False, "orders is paused"),
+        ("pause", True, "orders was paused already"),
+        ("resume", True, "orders reads on"),
+        ("resume", False, "orders was not paused"),
+    ],
+)
+def test_a_pause_and_a_resume_say_what_they_did(
+    poller: Poller, changes: FakeChanges, tmp_path: Path, command: str, was_paused: bool, line: str
+) -> None:
+    changes.report = {"mapping": "orders", "was_paused": was_paused}
+    done = poller(command, "orders")
+    assert (done.exit_code, done.stdout) == (0, f"{line}\n")
+    assert json.loads(poller(command, "orders", "--json").stdout) == changes.report
+    assert changes.asked[0] == (f"{command} orders", str(tmp_path / "poller.toml"))
+
+
+@pytest.mark.parametrize("command", ["pause", "resume"])
+def test_a_refused_change_ends_with_its_reason(poller: Poller, changes: FakeChanges, command: str) -> None:
+    changes.error = CannotChange("there is no mapping orders; there are none")
+    done = poller(command, "orders")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == "poller: there is no mapping orders; there are none\n"
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("status", "--json"), ("pause", "a"), ("resume", "a")])
+def test_without_a_daemon_the_command_says_how_to_start_one(poller: Poller, arguments: tuple[str, ...]) -> None:
+    Path("poller.toml").write_text('[daemon]\nstate = "memory:"\n')
+    done = poller(*arguments)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "no daemon listens at " in done.stderr
+    assert "`poller run`" in done.stderr
