@@ -70,13 +70,15 @@ class DaemonOptions(Options):
     ] = None
     """The file that holds asynchronous events until they are done. Several daemons of one host may share it.
     It is "sqlite:///absolute/path.db" or "sqlite://path-beside-this-file.db", on a local disk.
+    Beside it the daemon keeps files with the same name and -lock, -wal or -shm.
     A change needs a restart.
     Default: poller-events.db beside poller.db, and likewise for another name of the state file.
     With state = "memory:" there is no such file by default, and asynchronous events are refused."""
 
     event_queue_maximum_bytes: Annotated[int, EVENT_QUEUE_BYTES, AtStart()] = 1024**3
     """How large the file of event_queue may become, from 16777216 to 1099511627776 bytes.
-    When it is full, new events are refused with status 429 until other events are done.
+    When it is full, new events are refused with status 429 until other events are done. They are also refused while its
+    disk has less than 128 MiB of free space, because the positions in streams need this space.
     A change needs a restart.
     Default: 1073741824, which is 1 GiB."""
 
