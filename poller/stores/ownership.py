@@ -1,6 +1,7 @@
 """Which processes may use the state file? Those that hold two locks, until they close the file or end.
 
-    poller.db-lock    a lock file beside the database; it has the owner's process id, and stays after the owner's end
+    poller.db-lock    a lock file beside the database; it has the owner's process id, and stays after the owner's end;
+                      it is empty while several processes share the file
     poller.db         one byte of the database itself, far beyond the end of the file
 
     locked     one process owns the file: two daemons that know nothing of leases would both read every shard
@@ -49,7 +50,7 @@ def locked(path: Path) -> Iterator[None]:
         database = STATE.descriptor(path, path)
         try:
             _lock_database(path, database)
-            _name_owner(path, lock)
+            _name_owner(path, lock, f"{os.getpid()}\n")
             keep_private(path)
             yield
         finally:
@@ -94,6 +95,7 @@ class Share:
         it does by giving it up and taking it again (flock(2)).
         """
         if self.is_alone:
+            _name_owner(self._path, self._lock, "")
             fcntl.flock(self._lock, fcntl.LOCK_SH)
             _lock_database(self._path, self._database, fcntl.F_RDLCK)
             self.is_alone = False
@@ -124,8 +126,8 @@ def _lock_file(path: Path, lock: int, kind: int = fcntl.LOCK_EX) -> None:
     try:
         fcntl.flock(lock, kind | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        holder = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
-        raise InUse(f"{path} is in use by another poller (process {holder})") from error
+        owner = os.pread(lock, 20, 0).decode(errors="replace").strip()
+        raise InUse(f"{path} is in use by another poller{f' (process {owner})' if owner else ''}") from error
     except OSError as error:
         raise STATE.unusable(path, f"cannot be locked: {error.strerror}") from error
 
@@ -142,9 +144,9 @@ def _lock_database(path: Path, database: int, kind: int = fcntl.F_WRLCK) -> None
         raise STATE.unusable(path, f"cannot be locked: {error.strerror}") from error
 
 
-def _name_owner(path: Path, lock: int) -> None:
+def _name_owner(path: Path, lock: int, name: str) -> None:
     try:
         os.truncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(lock, name.encode(), 0)
     except OSError as error:
         raise no_room(path, error.strerror) from error
