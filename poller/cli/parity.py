@@ -77,12 +77,15 @@ ABSENT = {
 """The parameters of CreateEventSourceMapping that no option declares."""
 
 OTHERS = (
-    Parameter(PUT_EVENT_CONFIG, "FunctionName", "functions.NAME", "The options stand in the table of the function."),
+    Parameter(PUT_EVENT_CONFIG, "FunctionName", "functions.NAME", "The options are in the table of the function."),
     Parameter(PUT_EVENT_CONFIG, "Qualifier", "", "not an option: a function of the file has one set of event options"),
     Parameter(INVOKE, "FunctionName", "functions.NAME", "A name, or a partial or full ARN, of a function of the file."),
     Parameter(INVOKE, "InvocationType", "", "RequestResponse, Event and DryRun, as on AWS"),
     Parameter(
-        INVOKE, "LogType", "", "Tail answers with the last 4 KB of the log of a child process, Lambda or an emulator"
+        INVOKE,
+        "LogType",
+        "",
+        "With Tail, the answer has the last 4 KB of the log of a child process, Lambda or an emulator",
     ),
     Parameter(INVOKE, "ClientContext", "", "reaches the function; a plain url gets it as a header"),
     Parameter(INVOKE, "Payload", "", "at most 6,291,456 bytes, and 1,048,576 bytes for an Event"),
@@ -96,27 +99,28 @@ DIFFERENCES = (
     Difference("concurrency of one", "`MaximumConcurrency` begins at 2", "`maximum_concurrency` may be 1"),
     Difference(
         "throttled batch",
-        "a throttled batch of a queue is dropped, and its messages come again with a higher receive count",
-        "the batch is kept in hand, hidden, and tried again",
+        "a throttled batch of a queue is dropped, and its messages are received again with a higher receive count",
+        "the batch is tried again, and its messages stay hidden until then",
     ),
     Difference(
         "timeout above visibility",
         "a function's timeout may not exceed the queue's visibility timeout",
-        "it may, because messages in hand are hidden again",
+        "it may, because the timeouts of messages in hand are extended",
     ),
     Difference(
         "long functions",
         "a function runs for 15 minutes at most",
         "a function other than an `arn` may run for up to 42,000 seconds, within the twelve hours for which SQS can "
-        "hide a message; after twelve hours SQS shows the message again, and the log says so",
+        "hide a message; after twelve hours the message becomes visible, and the log says so",
     ),
     Difference(
         "time of redelivery",
-        "with a batching window, a failed message comes again after the window, the function's timeout and 30 seconds",
-        "it comes again when the queue's own visibility timeout, counted from its receive, is over, or at once if it "
-        "fails later than that",
+        "with a batching window, a failed message is received again after the window, the function's timeout and "
+        "30 seconds",
+        "it is received again when the queue's own visibility timeout, counted from its receive, is over, or at once "
+        "if it fails later than that",
     ),
-    Difference("filters on metadata", "a filter looks at `body`, `data` or `dynamodb`", "it may look at metadata, too"),
+    Difference("filters on metadata", "a filter reads `body`, `data` or `dynamodb`", "a filter may read metadata, too"),
     Difference(
         "unreachable destination",
         "the records are dropped",
@@ -125,7 +129,7 @@ DIFFERENCES = (
     Difference(
         "blocked beyond retention",
         "a record that blocks its shard is lost when the stream deletes it",
-        "a mapping without limits keeps it in hand, even after the stream has deleted it because of its age",
+        "a mapping without limits keeps the record in hand, even after the stream has deleted it because of its age",
     ),
     Difference(
         "AT_TIMESTAMP of a table",
@@ -135,8 +139,8 @@ DIFFERENCES = (
     ),
     Difference(
         "consumers by polling",
-        "a consumer's ARN is read by enhanced fan-out",
-        "it is read by polling",
+        "a mapping of a consumer reads by enhanced fan-out",
+        "such a mapping polls the stream",
     ),
     Difference(
         "identity in events",
@@ -158,7 +162,7 @@ DIFFERENCES = (
     Difference(
         "stuck events",
         "a record that a destination refuses is dropped, and counted",
-        "the event is kept as stuck, shown by `poller events`, and tried again when a person says so",
+        "the event is stuck: it is kept, `poller events` shows it, and a person can let its deliveries be tried again",
     ),
     Difference(
         "unreachable event destination",
@@ -183,18 +187,18 @@ DIFFERENCES = (
     Difference(
         "recursion is seen",
         "an event that a loop has brought back about 16 times is dropped",
-        "it ends with the condition `RecursiveInvocation`, in its failure destination, the log and the metrics",
+        "it ends with the condition `RecursiveInvocation`, which its failure destination, the log and the metrics show",
     ),
     Difference(
         "signatures",
         "every call is signed",
-        "without `api_keys` signatures are not looked at, and the API listens on loopback only",
+        "without `api_keys`, signatures are ignored, and the API listens on loopback only",
     ),
     Difference(
         "calls wait in line",
         "a call beyond the account's concurrency gets 429",
-        "a call beyond the function's concurrency waits in line, at most for the function's timeout, unless "
-        "`reserved_concurrency` is set: then it gets 429 at once",
+        "a call beyond the function's concurrency waits, at most for the function's timeout; if "
+        "`reserved_concurrency` is set, it gets 429 at once",
     ),
     Difference(
         "changes stand in the file",

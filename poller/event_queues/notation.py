@@ -55,7 +55,7 @@ def last_attempt(last: LastAttempt) -> Json:
 
 
 def parse_last_attempt(value: object) -> LastAttempt:
-    """Parse what `last_attempt` wrote. Raises ValueError for any other value."""
+    """Parse the JSON of a last attempt that poller has written. Raises ValueError for any other value."""
     document = _object(value)
     payload = document.get("payload")
     return LastAttempt(

@@ -115,7 +115,7 @@ class Histogram(Metric):
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What a fact adds to a metric."""
+    """The amount that a fact adds to a metric."""
 
     metric: Metric
     amount: str | int

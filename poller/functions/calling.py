@@ -1,11 +1,10 @@
 """When may a client's call of a function run? At once if the function's concurrency is not used up. Otherwise:
 
     with reserved_concurrency      the call is throttled, as on AWS
-    without reserved_concurrency   the call waits in the line of the function's gate, at most for the function's
-                                   timeout; the batches of mappings wait in the same line; at most LONGEST_LINE calls
-                                   of a function wait
+    without reserved_concurrency   the call waits, at most for the function's timeout, in the same line as the batches
+                                   of mappings (gate.py); at most LONGEST_LINE calls of a function wait
 
-A gate gives out slots: one for each invocation that runs now.
+An invocation runs while it has a slot. The function's gate has as many slots as its concurrency.
 The response to a call without a slot is Throttled, with one of AWS's reasons. During a stop, it is Unreachable.
 """
 

@@ -58,7 +58,7 @@ class FunctionGate:
     async def wait_in_line(self, unless: anyio.Event) -> bool:
         """Wait for a slot. Return False, without a slot, if `unless` is set at the end of the wait.
 
-        Setting the event does not end the wait. `send_home` ends it.
+        `send_home` ends the wait. Setting `unless` alone does not end it.
         """
         if unless.is_set():
             return False

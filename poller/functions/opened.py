@@ -27,7 +27,7 @@ from poller.ports import Target
 
 
 class Contents(NamedTuple):
-    """What the event of an invocation contains, and how the answer must be read.
+    """The records in the event of an invocation, and the way in which the answer must be read.
 
     `records` is the number of records. `identifiers` are the ids by which an answer names failed records; the iterable
     is read at most once. `empty_event_bytes` is the size of an event without records.

@@ -117,7 +117,7 @@ async def serve(listen: Address, api: Api, *, stopping: anyio.Event) -> AsyncIte
 
 
 class _Connection(web.RequestHandler):
-    """A connection. It answers a request that aiohttp cannot parse with an error in AWS's form."""
+    """A connection of the server. If aiohttp cannot parse a request, the answer is an error in AWS's form."""
 
     __slots__ = ()
 

@@ -58,7 +58,7 @@ class LastAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How an event ended, and which deliveries it still needs.
+    """The end of an event: how it ended, and which deliveries it still needs.
 
     `at` is the time of the end in epoch seconds. `last` is None if no attempt was made.
     `rejections` is the number of rounds of deliveries in which every failure was lasting, since `rejected_since` (epoch
@@ -137,7 +137,7 @@ class RememberedQueue(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventQueueDepth:
-    """How many events of one function a queue holds.
+    """The number of events of one function in a queue, in each state.
 
     `waiting` counts the events that are due now or later, `in_flight` the claimed events, `stuck` the stuck events.
     `oldest_accepted_at` is when the oldest of all these events was accepted, in epoch seconds.

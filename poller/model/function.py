@@ -73,7 +73,7 @@ EventDestination = Arn | FunctionName
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventInvokeConfig:
-    """What the file says about the asynchronous events of a function.
+    """The options for the asynchronous events of a function.
 
     `maximum_retry_attempts` and `maximum_event_age_in_seconds` are None if the file does not have them. Then AWS's
     defaults apply (`core/events/attempts.py`).

@@ -42,7 +42,7 @@ READ_AT_THE_START = [name for name, field in DaemonOptions.model_fields.items() 
 
 
 class FunctionKey(NamedTuple):
-    """Everything on which a function depends. If the keys in the old and the new file are equal, the function runs on.
+    """All values on which a function depends. If they are equal in the old and the new file, the function runs on.
 
     `function` lacks the options for its events, because the function runs on if only these options change.
     """
@@ -124,17 +124,17 @@ def _difference(before: Mapping[Name, object], now: Mapping[Name, object]) -> Di
 
 
 def _mappings(settings: Settings) -> dict[MappingName, object]:
-    """Return everything on which each mapping depends."""
+    """Return, for each mapping, the values on which it depends."""
     return {mapping.name: _of_mapping(mapping, settings) for mapping in settings.mappings}
 
 
 def _functions(settings: Settings) -> dict[FunctionName, object]:
-    """Return everything on which each function depends."""
+    """Return, for each function, the values on which it depends."""
     return {name: function_key(function, settings.daemon) for name, function in settings.functions.items()}
 
 
 def _events(settings: Settings) -> dict[FunctionName, object]:
-    """Return everything on which the run of each function's events depends."""
+    """Return, for each function, the values on which the handling of its events depends."""
     if settings.daemon.event_queue is None:
         return {}
     return {name: _of_events(function, settings) for name, function in settings.functions.items()}

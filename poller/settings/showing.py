@@ -120,9 +120,7 @@ def _may_be_absent(model: type[BaseModel], path: Path) -> bool:
 
 
 def _shows_a_secret(written: object) -> bool:
-    """Return whether the text in the file may show a secret.
-
-    Only a text that is one `${NAME}` without a default cannot.
+    """Return whether the text in the file may show a secret. A single `${NAME}` without a default shows none.
 
     A table of secrets may show a secret if one of its values may.
     """

@@ -43,7 +43,7 @@ def timed_out(request_id: RequestId, seconds: float) -> FunctionError:
 
 
 def init_timed_out(request_id: RequestId, seconds: float) -> FunctionError:
-    """Return the error of a child that did not ask for its first invocation in time.
+    """Return the error of a child process that did not ask for its first invocation in time.
 
     AWS documents no text for this error.
     """

@@ -23,7 +23,7 @@ class Members(tuple[tuple[str, Any], ...]):
 
 
 def read_notation(text: str) -> tuple[Any, list[int]]:
-    """Return the parsed JSON, with Members for objects, and a list of all integers in it. Raises InvalidPattern."""
+    """Return the parsed JSON, in which objects are `Members`, and a list of its integers. Raises InvalidPattern."""
     integers: list[int] = []
 
     def parse_integer(digits: str) -> int:

@@ -187,7 +187,10 @@ class Delivery:
         return None if wait is None else wait.seconds
 
     def hidden(self) -> Iterator[MessageInHand]:
-        """Yield the messages that must stay hidden. On a FIFO queue, these include the messages that were set aside."""
+        """Yield the messages that must stay hidden.
+
+        On a FIFO queue, these include messages that the function does not get.
+        """
         if self._finish is not None:
             yield from self._finish.delete
         for batch in self._batches:

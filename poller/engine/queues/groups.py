@@ -27,7 +27,7 @@ class GroupTurns:
     async def take(self, groups: frozenset[MessageGroupId], *, stop: Stop) -> bool:
         """Wait until no delivery has one of these groups, then take all of them.
 
-        If the stop comes first, take none, return False.
+        If the stop comes first, take none and return False.
         """
         while not self._in_hand.take(groups):
             if not await stop.before(self._freed):

@@ -110,7 +110,10 @@ class Budget:
             self._parent._promise(count)
 
     def _call(self) -> None:
-        """Wake this budget's reader and, if there is room, the first shard in line, which then wakes the next one."""
+        """Wake this budget's reader.
+
+        If there is room, also wake the first shard that waits, which wakes the next one.
+        """
         self._called.set()
         if self._line and self._left > 0:
             next(iter(self._line))._called.set()

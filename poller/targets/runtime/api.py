@@ -62,7 +62,7 @@ REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n
 
 
 class Handover:
-    """One invocation that a child is to run.
+    """One invocation that a child process is to run.
 
     `taken` is set when the child has the invocation. `settled` is set when `response` is final, and sets `taken` too.
     A final `response` of None means that the child ended before it took the invocation. Then another child may run it.
@@ -85,7 +85,7 @@ class Handover:
 
 
 class RuntimeApi:
-    """The Runtime API of one child: `offer` gives the child an invocation, and the child's calls settle it.
+    """The Runtime API of one child process: `offer` gives the child an invocation, and the child's calls settle it.
 
     `has_asked` is true once the child has asked for an invocation, which ends its init.
     `is_asking` is true while the child waits for an invocation.
@@ -94,7 +94,10 @@ class RuntimeApi:
     def __init__(
         self, function: Function, *, before_event: Callable[[Invocation], Awaitable[None]], emit: Emit
     ) -> None:
-        """Make the API of a child. `before_event` is awaited with each invocation, before the child gets the event."""
+        """Make the API of a child process.
+
+        `before_event` is awaited with each invocation, before the child gets the event.
+        """
         self.has_asked = False
         self._function = function
         self._before_event = before_event
@@ -114,7 +117,7 @@ class RuntimeApi:
             yield "{}:{}".format(*self._listener.getsockname())
 
     async def serve(self, session: int) -> Never:
-        """Answer the processes of this session (the child and those that it started), until cancelled.
+        """Answer the processes of this session (the child process and those that it started), until cancelled.
 
         Other processes are refused. At the end, all connections are closed, even if some of these processes still run.
         """
@@ -159,7 +162,7 @@ class RuntimeApi:
         self._emit(RuntimeApiConnectionRejected(function=self._function.name, child_pid=session, reason=reason))
 
     def offer(self, handover: Handover) -> None:
-        """Give the child its next invocation as soon as the child asks for one.
+        """Give the child process its next invocation as soon as the child asks for one.
 
         A child has one invocation at a time.
         """
@@ -172,7 +175,7 @@ class RuntimeApi:
         self._offer_came.set()
 
     def end(self, error: Callable[[RequestId], FunctionError]) -> None:
-        """Settle the child's invocation after the end of the child. The invocation fails with this error.
+        """Settle the child process's invocation after the end of the child. The invocation fails with this error.
 
         But if the child was initialised and had not taken the invocation, its response is None.
         """

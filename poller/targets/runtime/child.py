@@ -98,12 +98,12 @@ class Child:
 
     @property
     def is_initialised(self) -> bool:
-        """Return whether the child has ever asked for an invocation."""
+        """Return whether the child process has ever asked for an invocation."""
         return self._api.has_asked
 
     @property
     def is_usable(self) -> bool:
-        """Return whether the child may get another invocation."""
+        """Return whether the child process may get another invocation."""
         return self.is_alive and self._reason is None
 
     async def live(
@@ -114,7 +114,7 @@ class Child:
         *,
         task_status: TaskStatus[None],
     ) -> None:
-        """Start the command, and return when it has ended. Raises StartError. Kills the child if cancelled.
+        """Start the command, and return when it has ended. Raises StartError. Kills the child process if cancelled.
 
         `environment` returns the child's variables for an address of the Runtime API. `lifeline` is the reading end of
         the pipe of the daemon.
@@ -139,7 +139,7 @@ class Child:
                     self._end(process.returncode)
 
     async def invoke(self, invocation: Invocation) -> Response | None:
-        """Give the child the invocation when it asks for one, and return the response.
+        """Give the child process the invocation when it asks for one, and return the response.
 
         Returns None if an initialised child ended before it took the invocation, so that another child may run it.
         The function's timeout begins when the child takes the invocation.
@@ -155,17 +155,17 @@ class Child:
             raise
 
     def ask_to_stop(self, reason: StopReason) -> None:
-        """Send SIGTERM to the whole group, and SIGKILL after the grace."""
+        """Send SIGTERM to the whole process group, and SIGKILL after the grace."""
         self._reason = self._reason or reason
         self._stop_asked.set()
 
     def kill(self, reason: StopReason) -> None:
-        """Send SIGKILL to the whole group."""
+        """Send SIGKILL to the whole process group."""
         self._reason = self._reason or reason
         self._signal(signal.SIGKILL)
 
     def kill_for_memory(self, limit_in_mb: int) -> None:
-        """Kill the whole group for its use of memory, as the kernel does on Lambda."""
+        """Kill the process group, because it uses too much memory. On Lambda, the kernel does this."""
         self._error = partial(ran_out_of_memory, limit_in_mb=limit_in_mb)
         self.kill("out_of_memory")
 
@@ -230,7 +230,7 @@ class Child:
         self._signal(signal.SIGKILL)
 
     async def _before_event(self, invocation: Invocation) -> None:
-        """Log what the child has written so far, because it belongs to the invocation before this one."""
+        """Log what the child process has written so far, because it belongs to the invocation before this one."""
         for output in self._outputs:
             await output.catch_up()
         if self._log_tail is not None:
@@ -268,7 +268,7 @@ class Child:
         self._emit(ChildProcessStopped(function=self._function.name, pid=self.pid, reason=reason, exit_status=status))
 
     def _kill_group(self) -> None:
-        """Kill the processes that are left in the group, with the watcher.
+        """Kill the processes that are left in the process group, with the watcher.
 
         Afterwards the system may reuse the group's id.
         """
@@ -276,7 +276,7 @@ class Child:
         self.is_alive = False
 
     def _signal(self, number: signal.Signals) -> None:
-        """Send a signal to the whole group.
+        """Send a signal to the whole process group.
 
         The group's id is not reused, because the watcher lives and ignores SIGTERM.
         """

@@ -44,7 +44,7 @@ def environment(
     region: str,
     endpoint_url: str | None,
 ) -> dict[str, str]:
-    """Return the whole environment of a new child. `api_address` is `host:port`."""
+    """Return the whole environment of a new child process. `api_address` is `host:port`."""
     lambdas_own = {
         "AWS_LAMBDA_RUNTIME_API": api_address,
         "AWS_LAMBDA_FUNCTION_NAME": function.name,

@@ -23,7 +23,9 @@ LIMIT_IN_BYTES = 4096
 
 
 class Report(NamedTuple):
-    """The numbers of the REPORT line. `init_in_seconds` is None unless the invocation was the first of its child.
+    """The numbers of the REPORT line.
+
+    `init_in_seconds` is None unless the invocation was the first of its child process.
 
     `peak_memory_in_bytes` is None if this system does not show it.
     """
@@ -53,7 +55,10 @@ class LogTail:
             self._bytes -= len(self._lines.popleft())
 
     def begin(self, now: float, *, keeps_lines: bool) -> None:
-        """Note that the child takes the invocation. Earlier lines are kept only if the child wrote them in its init."""
+        """Note that the child process takes the invocation.
+
+        Earlier lines are kept only if the child wrote them in its init.
+        """
         self.began_at = now
         if not keeps_lines:
             self._lines.clear()

@@ -70,7 +70,7 @@ class LineCutter:
 
 
 class Output:
-    """One stream of a child. Give `writing` to the child, then close it in the daemon; `run` reads to the end.
+    """One stream of a child process. Give `writing` to the child, then close it in the daemon; `run` reads to the end.
 
     The pipe does not belong to asyncio. asyncio reads its pipes even while nobody uses their bytes. In some versions of
     asyncio, a process counts as running while any process holds its pipes (cpython issue 119710).
@@ -107,7 +107,7 @@ class Output:
             self._progress.set()
 
     async def catch_up(self) -> None:
-        """Wait until everything that the child has written by now is logged, which is at most one pipe full."""
+        """Wait until everything that the child process has written by now is logged, which is at most one pipe full."""
         written = self._read + bytes_waiting(self._reading.fileno()) if not self._has_ended else 0
         while self._logged < written and not self._has_ended:
             await self._progress.wait()

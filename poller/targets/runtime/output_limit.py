@@ -1,4 +1,4 @@
-"""How much of a function's output is logged? A fixed number of lines and bytes a second, for all its children.
+"""How much of a function's output is logged? A fixed number of lines and bytes a second, for all its child processes.
 
 Further lines are left out and counted.
 """

@@ -104,7 +104,7 @@ class RuntimeTarget:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End all children. An error of the block is hidden from the task group, which would wrap it."""
+        """End all child processes. An error of the block is hidden from the task group, which would wrap it."""
         await self._stack.aclose()
 
     async def invoke(self, invocation: Invocation) -> Response:
@@ -122,7 +122,7 @@ class RuntimeTarget:
                 return response
 
     def renew(self) -> None:
-        """Run all later invocations in new children, which are started with the function's present code."""
+        """Run all later invocations in new child processes, which are started with the function's present code."""
         self._outdated |= self._children
         while self._free:
             self._free.pop()[1].ask_to_stop("reload")
