@@ -15,18 +15,20 @@ together never exceed the limit. A unit is given away only while no invocation u
 So with one unit and three workers, one worker reads all shards of the function's mappings. If it dies, its unit and its
 shards expire together; the worker that takes the unit takes the shards, too.
 The worker that gives its last unit away gives the shards away after it, so that their receiver has the unit by then.
+If a limit becomes smaller, the units beyond it are deleted once they have no owner. Otherwise they would keep places at
+workers that do not want them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from copy import copy
 
 from poller.core.leases.expiry import Observed
 from poller.core.leases.placement import MOVES_AT_ONCE, Move, Placement
 from poller.model.ids import FunctionName, MappingName
-from poller.model.lease import Owner, RowKey
+from poller.model.lease import Owner, Row, RowKey
 
 _PREFIX = ":unit/"
 
@@ -38,6 +40,16 @@ def unit_key(function: FunctionName, number: int) -> RowKey:
 def function_of(key: RowKey) -> FunctionName:
     """Return the function to which a unit belongs."""
     return FunctionName(key.removeprefix(_PREFIX).rpartition("/")[0])
+
+
+def beyond_limits(rows: Iterable[Row], limits: Mapping[FunctionName, int]) -> list[Row]:
+    """Return the units without an owner that no worker needs, because their function has a smaller limit by now."""
+    kept = {unit_key(function, number) for function, limit in limits.items() for number in range(limit)}
+    return [
+        row
+        for row in rows
+        if row.key.startswith(_PREFIX) and row.owner is None and function_of(row.key) in limits and row.key not in kept
+    ]
 
 
 class Units(Placement):

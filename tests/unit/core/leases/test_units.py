@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from poller.core.leases.balancing import Balance
-from poller.core.leases.units import Units, unit_key
+from poller.core.leases.units import Units, beyond_limits, unit_key
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Owner, Row, RowKey
 from tests.unit.core.leases.tables import observed_by, shard, unit, worker
@@ -27,6 +27,14 @@ def planned(*rows: Row, workers: str = "abc") -> list[str]:
 
 def test_the_key_of_a_unit_has_the_function_and_the_number() -> None:
     assert unit_key(FunctionName("resize"), 3) == unit("resize", 3, None).key
+
+
+def test_units_beyond_a_smaller_limit_are_deleted_once_they_have_no_owner() -> None:
+    rows = [unit("resize", 0, None), unit("resize", 1, "a"), unit("resize", 2, None), unit("other", 5, None)]
+    assert beyond_limits(rows, {FunctionName("resize"): 1}) == [rows[2]]
+    assert beyond_limits(rows, {FunctionName("resize"): 0}) == [rows[0], rows[2]]
+    assert beyond_limits(rows, {FunctionName("resize"): 3}) == []
+    assert beyond_limits([shard(9, None)], {FunctionName("orders/arn:stream"): 0}) == [], "it is no unit"
 
 
 @pytest.mark.parametrize(("count", "each"), [(7, [2, 2, 3]), (3, [1, 1, 1]), (2, [0, 1, 1]), (1, [0, 0, 1])])
