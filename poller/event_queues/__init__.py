@@ -9,6 +9,7 @@
       by_hand   shows and changes the events for a person
     on_demand   opens a queue at its first call
     sqs         stores events in an SQS standard queue, which daemons on many hosts may share
+      deleting  deletes many messages with few requests
       messages  converts events to and from SQS messages
     notation    converts parts of an event to and from JSON
 

@@ -6,7 +6,7 @@
     put_back      after an attempt that counts, or a first throttle: SendMessage, then DeleteMessage, because a message
                   cannot be changed
                   after a later throttle or a stop: ChangeMessageVisibility; SQS's receive count counts postponements
-    remove        DeleteMessage
+    remove        DeleteMessageBatch (`deleting.py`)
 
 A crash between the send and the delete of `put_back` makes a duplicate, and never a loss.
 SQS delays a message for 15 minutes at most. A message that is received before its event is due is hidden again.
@@ -31,6 +31,7 @@ from anyio import CancelScope
 
 from poller.core.events.queue_rules import faults_of, number
 from poller.errors import EventQueueRefused, Rejected, ServiceError, Unreachable
+from poller.event_queues.deleting import Deleter
 from poller.event_queues.messages import LONGEST_WAIT_IN_SECONDS, Entry, entry_of, event_of
 from poller.model.event import CLAIM_IN_SECONDS, Event, EventQueueDepth, TakenEvent
 from poller.model.ids import FunctionName, MessageId, ReceiptHandle
@@ -86,6 +87,7 @@ class SqsEventQueue:
     ) -> None:
         self._client = client
         self._source = source
+        self._deleter = Deleter(source.delete)
         self._queue_url = queue_url
         self._function = function
         self._clock = clock
@@ -144,7 +146,8 @@ class SqsEventQueue:
 
     async def remove(self, taken: TakenEvent) -> None:
         """Delete the message. A standard queue may delete the message even if the claim is lost."""
-        _raise_unless_final(await self._source.delete([_message(taken)]))
+        rejected = await self._deleter.delete(_message(taken))
+        _raise_unless_final([] if rejected is None else [rejected])
 
     async def depth(self, function: FunctionName) -> EventQueueDepth:
         """Return SQS's own counts, which lag by up to a minute.
