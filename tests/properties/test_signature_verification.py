@@ -198,12 +198,32 @@ class SignsAnotherHash(botocore.auth.SigV4Auth):  # type: ignore[misc]
         return f"{head}\n{hashlib.sha256(request.body).hexdigest()}"
 
 
+class SignsInAnotherOrder(botocore.auth.SigV4Auth):  # type: ignore[misc]
+    """Names and signs the headers in the opposite of AWS's order."""
+
+    def canonical_headers(self, headers_to_sign: Any) -> str:
+        return "\n".join(reversed(super().canonical_headers(headers_to_sign).split("\n")))
+
+    def signed_headers(self, headers_to_sign: Any) -> str:
+        return ";".join(reversed(super().signed_headers(headers_to_sign).split(";")))
+
+
 YESTERDAY = SimpleNamespace(context={"timestamp": "20260130T120000Z"})
 
 
 @pytest.mark.parametrize("signer", [SignsNoHost, SignsWithTheKeyOfYesterday])
 def test_a_sound_signature_that_covers_too_little_is_refused(signer: type[botocore.auth.SigV4Auth]) -> None:
     assert signed(signer=signer).code() == "InvalidSignatureException"
+
+
+def test_signed_headers_in_another_order_are_refused() -> None:
+    assert signed(signer=SignsInAnotherOrder).code() == "InvalidSignatureException"
+
+
+def test_a_signed_header_that_is_missing_is_refused() -> None:
+    changed = signed()
+    changed.with_header("x-amz-log-type", None)
+    assert changed.code() == "InvalidSignatureException"
 
 
 def test_another_service_and_another_region_are_refused() -> None:
