@@ -1,4 +1,4 @@
-"""What can only AWS tell about the settings? `poller check --live` asks AWS, and changes nothing.
+"""Which faults of the settings can only AWS find? `poller check --live` asks AWS, and changes nothing.
 
     checks_of(settings) ──> a check of each resource ──> rows: the option, the resource, what was checked, the finding
 

@@ -1,7 +1,7 @@
 """What does `poller try` do? It invokes a mapping's function once with some records, and says what the answer means.
 
-The records pass the mapping's filters first. Nothing is read from the source, deleted or checkpointed, and the function
-runs once, whatever it answers.
+The records pass the mapping's filters first. Nothing is read from the source, deleted or checkpointed. The function
+runs once, even if it fails.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How is a document sent to a topic? It is the text of one message, which has no subject.
 
 "Publish" has no parameter for a trace. So the trace is a message attribute, AWSTraceHeader, and a W3C trace is the
-message attribute `traceparent`. If the topic sends to the SQS event queue of a function, the trace goes on there.
+message attribute `traceparent`. If the topic sends to the SQS event queue of a function, the trace continues there.
 
 Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
 Lambda"; Amazon SNS API Reference, "Publish".

@@ -7,7 +7,7 @@ A run opens what it needs, works until its stop, finishes what is in hand and cl
 The daemon's stop stops all runs.
 The asynchronous events of a function are a mapping, too (`model.mapping.EventMapping`).
 
-After a run's own stop, the run polls no more, and its invocations go on until they end or time out.
+After a run's own stop, the run polls no more, and its invocations continue until they end or time out.
 After `replace`, the new run waits until the old run has ended or the grace is over. After a crash or a pause, the new
 run does not wait. If the old run has not ended then, both run at the same time. The new run does not touch the message
 groups and shards that the old run still holds (`queues/groups.py`, `streams/shards_in_hand.py`).

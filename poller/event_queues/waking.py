@@ -25,7 +25,7 @@ LOOK_EVERY_SECONDS = 1.0
 
 
 class Waking:
-    """Wakes the waiting takes of one process. `run` must run meanwhile.
+    """Wakes the waiting takes of one process. A task must run `run` at the same time.
 
     `next_free` returns when the next event of each function may be taken, in epoch seconds.
     """

@@ -1,9 +1,9 @@
-"""Where do a run's messages come from, and how far are they? One of two queues, behind one face.
+"""Which queue gives a run its messages, and how many of them are done? One of two queues with the same interface.
 
-    Canned    the canned server's own queue: fast enough to measure any client, knows every delete
-    Real      fauxqs from npm: a real queue's delivery and bookkeeping, with the canned server as the function
+    Canned    the queue of the canned server: fast enough to measure any client, and it sees every delete
+    Real      fauxqs from npm: it delivers as a real queue does, and the canned server is the function
 
-The canned server's ledger keeps the book of what was invoked in both.
+With both queues, the ledger of the canned server records what was invoked.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ Json = dict[str, Any]
 
 
 class Progress(NamedTuple):
-    """`done` counts messages deleted, or records invoked where there are no deletes, or none that are cheap to see.
+    """How far a run is. `done` counts deleted messages, or invoked records if deletes do not exist or are not seen.
 
-    `began` is when the newest backlog's first record could be had, `at` how far the work has come since; in seconds.
+    `began` is the time at which the first record of the newest backlog could be received. `at` is the time of the last
+    work after that. Both are in seconds.
     """
 
     done: int
@@ -46,22 +47,25 @@ class Report(NamedTuple):
 
 
 class Source(Protocol):
-    """What a contender works off in one run, and the book of what it did."""
+    """The source of the records of one run, and the record of what the contender did with them."""
 
     def send(self, count: int) -> None:
-        """Put a backlog there."""
+        """Put a backlog of records into the source."""
 
     def pace(self, count: int, per_second: float) -> None:
-        """Send records evenly over time; may return before the last is sent. Latencies count from here."""
+        """Send records evenly over time. Latencies count from now on.
+
+        This may return before the last record is sent.
+        """
 
     def progress(self) -> Progress:
-        """How far it is."""
+        """Return how far the run is."""
 
     def is_empty(self) -> bool:
-        """Nothing waits and nothing is in flight."""
+        """Return whether no record waits and none is in flight."""
 
     def report(self) -> Report:
-        """What went wrong over the whole run, and the latencies since the pace began."""
+        """Return what went wrong in the whole run, and the latencies since the call of `pace`."""
 
 
 class Broker(Source, Protocol):
@@ -92,7 +96,7 @@ class Endpoint:
 
 
 class Canned:
-    """The canned server is queue and function."""
+    """A run in which the canned server is the queue and the function."""
 
     def __init__(self, port: int, queue_name: str) -> None:
         self.queue_name = queue_name
@@ -119,7 +123,7 @@ class Canned:
 
 
 class Real:
-    """fauxqs is the queue; the canned server is the function."""
+    """A run in which fauxqs is the queue and the canned server is the function."""
 
     def __init__(self, sqs_port: int, function_port: int, queue_name: str) -> None:
         self.queue_name = queue_name
@@ -171,7 +175,7 @@ class Real:
 
 
 class CannedStream:
-    """The canned server is stream and function. Work is done when all was invoked: checkpoints are not seen."""
+    """A run in which the canned server is the stream and the function. A record is done once it was invoked."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"

@@ -4,7 +4,7 @@ CPU µs of this process for each call, the best of several rounds, all against o
 
     python -m tests.bench.clients [--calls N] [--rounds N]
 
-`bare` is aiohttp alone, with a url and headers made ready: why the fast client has connections of its own.
+`bare` is aiohttp alone, with a prepared url and headers. It shows why the fast client has connections of its own.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def serving(document: object) -> Iterator[str]:
 
 
 async def measured(call: Call, *, calls: int, rounds: int) -> float:
-    """CPU µs a call, in the best round."""
+    """Return the CPU time of a call in µs, in the best round."""
     best = float("inf")
     for _ in range(rounds):
         began = time.process_time()

@@ -1,7 +1,7 @@
-"""Who takes part, and how is each started? This daemon and what a user would pick instead.
+"""Which programs are compared, and how is each one started? This daemon, and programs that a user could choose instead.
 
-A contender gives the command that does a case's work, or says that it cannot.
-All run ten batches at once and poll for twenty seconds.
+A contender gives the command for a case, or says that it cannot do the case.
+All contenders run ten batches at once and poll for twenty seconds.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _NEEDED_FROM_NPM = ("sqs-consumer", "fauxqs", "@aws-sdk/client-sqs", "@aws-sdk/c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What is to be done: from which queue, to which kind of function, in which batches.
+    """One case of the comparison: the queue, the kind of function, and the batches.
 
-    `window` is in seconds; `share` is the part of the usual backlog that the queue can take.
+    `window` is in seconds. `share` is the part of the usual backlog that the queue can hold.
     """
 
     name: str
@@ -44,7 +44,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """`command` writes what it needs into the folder it is given; None means that it cannot do the case."""
+    """A program that is compared.
+
+    `command` writes its files into a folder and returns the command, or None if it cannot do the case.
+    """
 
     name: str
     command: Callable[[Case, Broker, Path], list[str] | None]
@@ -52,7 +55,7 @@ class Contender:
 
 
 class NodeMissingError(Exception):
-    """There is no node or npm to run the rivals from npm with."""
+    """Raised if node or npm is missing, with which the contenders from npm run."""
 
 
 def daemon_command(case: Case, broker: Broker, folder: Path) -> list[str] | None:
@@ -92,12 +95,12 @@ RIVALS = (
 
 
 def settings_file(case: Case, broker: Broker) -> str:
-    """The daemon's settings for a case."""
+    """Return the daemon's settings for a case."""
     return daemon_settings(case, broker) + mapping_settings("m", case, queue_arn(broker.queue_name))
 
 
 def daemon_settings(case: Case, broker: Broker) -> str:
-    """The daemon and the function `f`."""
+    """Return the settings of the daemon and of the function `f`."""
     function = f'url = "{function_url(broker)}"' if case.target == "http" else f'arn = "{FUNCTION_ARN}"'
     return f"""\
 [daemon]
@@ -113,7 +116,7 @@ log_format = "json"
 
 
 def mapping_settings(name: str, case: Case, source: str) -> str:
-    """A mapping with all that costs anything turned on."""
+    """Return the settings of a mapping in which every option that costs time is on."""
     return f"""
 [mappings.{name}]
 event_source_arn = "{source}"
@@ -142,7 +145,7 @@ def fauxqs_command() -> list[str]:
 
 
 def install_from_npm(tell: Callable[[str], None]) -> None:
-    """Bring the npm rivals into the cache folder if they are not there. Raises NodeMissingError."""
+    """Install the contenders from npm into the cache folder, if they are missing. Raises NodeMissingError."""
     if not shutil.which("node") or not shutil.which("npm"):
         raise NodeMissingError(
             "node and npm are not installed: sqs-consumer and fauxqs cannot run (node 20 or newer is needed)"

@@ -30,7 +30,7 @@ SETTLE_IN_SECONDS = 5.0
 
 
 class Idle(NamedTuple):
-    """An idle daemon: `polled` are its queues or shards, asked by calls of that name."""
+    """An idle daemon. `polled` is the number of its queues or shards, which it polls by calls of that name."""
 
     command: list[str]
     source: Source
@@ -45,7 +45,7 @@ def main(
     kind: Annotated[Kind, typer.Option(help="What kind of stream it is.")] = "kinesis",
     seconds: Annotated[float, typer.Option(help="How long to watch.")] = 60.0,
 ) -> None:
-    """Watch the daemon do nothing."""
+    """Measure the daemon while it has nothing to do."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="poller-bench-") as name:
         folder = Path(name)
@@ -93,7 +93,7 @@ def _settings(broker: Canned, mappings: int) -> str:
 
 
 def _wait_for_polls(idle: Idle) -> None:
-    """Until everything was asked for messages or records."""
+    """Wait until every queue or shard was polled."""
     deadline = time.monotonic() + 30
     while _calls(idle) < idle.polled:
         if time.monotonic() > deadline:

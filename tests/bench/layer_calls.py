@@ -93,7 +93,7 @@ def calls_of_a_batch(stack: ExitStack) -> list[Call]:
 
 
 class Exchange(asyncio.Protocol):
-    """A connection that knows as little of HTTP as can be: an answer ends where its Content-Length says."""
+    """A connection with as little HTTP as possible: only the Content-Length ends an answer."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not derive from asyncio's
@@ -158,7 +158,7 @@ async def clients_cost(calls: Sequence[Call]) -> float:
 
 
 def bare_cost(calls: Sequence[Call]) -> float:
-    """The bare loop's work for a batch, as `rivals/bare.py` does it."""
+    """Return the cost of a batch in the bare loop, as `rivals/bare.py` handles it."""
     queue, function, queue_again = [Blocking(call.url, service="sqs") for call in calls]
     receive = calls[0]
 

@@ -16,7 +16,7 @@ Work = Callable[[], Awaitable[object]]
 
 
 async def cost(work: Work) -> float:
-    """CPU µs a message of the work for a batch, in the best of the rounds."""
+    """Return the CPU time in µs for each message of a batch, in the best round."""
 
     async def repeat() -> None:
         for _ in range(BATCHES // SIDE_BY_SIDE):
@@ -33,7 +33,7 @@ async def cost(work: Work) -> float:
 
 
 def blocking_cost(work: Callable[[], object]) -> float:
-    """The same for work that blocks: one batch after the other."""
+    """Return the same for work that blocks, one batch after the other."""
     best = float("inf")
     for _ in range(ROUNDS):
         began = time.process_time()

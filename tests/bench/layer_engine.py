@@ -42,7 +42,7 @@ FUNCTION = Function(
 
 
 async def engine_cost(received: Sequence[Message]) -> float:
-    """The whole of a mapping's run, with a source, a function and telemetry that cost nothing."""
+    """Return the cost of a mapping's whole run, with a source, a function and telemetry that cost nothing."""
     best = float("inf")
     for _ in range(ROUNDS):
         source = InstantSource(received)

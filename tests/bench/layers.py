@@ -2,8 +2,8 @@
 
     python tests/bench/layers.py
 
-A batch is received, invoked and deleted. Each layer does its part of a batch again and again, ten batches side by side.
-The first layers stand on each other, so the cost of the layer below is subtracted:
+A batch is received, invoked and deleted. Each layer does its part of a batch again and again, ten batches at once.
+Each of the first layers uses the layer above it in this list, whose cost is subtracted:
 
     sockets      asyncio's transports and futures send the three requests and receive the three answers
     HTTP         the daemon's pool and its parser do it
@@ -20,7 +20,7 @@ The other layers work without a network:
 
 The bare loop (`rivals/bare.py`) does the same three calls with the least work that Python can do, one after the other.
 The servers answer every request with the same bytes, in processes of their own.
-Each layer has the processor's caches for itself here, so the whole daemon costs more than the sum (`sqs.py`).
+Here each layer has the processor's caches for itself, so the whole daemon costs more than the sum (`sqs.py`).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 async def costs_of_layers(calls: Sequence[Call]) -> dict[str, float]:
-    """CPU µs a message, by layer."""
+    """Return the CPU time in µs for each message, by layer."""
     heads = [Signing(call, call.route, Signer(service="sqs", region=REGION)) for call in calls]
     requests = [head.message() for head in heads]
     sqs = SqsSource(CannedClient(calls), arn=QUEUE, queue_url=QUEUE_URL, has_batching_window=False)
@@ -122,7 +122,7 @@ async def costs_of_layers(calls: Sequence[Call]) -> dict[str, float]:
 
 
 class CannedClient:
-    """A client that has the answers already."""
+    """A client that returns prepared answers."""
 
     def __init__(self, calls: Sequence[Call]) -> None:
         self.clock = ServiceClock()

@@ -1,4 +1,4 @@
-"""On what was measured? The machine and the versions, in a sentence for beneath a table."""
+"""On which machine and with which versions was this measured? One text for the line below a table."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 PACKAGES = ("uvloop", "httptools", "orjson", "anyio", "aiobotocore", "botocore", "aiohttp")
-"""What the speed of the daemon and of the plain loop depends on most."""
+"""The packages that have the most influence on the speed of the daemon and of the plain loop."""
 
 
 def described(*rivals: str) -> str:
-    """Two sentences. `rivals` are those that are no packages of this environment, with their versions."""
+    """Return two sentences.
+
+    `rivals` are the contenders that are no packages of this environment, with their versions.
+    """
     packages = [f"{name} {version(name)}" for name in PACKAGES]
     cores = len(os.sched_getaffinity(0))
     where = f"{cores} core{'s' if cores > 1 else ''} of {_processor()}, Linux {platform.release()}"
@@ -26,7 +29,7 @@ def described(*rivals: str) -> str:
 
 
 def node_versions(node_modules: Path, names: Iterable[str]) -> list[str]:
-    """Node's own version and those of the packages; none where it is not installed."""
+    """Return the versions of Node and of the packages, or nothing if Node is not installed."""
     node = shutil.which("node")
     manifests = [node_modules / name / "package.json" for name in names]
     if node is None or not all(manifest.exists() for manifest in manifests):

@@ -2,7 +2,7 @@
 
 python tests/bench/pages.py [--mappings 1000] [--tabs 5]
 
-A probe asks the event loop for a turn each millisecond; the longest it had to wait is what a batch would wait, too.
+A probe asks the event loop for a turn each millisecond. Its longest wait is the longest wait of a batch, too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ input()
 for _ in range(int(sys.argv[2])):
     urllib.request.urlopen(sys.argv[1]).read()
 """
-"""A process of its own, so that reading does not stop the loop that is measured; it begins when it is told."""
+"""The program of a process that reads the pages, so that reading does not stop the measured loop.
+
+It begins on a line of input.
+"""
 
 
 def main(

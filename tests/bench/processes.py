@@ -1,7 +1,7 @@
 """How are the benchmark's children run, and what do they cost?
 
-Every child is started by one `with` and ended by it, by its process id, whatever happens in between.
-Costs are those of the child and all its descendants, read from Linux's `/proc`.
+One `with` starts each child process, and always ends it, by its process id.
+The costs are those of the child process and of all its descendants, read from Linux's `/proc`.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ ENVIRONMENT: Mapping[str, str] = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
-"""All that a child sees: no proxies, no profiles of the user's."""
+"""The whole environment of a child process. It has no proxies and no AWS profiles of the user."""
 
 
 class ChildError(Exception):
-    """A child ended on its own, or did not get going; the text ends with what it printed last."""
+    """Raised if a child process ended too early or did not start. The text ends with its last output."""
 
 
 class Child:
-    """A running child. `output` is the file its standard output and error go to."""
+    """A running child process. `output` is the file with its standard output and error."""
 
     def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
         self._process = process
@@ -57,7 +57,7 @@ class Child:
         return self._output.read_bytes()[-2000:].decode(errors="replace").strip()
 
     def pause(self) -> None:
-        """From now on the child itself is stopped."""
+        """Stop the process itself (SIGSTOP) from now on."""
         self._process.send_signal(signal.SIGSTOP)
 
     def wake(self) -> None:
@@ -65,7 +65,7 @@ class Child:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """It is stopped meanwhile."""
+        """Stop the process during the block."""
         self.pause()
         try:
             yield
@@ -74,7 +74,7 @@ class Child:
 
     @contextmanager
     def woken(self) -> Iterator[None]:
-        """It goes on meanwhile."""
+        """Let a stopped process run during the block."""
         self.wake()
         try:
             yield
@@ -82,15 +82,18 @@ class Child:
             self.pause()
 
     def cpu_seconds(self) -> float:
-        """User and system time since its start, to the nanosecond for the living, in clock ticks for the ended."""
+        """Return the user and system time since the start.
+
+        It is exact for running processes, and in clock ticks for ended ones.
+        """
         return sum(_living_cpu(pid) + _ended_children_cpu(pid) for pid in self._tree())
 
     def peak_memory(self) -> int:
-        """Bytes: the sum of the highest resident sizes."""
+        """Return the sum of the highest resident sizes of the processes, in bytes."""
         return sum(_status_bytes(pid, "VmHWM") for pid in self._tree())
 
     def memory(self) -> int:
-        """Bytes resident now."""
+        """Return the resident size now, in bytes."""
         return sum(_status_bytes(pid, "VmRSS") for pid in self._tree())
 
     def _tree(self) -> list[int]:
@@ -106,7 +109,7 @@ class Child:
 def running(
     command: Sequence[str], *, folder: Path, name: str, environment: Mapping[str, str] = ENVIRONMENT
 ) -> Iterator[Child]:
-    """The child runs inside the `with`; after it, it is asked to end, and killed if it does not."""
+    """Run a child process during the block. Then it gets SIGTERM, and is killed if it does not end."""
     output = folder / f"{name}.log"
     with output.open("wb") as log, _started(command, log, subprocess.DEVNULL, environment) as process:
         yield Child(process, output)
@@ -114,7 +117,7 @@ def running(
 
 @contextmanager
 def serving(command: Sequence[str], *, folder: Path, name: str) -> Iterator[int]:
-    """A server that prints its port first and lives until its input ends. Gives the port."""
+    """Run a server that first prints its port, and ends when its input ends. Yields the port."""
     errors = folder / f"{name}.log"
     with errors.open("wb") as log, _started(command, subprocess.PIPE, subprocess.PIPE, ENVIRONMENT, log) as process:
         assert process.stdout
@@ -149,7 +152,7 @@ def _started(
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    process.send_signal(signal.SIGCONT)  # a stopped process hears nothing
+    process.send_signal(signal.SIGCONT)  # a stopped process gets no other signal
     try:
         process.wait(GRACE_IN_SECONDS)
     except subprocess.TimeoutExpired:
@@ -158,7 +161,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _living_cpu(pid: int) -> float:
-    """Linux gives every process a clock of its CPU time, whose id is made from the process's."""
+    """Return the CPU time of a running process.
+
+    Linux has a clock for each process, whose id is made from the process id.
+    """
     with suppress(OSError):
         return time.clock_gettime((~pid << 3) | _CPU_CLOCK_OF_PROCESS)
     return 0.0

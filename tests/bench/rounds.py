@@ -10,7 +10,7 @@ HEAD = ("row", "per second", "CPU µs", "p50 ms", "p99 ms")
 
 
 class Measured(NamedTuple):
-    """Figures of one round. CPU, `p50` and `p99` are seconds."""
+    """The figures of one round. The CPU time, `p50` and `p99` are in seconds."""
 
     per_second: float
     cpu: float

@@ -1,15 +1,15 @@
-"""What do the contenders show in one case? All are started and warmed up, then they take turns, round after round.
+"""How are the contenders of one case measured? All are started and warmed up. Then they take turns, round after round.
 
-Each has a server of its own, so that one's figures know nothing of another's; while one works, the others wait in
-their long polls, or are stopped. A turn has two phases:
+Each contender has a server of its own, so that it does not influence the figures of another one. While one contender
+works, the others wait in their long polls, or are stopped. A turn has two phases:
 
     backlog   a source full of records, worked off as fast as possible: CPU for each record, records a second.
     paced     records arrive evenly, the same number a second for all: time from send to invoke, and CPU again,
               since batches are smaller then. (In a backlog, that time would only measure the backlog.)
 
-A phase begins and ends with an empty source and nothing in hand, so that no work is counted in the wrong one.
-The figures are medians over the rounds. A contender that lost a record, or had one invoked or deleted twice or out of
-order at any time, is void.
+A phase begins and ends with an empty source and no record in hand, so that no work counts in the wrong phase.
+The figures are medians of all rounds. If a contender has lost a record, or if a record was invoked or deleted twice or
+out of order, the contender is void.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LOOK_EVERY_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How many records there are before the first turn, and in a turn's phases; 0 leaves the paced phase out."""
+    """The number of records before the first turn and in each phase of a turn. With 0, there is no paced phase."""
 
     warm_up: int
     backlog: int
@@ -42,7 +42,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What one turn showed, or the medians of several. Times in seconds, memory in bytes; None was not measured."""
+    """The figures of one turn, or the medians of several turns. Times are in seconds, memory is in bytes.
+
+    None was not measured.
+    """
 
     cpu_per_record: float
     records_per_second: float
@@ -54,7 +57,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The medians, and what they are the medians of."""
+    """The medians, and the figures of which they are the medians."""
 
     median: Figures
     rounds: list[Figures]
@@ -62,37 +65,37 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Void:
-    """The contender's figures do not count, and why."""
+    """The reason why the figures of a contender do not count."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Cannot:
-    """The contender has no way to do the case."""
+    """The result of a contender that cannot do the case."""
 
 
 Outcome = Measured | Void | Cannot
 
 
 class Moment(NamedTuple):
-    """How far a contender is, and for how many CPU seconds."""
+    """How far a contender is, and how much CPU time it has used, in seconds."""
 
     progress: Progress
     cpu: float
 
 
 class StalledError(Exception):
-    """Nothing was done for too long."""
+    """Raised if a contender does nothing for too long."""
 
 
 S = TypeVar("S", bound=Source)
 
 
 class Entry(NamedTuple, Generic[S]):
-    """One contender in one case: what opens its source, and the command that works it off.
+    """One contender in one case: a function that opens its source, and a function that returns its command.
 
-    Both are given a folder of their own; the command is None where the contender cannot do the case.
+    Both functions get a folder. The command is None if the contender cannot do the case.
     """
 
     name: str
@@ -109,10 +112,10 @@ def run_case(
     *,
     others_stand_still: bool = False,
 ) -> dict[str, Outcome]:
-    """One outcome for each contender. `tell` hears of every warm-up and every turn as it begins.
+    """Return one outcome for each contender. `tell` is called at the start of each warm-up and each turn.
 
-    A contender that waits for its turn may have to be stopped, where its waiting would cost much.
-    The first of a round is the last of the next.
+    If waiting costs a contender much CPU time, it is stopped until its turn.
+    The first contender of a round is the last one of the next round.
     """
     with ExitStack() as stack:
         runs = [stack.enter_context(_started(entry, others_stand_still)) for entry in entries]
@@ -129,7 +132,10 @@ def run_case(
 
 @dataclass(slots=True)
 class Run:
-    """One contender at work. `child` is None where it cannot do the case; `failure` says how it came to its end."""
+    """The run of one contender. `child` is None if it cannot do the case.
+
+    `failure` says why the contender has failed.
+    """
 
     name: str
     source: Source
@@ -140,7 +146,10 @@ class Run:
     _asked: int = 0
 
     def attempt(self, work: Callable[[Run], None]) -> None:
-        """Do it if it still can; what goes wrong is the outcome, and the others go on."""
+        """Do the work if the contender has not failed yet.
+
+        An error becomes its outcome, and the other contenders continue.
+        """
         if self.child is None or self.failure:
             return
         try:
@@ -188,7 +197,7 @@ class Run:
         return Measured(_medians(self.turns), self.turns)
 
     def _work_off(self, count: int) -> tuple[Moment, Moment]:
-        """The contender is stopped until the whole backlog is there."""
+        """Let the contender process a backlog. It is stopped until the whole backlog is in the source."""
         assert self.child
         with self.child.paused():
             self.source.send(count)
@@ -208,12 +217,15 @@ class Run:
 
 
 def wait_until_done(count: int, child: Child, source: Source) -> None:
-    """As `wait_until`, for so many records."""
+    """Wait, as `wait_until` does, until so many records are done."""
     wait_until(lambda: source.progress().done >= count, child, source)
 
 
 def wait_until(is_reached: Callable[[], bool], child: Child, source: Source) -> None:
-    """Look again and again. Raises StalledError when nothing moves, ChildError when the contender has ended."""
+    """Check again and again.
+
+    Raises StalledError if nothing changes for too long, and ChildError if the contender has ended.
+    """
     newest, moved_at = -1, time.monotonic()
     while not is_reached():
         child.check()

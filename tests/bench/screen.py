@@ -1,4 +1,4 @@
-"""What does a bench tell while it runs? A bar that moves with every step, and whether the machine is quiet enough."""
+"""What does a benchmark show while it runs? A progress bar, and whether the machine is quiet enough."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 @contextmanager
 def bar_of(steps: int, console: Console) -> Iterator[Callable[[str], None]]:
-    """Gives what is to be called, with what it is, as each step begins."""
+    """Yield a function that must be called at the start of each step, with the name of the step."""
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("", total=steps)
 

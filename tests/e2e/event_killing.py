@@ -79,7 +79,7 @@ class Sent:
 
 @dataclass(slots=True)
 class Summary:
-    """What became of the events."""
+    """The counts at the end of a test."""
 
     accepted: int = 0
     unanswered: int = 0
@@ -114,7 +114,7 @@ class Received:
 
 
 class EventKilling:
-    """The daemon's lives one after another. `run` returns what became of the events, or raises AssertionError."""
+    """Runs and kills the daemon again and again. `run` returns the counts at the end, or raises AssertionError."""
 
     def __init__(self, world: World, *, port: int, randomness: random.Random) -> None:
         self._world = world
@@ -209,7 +209,7 @@ class EventKilling:
             await self._random_moment(daemon)
             daemon.signal(signal.SIGKILL)
             assert await daemon.ended() == -signal.SIGKILL
-            self._events.end_timeouts(anyio.current_time())  # else each life would wait for a minute
+            self._events.end_timeouts(anyio.current_time())  # else each daemon would wait for a minute
             group.start_soon(until_gone, left_behind(self._world.folder, life=self._life))
 
     def _daemon(self) -> Any:

@@ -1,4 +1,4 @@
-"""Puts, retries and removes events for as long as it lives, and prints what it begins and has done: `… FILE NAME`.
+"""A program that puts, retries and removes events until it is killed, and prints each step: `… FILE NAME`.
 
     put ID                              the put has returned
     putting back ID N, put back ID N    before and after the event is put back after N attempts
@@ -34,7 +34,7 @@ class WallClock:
 
 
 def payload_of(request_id: str) -> bytes:
-    """Return JSON of a length of its own, so that a mixture of two events would show."""
+    """Return JSON whose length depends on the id, so that a test sees if two events were mixed."""
     return b'"%s %s"' % (request_id.encode(), b"x" * (zlib.crc32(request_id.encode()) % 6000))
 
 

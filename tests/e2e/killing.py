@@ -112,7 +112,7 @@ class Reader:
 
 
 class OnLambda:
-    """A function that goes on after the daemon was killed."""
+    """A function that continues after the daemon was killed."""
 
     def __init__(self, aws: AwsOverHttp, events: list[Event], randomness: random.Random) -> None:
         self._aws = aws
@@ -154,7 +154,7 @@ class Ledger:
 
 
 class Killing:
-    """The daemon's lives, one after another.
+    """Runs and kills the daemon again and again.
 
     `children` counts the processes that were left when the daemon was killed.
     """
@@ -305,7 +305,7 @@ def left_behind(folder: Path, *, life: int | None = None) -> list[int]:
     wanted = {f"FOLDER={folder}".encode()} | (set() if life is None else {f"LIFE={life}".encode()})
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended meanwhile, or is not ours
+        with suppress(OSError):  # it has ended, or is not ours
             if wanted <= set((process / "environ").read_bytes().split(b"\0")):
                 found.append(os.pidfd_open(int(process.name)))
     return found

@@ -1,6 +1,6 @@
 """Do accepted events survive `kill -9` of the processes that share their file?
 
-Two writers (`event_writer.py`) are killed after random numbers of lines, at whatever they are doing just then.
+Two writers (`event_writer.py`) are killed after random numbers of lines, in the middle of any step.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Ledger:
-    """What the writers have said, by request id.
+    """The lines that the writers have printed, by request id.
 
     `backed` and `backing` are the most attempts, because the lines of two writers come in no order.
     """
@@ -54,7 +54,7 @@ class Ledger:
                 raise AssertionError(line)
 
     def check(self, path: Path) -> None:
-        """The file is whole, has each accepted event once, and no event that was removed."""
+        """Check that the file is whole, has each accepted event once, and has no event that was removed."""
         with shared(path) as file:
             assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             rows = file.execute("SELECT request_id, attempts, payload FROM event JOIN payload USING (id)").fetchall()
@@ -89,7 +89,7 @@ def read(process: subprocess.Popen[str], lines: int, ledger: Ledger) -> None:
 
 
 def kill(process: subprocess.Popen[str], ledger: Ledger) -> None:
-    """What it had printed is still in the pipe, and counts; its last line may be cut."""
+    """Kill the process. The lines that it has printed are still in the pipe, and count. The last line may be cut."""
     process.kill()
     assert process.stdout is not None
     for line in process.stdout.read().splitlines(keepends=True):

@@ -33,7 +33,7 @@ MISDEEDS = {"crash": crash, "dawdle": dawdle, "refuse": refuse, "behave": int}
 
 
 async def test_a_crash_a_timeout_and_an_exception_fail_only_their_own_batch(world: World) -> None:
-    """A failed message is invoked again after its visibility timeout, and then the handler succeeds."""
+    """A failed message is received again after its visibility timeout, and then the handler succeeds."""
     (world.folder / "handlers.py").write_text(HANDLERS)
     orders = world.queue("orders", visibility_timeout_in_seconds=2)
     text = f"""

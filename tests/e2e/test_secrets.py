@@ -238,7 +238,7 @@ async def test_a_url_that_cannot_be_reached_is_logged_without_its_secrets(world:
 
 
 async def test_a_garbled_answer_shows_no_secret(world: World) -> None:
-    """Each mapping gets one: from a proxy that refuses, a proxy that forwards, STS, AWS or a function."""
+    """Each mapping gets a garbled answer: from a proxy that refuses, a proxy that forwards, STS, AWS or a function."""
     orders = world.queue("orders")
     world.send(orders, CANARY)
     world.environment["HEADER"] = HEADER
@@ -327,7 +327,7 @@ def credential_process(folder: Path) -> Callable[[Credentials], None]:
 async def test_new_credentials_are_used_while_the_daemon_runs(
     world: World, source: Callable[[Path], Callable[[Credentials], None]]
 ) -> None:
-    """The service suddenly refuses the old ones, long before their own expiry."""
+    """The service suddenly refuses the old credentials, long before they expire."""
     orders = world.queue("orders")
     bill = world.aws.functions[BILL] = FakeTarget()
     world.environment = environment(

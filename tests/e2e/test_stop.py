@@ -230,7 +230,7 @@ async def test_the_daemon_goes_on_if_the_reader_of_its_log_has_gone(world: World
 
 
 async def test_kills_amid_ten_thousand_ordered_messages_lose_none(world: World) -> None:
-    """A FIFO queue and a Lambda function, which goes on after the daemon was killed."""
+    """A FIFO queue and a Lambda function, which continues after the daemon was killed."""
     orders = world.queue("orders.fifo", visibility_timeout_in_seconds=2)
     bill = world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0.01)))
     for number in range(MESSAGES):

@@ -138,7 +138,7 @@ def check_record(document: Mapping[str, Any], source: Source, last: Call, number
 
 
 async def test_a_destination_that_fails_blocks_the_shard_and_gets_the_invocation_record_later(world: World) -> None:
-    """With if_unreachable = "drop" the records are dropped instead, and the shard goes on."""
+    """With if_unreachable = "drop", the records are dropped instead, and the shard continues."""
     waiting, dropping = Clicks(world.aws, "waiting"), Users(world.aws, "dropping")
     poison = {source.put("k") for source in (waiting, dropping)}
     later = {name: source.put("k") for name, source in (("waiting", waiting), ("dropping", dropping))}

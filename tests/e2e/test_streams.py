@@ -141,7 +141,7 @@ async def test_children_are_read_after_their_parent_and_a_drained_shard_stays_dr
 
 
 async def test_a_blocked_shard_is_reported_and_the_others_go_on(world: World) -> None:
-    """No record is lost: when the function succeeds with the record, the shard goes on in order."""
+    """No record is lost: when the function succeeds with the record, the shard continues in order."""
     source = Clicks(world.aws, "clicks", shard_count=2)
     left, right = two_shards(source)
     poison = source.put(left)
@@ -376,7 +376,7 @@ class Counting:
 
 
 async def test_the_state_of_a_tumbling_window_survives_a_restart(world: World) -> None:
-    """Five records in one window, the daemon ends after the third, and a sixth is in the next window."""
+    """Five records are in one window, the daemon ends after the third one, and a sixth record is in the next window."""
     source = Clicks(world.aws, "clicks")
     count = world.aws.functions[BILL] = Counting()
     epoch = world.aws.kinesis.epoch

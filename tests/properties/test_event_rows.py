@@ -1,4 +1,7 @@
-"""Do the rows of events do what an obvious model does? Two takers, three functions, and a clock that only goes on."""
+"""Do the rows of events do what an obvious model does?
+
+There are two takers, three functions, and a clock that never goes back.
+"""
 
 from __future__ import annotations
 

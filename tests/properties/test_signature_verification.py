@@ -1,4 +1,4 @@
-"""Is every request let in that botocore signs, and none that was changed afterwards?"""
+"""Is every request accepted that botocore signs, and every request refused that was changed afterwards?"""
 
 from __future__ import annotations
 

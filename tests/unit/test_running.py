@@ -37,7 +37,7 @@ def file(*mappings: str, timeout: int = 3, grace: int = 30) -> str:
 
 
 class Daemon:
-    """A stand-in for the supervisor, the composition and the series."""
+    """A fake of the supervisor, the composition and the series."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -23,7 +23,7 @@ Attributes = Mapping[str, Any]
 
 
 class Finding(NamedTuple):
-    """What a rule says of a queue. `text` continues a sentence that begins with the name of the queue."""
+    """The result of one rule for a queue. `text` continues a sentence that begins with the name of the queue."""
 
     text: str
     is_fault: bool = False

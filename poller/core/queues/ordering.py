@@ -1,7 +1,8 @@
 """Which messages may be in two invocations at the same time?
 
-On a FIFO queue, the batches of one message group are invoked one after another.
-SQS keeps this order as long as received messages stay hidden. If hiding fails, two rules keep the order:
+On a FIFO queue, the function is invoked with the batches of one message group one after another.
+SQS keeps this order as long as received messages stay hidden. If a message becomes visible too early, two rules keep
+it:
 
     GroupsInHand      while a message group is in hand, no second batch of it begins
     without_gaps      if a message is lost, the later messages of its group leave the batch: SQS shows the lost

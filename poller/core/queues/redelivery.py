@@ -6,7 +6,7 @@
     n-th                   2 ** (n - 1) * initial_in_seconds, at most maximum_in_seconds
 
 The delay counts from the end of the invocation. SQS counts the receives (ApproximateReceiveCount).
-Up to half of the delay is cut off at random, so that messages which failed together do not all come back together.
+A random part of up to half of the delay is cut off, so that messages which failed together do not all return together.
 One random number serves a whole batch, so one call can change the visibility of several messages.
 All messages of a message group return at the time of the group's first failed message, because a later message must
 not be received before it.

@@ -5,7 +5,7 @@
     Concurrency   the number of batches in hand: additive increase, multiplicative decrease. A failure sets this limit
                   to half of the batches in hand; failures of batches that began before do not halve it again. Each
                   success raises the limit by one. A batch whose messages became visible too early counts as a
-                  failure, because with fewer batches in hand each one is invoked sooner.
+                  failure, because with fewer batches in hand, each batch waits for a shorter time.
 
 AWS says that it reduces a mapping's concurrency "gradually" on errors and throttles, and documents no numbers.
 Source: AWS Lambda Developer Guide, "Configuring scaling behavior for SQS event source mappings" and "Handling errors

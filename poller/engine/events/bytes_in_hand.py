@@ -16,7 +16,10 @@ BYTES_OF_THE_PROCESS = 512 * 2**20
 
 
 class BytesInHand:
-    """The bytes of the events in hand of the process, or of one run. A run's `parent` has those of the process."""
+    """The bytes of the events in hand, of the process or of one run.
+
+    The `parent` of a run has the bytes of the process.
+    """
 
     def __init__(self, limit_in_bytes: int, parent: BytesInHand | None = None) -> None:
         self.used = 0

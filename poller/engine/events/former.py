@@ -1,4 +1,4 @@
-"""What becomes of the events in a former event queue? The run takes and handles them like all other events.
+"""What happens to the events in a former event queue? The run takes and handles them like all other events.
 
     the settings give the function another event queue ──> its former queue is read ──> empty for ten minutes: forgotten
                                                                └── it cannot be read: the status shows this until a

@@ -1,6 +1,6 @@
 """What is the status of a stream mapping?
 
-Each request computes it anew from the readers, the lineage and the checkpoints.
+Each request computes it from the readers, the lineage and the checkpoints.
 """
 
 from __future__ import annotations

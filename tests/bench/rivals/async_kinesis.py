@@ -1,9 +1,11 @@
-"""The rival from PyPI: async-kinesis's Consumer, whose items are gathered to batches and handed to a function.
+"""The contender from PyPI: the Consumer of async-kinesis.
 
-It hands over the data alone, without sequence number, partition key or time, so the event has nothing else: the one
-that Lambda would give cannot be built. It mixes the shards, and keeps its checkpoints in memory.
-It is set to read as fast as Kinesis allows and never to sleep: its default sleeps two seconds for each shard without
-records, one shard after the other.
+Its items are gathered to batches, with which a function is invoked.
+
+An item has only the data, without sequence number, partition key and time. So the event has only the data, and is not
+the event that Lambda would make. The Consumer mixes the shards, and keeps its checkpoints in memory.
+It is configured to read as fast as Kinesis allows and never to sleep. By default, it sleeps two seconds for each shard
+without records, one shard after the other.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any
 from aiobotocore.session import get_session
 
 PATIENCE_IN_SECONDS = 0.05
-"""How long it waits for the next item before an incomplete batch goes out."""
+"""How long an incomplete batch waits for the next item."""
 
 
 async def main(options: argparse.Namespace) -> None:

@@ -1,8 +1,8 @@
 """The floor: receive -> invoke -> delete in one thread, over blocking sockets. What can Python do at best?
 
-One message after the other is fetched, signed for, parsed, put into the event and deleted, and nothing else is done:
-no concurrency, no filter, no visibility, no second try, no metrics, no log.
-So it is no rival, but says how much of the daemon's cost is the calls themselves.
+One message after the other is received, parsed, put into an event and deleted, with signed requests. Nothing else is
+done: no concurrency, no filter, no visibility, no second try, no metrics, no log.
+So this is no contender. It shows how much of the daemon's cost is the cost of the calls themselves.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The shards take turns, and each is read as often as the daemon reads it. Nothing else is done: no checkpoint, no
 resharding, no second try, no bound, no metrics, no log.
-So it is no rival, but says how much of the daemon's cost is the calls themselves.
+So this is no contender. It shows how much of the daemon's cost is the cost of the calls themselves.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LIMIT = {"kinesis": 10_000, "dynamodb": 1_000}
 
 @dataclass(slots=True)
 class Shard:
-    """Its next read, as an iterator and a time."""
+    """A shard and its next read: an iterator and a time."""
 
     shard_id: str
     iterator: str

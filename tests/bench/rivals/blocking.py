@@ -18,13 +18,16 @@ import orjson
 from poller.aws.signing import Credentials, Signer, resource
 
 ENOUGH_BYTES = 1 << 20
-"""What one receive may return; more than most answers have."""
+"""How many bytes one receive of the socket may return. Most answers have fewer."""
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class Blocking:
-    """One url, and the connection to it. `service` is the name to sign for; None for a url that wants no signature."""
+    """One url and its connection.
+
+    `service` is the name for the signature, or None for a url that needs no signature.
+    """
 
     def __init__(self, url: str, *, service: str | None) -> None:
         parts = urlsplit(url)
@@ -37,13 +40,13 @@ class Blocking:
         self._credentials = Credentials(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"], None)
 
     def call(self, prefix: str, operation: str, request: dict[str, Any]) -> dict[str, Any]:
-        """An operation of a JSON service."""
+        """Call an operation of a JSON service, and return its answer."""
         headers = {"content-type": "application/x-amz-json-1.1", "x-amz-target": f"{prefix}.{operation}"}
         answer: dict[str, Any] = orjson.loads(self.post(headers, orjson.dumps(request)))
         return answer
 
     def post(self, headers: dict[str, str], body: bytes) -> bytes:
-        """The answer's body. Raises for any status but 200."""
+        """Send a POST, and return the answer's body. Raises an error for any status except 200."""
         if self._signer is None:
             sent = {"host": self._resource.host, **headers}
         else:

@@ -1,8 +1,9 @@
-"""The rival that needs no project: an aiobotocore loop of receive -> invoke -> delete, as a user would write it.
+"""The contender without a library: an aiobotocore loop of receive -> invoke -> delete, as a user would write it.
 
-It builds the event that Lambda would give, honours `batchItemFailures`, and deletes ten to a call.
-It does not filter, keep visibility alive, watch itself or adapt: it does less than the daemon, which favours it.
-With a window, each loop gathers up to `--batch-size` messages over several receives, or what came until it is over.
+It builds the event that Lambda would make, obeys `batchItemFailures`, and deletes ten messages with one call.
+It does not filter, extend visibility timeouts, have metrics or adapt its concurrency. So it does less than the daemon,
+which makes it faster.
+With a window, each loop gathers up to `--batch-size` messages over several receives, until the window is over.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ async def main(options: argparse.Namespace) -> None:
 
 
 async def gather(sqs: Any, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """One batch: a single receive, or as many as the batch size and the window allow."""
+    """Return one batch: the messages of one receive, or of as many receives as the batch size and the window allow."""
     messages = await receive(sqs, options.queue_url, min(10, options.batch_size), 20)
     deadline = time.monotonic() + options.window
     while messages and len(messages) < options.batch_size and time.monotonic() < deadline:

@@ -1,8 +1,8 @@
-"""The rival that needs no project: an aiobotocore loop of read -> invoke -> remember for each shard of a stream.
+"""The contender without a library: an aiobotocore loop of read -> invoke -> remember for each shard of a stream.
 
-It builds the event that Lambda would give, in batches, honours no partial failure, and keeps its checkpoints in memory.
-It reads as often as the daemon does. It does not follow resharding, retry, watch itself or bound its memory: it does
-less than the daemon, which favours it.
+It builds the event that Lambda would make, in batches, ignores partial failures, and keeps its checkpoints in memory.
+It reads as often as the daemon does. It does not follow resharding, retry, have metrics or limit its memory. So it does
+less than the daemon, which makes it faster.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def kinesis_record(record: dict[str, Any], shard_id: str, arn: str) -> dict[str,
 
 
 def encoded(value: object) -> object:
-    """What botocore makes of times and binary values, back in JSON."""
+    """Return the value as JSON has it: botocore has made objects of times and binary values."""
     if isinstance(value, datetime):
         return value.timestamp()
     if isinstance(value, bytes):

@@ -1,11 +1,11 @@
-"""An SQS queue and its function, fast enough to measure clients by (`connection.py` says what may be asked).
+"""An SQS queue and its function, which are fast enough to measure clients (`connection.py` has the requests).
 
     python -m tests.bench.servers.canned [--groups 100]        prints its port, lives until its input ends
 
-It does no work that can be left undone: queues come into being when first named, signatures and attribute names are not
-looked at, answers are not kept.
-A receive with nothing to give is held until a message comes or its wait is over; requests that follow it on the same
-connection wait behind it.
+It does no unnecessary work: a queue exists once a request names it, signatures and attribute names are ignored, and
+answers are not kept.
+If a queue is empty, a receive waits until a message comes or its wait is over. Later requests on the same connection
+wait, too.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from tests.bench.servers.queues import VISIBILITY_TIMEOUT_IN_SECONDS, Poll, Queu
 
 
 class Service(connection.Service):
-    """The queues, and what each call does to them.
+    """The queues and the calls.
 
-    A call answers with its body, or with None when it will be answered later.
+    A call returns the body of its answer, or None if it is answered later.
     """
 
     def __init__(self, *, groups: int) -> None:
@@ -134,7 +134,7 @@ class Connection(connection.Connection):
         return self._calls[name](orjson.loads(body))
 
     def hold(self, queue: Queue, poll: Poll, seconds: float) -> None:
-        """Keep the request until the queue hands messages over, or the wait is over."""
+        """Keep the request until the queue has messages for it, or until the wait is over."""
         timer = asyncio.get_running_loop().call_later(seconds, self.hand_over, [])
         self._held = (queue, poll, timer)
         self.is_held = True

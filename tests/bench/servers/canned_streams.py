@@ -1,10 +1,10 @@
-"""A Kinesis or DynamoDB stream and its function, fast enough to measure clients by (`connection.py` says the rest).
+"""A Kinesis or DynamoDB stream and its function, which are fast enough to measure clients (see `connection.py`).
 
     python -m tests.bench.servers.canned_streams --kind kinesis --shards 8 --records-in-a-read 100
 
-There is one stream; its name does not matter. Record n is in shard n % shards, and nothing is kept of it but when it
-was sent: a shard is arithmetic, and so is a place in it. No shard ever ends, nothing is trimmed, iterators are good for
-ever, and reads are not throttled: the clients keep to Kinesis's five a second by themselves.
+There is one stream, and any name means it. Record n is in shard n % shards. The server keeps only the time of its
+sending, and computes everything else. No shard ever ends, no record is trimmed, iterators never expire, and reads are
+not throttled: the clients obey the limit of five reads a second by themselves.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from tests.bench.servers.ledger import Ledger
 from tests.bench.servers.stream_records import FIND, RENDER, number_of, sequence_number
 
 SHARDS_IN_A_PAGE = 100
-"""Of DescribeStream of DynamoDB Streams."""
+"""The most shards in one answer of DescribeStream of DynamoDB Streams."""
 
 BEHIND_IN_MILLISECONDS = 60_000
 ITERATOR_TAIL = "AAAAAAAAAAGJxQxhbvqmTlSpvDyGS8yaDn1dHyWTDqhhTWXfGfVTOK8r" * 4
-"""Real iterators are some two hundred characters long, and clients carry each of them once there and once back."""
+"""Makes iterators as long as real ones, about two hundred characters. Each one is sent once and received once."""
 
 
 class Service(connection.Service):
-    """The stream. `calls` are its operations, each of a request's document."""
+    """The stream. `calls` maps each operation to the function that answers a request."""
 
     def __init__(self, kind: str, *, shards: int, records_in_a_read: int, function_seconds: float = 0.0) -> None:
         super().__init__(Ledger(groups=shards, find=FIND[kind]), function_seconds=function_seconds)
@@ -52,7 +52,7 @@ class Service(connection.Service):
         return orjson.dumps({"Shards": [self._shard(index) | {"HashKeyRange": keys} for index in range(self._shards)]})
 
     def describe_stream(self, request: Json) -> bytes:
-        """Of DynamoDB Streams, in pages."""
+        """Answer DescribeStream of DynamoDB Streams, in pages."""
         last = request.get("ExclusiveStartShardId")
         first = _index(last) + 1 if last else 0
         end = min(self._shards, first + SHARDS_IN_A_PAGE)
@@ -81,7 +81,7 @@ class Service(connection.Service):
         return b'{"ShardIterator":"%b"}' % _iterator(number)
 
     def get_records(self, request: Json) -> bytes:
-        """An iterator is the number of the record that comes next, which says the shard too."""
+        """Answer GetRecords. An iterator is the number of the next record, which also determines the shard."""
         number = int(request["ShardIterator"].partition("-")[0])
         count = min(request.get("Limit") or 1000, self._records_in_a_read)
         sent, render = self.ledger.sent, self._render
@@ -94,7 +94,7 @@ class Service(connection.Service):
         return b'{"Records":[%b],"NextShardIterator":"%b"%b}' % (records, _iterator(next_number), behind_latest)
 
     def _end_of(self, number: int) -> int:
-        """What the next record in this record's shard will be called."""
+        """Return the number of the next record in the shard of this record."""
         count = len(self.ledger.sent)
         return max(number, count + (number - count) % self._shards)
 
@@ -104,7 +104,7 @@ class Service(connection.Service):
 
 
 class Connection(connection.Connection):
-    """A connection on which nothing waits but a slow function."""
+    """A connection on which only the calls of a slow function wait."""
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
@@ -117,7 +117,7 @@ class Connection(connection.Connection):
 
 
 def _shard_id(index: int) -> str:
-    """As long as DynamoDB's shortest, which botocore counts."""
+    """Return a shard id. It has the shortest length that botocore accepts for DynamoDB."""
     return f"shardId-{index:020d}"
 
 

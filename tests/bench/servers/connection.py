@@ -1,7 +1,8 @@
-"""How is a client heard and answered? As little HTTP as the benchmark's clients use, so that they are what is measured.
+"""How does a server read requests and answer them? With as little HTTP as the clients need, so that it costs little.
 
-Requests are cut out of the bytes by Content-Length and answered in order, each before the next is looked at.
-What they mean is for `dispatch` to say; an answer that is held back (a long poll) holds back what follows it.
+The Content-Length ends a request. Requests are answered in order, each one before the next one is read.
+`dispatch` decides what a request means. While an answer waits (a long poll), the later answers of the connection wait,
+too.
 
     POST /                                           X-Amz-Target: <service>.<call>, or STS, who always knows you
     POST /2015-03-31/functions/<name>/invocations    a Lambda function
@@ -41,13 +42,14 @@ Json = dict[str, Any]
 
 
 class RefusedError(Exception):
-    """The request cannot be answered: the client gets a 400 with this text."""
+    """Raised if a request cannot be answered. The client gets status 400 with this text."""
 
 
 class Service(ABC):
-    """The state behind all connections. `function_seconds` is how long the function takes for each invocation.
+    """The state that all connections share. `function_seconds` is the duration of each invocation.
 
-    `began` and `ended` are when the last backlog's first record could be had, and when the last record was invoked.
+    `began` is the time at which the first record of the last backlog could be received. `ended` is the time at which
+    the last record was invoked.
     """
 
     def __init__(self, ledger: Ledger, *, function_seconds: float = 0.0) -> None:
@@ -66,14 +68,14 @@ class Service(ABC):
             self.on_tick()
 
     def on_tick(self) -> None:  # noqa: B027  # most servers do nothing then
-        """Ten times a second."""
+        """Do what is due. This is called ten times a second."""
 
     @abstractmethod
     def send(self, name: str, count: int) -> None:
-        """Put so many records into the queue or stream of that name."""
+        """Put `count` records into the queue or stream of this name."""
 
     def bench(self, command: str, request: Json) -> Json:
-        """The commands that every server has."""
+        """Answer one of the commands that every server has."""
         match command:
             case "send":
                 self.send(request["name"], request["count"])
@@ -118,7 +120,7 @@ class Service(ABC):
 
 
 class Connection(asyncio.Protocol, ABC):
-    """One client's connection. `is_held` is true while a request waits for its answer."""
+    """The connection of one client. `is_held` is true while a request waits for its answer."""
 
     is_held = False
 
@@ -136,10 +138,10 @@ class Connection(asyncio.Protocol, ABC):
 
     @abstractmethod
     def call(self, name: str, body: bytes) -> bytes | None:
-        """A service's call: its answer, or None when that comes later. Raises RefusedError."""
+        """Make a call of the service. Return the answer, or None if it comes later. Raises RefusedError."""
 
     def advance(self) -> None:
-        """Answer what has come, as far as nothing is held."""
+        """Answer the requests that have come, until one of them has to wait."""
         while not self.is_held:
             end_of_head = self._buffer.find(b"\r\n\r\n")
             if end_of_head < 0:
@@ -210,7 +212,7 @@ def now() -> float:
 
 
 async def serve(service: Service, connect: Callable[[], Connection]) -> None:
-    """Print the port and live until the input ends."""
+    """Print the port and serve until the input ends."""
     loop = asyncio.get_running_loop()
     ticking = loop.create_task(service.tick())
     server = await loop.create_server(connect, "127.0.0.1", 0, backlog=1024)
@@ -221,7 +223,7 @@ async def serve(service: Service, connect: Callable[[], Connection]) -> None:
 
 
 def options(description: str | None) -> argparse.ArgumentParser:
-    """What every server may be told on its command line."""
+    """Return a parser of the command line options that every server has."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--function-seconds", type=float, default=0.0, help="how long the function takes")
     return parser

@@ -1,7 +1,9 @@
-"""What became of each record? A book of when it was sent, and how often it was received, invoked and deleted.
+"""What happened to each record?
 
-A record is a number, which it carries in its body with the time of its sending; so the book finds out from what a
-function is called with when each one was first handed over, whether it came again, and whether it overtook another.
+The ledger has the time of its sending, and counts its receives, invocations and deletes.
+
+A record is a number. Its body has this number and the time of its sending. So the ledger sees in each event when a
+record was invoked for the first time, whether it was repeated, and whether it overtook another record.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 Find = Callable[[bytes], Iterable[tuple[int, int]]]
-"""The number and the time of sending, in epoch microseconds, of each record in an event."""
+"""Finds the number and the time of sending, in epoch microseconds, of each record in an event."""
 
 
 class Faults(NamedTuple):
-    """How a run broke the rule that every record is invoked once, in order, and then, in a queue, deleted once."""
+    """The faults of a run: records that were not invoked once, in order, and then (in a queue) deleted once."""
 
     lost: int
     not_deleted: int
@@ -27,9 +29,11 @@ class Faults(NamedTuple):
 
 
 class Ledger:
-    """The life of every record, by its number. Within a group (`number % groups`) they have an order; 0 for no order.
+    """The history of every record, by its number.
 
-    `sent` is in epoch microseconds; the byte arrays count, and stay at 255.
+    The records of a group (`number % groups`) are ordered; with 0, none are.
+
+    `sent` is in epoch microseconds. The byte arrays count up to 255.
     """
 
     def __init__(self, *, groups: int, find: Find) -> None:
@@ -47,7 +51,7 @@ class Ledger:
         self._newest_of_group = [-1] * groups
 
     def add(self, count: int) -> range:
-        """Room for `count` records sent now; returns their numbers."""
+        """Add `count` records that are sent now, and return their numbers."""
         first = len(self.sent)
         self.sent.extend([epoch_microseconds()] * count)
         for counts in (self.receives, self.invokes, self.deletes):
@@ -55,12 +59,12 @@ class Ledger:
         return range(first, first + count)
 
     def note_sent(self, count: int) -> None:
-        """Messages up to this number were sent through another queue: make room for them."""
+        """Add the messages up to this number, which were sent through another queue."""
         if count > len(self.sent):
             self.add(count - len(self.sent))
 
     def note_invoke(self, payload: bytes) -> None:
-        """Find the records in what a function was called with, and write down when they came."""
+        """Find the records in an event, and record the time of their invocation."""
         now = epoch_microseconds()
         for number, sent in self._find(payload):
             if not self.invokes[number]:
@@ -77,11 +81,11 @@ class Ledger:
         _count_up(self.deletes, number)
 
     def note_receive(self, number: int) -> int:
-        """Returns how often the message was received, this time included."""
+        """Count a receive of the message, and return the number of its receives."""
         return _count_up(self.receives, number)
 
     def faults(self, *, is_deletion_seen: bool = True) -> Faults:
-        """What is wrong if nothing more is to come. Deletions of another queue's messages are not seen here."""
+        """Return the faults at the end of a run. Deletes of another queue's messages are not seen here."""
         return Faults(
             lost=self.invokes.count(0),
             not_deleted=self.deletes.count(0) if is_deletion_seen else 0,
@@ -92,12 +96,12 @@ class Ledger:
         )
 
     def percentiles(self, shares: Sequence[float]) -> list[float]:
-        """Microseconds from send to first invoke, of the records invoked since `latencies` was last cleared."""
+        """Return percentiles of the times from send to first invocation, in µs, since `latencies` was cleared."""
         ordered = sorted(self.latencies)
         return [ordered[min(len(ordered) - 1, int(len(ordered) * share))] for share in shares] if ordered else []
 
     def _check_order(self, number: int) -> None:
-        """Within a group, the numbers handed over must rise."""
+        """Check that the numbers of the invoked records of a group rise."""
         if not self.groups:
             return
         group = number % self.groups

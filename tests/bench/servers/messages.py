@@ -1,8 +1,8 @@
 """What does a canned message look like?
 
-A message is a number.  Its body, ids and checksum are rendered when it is received and not kept, so that a queue of a
-million costs a few bytes each.  The body carries the number and the time of sending, and `find` sees both again in
-whatever a function is called with.
+A message is a number. Its body, ids and checksum are rendered at each receive and not kept, so that a queue of a
+million messages needs only a few bytes for each. The body has the number and the time of sending, and `find` finds both
+in any event.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ BODY = (
     '{"kind":"order","number":%d,"sent":%d,"customer":"c-8f14e45f","currency":"EUR","total":129.9,'
     f'"lines":[{{"sku":"A-1001","quantity":2}},{{"sku":"B-2002","quantity":1}}],"note":"{_FILLER}"}}'
 )
-"""About 250 bytes: a number and a time of sending in microseconds fill it in."""
+"""The form of a body, with about 250 bytes.
+
+It has places for the number and for the time of sending in microseconds.
+"""
 
 _BODY_IN_JSON = BODY.replace('"', '\\"')
 _IN_PAYLOAD = re.compile(rb'number\\":(\d+),\\"sent\\":(\d+)')
@@ -38,7 +41,7 @@ _CHECKSUM_OF_ATTRIBUTES = md5(
     usedforsecurity=False,
 ).hexdigest()
 _RECEIPT_TAIL = "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a" * 9
-"""Real receipt handles are some hundred characters long, and clients carry them three times."""
+"""Makes receipt handles as long as real ones, some hundred characters. Each one is sent or received three times."""
 
 
 class Sent(NamedTuple):
@@ -50,7 +53,7 @@ class Sent(NamedTuple):
 
 
 def render(number: int, *, ledger: Ledger, group: str | None, own: Sent | None) -> str:
-    """The message as ReceiveMessage gives it. Counts as a receive."""
+    """Return the message as ReceiveMessage returns it, and count a receive."""
     sent = ledger.sent[number]
     receives = ledger.note_receive(number)
     body = own.body_in_json if own else _BODY_IN_JSON % (number, sent)
@@ -64,7 +67,7 @@ def render(number: int, *, ledger: Ledger, group: str | None, own: Sent | None) 
 
 
 def find(event: bytes) -> Iterator[tuple[int, int]]:
-    """The number and the time of sending of each message in an event."""
+    """Yield the number and the time of sending of each message in an event."""
     return ((int(number), int(sent)) for number, sent in _IN_PAYLOAD.findall(event))
 
 

@@ -1,10 +1,10 @@
-"""How does a queue hand out messages? Those that wait, in order; those in flight, until a deadline; and who asks.
+"""How does a queue deliver messages? It has the messages that wait in order, those in flight, and the polls that wait.
 
-A standard queue is one group that never locks.
-A FIFO queue is many: a group with a message in flight is locked until that message is deleted or visible again, and a
-receive takes as many messages of one group as it can.
-Deadlines lie in a lazy heap, one entry for each receive: an entry that comes up is only believed where the message is
-still in flight with that same deadline.
+A standard queue is one group that is never locked.
+A FIFO queue has many groups. A group with a message in flight is locked until that message is deleted or visible again,
+and a receive takes as many messages of one group as it can.
+Deadlines are in a heap, with one entry for each receive. An entry counts only if the message is still in flight with
+the same deadline.
 Source: Amazon SQS Developer Guide, "Amazon SQS visibility timeout" and "FIFO queue delivery logic in Amazon SQS".
 """
 
@@ -20,11 +20,11 @@ from tests.bench.servers.messages import Sent, render
 VISIBILITY_TIMEOUT_IN_SECONDS = 30
 
 Hand = Callable[[list[str]], None]
-"""Takes rendered messages to the one who asked."""
+"""Passes rendered messages to the poll that waits for them."""
 
 
 class Group:
-    """One ordered sequence of waiting messages, and how many of it are in flight."""
+    """An ordered sequence of waiting messages, and the number of its messages in flight."""
 
     __slots__ = ("in_flight", "name", "waiting")
 
@@ -46,7 +46,7 @@ class Poll:
 
 
 class Queue:
-    """Not thread-safe, knows no clock: `now` is in seconds of any clock that never goes back."""
+    """A queue. It is not thread-safe and has no clock: `now` is in seconds of any clock that never goes back."""
 
     def __init__(self, name: str, ledger: Ledger) -> None:
         self.name = name
@@ -83,7 +83,7 @@ class Queue:
         return number
 
     def receive(self, poll: Poll, *, now: float) -> bool:
-        """Hand over what there is; otherwise remember the poll, and return false."""
+        """Pass the available messages to the poll. If there are none, remember the poll and return False."""
         self._show_expired(now)
         if self._answer(poll, now):
             return True
@@ -91,7 +91,7 @@ class Queue:
         return False
 
     def give_up(self, poll: Poll) -> None:
-        """The poll's time is over, or its connection is."""
+        """Forget a poll, because its time is over or its connection has ended."""
         if poll in self._polls:
             self._polls.remove(poll)
 
@@ -103,7 +103,7 @@ class Queue:
             self._offer(group)
 
     def change_visibility(self, number: int, seconds: float, *, now: float) -> bool:
-        """False when the message is not in flight."""
+        """Change the visibility timeout of a message. Return False if the message is not in flight."""
         if number not in self._deadlines:
             return False
         self._deadlines[number] = now + seconds
@@ -111,7 +111,7 @@ class Queue:
         return True
 
     def tick(self, now: float) -> None:
-        """Show what expired or was unlocked, and serve the polls that wait."""
+        """Make messages visible whose timeout is over, unlock their groups, and answer the polls that wait."""
         self._show_expired(now)
         self._serve(now)
 

@@ -1,8 +1,9 @@
 """What do canned records of a stream look like? As Kinesis and DynamoDB Streams write them in GetRecords.
 
-A record is a number, rendered when it is read and not kept.  Its body, of 1 KB, carries the number and the time of
-sending, and `find` sees both again in whatever a function is called with.
-A Kinesis record's data begins with 51 bytes of its own: a multiple of three, so that the rest is base64 made once.
+A record is a number. It is rendered when it is read, and not kept. Its body of 1 KB has the number and the time of
+sending, and `find` finds both in any event.
+The data of a Kinesis record begin with 51 bytes that differ. This is a multiple of three, so that the base64 of all
+other bytes is made only once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tests.bench.servers.ledger import Find
 BYTES_IN_A_RECORD = 1024
 
 _SEQUENCE_NUMBER = b"4960118965842235937883629852182763847532%016d"
-"""Kinesis's have 56 digits, DynamoDB's some twenty."""
+"""The form of a sequence number. Those of Kinesis have 56 digits, and those of DynamoDB about twenty."""
 
 _HEAD = b'{"number":"%012d","sent":"%016d",'
 _SAME_IN_ALL_HEADS = b64encode(_HEAD[:9])
@@ -54,7 +55,7 @@ _FIND_DYNAMODB = re.compile(rb'"number": ?\{"N": ?"(\d+)"\}, ?"sent": ?\{"N": ?"
 
 
 def kinesis_record(number: int, sent: int) -> bytes:
-    """As the wire's JSON; `sent` is in epoch microseconds."""
+    """Return a record in the form of Kinesis's JSON. `sent` is in epoch microseconds."""
     head = b64encode(_HEAD % (number, sent))
     return _KINESIS_RECORD % (sequence_number(number), sent / 1e6, head, _TAIL, number % 1000)
 
@@ -64,7 +65,7 @@ def dynamodb_record(number: int, sent: int) -> bytes:
 
 
 def find_kinesis(event: bytes) -> Iterator[tuple[int, int]]:
-    """In whatever has the records' data as base64 under `data`."""
+    """Yield the number and the time of sending of each record in an event with base64 under `data`."""
     for head in _FIND_KINESIS.findall(event):
         text = b64decode(head)
         yield int(text[11:23]), int(text[33:49])

@@ -1,4 +1,4 @@
-"""What does `poller reload` print? A stand-in for the daemon answers at a real control socket."""
+"""What does `poller reload` print? A fake daemon answers at a real control socket."""
 
 from __future__ import annotations
 

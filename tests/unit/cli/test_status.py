@@ -1,4 +1,4 @@
-"""What do `poller status`, `pause` and `resume` print? A stand-in for the daemon answers at a real control socket."""
+"""What do `poller status`, `pause` and `resume` print? A fake daemon answers at a real control socket."""
 
 from __future__ import annotations
 

@@ -737,7 +737,7 @@ async def test_a_successful_init_resets_the_pause_of_failed_ones(
     failures_in_a_row: list[int] = []
 
     class Noting:
-        """A stand-in for Backoff, without pauses."""
+        """A fake of Backoff, without pauses."""
 
         def delay(self, failures: int, _: random.Random) -> float:
             failures_in_a_row.append(failures)

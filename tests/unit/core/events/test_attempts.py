@@ -1,4 +1,4 @@
-"""What becomes of an event before and after an attempt?"""
+"""What happens to an event before and after an attempt?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""With which calls are messages deleted and shown again? The queue fails as the test says."""
+"""With which calls are messages deleted and made visible? The queue fails as the test says."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Queue:
 def held(
     name: str, *, returns_at: float = 0.0, received_at: float = 0.0, group: MessageGroupId | None = None
 ) -> MessageInHand:
-    """A message that is hidden until it is deleted or shown again."""
+    """A message that is hidden until it is deleted or made visible."""
     message = Message(MessageId(name), ReceiptHandle(name), group, 0.0, {})
     one = MessageInHand(message, b"", Receive(received_at, received_at, LONGEST_IN_SECONDS, 30))
     one.return_at(returns_at)
