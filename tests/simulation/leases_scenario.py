@@ -22,7 +22,7 @@ from tests.simulation.leases_checker import check, check_cost
 from tests.simulation.leases_reader import ATTEMPTS
 from tests.simulation.leases_recorder import RecordingFunction
 from tests.simulation.leases_stream import PREFIX
-from tests.simulation.leases_world import LeaseLife, LeaseWorld
+from tests.simulation.leases_world import LeaseLife, LeaseWorld, Table
 
 TROUBLES_IN_SECONDS = 90.0
 RECOVERY_IN_SECONDS = 3 * LEASE_DURATION_IN_SECONDS * 1.1 + 5
@@ -36,10 +36,11 @@ DRAINED_IN_SECONDS = 120.0
 class LeaseScenario:
     """The life of all workers in one world."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, table: Table | None = None) -> None:
         self.randomness = Random(seed)
         draw = self.randomness
-        table = FakeLeaseTable(seed=seed, staleness_in_seconds=draw.choice([0.0, 0.0, 2.0]))
+        staleness_in_seconds = draw.choice([0.0, 0.0, 2.0])
+        table = table or FakeLeaseTable(seed=seed, staleness_in_seconds=staleness_in_seconds)
         function = RecordingFunction(
             Random(seed), duration_in_seconds=draw.choice([(0.02, 0.2), (0.1, 2.0), (0.5, 15.0)])
         )

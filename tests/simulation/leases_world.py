@@ -8,23 +8,39 @@ Everything waits on one virtual clock; each process has a clock of its own besid
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import anyio
 from anyio.abc import TaskGroup
 
 from poller.engine.leases.worker import Worker
 from poller.engine.stop import Stop
-from poller.model.lease import Owner
+from poller.model.lease import Owner, Row, RowKey
 from poller.model.stream import ShardId
+from poller.ports import LeaseStore
 from tests.fakes.faults import Fault, FaultPlan, Outage
-from tests.fakes.lease_store import FakeLeaseTable
+from tests.fakes.lease_store import FakeLeaseTable, Written
 from tests.simulation.leases_process import ProcessClock, ProcessLeaseStore, WorkerProcess
 from tests.simulation.leases_reader import READ_AGAIN_IN_SECONDS, Reader
 from tests.simulation.leases_recorder import RecordingFunction
 from tests.simulation.leases_stream import SharedStream
 from tests.simulation.process import Killed
+
+
+class Table(Protocol):
+    """The table, as the world sees it. `calls` counts each worker's scans, and `history` has each write of a row."""
+
+    history: list[Written]
+    calls: Counter[tuple[str, str]]
+
+    @property
+    def rows(self) -> dict[RowKey, Row]:
+        """The rows as they are now."""
+
+    def store(self, worker: str, faults: FaultPlan, *, patience_in_seconds: float) -> LeaseStore:
+        """Return the store of one worker."""
 
 
 class Note(NamedTuple):
@@ -104,14 +120,14 @@ class LeaseWorld:
         self,
         *,
         seed: int = 0,
-        table: FakeLeaseTable | None = None,
+        table: Table | None = None,
         function: RecordingFunction | None = None,
         interval_in_seconds: float = 1.0,
         patience_in_seconds: float = 0.0,
         read_again_in_seconds: float = READ_AGAIN_IN_SECONDS,
     ) -> None:
         self.seed = seed
-        self.table = table or FakeLeaseTable(seed=seed)
+        self.table: Table = table or FakeLeaseTable(seed=seed)
         self.stream = SharedStream(interval_in_seconds)
         self.function = function or RecordingFunction(Random(seed))
         self.patience_in_seconds = patience_in_seconds

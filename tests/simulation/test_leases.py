@@ -13,6 +13,7 @@ from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, is_drained
 from poller.model.lease import Row
 from poller.model.stream import ShardId
 from tests.fakes.faults import Fault
+from tests.fakes.lease_store import FakeLeaseTable
 from tests.simulation.leases_checker import check, unread
 from tests.simulation.leases_recorder import RecordingFunction
 from tests.simulation.leases_stream import key_of
@@ -205,6 +206,7 @@ def test_a_worker_takes_a_lease_again_whose_owner_a_person_has_removed() -> None
         await reading(world, life, 1, within=2)
         row = leases(world)[shard]
         now = anyio.current_time()
+        assert isinstance(world.table, FakeLeaseTable)
         assert world.table.write("a person", "update", replace(row, counter=row.counter + 1, owner=None), sent_at=now)
         await anyio.sleep(LEASE_DURATION_IN_SECONDS)
         assert life.reader.reading == {shard}
