@@ -13,7 +13,7 @@ run does not wait. If the old run has not ended then, both run at the same time.
 groups and shards that the old run still holds (`queues/groups.py`, `streams/shards_in_hand.py`).
 
     await supervisor.add(mapping, function)        raises an error if the mapping cannot be opened; then it is not added
-    await supervisor.replace(mapping, function)    raises the same error; then the mapping goes on as before
+    await supervisor.replace(mapping, function)    raises the same error; then the mapping continues as before
     await supervisor.remove(name)                  waits until the invocations have ended, or the grace is over
     await supervisor.pause(name)                   does not wait; the pause survives a restart
     await supervisor.resume(name)

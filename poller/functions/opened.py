@@ -1,6 +1,6 @@
 """How is a function invoked? Batches of queues, batches of lanes and asynchronous events use the same three steps.
 
-    async with function.gate.slot(unless=stopping) as has_slot:    wait in line for a slot, unless the stop begins
+    async with function.gate.slot(unless=stopping) as has_slot:    wait for a slot, unless the stop begins
         ...                                                        check that the batch is still due; build its event
         invoked = await function.invoke(invocation, contents, …)   call the target; interpret the answer
     invocations.ended(invoked, retry_in=...)                       report it as facts (telling.py)

@@ -9,7 +9,7 @@ Each function has one qualifier, and a request may leave it out. For a function 
 the ARN in the settings. For all others, and for an ARN without one, it is $LATEST.
 The settings may have several ARNs of one function. Then a request without a qualifier means the key in the settings,
 if there is such a key, else the ARN with $LATEST, if there is one.
-The errors have AWS's words.
+The texts of the errors are AWS's own.
 
 Source: AWS Lambda API Reference, "Invoke", FunctionName and Qualifier; answers that AWS Lambda gave.
 """

@@ -76,7 +76,7 @@ def _instead_of(value: str) -> str:
 def _key_of_the_value(lines: list[str], before: str) -> str:
     """Return the key at the end of `before`, or else the first key of the line.
 
-    The former may be in an inline table.
+    The key at the end of `before` may be in an inline table.
     """
     inner = re.search(r"([\w.\"-]+)\s*=\s*$", before)
     own, line_key = inner and inner[1], _key_of_the_line(lines)

@@ -2,7 +2,7 @@
 
     emulator    the shard and sequence number of each click, and the messages in the queue `failures`
     function    its trace: which clicks it saw, at which shard and sequence number, and in which order
-    daemon      /metrics: polled, invoked, failed, given up, delivered
+    daemon      /metrics: records polled, invoked, failed, discarded and reported
 
 The function may get a click again, because a failed batch is retried. /metrics must count at least as many failures.
 For the order, only the first time counts at which the function got a click. For each user, these times must be in the

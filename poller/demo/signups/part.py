@@ -74,7 +74,7 @@ class Signups:
         fates = self._expected
         return (
             f"Two files are uploaded, and one of them is broken; a client calls {PROCESS_CSV} for a third file.\n"
-            f"  Their {len(self._rows)} rows go into each queue: {len(fates.filtered_out)} for the filter to drop, "
+            f"  Their {len(self._rows)} rows go into each queue: {len(fates.filtered_out)} that the filter leaves out, "
             f"{len(fates.poisoned)} that always fail, {len(fates.delayed)} that fail once"
         )
 

@@ -67,7 +67,7 @@ class UploadBook(Book):
 
     @property
     def news(self) -> str:
-        return f"{self.rows_sent} rows sent, {len(self.failed_records)} broken file reported"
+        return f"{self.rows_sent} rows sent, {len(self.failed_records)} broken files reported"
 
     @property
     def rows_sent(self) -> int:

@@ -67,7 +67,7 @@ class EventPermits:
         self._room.batches += 1
 
     def answered(self, *, grown_by: int) -> None:
-        """Give the room of one event free, because its attempt is over. The event now has `grown_by` more bytes."""
+        """Free the room of one event, because its attempt is over. The event now has `grown_by` more bytes."""
         self._bytes.charge(grown_by)
         self.invoking -= 1
         self._room.batches -= 1

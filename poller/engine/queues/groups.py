@@ -1,4 +1,4 @@
-"""Which delivery may invoke a function with a message group?
+"""Which delivery may invoke its function with messages of a message group?
 
 Only one delivery at a time, of all runs that read the queue.
 
