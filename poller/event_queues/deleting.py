@@ -70,5 +70,3 @@ class Deleter:
         for deletion in batch:
             deletion.is_done, deletion.error = True, error
             deletion.rejected = by_receipt.get(deletion.message.receipt_handle)
-            if deletion in self._waiting:  # its task may have been cancelled meanwhile
-                self._waiting.remove(deletion)
