@@ -1,7 +1,7 @@
-"""Does the daemon's memory stay flat? Very many messages through one process, and a look at its size along the way.
+"""Does the daemon's memory stay flat? One process gets very many messages, and its size is measured again and again.
 
-The queue holds them all from the start, so that the daemon is busy throughout. It counts as flat when the second half
-of the run needs no more than a twentieth above the highest of the first half.
+The queue has all messages from the start, so that the daemon is always busy. The memory counts as flat if the second
+half of the run needs at most a twentieth more than the highest value of the first half.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ALLOWED_GROWTH = 1.05
 
 
 def soak_daemon(count: int, console: Console) -> bool:
-    """Prints the memory at twenty moments and the verdict; true when it is flat and nothing was lost."""
+    """Print the memory at twenty moments, and the result. Return whether the memory is flat and nothing was lost."""
     sizes: list[tuple[int, int]] = []
     with tempfile.TemporaryDirectory(prefix="poller-bench-") as name, canned(Path(name)) as broker:
         command = DAEMON.command(Case(name="soak", title="soak"), broker, Path(name))
@@ -62,9 +62,11 @@ def _table(sizes: list[tuple[int, int]]) -> Table:
 
 
 def slow_function(console: Console) -> bool:
-    """A function of a second for each batch before a backlog that is read far faster; true when memory is bounded.
+    """Read a backlog much faster than a function takes it, which needs a second for each batch.
 
-    Prints the memory every two seconds. A bound is reached: what may be read ahead is 512 MiB for the whole process.
+    Return whether memory is bounded.
+
+    The memory is printed every two seconds. The bound is the 512 MiB that the whole process may read ahead.
     """
     case = StreamCase(name="slow", title="slow", shards=64, records_in_a_read=1_000, backlog=1_000_000)
     sizes: list[tuple[int, int]] = []

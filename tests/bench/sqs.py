@@ -1,11 +1,11 @@
-"""How much does a message cost? This daemon beside what a user would pick instead, in one run, as ratios.
+"""How much does a message cost? This daemon is compared with programs that a user could choose instead, in one run.
 
     python tests/bench/sqs.py                       everything, some three minutes
     python tests/bench/sqs.py --case lambda-10      one case
     python tests/bench/sqs.py --soak 1000000        does the daemon's memory stay flat?
 
-`runs.py` says what is measured, how, and when it is void; `contenders.py` who takes part.
-Figures are for comparing within one run, on a machine with nothing else to do.
+`runs.py` says what is measured, and when a figure is void. `contenders.py` has the programs.
+Compare only figures of the same run, on a machine with nothing else to do.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures there.")] = None,
     soak: Annotated[int, typer.Option(help="Instead: put so many messages through the daemon, watch its memory.")] = 0,
 ) -> None:
-    """Measure this daemon beside its rivals. Exit code 1 when the daemon's own figures are void."""
+    """Measure this daemon and the other programs. The exit code is 1 if the figures of this daemon are void."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if soak:
         raise typer.Exit(0 if soak_daemon(soak, console) else 1)
@@ -88,7 +88,7 @@ def main(
 def measure_all(
     cases: Sequence[Case], contenders: Sequence[Contender], messages: int, rate: float, rounds: int
 ) -> Results:
-    """Case by case, with a bar that moves at every warm-up and every turn."""
+    """Measure case by case, with a progress bar that moves at every warm-up and every turn."""
     with bar_of(len(cases) * (rounds + 1) * len(contenders), console) as tell:
         return {
             case.name: run_case(case.name, _entries(case, contenders), _load(case, messages, rate), rounds, tell)
@@ -107,7 +107,10 @@ def _queue(case: Case, folder: Path) -> AbstractContextManager[Broker]:
 
 
 def _load(case: Case, messages: int, rate: float) -> Load:
-    """Node's compiler goes on making a consumer faster for some 15,000 messages: so long is the warm-up."""
+    """Return the numbers of records of a case.
+
+    The warm-up has 15,000 messages, in which Node's compiler makes a consumer faster.
+    """
     backlog = int(messages * case.share)
     return Load(backlog * 2, backlog, int(rate * PACED_SECONDS), rate)
 
@@ -119,7 +122,10 @@ def _chosen(names: list[str] | None) -> list[Case]:
 
 
 def _with_node(cases: list[Case], contenders: list[Contender]) -> tuple[list[Case], list[Contender]]:
-    """All of them if node is there; otherwise say so and go on with those that do without."""
+    """Return all cases and contenders if node is installed.
+
+    Otherwise print this, and return those that need no node.
+    """
     try:
         install_from_npm(console.print)
     except NodeMissingError as missing:

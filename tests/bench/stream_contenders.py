@@ -1,7 +1,9 @@
-"""Who takes part with streams, and how is each started? This daemon and what a user would pick instead.
+"""Which programs read streams in the comparison, and how is each one started?
 
-A contender gives the command that does a case's work, or says that it cannot.
-All of them invoke a Lambda function with up to a hundred records at a time.
+This daemon, and others that a user could choose.
+
+A contender gives the command for a case, or says that it cannot do the case.
+All contenders invoke a Lambda function with up to a hundred records at a time.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ Kind = Literal["kinesis", "dynamodb"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamCase:
-    """What is to be done: so many records in a turn, over so many shards, as many in each read.
+    """One case of the comparison: the number of records in a turn, of shards, and of records in a read.
 
-    With a filter, every record is looked into, and all of them match. `paced` are the records of the paced phase.
+    With a filter, every record is parsed, and all of them match. `paced` is the number of records in the paced phase.
     """
 
     name: str
@@ -43,7 +45,10 @@ class StreamCase:
 
 @dataclass(frozen=True, slots=True)
 class StreamContender:
-    """`command` writes what it needs into the folder it is given; None means that it cannot do the case."""
+    """A program that is compared. `command` writes its files into a folder and returns the command.
+
+    The command is None if the contender cannot do the case.
+    """
 
     name: str
     command: Callable[[StreamCase, CannedStream, Path], list[str] | None]
@@ -81,7 +86,7 @@ RIVALS = (
 
 
 def settings_file(case: StreamCase, stream: CannedStream, folder: Path) -> str:
-    """The daemon's settings for a case: a mapping with all that costs anything, its state in a file."""
+    """Return the daemon's settings for a case: every option that costs time is on, and the state is in a file."""
     key = '{ data = { kind = ["click"] } }'
     if case.kind == "dynamodb":
         key = '{ dynamodb = { NewImage = { state = { S = ["open"] } } } }'
@@ -115,7 +120,7 @@ def stream_arn(kind: Kind) -> str:
 
 
 def install_from_pypi(tell: Callable[[str], None]) -> None:
-    """Bring the rival into the cache folder if it is not there; it runs on the aiobotocore that is here."""
+    """Install the contender into the cache folder if it is missing. It uses the aiobotocore of this environment."""
     mark = PACKAGES / "installed"
     if mark.exists() and mark.read_text() == ASYNC_KINESIS:
         return

@@ -1,12 +1,12 @@
-"""How much does a stream's record cost? This daemon beside what a user would pick instead, in one run, as ratios.
+"""How much does a stream's record cost? This daemon is compared with programs that a user could choose, in one run.
 
     python tests/bench/streams.py                            everything, some seven minutes
     python tests/bench/streams.py --quick                    a first look: one round
     python tests/bench/streams.py --case kinesis-8-100       one case
     python tests/bench/streams.py --slow                     a function that cannot keep up: is the memory bounded?
 
-`runs.py` says what is measured, how, and when it is void; `stream_contenders.py` who takes part.
-Figures are for comparing within one run, on a machine with nothing else to do.
+`runs.py` says what is measured, and when a figure is void. `stream_contenders.py` has the programs.
+Compare only figures of the same run, on a machine with nothing else to do.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures there.")] = None,
     slow: Annotated[bool, typer.Option(help="Instead: a function that cannot keep up; watch the memory.")] = False,
 ) -> None:
-    """Measure this daemon beside its rivals. Exit code 1 when the daemon's own figures are void."""
+    """Measure this daemon and the other programs. The exit code is 1 if the figures of this daemon are void."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if slow:
         raise typer.Exit(0 if slow_function(console) else 1)
@@ -107,7 +107,7 @@ def main(
 
 
 def measure_all(cases: Sequence[StreamCase], contenders: Sequence[StreamContender], rounds: int) -> Results:
-    """Case by case, with a bar that moves at every warm-up and every turn."""
+    """Measure case by case, with a progress bar that moves at every warm-up and every turn."""
     with bar_of(len(cases) * (rounds + 1) * len(contenders), console) as tell:
         return {
             case.name: run_case(

@@ -1,4 +1,4 @@
-"""How are figures shown? A table for each case, one of ratios, and one in Markdown to paste; all of them as JSON."""
+"""How are figures shown? As a table for each case, a table of ratios, a table in Markdown for the README, and JSON."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from rich.table import Table
 from tests.bench.runs import Cannot, Figures, Measured, Outcome, Void
 
 Results = Mapping[str, Mapping[str, Outcome]]
-"""By the names of case and contender."""
+"""The outcome of each contender in each case, by their names."""
 
 NOT_MEASURED = "–"
 
 
 class Shown(NamedTuple):
-    """What is shown: `items` is what the records are called, `titles` has the cases by name, `ours` comes first.
+    """The texts of the tables: `items` is the word for records, `titles` has the cases by name, and `ours` comes first.
 
-    `machine` says on what was measured.
+    `machine` is the text about the machine and the versions.
     """
 
     items: str
@@ -39,7 +39,7 @@ class Shown(NamedTuple):
 
 
 def show(shown: Shown, results: Results, console: Console, *, per_second: float) -> None:
-    """Everything, case by case, the ratios at the end."""
+    """Print the tables of all cases, and then the ratios."""
     for name, title in shown.titles.items():
         console.print(
             f"\n[bold]{name}[/]: {title}   [dim]* with {per_second:,.0f} {shown.items} a second coming in",
@@ -86,7 +86,10 @@ def ratio_table(shown: Shown, results: Results) -> Table:
 
 
 def markdown(shown: Shown, results: Results) -> str:
-    """CPU with the least and the most of the rounds, and throughput, as a README shows them; beneath it, on what."""
+    """Return the table for the README: CPU time with its lowest and highest value, and throughput.
+
+    The machine follows below.
+    """
     lines = [f"| | {' | '.join(shown.contenders)} |", "|---" * (len(shown.contenders) + 1) + "|"]
     for name, title in shown.titles.items():
         ours = results[name][shown.ours]
@@ -133,12 +136,15 @@ def _in_words(outcome: Outcome, ours: Outcome) -> str:
 
 
 def _rounded(microseconds: float) -> str:
-    """Two digits say enough."""
+    """Return the number with two digits."""
     return f"{microseconds:.1f}" if microseconds < 10 else f"{microseconds:.0f}"
 
 
 def _ratios(ours: Figures, theirs: Figures) -> dict[str, float | None]:
-    """How many times better ours is: of throughput, more is better; of everything else, less."""
+    """Return how many times better our figures are.
+
+    A higher throughput is better, and less of everything else is better.
+    """
     mine, others = asdict(ours), asdict(theirs)
     upside_down = "records_per_second"
     return {

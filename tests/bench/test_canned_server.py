@@ -1,4 +1,7 @@
-"""The benchmark's own server must be right, or its figures mean nothing: queues that lock and hide, a true book."""
+"""Is the benchmark's own server correct?
+
+Its queues must lock groups and hide messages, and its ledger must be right.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,13 @@ NO_FAULTS = Faults(0, 0, 0, 0, 0, 0)
 
 
 class Client:
-    """Receives from a queue at moments of our choosing."""
+    """A client that receives from a queue at any given moment."""
 
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
 
     def poll(self, *, limit: int = 10, visibility: float = 30, now: float = 0.0) -> list[dict[str, object]]:
-        """What comes at once, as the wire's JSON read back."""
+        """Return the messages that come at once, as parsed JSON."""
         taken: list[str] = []
         poll = Poll(taken.extend, limit, visibility)
         if not self.queue.receive(poll, now=now):
@@ -160,7 +163,7 @@ def request(call: str, **parameters: object) -> bytes:
 
 
 class Wire(asyncio.Transport):
-    """A connection to the server without a network: what it is sent, and what it answered."""
+    """A connection to the server without a network. It has the requests and the answers."""
 
     def __init__(self, service: Service) -> None:
         super().__init__()
@@ -172,14 +175,14 @@ class Wire(asyncio.Transport):
         self._answers += bytes(data)
 
     def answers(self) -> list[dict[str, Any]]:
-        """The answers since the last look."""
+        """Return the answers since the last call."""
         bodies = [json.loads(body) for body in re.findall(rb"\r\n\r\n(\{.*?\})(?=HTTP/1.1|$)", self._answers)]
         self._answers = b""
         return bodies
 
 
 def in_a_loop(test: Callable[[], None]) -> Callable[[], None]:
-    """The server takes its time from the running loop; none of these tests waits for anything."""
+    """Run the test in an event loop, from which the server takes the time. No such test waits for anything."""
 
     async def run() -> None:
         test()

@@ -1,4 +1,4 @@
-"""The benchmark's own stream must be right, or its figures mean nothing: every record once, in its shard's order."""
+"""Is the benchmark's own stream correct? A client must get every record once, in the order of its shard."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/orders/stream/2026-01-01
 
 
 class Client:
-    """Reads the shards of a stream, each from an iterator."""
+    """A client that reads the shards of a stream, each from an iterator."""
 
     def __init__(self, kind: str, *, shards: int = 3, records_in_a_read: int = 4) -> None:
         self.kind = kind
         self.service = Service(kind, shards=shards, records_in_a_read=records_in_a_read)
 
     def send(self, count: int) -> None:
-        """What a read takes the time from is not asked outside a loop: the backlog counts as begun."""
+        """Put `count` records into the stream. There is no event loop here, so the time of the backlog is set."""
         self.service.send("", count)
         self.service.began = 1.0
 

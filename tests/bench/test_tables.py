@@ -1,4 +1,4 @@
-"""What a README is given must say how even the figures were, and on what they were measured."""
+"""Does the table for the README say how much the figures vary, and on which machine they were measured?"""
 
 from __future__ import annotations
 

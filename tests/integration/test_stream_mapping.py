@@ -58,7 +58,7 @@ def endpoints(url: str, *services: str) -> str:
 
 
 class Resharded:
-    """A Kinesis stream that is written to while its shards change. `puts` has each sequence number's shard."""
+    """A Kinesis stream that gets records while its shards change. `puts` has the shard of each sequence number."""
 
     def __init__(self, client: Any) -> None:
         self.name = f"resharded-{uuid4().hex}"
@@ -194,7 +194,7 @@ class Reports:
 
 
 async def kinesis_with_five(client: Any) -> tuple[str, list[str]]:
-    """A stream's ARN and its five sequence numbers."""
+    """Return the ARN of a stream with five records, and their sequence numbers."""
     name = f"stream-{uuid4().hex}"
     await client.create_stream(StreamName=name, ShardCount=1)
     arn = (await client.describe_stream_summary(StreamName=name))["StreamDescriptionSummary"]["StreamARN"]
@@ -203,7 +203,7 @@ async def kinesis_with_five(client: Any) -> tuple[str, list[str]]:
 
 
 async def table_with_five(tables: Any, streams: Any) -> tuple[str, list[str]]:
-    """A table's stream's ARN and its five sequence numbers."""
+    """Return the ARN of a table's stream with five records, and their sequence numbers."""
     created = await tables.create_table(
         TableName=f"table-{uuid4().hex}",
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],

@@ -1,4 +1,4 @@
-"""An event beside an obvious model: one loop over a list of answers, in whole seconds since the event was accepted."""
+"""Does an event do what an obvious model does? The model is a loop over answers, in whole seconds since acceptance."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Does the filter match the same records as an obvious model, which flattens the record and tries every combination?
 
-The model: a record is a list of fields, each with its path, its value, and its place in every array around it. A rule
-is satisfied by a choice of one field for each of its leaves, such that no two of them lie in different elements of one
-array; a leaf that allows absence may go without, if no field at its path agrees with the chosen ones.
+The model: a record is a list of fields. A field has its path, its value, and its place in every array around it. A
+record matches a rule if one field can be chosen for each leaf of the rule, and no two chosen fields are in different
+elements of one array. A leaf that allows absence needs no field if no field at its path agrees with the chosen ones.
 """
 
 from __future__ import annotations
