@@ -3,6 +3,7 @@
 nothing lost     each record that arrived is part of an invocation that succeeded
 order            an invocation begins when all earlier records of its shard are done
 one owner        no invocation begins beside or after one with a newer token, unless its process was paused just before
+units            no more invocations run at once than all workers together may have
 tokens           each owner of a lease gets a larger token than the owners before
 checkpoints      only the owner stores one, it never moves back, and all records before it are done
 parents          a child's records wait for the stored end of each parent
@@ -38,6 +39,8 @@ def check(world: LeaseWorld) -> None:
         _check_nothing_is_lost(world, shard_id, by_shard[shard_id])
         _check_order(shard_id, by_shard[shard_id])
         _check_one_owner(shard_id, by_shard[shard_id])
+    if world.units is not None:
+        _check_units(world.function.seen, world.units)
     _check_table(world, by_shard)
     _check_parents(world, by_shard)
 
@@ -79,6 +82,17 @@ def _check_one_owner(shard_id: ShardId, seen: list[Seen]) -> None:
         pauses = next(one.process.pauses for one in seen if one.process.name == life)
         if count > len(pauses):
             raise Violation(f"{shard_id}: {count} invocations with an old token began after {len(pauses)} pauses")
+
+
+def _check_units(seen: list[Seen], units: int) -> None:
+    """Check the concurrency. A paused process cannot cut an invocation, so its invocations do not count."""
+    running: list[Seen] = []
+    for one in seen:
+        running = [each for each in running if _ended(each) > one.began_at]
+        running.append(one)
+        counted = [each for each in running if not _was_paused(each, until=_ended(each))]
+        if len(counted) > units:
+            raise Violation(f"{len(counted)} invocations run at once on {units} units: {counted}")
 
 
 def _ended(seen: Seen) -> float:

@@ -30,7 +30,8 @@ from poller.model.stream import (
 )
 from tests.simulation.leases_process import ProcessClock, WorkerProcess
 from tests.simulation.leases_recorder import RecordingFunction
-from tests.simulation.leases_stream import PREFIX, SharedStream, key_of, shard_of
+from tests.simulation.leases_stream import PREFIX, STATE, SharedStream, key_of, shard_of
+from tests.simulation.leases_units import FUNCTION, UnitsOfOne
 
 LIST_AGAIN_IN_SECONDS = 20.0
 READ_AGAIN_IN_SECONDS = 0.25
@@ -55,6 +56,7 @@ class Reader:
         randomness: Random,
         note: Callable[[ShardId, str], None],
         read_again_in_seconds: float = READ_AGAIN_IN_SECONDS,
+        units: int | None = None,
     ) -> None:
         self.reading: set[ShardId] = set()
         self._worker = worker
@@ -66,6 +68,9 @@ class Reader:
         self._randomness = randomness
         self._note = note
         self._read_again_in_seconds = read_again_in_seconds
+        self._units = UnitsOfOne(worker, units)
+        if units is not None:
+            worker.functions[STATE.mapping] = FUNCTION
         self._lineage: Lineage
         self._changed = anyio.Event()
 
@@ -77,6 +82,7 @@ class Reader:
         drained = {shard_id: 0.0 for shard_id, position in positions.items() if position == ShardEnd()}
         self._lineage = Lineage(positions, drained, memory_in_seconds=1e9)
         async with anyio.create_task_group() as shards:
+            shards.start_soon(self._units.run)
             async with anyio.create_task_group() as listings:
                 listings.start_soon(self._list_again_and_again)
                 while not self._stop.has_begun:
@@ -138,7 +144,7 @@ class Reader:
     async def _deliver(self, shard_id: ShardId, lease: Lease) -> bool:
         assert lease.checkpoint is not None
         after = _number(lease.checkpoint.position)
-        while not self._stop.has_begun and not lease.is_wanted_back.is_set():
+        while not self._must_leave(lease):
             records = self._stream.read(shard_id, after, limit=BATCH_SIZE)
             if records is None:
                 lease.save(Checkpoint(ShardEnd()))
@@ -157,21 +163,34 @@ class Reader:
         """Deliver the batch until it is done or discarded. Return False if the user has to leave before."""
         attempts = 0 if lease.block is None else lease.block.attempts
         while attempts < ATTEMPTS:
-            if not lease.may_begin():
-                await self._pause(lease, 0.1)
-                return False
-            deadline = anyio.current_time() + lease.seconds_left / self._clock.rate
-            lease.rate.count(100 * len(records))
-            if await self._function.invoke(self._process, lease.token, shard_id, records, deadline=deadline):
-                return True
+            match await self._invoke(shard_id, lease, records):
+                case None:
+                    return False
+                case True:
+                    return True
             attempts += 1
             since = self._clock.now() if lease.block is None else lease.block.since
             lease.block = Block(attempts, RequestId("request"), since)
             if attempts < ATTEMPTS:
                 await self._pause(lease, RETRY_IN_SECONDS)
-                if self._stop.has_begun or lease.is_wanted_back.is_set():
+                if self._must_leave(lease):
                     return False
         return True
+
+    def _must_leave(self, lease: Lease) -> bool:
+        return self._stop.has_begun or lease.is_wanted_back.is_set()
+
+    async def _invoke(self, shard_id: ShardId, lease: Lease, records: range) -> bool | None:
+        """Return whether the function has succeeded; None if there is no invocation, or if it was cut."""
+        succeeded = None
+        async with self._units.slot(unless=lambda: self._must_leave(lease)) as has_slot:
+            if has_slot and lease.may_begin():
+                deadline = anyio.current_time() + lease.seconds_left / self._clock.rate
+                lease.rate.count(100 * len(records))
+                succeeded = await self._function.invoke(
+                    self._process, lease.token, shard_id, records, deadline=deadline
+                )
+        return succeeded
 
     async def _pause(self, lease: Lease, seconds: float) -> None:
         """Sleep, at most until the stop begins or another worker wants the lease."""

@@ -41,15 +41,16 @@ class LeaseScenario:
         draw = self.randomness
         staleness_in_seconds = draw.choice([0.0, 0.0, 2.0])
         table = table or FakeLeaseTable(seed=seed, staleness_in_seconds=staleness_in_seconds)
-        function = RecordingFunction(
-            Random(seed), duration_in_seconds=draw.choice([(0.02, 0.2), (0.1, 2.0), (0.5, 15.0)])
-        )
+        units = draw.choice([None, None, 1, 2, 5])
+        durations = [(0.02, 0.2)] if units is not None else [(0.02, 0.2), (0.1, 2.0), (0.5, 15.0)]
+        function = RecordingFunction(Random(seed), duration_in_seconds=draw.choice(durations))
         self.world = LeaseWorld(
             seed=seed,
             table=table,
             function=function,
             interval_in_seconds=draw.choice([0.3, 1.0, 4.0]),
             patience_in_seconds=draw.choice([0.0, 2.0, 10.0]),
+            units=units,
         )
         self.workers = draw.choice([2, 2, 3, 3, 4, 8])
         self.shards = draw.randint(1, 10)

@@ -82,6 +82,7 @@ class LeaseLife:
             randomness=Random(world.seed + self.number),
             note=lambda shard_id, what: world.notes.append(Note(anyio.current_time(), self.owner, shard_id, what)),
             read_again_in_seconds=world.read_again_in_seconds,
+            units=world.units,
         )
 
     async def run(self) -> None:
@@ -114,7 +115,10 @@ class LeaseLife:
 
 
 class LeaseWorld:
-    """The world. `notes` says who has read which shard, and when."""
+    """The world. `notes` says who has read which shard, and when.
+
+    `units` is the concurrency of the function that all workers share; None if it has no limit.
+    """
 
     def __init__(
         self,
@@ -125,6 +129,7 @@ class LeaseWorld:
         interval_in_seconds: float = 1.0,
         patience_in_seconds: float = 0.0,
         read_again_in_seconds: float = READ_AGAIN_IN_SECONDS,
+        units: int | None = None,
     ) -> None:
         self.seed = seed
         self.table: Table = table or FakeLeaseTable(seed=seed)
@@ -132,6 +137,7 @@ class LeaseWorld:
         self.function = function or RecordingFunction(Random(seed))
         self.patience_in_seconds = patience_in_seconds
         self.read_again_in_seconds = read_again_in_seconds
+        self.units = units
         self.notes: list[Note] = []
         self.lives: list[LeaseLife] = []
 

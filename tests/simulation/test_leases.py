@@ -333,3 +333,26 @@ def test_the_table_costs_one_scan_a_lease_duration_and_one_write_a_renewal() -> 
     assert 58 <= scans_of_other <= 60
     assert 8 * 170 <= of_leases <= 8 * 180
     assert 2 * 140 <= of_workers <= 2 * 180
+
+
+def test_with_one_unit_and_three_workers_everything_moves() -> None:
+    """All shards are read by the worker that has the unit. If it dies, its unit and its shards go to another one."""
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(5):
+            world.stream.open()
+        for number in range(3):
+            world.start(tasks, f"worker-{number}")
+        await anyio.sleep(45)
+        [reader] = [life for life in world.running if life.reader.reading]
+        assert len(reader.reader.reading) == 5
+        reader.crash()
+        await anyio.sleep(FAILOVER_IN_SECONDS + LEASE_DURATION_IN_SECONDS)
+        [reader] = [life for life in world.running if life.reader.reading]
+        assert len(reader.reader.reading) == 5
+        reader.begin_stop()
+        await anyio.sleep(5)
+        [last] = world.running
+        assert len(last.reader.reading) == 5
+
+    play(main, world=LeaseWorld(seed=1, units=1))
