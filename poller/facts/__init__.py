@@ -23,6 +23,7 @@ from poller.facts.declaration import Emit as Emit
 from poller.facts.declaration import Fact as Fact
 from poller.facts.discards import *
 from poller.facts.events import *
+from poller.facts.leases import *
 from poller.facts.mappings import *
 from poller.facts.queues import *
 from poller.facts.sources import *

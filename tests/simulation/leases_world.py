@@ -17,6 +17,7 @@ from anyio.abc import TaskGroup
 
 from poller.engine.leases.worker import Worker
 from poller.engine.stop import Stop
+from poller.facts import Fact
 from poller.model.lease import Owner, Row, RowKey
 from poller.model.stream import ShardId
 from poller.ports import LeaseStore
@@ -71,6 +72,7 @@ class LeaseLife:
             store=ProcessLeaseStore(self.process, store),
             clock=self.clock,
             randomness=Random(world.seed + self.number),
+            emit=world.facts.append,
         )
         self.reader = Reader(
             self.worker,
@@ -139,6 +141,7 @@ class LeaseWorld:
         self.read_again_in_seconds = read_again_in_seconds
         self.units = units
         self.notes: list[Note] = []
+        self.facts: list[Fact] = []
         self.lives: list[LeaseLife] = []
 
     def start(

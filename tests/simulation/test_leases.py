@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from random import Random
@@ -10,13 +11,16 @@ import anyio
 from anyio.abc import TaskGroup
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, is_drained
+from poller.core.leases.units import unit_key
+from poller.facts import Fact, LeasesGivenAway, LeasesLost, LeasesTaken, LeaseTableFailed, LeaseTableRecovered
 from poller.model.lease import Row
-from poller.model.stream import ShardId
+from poller.model.stream import Checkpoint, ShardId, TrimHorizon
 from tests.fakes.faults import Fault
 from tests.fakes.lease_store import FakeLeaseTable
-from tests.simulation.leases_checker import check, unread
+from tests.simulation.leases_checker import A_PERSON, check, unread
 from tests.simulation.leases_recorder import RecordingFunction
 from tests.simulation.leases_stream import key_of
+from tests.simulation.leases_units import FUNCTION
 from tests.simulation.leases_world import LeaseLife, LeaseWorld
 from tests.simulation.world import run_seeded
 
@@ -207,7 +211,7 @@ def test_a_worker_takes_a_lease_again_whose_owner_a_person_has_removed() -> None
         row = leases(world)[shard]
         now = anyio.current_time()
         assert isinstance(world.table, FakeLeaseTable)
-        assert world.table.write("a person", "update", replace(row, counter=row.counter + 1, owner=None), sent_at=now)
+        assert world.table.write(A_PERSON, "update", replace(row, counter=row.counter + 1, owner=None), sent_at=now)
         await anyio.sleep(LEASE_DURATION_IN_SECONDS)
         assert life.reader.reading == {shard}
         assert leases(world)[shard].owner == life.owner
@@ -252,6 +256,7 @@ def test_a_rolling_deploy_leaves_no_shard_without_a_reader_for_two_seconds() -> 
 
     function = RecordingFunction(Random(1), duration_in_seconds=(0.1, 5.0))
     play(main, world=LeaseWorld(seed=1, function=function))
+    assert all(seen.has_succeeded for seen in function.seen), "no invocation is cut"
 
 
 def test_a_worker_that_cannot_reach_the_table_stops_before_another_one_begins() -> None:
@@ -356,3 +361,81 @@ def test_with_one_unit_and_three_workers_everything_moves() -> None:
         assert len(last.reader.reading) == 5
 
     play(main, world=LeaseWorld(seed=1, units=1))
+
+
+def test_a_worker_without_a_unit_gives_its_shards_to_the_worker_that_has_it() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(3):
+            world.stream.open()
+        old = world.start(tasks, "old")
+        await reading(world, old, 3, within=2)
+        new = world.start(tasks, "new")
+        await anyio.sleep(15)
+        assert len(old.reader.reading) == 3
+        row = world.table.rows[unit_key(FUNCTION, 0)]
+        moved = replace(row, counter=row.counter + 1, owner=new.owner, token=row.counter + 1)
+        assert isinstance(world.table, FakeLeaseTable)
+        assert world.table.write(A_PERSON, "update", moved, sent_at=anyio.current_time())
+        await reading(world, new, 3, within=2 * LEASE_DURATION_IN_SECONDS)
+
+    play(main, world=LeaseWorld(seed=1, units=1))
+
+
+def test_a_worker_reports_what_happens_to_its_leases() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(2):
+            world.stream.open()
+        life = world.start(tasks, "only")
+        await reading(world, life, 2, within=2)
+        assert [fact for fact in world.facts if not isinstance(fact, LeasesTaken)] == []
+        life.cut_off(15)
+        await reading(world, life, 0, within=LEASE_DURATION_IN_SECONDS)
+        await reading(world, life, 2, within=LEASE_DURATION_IN_SECONDS)
+        life.begin_stop()
+        await anyio.sleep(3)
+        again = world.start(tasks, "again")
+        await reading(world, again, 2, within=2)
+
+    counts = Counter[type[Fact]]()
+    for fact in play(main).facts:
+        match fact:
+            case LeasesTaken(leases) | LeasesLost(leases) | LeasesGivenAway(leases):
+                counts[type(fact)] += leases
+            case LeaseTableFailed(code, detail, retry_in_seconds, needs_action):
+                assert (code, detail, needs_action) == ("ConnectionRefused", "connection refused", False)
+                assert 0 < retry_in_seconds <= 2
+                counts[LeaseTableFailed] += 1
+            case LeaseTableRecovered():
+                counts[LeaseTableRecovered] += 1
+    assert (counts[LeasesTaken], counts[LeasesLost], counts[LeasesGivenAway]) == (6, 2, 4)
+    assert counts[LeaseTableFailed] > 10
+    assert counts[LeaseTableRecovered] == 1
+
+
+def test_a_worker_takes_no_child_whose_parent_is_not_drained() -> None:
+    """A mapping asks for the child, because its listing of the shards has omitted the parent."""
+    parent, child = (ShardId("shard-00000"), ShardId("shard-00001"))
+    world = LeaseWorld(seed=1)
+
+    async def main() -> None:
+        world.stream.open()
+        async with anyio.create_task_group() as tasks:
+            life = world.start(tasks, "only")
+            worker = life.worker
+            await reading(world, life, 1, within=2)
+            await worker.create(
+                [Row(key=key_of(child), checkpoint=Checkpoint(TrimHorizon()), details={"parents": [parent]})]
+            )
+            taken_at = []
+            with anyio.move_on_after(2 * LEASE_DURATION_IN_SECONDS):
+                async with worker.lease(key_of(child)):
+                    taken_at.append(anyio.current_time())
+            assert taken_at == []
+            world.stream.end()
+            with anyio.fail_after(LEASE_DURATION_IN_SECONDS + 1):
+                async with worker.lease(key_of(child)) as lease:
+                    assert lease is not None
+                    assert is_drained(leases(world)[parent])
+            tasks.cancel_scope.cancel()
+
+    run_seeded(1, main)

@@ -10,7 +10,10 @@ hands.py      the leases in the worker's hands: which of them users want, have, 
 writing.py    writes leases in hand: renewals, checkpoints, and those that are given away
 taking.py     scans the table, and takes leases
 messages.py   reads and writes the worker's own row, and sends messages to other workers
-deadlines.py  ends the use of a lease at its deadline
+deadlines.py  loses the leases that could not be renewed in time
+plan.py       decides which leases to take and to ask for
+rate.py       measures how many bytes a shard has a second
+table.py      calls the table, with a limit for each call
 
 A user is a task that reads a shard, or that needs a unit of a function's concurrency. Its part is this:
 

@@ -7,17 +7,21 @@ which compares the clock with the deadline.
 from __future__ import annotations
 
 from poller.engine.leases.hands import Hands
+from poller.facts import Emit, LeasesLost
 from poller.ports import MonotonicClock
 
 LOOK_AGAIN_IN_SECONDS = 1.0
 """How long this task sleeps if no deadline is nearer. A lease that is taken later has a later deadline than this."""
 
 
-async def end_at_deadlines(hands: Hands, clock: MonotonicClock) -> None:
+async def end_at_deadlines(hands: Hands, clock: MonotonicClock, emit: Emit) -> None:
     """Lose each lease at its deadline, until cancelled."""
     while True:
         now = clock.now()
-        for one in [one for one in hands.in_hand.values() if one.held.end(now) is not None]:
+        ended = [one for one in hands.in_hand.values() if one.held.end(now) is not None]
+        for one in ended:
             hands.drop(one)
+        if ended:
+            emit(LeasesLost(len(ended)))
         deadlines = [one.held.deadline for one in hands.in_hand.values() if one.held.deadline is not None]
         await clock.sleep_until(min(deadlines, default=now + LOOK_AGAIN_IN_SECONDS))

@@ -10,7 +10,6 @@ Messages are only hints. If one is lost, the next scan of the table shows the sa
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -19,10 +18,9 @@ from math import inf
 import anyio
 
 from poller.core.leases.expiry import RENEWALS_PER_DURATION, Observed
-from poller.engine.leases.waiting import TABLE, bounded, wait_for
+from poller.engine.leases.table import Table
 from poller.errors import ServiceError
 from poller.model.lease import Detail, Owner, Row, RowKey
-from poller.ports import LeaseStore, MonotonicClock
 
 READ_EVERY_SECONDS = 1.0
 """How often a worker reads its own row. A lease that is given away stays without a reader for about this time."""
@@ -47,9 +45,7 @@ class Messages:
         owner: Owner,
         *,
         observed: Observed,
-        store: LeaseStore,
-        clock: MonotonicClock,
-        randomness: random.Random,
+        table: Table,
         lease_duration: float,
         status: Callable[[], dict[str, Detail]],
         offered: Callable[[list[RowKey]], None],
@@ -58,9 +54,8 @@ class Messages:
     ) -> None:
         self._owner = owner
         self._observed = observed
-        self._store = store
-        self._clock = clock
-        self._randomness = randomness
+        self._table = table
+        self._clock = table.clock
         self._interval = lease_duration / RENEWALS_PER_DURATION
         self._status = status
         self._offered = offered
@@ -100,12 +95,12 @@ class Messages:
                     await self._delete_own_row()
                     self._closed.set()
                     return
-            except ServiceError:
+            except ServiceError as error:
                 failures += 1
-                await self._clock.sleep_until(self._clock.now() + TABLE.delay(failures, self._randomness))
+                await self._table.pause(error, failures=failures)
                 continue
             failures = 0
-            await wait_for(self._hurried, until=began + READ_EVERY_SECONDS, clock=self._clock)
+            await self._table.wait_for(self._hurried, until=began + READ_EVERY_SECONDS)
 
     async def close(self) -> None:
         """Wait until all messages are sent, and delete the own row."""
@@ -117,13 +112,13 @@ class Messages:
         """Read the own row and those of the receivers; then write the messages, and empty the own row."""
         outgoing = {owner: list(messages) for owner, messages in self._outgoing.items()}
         own_key = worker_key(self._owner)
-        rows = await bounded(self._store.read([own_key, *map(worker_key, outgoing)]))
+        rows = await self._table.read([own_key, *map(worker_key, outgoing)])
         now = self._clock.now()
         for row in rows.values():
             self._observed.saw(row, now=now)
         own = rows.get(own_key)
         if own is None:  # the worker begins, or another worker believed that it was dead
-            await bounded(self._store.create([Row(key=own_key, owner=self._owner, details=self._own_details())]))
+            await self._table.create([Row(key=own_key, owner=self._owner, details=self._own_details())])
             self._beat_at = now + self._interval
         else:
             self._receive(own)
@@ -133,7 +128,7 @@ class Messages:
         if own is not None and (now >= self._beat_at or _messages(own, "offers") or _messages(own, "requests")):
             self._beat_at = now + self._interval
             new.append(replace(own, counter=own.counter + 1, details=self._own_details()))
-        rejected = await bounded(self._store.update(new)) if new else frozenset()
+        rejected = await self._table.update(new) if new else frozenset()
         for owner, sent in outgoing.items():
             if worker_key(owner) not in rejected and (rest := self._outgoing.pop(owner)[len(sent) :]):
                 self._outgoing[owner] = rest
@@ -147,8 +142,8 @@ class Messages:
         )
 
     async def _delete_own_row(self) -> None:
-        rows = await bounded(self._store.read([worker_key(self._owner)]))
-        await bounded(self._store.delete(rows.values()))
+        rows = await self._table.read([worker_key(self._owner)])
+        await self._table.delete(rows.values())
 
     def _own_details(self) -> dict[str, Detail]:
         self._heartbeats += 1

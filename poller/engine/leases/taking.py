@@ -10,7 +10,6 @@ Only leases that users wait for are taken. How many these are is decided in core
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Collection, Iterable, Mapping
 from math import inf
 
@@ -21,11 +20,11 @@ from poller.core.leases.holding import Held
 from poller.engine.leases.hands import Hands
 from poller.engine.leases.messages import MESSAGES_AT_ONCE
 from poller.engine.leases.plan import Plan
-from poller.engine.leases.waiting import SCAN_LIMIT_IN_SECONDS, TABLE, bounded, wait_for
+from poller.engine.leases.table import Table
 from poller.errors import ServiceError
+from poller.facts import Emit, LeasesTaken
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Owner, Row, RowKey
-from poller.ports import LeaseStore, MonotonicClock
 
 TRIES = 3
 """How often the worker writes a take whose result is in doubt. Then it leaves the lease to the next scan."""
@@ -40,20 +39,19 @@ class Taking:
         *,
         hands: Hands,
         observed: Observed,
-        store: LeaseStore,
-        clock: MonotonicClock,
-        randomness: random.Random,
+        table: Table,
         lease_duration: float,
         functions: Mapping[MappingName, FunctionName],
         request: Callable[[Owner, RowKey], None],
         offer: Callable[[Owner, RowKey], None],
+        emit: Emit,
     ) -> None:
         self._owner = owner
         self._hands = hands
         self._observed = observed
-        self._store = store
-        self._clock = clock
-        self._randomness = randomness
+        self._table = table
+        self._clock = table.clock
+        self._emit = emit
         self._lease_duration = lease_duration
         self._functions = functions
         self._request = request
@@ -73,13 +71,13 @@ class Taking:
             self._hands.is_wanting = anyio.Event()
             try:
                 await self.run_once()
-            except ServiceError:
+            except ServiceError as error:
                 failures += 1
-                await self._clock.sleep_until(self._clock.now() + TABLE.delay(failures, self._randomness))
+                await self._table.pause(error, failures=failures)
                 continue
             failures = 0
             expiry = self._observed.next_expiry(now=self._looked_at, held=self._hands.in_hand) or inf
-            await wait_for(self._hands.is_wanting, until=min(self._scan_at, expiry), clock=self._clock)
+            await self._table.wait_for(self._hands.is_wanting, until=min(self._scan_at, expiry))
 
     async def run_once(self) -> None:
         """Take the leases that are offered; scan, if it is time to; take the free leases that users wait for."""
@@ -150,7 +148,7 @@ class Taking:
         """Read these rows, so that the worker knows how they are now."""
         if not keys:
             return
-        rows = await bounded(self._store.read(keys))
+        rows = await self._table.read(keys)
         now = self._clock.now()
         for key in keys:
             if (row := rows.get(key)) is None:
@@ -161,7 +159,7 @@ class Taking:
     async def _scan(self) -> None:
         self._scans_begun += 1
         number, began = self._scans_begun, self._clock.now()
-        rows = await bounded(self._store.scan(), limit=SCAN_LIMIT_IN_SECONDS)
+        rows = await self._table.scan()
         now = self._clock.now()
         self._scan_at = began + self._lease_duration
         self._observed.scanned(rows, now=now)
@@ -174,7 +172,7 @@ class Taking:
         if not self._hands.is_stopping:
             self._move()
         if dead := self._observed.dead_workers():
-            await bounded(self._store.delete(dead))
+            await self._table.delete(dead)
 
     def _move(self) -> None:
         """Ask for leases that should move here, and give away those that this worker may not have (R8, R10)."""
@@ -209,21 +207,23 @@ class Taking:
         now = self._clock.now()
         rows = [held.take(now) for held in taking]
         try:
-            rejected: Collection[RowKey] = await bounded(self._store.update(rows))
+            rejected: Collection[RowKey] = await self._table.update(rows)
         except ServiceError:
             rejected = {held.key for held in taking}
         now = self._clock.now()
         in_doubt = [held for held in taking if held.key in rejected]
-        for held in taking:
-            if held.key in rejected:
-                continue
+        accepted = [held for held in taking if held.key not in rejected]
+        for held in accepted:
             held.accepted(now)
             self._observed.saw(held.row, now=now)
-            if held.end(now) is None:
-                self._hands.took(held)
+        taken = [held for held in accepted if held.end(now) is None]
+        for held in taken:
+            self._hands.took(held)
+        if taken:
+            self._emit(LeasesTaken(len(taken)))
         if not in_doubt:
             return []
-        found = await bounded(self._store.read([held.key for held in in_doubt]))
+        found = await self._table.read([held.key for held in in_doubt])
         now = self._clock.now()
         for held in in_doubt:
             held.found(row := found.get(held.key), now)

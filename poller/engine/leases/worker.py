@@ -21,10 +21,11 @@ from poller.engine.leases.deadlines import end_at_deadlines
 from poller.engine.leases.hands import Hands, InHand
 from poller.engine.leases.lease import Lease
 from poller.engine.leases.messages import Messages
+from poller.engine.leases.table import Table
 from poller.engine.leases.taking import Taking
-from poller.engine.leases.waiting import TABLE, bounded
 from poller.engine.leases.writing import Writing
 from poller.errors import ServiceError
+from poller.facts import Emit
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Detail, Owner, Row, RowKey
 from poller.ports import LeaseStore, MonotonicClock
@@ -46,23 +47,22 @@ class Worker:
         store: LeaseStore,
         clock: MonotonicClock,
         randomness: random.Random,
+        emit: Emit,
         lease_duration: float = LEASE_DURATION_IN_SECONDS,
         save_every_seconds: float = SAVE_EVERY_SECONDS,
     ) -> None:
         self.owner = owner
         self.functions: dict[MappingName, FunctionName] = {}
         """The function of each mapping whose function has a limit that all workers share."""
-        self._store = store
         self._clock = clock
-        self._randomness = randomness
+        self._emit = emit
+        self._table = Table(store, clock=clock, randomness=randomness, emit=emit)
         self._hands = Hands(clock)
         self._observed = Observed(owner, lease_duration=lease_duration)
         self._messages = Messages(
             owner,
             observed=self._observed,
-            store=store,
-            clock=clock,
-            randomness=randomness,
+            table=self._table,
             lease_duration=lease_duration,
             status=self._status,
             offered=lambda keys: self._taking.offered(keys),
@@ -73,24 +73,22 @@ class Worker:
             owner,
             hands=self._hands,
             observed=self._observed,
-            store=store,
-            clock=clock,
-            randomness=randomness,
+            table=self._table,
             lease_duration=lease_duration,
             functions=self.functions,
             request=self._messages.request,
             offer=self._messages.offer,
+            emit=emit,
         )
         self._writing = Writing(
             self._hands,
             observed=self._observed,
-            store=store,
-            clock=clock,
-            randomness=randomness,
+            table=self._table,
             lease_duration=lease_duration,
             save_every_seconds=save_every_seconds,
             details=self._details,
             given=self._given,
+            emit=emit,
         )
 
     @asynccontextmanager
@@ -100,7 +98,7 @@ class Worker:
             tasks.start_soon(self._messages.run)
             tasks.start_soon(self._taking.run)
             tasks.start_soon(self._writing.run)
-            tasks.start_soon(end_at_deadlines, self._hands, self._clock)
+            tasks.start_soon(end_at_deadlines, self._hands, self._clock, self._emit)
             yield
             self.begin_stop()
             with anyio.move_on_after(LAST_WRITES_IN_SECONDS):
@@ -128,15 +126,15 @@ class Worker:
         failures = 0
         while True:
             try:
-                existing = await bounded(self._store.create(rows))
+                existing = await self._table.create(rows)
                 now = self._clock.now()
                 for row in rows:
                     if row.key not in existing:
                         self._observed.saw(row, now=now)
                 return await self._taking.look_up(existing)
-            except ServiceError:
+            except ServiceError as error:
                 failures += 1
-                await self._clock.sleep_until(self._clock.now() + TABLE.delay(failures, self._randomness))
+                await self._table.pause(error, failures=failures)
 
     def begin_stop(self) -> None:
         """Take no more leases, and scan once more, so that the leases go to the workers of this moment."""

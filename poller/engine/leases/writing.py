@@ -10,7 +10,6 @@ If the table rejects a write or does not answer, the worker reads the rows, and 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from math import inf
 
@@ -18,10 +17,10 @@ import anyio
 
 from poller.core.leases.expiry import RENEWALS_PER_DURATION, Observed, is_drained
 from poller.engine.leases.hands import Hands, InHand
-from poller.engine.leases.waiting import TABLE, bounded, wait_for
+from poller.engine.leases.table import Table
 from poller.errors import ServiceError
+from poller.facts import Emit, LeasesGivenAway, LeasesLost
 from poller.model.lease import Detail
-from poller.ports import LeaseStore, MonotonicClock
 
 ROWS_A_CALL = 1_000
 """How many rows one call writes at most."""
@@ -38,19 +37,18 @@ class Writing:
         hands: Hands,
         *,
         observed: Observed,
-        store: LeaseStore,
-        clock: MonotonicClock,
-        randomness: random.Random,
+        table: Table,
         lease_duration: float,
         save_every_seconds: float,
         details: Callable[[InHand, float], dict[str, Detail]],
         given: Callable[[InHand], None],
+        emit: Emit,
     ) -> None:
         self._hands = hands
         self._observed = observed
-        self._store = store
-        self._clock = clock
-        self._randomness = randomness
+        self._table = table
+        self._clock = table.clock
+        self._emit = emit
         self._renewal_interval = lease_duration / RENEWALS_PER_DURATION
         self._save_every_seconds = save_every_seconds
         self._details = details
@@ -66,15 +64,15 @@ class Writing:
             self._hands.is_urgent = anyio.Event()
             try:
                 await self.run_once()
-            except ServiceError:
+            except ServiceError as error:
                 failures += 1
                 self._renew_at = self._save_at = -inf
-                await self._clock.sleep_until(self._clock.now() + TABLE.delay(failures, self._randomness))
+                await self._table.pause(error, failures=failures)
                 continue
             failures = 0
             if not (self._in_doubt or self._own_again):
                 until = min(self._renew_at, self._save_at)
-                await wait_for(self._hands.is_urgent, until=until, clock=self._clock)
+                await self._table.wait_for(self._hands.is_urgent, until=until)
 
     async def run_once(self) -> None:
         """Read the rows of the leases whose last write has no known result; then write all leases that are due."""
@@ -86,7 +84,7 @@ class Writing:
     async def _read_those_in_doubt(self) -> None:
         if not self._in_doubt:
             return
-        rows = await bounded(self._store.read([one.held.key for one in self._in_doubt]))
+        rows = await self._table.read([one.held.key for one in self._in_doubt])
         now, in_doubt = self._clock.now(), self._in_doubt
         self._in_doubt = []
         for one in in_doubt:
@@ -95,7 +93,7 @@ class Writing:
             if row is not None:
                 self._observed.saw(row, now=now)
             self._own_again.add(one)
-            self._settle(one, now)
+        self._settle(in_doubt, now)
 
     def _due(self, now: float) -> list[InHand]:
         horizon = -inf
@@ -129,7 +127,7 @@ class Writing:
         self._in_doubt += holding
         if not rows:
             return
-        rejected = await bounded(self._store.update(rows))
+        rejected = await self._table.update(rows)
         now = self._clock.now()
         accepted = [one for one in holding if one.held.key not in rejected]
         known = set(accepted)
@@ -139,17 +137,26 @@ class Writing:
             self._observed.saw(one.held.row, now=now)
             if is_drained(one.held.row):
                 self._hands.drained_here.add(one.held.key)
-            self._settle(one, now)
+        self._settle(accepted, now)
 
-    def _settle(self, one: InHand, now: float) -> None:
-        """Draw the conclusion from a write: tell the user, or take the lease out of the hands."""
-        if self._hands.in_hand.get(one.held.key) is not one:  # it was lost meanwhile
-            return
-        end = one.held.end(now)
-        if end is None:
-            if one.lease is not None:
-                one.lease.written()
-            return
-        self._hands.drop(one)
-        if end == "given away":
-            self._given(one)
+    def _settle(self, written: Sequence[InHand], now: float) -> None:
+        """Draw the conclusion from a write: tell the users, or take the leases out of the hands."""
+        given = lost = 0
+        for one in written:
+            end = one.held.end(now)
+            if self._hands.in_hand.get(one.held.key) is not one:
+                continue  # its deadline has passed meanwhile (deadlines.py)
+            if end is None:
+                if one.lease is not None:
+                    one.lease.written()
+                continue
+            self._hands.drop(one)
+            if end == "given away":
+                given += 1
+                self._given(one)
+            else:
+                lost += 1
+        if given:
+            self._emit(LeasesGivenAway(given))
+        if lost:
+            self._emit(LeasesLost(lost))
