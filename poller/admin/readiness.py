@@ -59,7 +59,7 @@ def readiness(statuses: Sequence[MappingStatus]) -> dict[str, Any]:
 
 
 def status_report(statuses: Sequence[MappingStatus]) -> dict[str, Any]:
-    """Return the body of /api/status: that of /readyz, with the numbers of each mapping."""
+    """Return the body of /api/status: the body of /readyz with the numbers of each mapping."""
     report = readiness(statuses)
     for status in statuses:
         if status.events is None:

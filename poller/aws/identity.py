@@ -64,7 +64,7 @@ class Identity:
         return self._credentials if is_good else None
 
     async def credentials(self) -> Credentials:
-        """Return the credentials. Raises AccessDenied if there are none, Unreachable if a provider does not answer.
+        """Return the credentials. Raises AccessDenied if there are none, and Unreachable if a provider does not answer.
 
         This may take as long as the slowest credential provider, so set a timeout around it.
         """

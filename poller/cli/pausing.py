@@ -27,7 +27,7 @@ def pause(name: MappingName, config: Config = Path("poller.toml"), as_json: AsJs
 
 
 def resume(name: MappingName, config: Config = Path("poller.toml"), as_json: AsJson = False) -> None:
-    """End the pause of a mapping: it reads on where it has stopped.
+    """End the pause of a mapping. It continues at the position where it has stopped.
 
     Example: `poller resume new_users`
     """

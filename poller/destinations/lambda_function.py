@@ -1,4 +1,4 @@
-"""How is a document sent to a Lambda function? It is the event of an asynchronous invocation, with its trace.
+"""How is a document sent to a Lambda function? As the event of an asynchronous invocation, together with its trace.
 
 Source: AWS Lambda API Reference, "Invoke".
 """

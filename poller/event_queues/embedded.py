@@ -7,8 +7,8 @@ A put returns when the events are on the disk, so they survive `kill -9` and a l
 A claim has a deadline, so other processes can take the events of a dead process. The claim names its process by 128
 random bits.
 If a take is cancelled while the thread claims events for it, these claims end at once.
-All processes use the clock of the host. If a person sets the clock forward, claims end early, and events may be
-invoked twice. If a person sets the clock back, events wait longer.
+All processes use the clock of the host. If a person sets the clock forward, claims end early, and a function may be
+invoked twice with an event. If a person sets the clock back, events wait longer.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def rest_of(event: Event) -> str:
 
 
 def parse_rest(text: str) -> Json:
-    """Return the fields of an event by name. Raises ValueError for a text that `rest_of` cannot write."""
+    """Return the fields of an event by name. Raises ValueError for a text that poller cannot have written."""
     rest = _object(orjson.loads(text))
     parts: Json = {name: _text(rest[name]) for name in TEXTS if name in rest}
     if "last" in rest:

@@ -65,7 +65,7 @@ def first_positions(shards: Iterable[Shard], starting: TrimHorizon | Latest | At
 
 
 class Lineage:
-    """The shards of one mapping. `stored` has the position of every known shard; none is Latest.
+    """The shards of one mapping. `stored` has the position of every known shard. No stored position is Latest.
 
     `drained_at` is the time when each drained shard was stored as drained, in epoch seconds.
     A drained shard that is not listed is forgotten after `memory_in_seconds`.

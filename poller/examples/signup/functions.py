@@ -113,7 +113,7 @@ def store(record: Record) -> None:
 
 
 def check(email: str, attempt: int) -> None:
-    """Raise ValueError if the address has no "@", and on the first attempt if its server is a "grey." one.
+    """Raise ValueError if the address has no "@". Raise it on the first attempt, too, if the server is "grey.…".
 
     The "grey." server is an example of a failure that passes: a server with greylisting refuses an unknown sender once.
     """

@@ -1,4 +1,4 @@
-"""What does a child see of the Runtime API? A loopback port of its own, and one invocation at a time.
+"""What does a child process see of the Runtime API? Its own loopback port, and one invocation at a time.
 
     starting ── next ──> waiting ── (offer) ──> running ── response, error ──> answered ── next ──> waiting …
         └── init/error ──> failed

@@ -1,4 +1,4 @@
-"""Which environment variables does a child get?
+"""Which environment variables does a child process get?
 
 Three layers: the daemon's variables that children inherit, Lambda's variables, and the function's `environment`.
 A later layer overrides an earlier one.

@@ -1,4 +1,4 @@
-"""How much memory do children use, and which of them use more than their function may?
+"""How much memory do child processes use, and which ones use more than their function may?
 
 The memory is measured, because the kernel's limits do not fit: RLIMIT_AS counts memory that Node.js reserves and never
 uses, and few daemons may create a control group.

@@ -1,4 +1,4 @@
-"""How does a child's output become log lines? It is cut at line feeds, and lines that are too long are cut in pieces.
+"""How does the output of a child process become log lines? It is cut at line feeds, and long lines are cut in pieces.
 
 A carriage return within a line is a line break within one log entry: AWS's Python client writes tracebacks that way.
 Empty lines are not logged.
