@@ -44,10 +44,10 @@ class StoredEvents(Protocol):
 
 
 class Found(NamedTuple):
-    """The events of one removed function, in each queue. `faults` say which queues cannot be read, and why."""
+    """The events of one removed function, in each queue. `notes` say what was found in its SQS queues."""
 
     depths: tuple[EventQueueDepth, ...] = ()
-    faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class OrphanedEvents:
@@ -85,12 +85,12 @@ class OrphanedEvents:
         found = {function: Found((depth,)) for function, depth in in_the_file.items() if function not in known}
         self._emptiness = {queue: self._emptiness.get(queue) or Emptiness() for queue in queues}
         for queue in queues:
-            depths, faults = found.get(queue.function, Found())
+            depths, notes = found.get(queue.function, Found())
             depth = await self._look_at(queue)
             if isinstance(depth, ServiceError):
-                found[queue.function] = Found(depths, (*faults, f"{queue.arn} cannot be read: {depth.code}: {depth}"))
+                found[queue.function] = Found(depths, (*notes, f"{queue.arn} cannot be read: {depth.code}: {depth}"))
             elif count(depth):
-                found[queue.function] = Found((*depths, depth), faults)
+                found[queue.function] = Found((*depths, depth), (*notes, f"{count(depth)} of them in {queue.arn}"))
         for function, (depths, _) in found.items():
             if depths and not self._found.get(function, Found()).depths:
                 self._emit(EventsOrphaned(function, count(sum_of(depths))))
@@ -122,7 +122,7 @@ class OrphanedEvents:
             function=function,
             source=events.source,
             state="troubled",
-            reason="; ".join([reason, *found.faults]),
+            reason="; ".join([reason, *found.notes]),
             polls_in_flight=0,
             batches_in_flight=0,
             messages_held=0,

@@ -110,7 +110,9 @@ async def test_events_in_the_sqs_queue_of_a_removed_function_count_as_stuck() ->
     world.stored[OLD] = EventQueueDepth(waiting=0, in_flight=0, stuck=1)
     world.queues[QUEUE] = EventQueueDepth(waiting=3, in_flight=1)
     await world.orphans.run_once()
-    assert world.status()[0] == 5
+    stuck, reason = world.status()
+    assert stuck == 5
+    assert f"4 of them in {QUEUE.arn}" in reason
     assert world.facts == [EventsOrphaned(OLD, 5)]
 
 
