@@ -233,7 +233,11 @@ mtype kind = NOTHING;
 #define USES_THE_UNIT(me, row) false
 #else
 #define HAS_A_UNIT(me) (HOLDS(me, UNIT) && !OF(me, UNIT).giving)
+#ifndef R10_GIVES_A_USED_UNIT
 #define USES_THE_UNIT(me, row) ((row) == UNIT && (OF(me, 0).running || OF(me, SHARDS - 1).running))
+#else
+#define USES_THE_UNIT(me, row) false
+#endif
 #ifndef WITHOUT_R10
 #define HAS_A_UNIT_TO_TAKE(me) HAS_A_UNIT(me)
 #define LACKS_A_UNIT(me, row) (IS_SHARD(row) && !HAS_A_UNIT(me))
@@ -255,7 +259,7 @@ mtype kind = NOTHING;
 #define EVERYBODY_WAITS true
 #else
 #define HAS_A_STEP(me, row) (!IS_IDLE(me, row) || MAY_CREATE(row) || MAY_READ(me, row) || MAY_TAKE(me, row) || \
-    MAY_INVOKE(me, row) || MAY_KEEP(me, row) || MAY_GIVE(me, row) || MAY_ASK(me, row))
+    MAY_INVOKE(me, row) || OF(me, row).running || MAY_KEEP(me, row) || MAY_GIVE(me, row) || MAY_ASK(me, row))
 #define WAITS(me) (!RUNS(me) || !(HAS_LEFT(me) || HAS_A_STEP(me, 0) || \
     (ROWS > 1 && HAS_A_STEP(me, ROWS / 2)) || (ROWS > 2 && HAS_A_STEP(me, ROWS - 1))))
 #define EVERYBODY_WAITS (WAITS(0) && WAITS(1) && WAITS(WORKERS - 1) && (RUNS(0) || RUNS(1) || RUNS(WORKERS - 1)))
@@ -277,8 +281,8 @@ inline lose(worker, row) {
 #ifndef WITHOUT_R5
     OF(worker, row).done = 0;
 #endif
-#if UNITS > 0
-    for (m : 0 .. SHARDS - 1) {
+#if UNITS > 0 && !defined(R10_RUNS_ON)
+    for (m : 0 .. SHARDS - 1) {        /* R10: and all that use the unit, if this is the unit */
         OF(worker, m).running = (OF(worker, m).running && (row) != UNIT)
     }
     m = 0;
@@ -377,6 +381,9 @@ inline invoke(me, row) {
     n = 0;
 #ifdef CHILD
     assert((row) == 0 || IS_DRAINED(0));               /* Promise: parents come before children. */
+#endif
+#ifdef PUNCTUAL
+    invoked[me * ROWS + row] = true;
 #endif
     OF(me, row).running = true
 }
@@ -483,19 +490,13 @@ proctype Worker(byte me; byte row) {
         find_out(me, row);
         forget_write(me, row)
        }
-#ifndef PUNCTUAL
     :: d_step { RUNS(me) && MAY_INVOKE(me, row) -> invoke(me, row) }
     :: d_step { RUNS(me) && OF(me, row).running -> OF(me, row).running = false; OF(me, row).done++ }
+#ifndef PUNCTUAL
        /* A pause that no clock shows: the process is stopped between the check of the deadline and the sending. */
     :: d_step { RUNS(me) && MAY_INVOKE(me, row) -> stopped[me] = true; OF(me, row).checked = true }
     :: d_step { OF(me, row).checked -> stopped[me] = false; wake_up(me, row) }
 #else
-    :: d_step { RUNS(me) && MAY_INVOKE(me, row) ->
-        invoke(me, row);
-        invoked[me * ROWS + row] = true;
-        OF(me, row).running = false;
-        OF(me, row).done++
-       }
     :: d_step { RUNS(me) && MAY_ASK(me, row) ->
         table[row].asked = (table[row].asked || table[row].owner == SEES(me, row));
         has_asked[me] = true

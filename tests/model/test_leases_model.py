@@ -20,6 +20,7 @@ from tests.model.spin import MODEL, check
 PARENT_AND_CHILD = ("SHARDS=2", "CHILD")
 BALANCE = ("PUNCTUAL", "SHARDS=2", "ENDLESS", "ONE_HAS_ALL")
 UNIT = ("PUNCTUAL", "ENDLESS", "UNITS=1")
+USED_UNIT = ("PUNCTUAL", "SHARDS=2", "UNITS=1", "RECORDS=1", "FAULTS=1")
 
 CONFIGURATIONS = {
     "one shard": (),
@@ -30,6 +31,7 @@ CONFIGURATIONS = {
     "two shards, distributed in the end": ("FAULTS=1", *BALANCE),
     "one shard and one unit, used in the end": ("FAULTS=1", *UNIT),
     "two shards and one unit, used in the end by one of three workers": ("WORKERS=3", "SHARDS=2", *UNIT),
+    "two shards and one unit, used by one worker at a time": USED_UNIT,
 }
 
 ASSERTION, CYCLE = "assertion violated", "acceptance cycle"
@@ -57,6 +59,7 @@ CONTROLS = {
     "R9_CREATES_THE_CHILD_FIRST": (ASSERTION, ("PUNCTUAL", *PARENT_AND_CHILD)),
     "WITHOUT_R10": (CYCLE, ("SHARDS=2", *UNIT)),
     "R10_COUNTS_ALL_WORKERS": (CYCLE, ("SHARDS=2", *UNIT)),
+    "R10_GIVES_A_USED_UNIT": (ASSERTION, USED_UNIT),
 }
 """The switch that breaks a rule, how spin must refute the model, and the configuration in which it does."""
 
