@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
+from poller.errors import AccessDenied
 from poller.facts import MappingCrashed
 from poller.model.invocation import FunctionError, Invocation, Response
 from poller.model.mapping import StreamMapping
@@ -16,7 +17,8 @@ from tests.fakes.target import Call, FakeTarget
 from tests.simulation.checker import check_one_batch_at_a_time, check_order
 from tests.simulation.life import Life
 from tests.simulation.process import OurFault
-from tests.simulation.steps import live
+from tests.simulation.steps import Call as SqsCall
+from tests.simulation.steps import around_calls, live
 from tests.simulation.streams import KinesisStream
 from tests.simulation.world import World, run_seeded
 
@@ -66,6 +68,50 @@ def test_only_the_group_of_an_invocation_that_outlasts_the_grace_waits(
     assert all(call.began_at >= slow[0].ended_at for call in slow[1:])
     assert max(call.ended_at for call in fast) < 30, "the other group did not wait"
     check_order(queue, target.calls, lambda _: True)
+    check_one_batch_at_a_time(target.calls)
+    assert not queue.message_ids
+
+
+@pytest.mark.parametrize("change", ["replace", "pause and resume", "remove and add"])
+def test_a_group_waits_for_the_invocation_of_the_old_run_even_if_sqs_shows_its_message_meanwhile(
+    change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message waits long for a slot of its function, and the daemon has no permission to hide it for longer."""
+    world = World(grace_in_seconds=GRACE)
+    other, queue = world.add_queue("other"), world.add_queue("q.fifo", visibility_timeout_in_seconds=30)
+    target = world.add_function("f", timeout_in_seconds=TIMEOUT, concurrency=2)
+    world.add_mapping("other", other, "f", batch_size=1)
+    mapping = world.add_mapping("m", queue, "f", batch_size=1)
+    invoke = target.invoke
+
+    async def invoke_long(invocation: Invocation) -> Response:
+        seconds = 0.1 if len(target.calls) > 2 else 150.0
+        target.plan.duration_in_seconds = (seconds, seconds)
+        return await invoke(invocation)
+
+    monkeypatch.setattr(target, "invoke", invoke_long)
+
+    async def denied(call: SqsCall, operation: str, request: dict[str, Any]) -> Any:
+        if operation == "ChangeMessageVisibilityBatch":
+            raise AccessDenied("not authorized", code="AccessDenied")
+        return await call(request)
+
+    around_calls(monkeypatch, denied)
+
+    async def until(life: Life) -> None:
+        world.sqs.send(other, "busy-1")
+        world.sqs.send(other, "busy-2")
+        await anyio.sleep(1)
+        world.sqs.send(queue, "slow", group="slow", deduplication_id="slow")
+        await anyio.sleep(170)
+        await make(life, change, mapping)
+        await anyio.sleep(600)
+        life.begin_stop()
+
+    live(world, until)
+    *_, long = target.calls[:3]
+    received = [entry.at for entry in queue.history if entry.kind == "received"]
+    assert received[1] < long.ended_at, "the new run has received the message again"
     check_one_batch_at_a_time(target.calls)
     assert not queue.message_ids
 
