@@ -276,6 +276,27 @@ def test_a_worker_that_cannot_reach_the_table_stops_before_another_one_begins() 
     play(main)
 
 
+def test_an_invocation_that_would_outlast_its_lease_is_cut() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        world.stream.open()
+        cut_off = world.start(tasks, "cut-off")
+        other = world.start(tasks, "other")
+        with anyio.fail_after(10):
+            while not world.function.seen:  # noqa: ASYNC110
+                await anyio.sleep(0.1)
+        [life] = [life for life in (cut_off, other) if life.reader.reading]
+        life.cut_off(60)
+        await reading(world, life, 0, within=LEASE_DURATION_IN_SECONDS)
+        world.function.duration_in_seconds = (0.1, 0.5)
+        await anyio.sleep(FAILOVER_IN_SECONDS)
+        [first, second, *_] = world.function.seen
+        assert first.ended_at is not None
+        assert first.began_at < first.ended_at < second.began_at
+        assert not first.has_succeeded
+
+    play(main, world=LeaseWorld(seed=1, function=RecordingFunction(Random(1), duration_in_seconds=(60, 60))))
+
+
 def test_a_blocked_shard_moves_with_the_number_of_its_attempts() -> None:
     """The function fails for one record for ever; the batch is discarded after six attempts, whoever makes them."""
 
