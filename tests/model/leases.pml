@@ -210,7 +210,8 @@ mtype kind = NOTHING;
     NEEDS_MORE(me) && HAS_A_UNIT_TO_TAKE(me))
 #endif
 
-/* R9: parents. In the code: poller.core.streams.lineage:Lineage.startable */
+/* R9: parents. In the code: poller.core.streams.lineage:Lineage.startable; the parents' rows are read by
+   poller.engine.leases.taking:Taking.run_once before it takes a lease */
 #if !defined(CHILD) || defined(WITHOUT_R9)
 #define PARENTS_ARE_DRAINED(me, row) true
 #elif defined(R9_TRUSTS_A_SCAN)
@@ -277,7 +278,7 @@ mtype kind = NOTHING;
 inline lose(worker, row) {
     OF(worker, row).left = 0;
     OF(worker, row).giving = false;
-    OF(worker, row).running = false;                   /* R4: the invocation is cancelled */
+    OF(worker, row).running = false;                   /* poller.engine.leases.deadlines:end_at_deadlines cancels it */
 #ifndef WITHOUT_R5
     OF(worker, row).done = 0;
 #endif
