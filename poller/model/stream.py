@@ -184,7 +184,8 @@ class StateKey(NamedTuple):
 
     A mapping that changes to another stream begins there at its starting position. If it changes back, it continues
     from its old checkpoints.
-    A Kinesis consumer has the same key as its stream, so a change between the two keeps the checkpoints.
+    If `event_source_arn` changes from a Kinesis stream to one of its consumers, or back, the key stays the same, and so
+    the mapping keeps its checkpoints.
     """
 
     mapping: MappingName

@@ -203,9 +203,10 @@ def _cursor(wire: str, since: int) -> ShardIterator:
 
 
 def _since(since: int, read: Read) -> Read:
-    """Return the read without the records at its beginning that are older than `since`, in epoch seconds.
+    """Remove the records that arrived before `since` from the beginning of a read. `since` is in epoch seconds.
 
-    If no record remains, the next cursor keeps `since`, so that the next read skips older records too.
+    If no record is left, the iterator for the next read contains `since`, so that older records are removed from the
+    next read, too.
     """
     recent = list(dropwhile(lambda record: record.arrived_at < since, read.records))
     if recent:

@@ -59,5 +59,8 @@ class ReceiveAttempts:
         return Attempt(f"{self._prefix}-{self._begun}", count, now)
 
     def lost(self, attempt: Attempt) -> None:
-        """Keep an attempt whose answer was lost. A later receive for at least as many messages uses its id again."""
+        """Keep an attempt whose answer was lost, so that a later receive gets the same messages by the attempt's id.
+
+        That receive must ask for at least as many messages as this attempt.
+        """
         self._lost = [*self._lost, attempt][-MAXIMUM_LOST_ATTEMPTS:]

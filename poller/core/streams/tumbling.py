@@ -110,7 +110,7 @@ def must_end_early(window: Window) -> bool:
 
 
 def continued(window: Window) -> Window:
-    """Return the same window with the first state, after an early end."""
+    """Return the window after its last invocation came early: it stays open, and its state is empty again."""
     return window._replace(state=FIRST_STATE)
 
 

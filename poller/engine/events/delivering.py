@@ -1,6 +1,6 @@
-"""How is an event delivered after its end?
+"""How do the destinations of an asynchronous event hear that the event succeeded or failed for good?
 
-It is sent to all its destinations and its dead-letter queue at the same time.
+All its destinations and its dead-letter queue get their documents at the same time.
 
 A delivery that succeeded is removed from the event at once, so that it is not repeated after a stop.
 If the invocation record is too large for its destination, it is sent without the function's answer. If it is still too

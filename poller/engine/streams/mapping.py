@@ -350,7 +350,7 @@ class StreamMappingRunner:
             services.start_soon(self._hand_over, shard_id)
 
     async def _hand_over(self, shard_id: ShardId) -> None:
-        """Free the shard for the next run, although this run still holds other shards."""
+        """Let the next run of this mapping read the shard. This run may still hold other shards."""
         await anyio.sleep_until(self._held[shard_id])
         await self._checkpoints.save()
         self._free(shard_id)
