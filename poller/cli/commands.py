@@ -58,19 +58,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.add_typer(state_commands, name="state")
-app.add_typer(events_commands, name="events")
-app.add_typer(reference_commands, name="reference")
-app.command(epilog=OF_RELOADS)(reload)
-app.command(epilog=OF_INVOCATIONS)(invoke)
-app.command(epilog=OF_DAEMON)(status)
-app.command(epilog=OF_DAEMON)(pause)
-app.command(epilog=OF_DAEMON)(resume)
-app.command(epilog=EXIT_CODES)(iam)
-app.command("import", epilog=OF_IMPORTS)(import_mappings)
-app.command(epilog=EXIT_CODES)(explain)
-app.command("try", epilog=OF_INVOCATIONS)(try_record)
-
 
 def main() -> None:
     with exit_on_crash(), exit_on_broken_stdout():
@@ -98,7 +85,6 @@ def poller(
     """
 
 
-@app.command(epilog=EXIT_CODES)
 def run(
     config: Config = Path("poller.toml"),
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every batch, not only failures.")] = False,
@@ -123,7 +109,6 @@ def run(
     raise typer.Exit(status)
 
 
-@app.command(epilog=EXIT_CODES)
 def check(
     config: Config = Path("poller.toml"),
     schema: Annotated[bool, typer.Option("--schema", help="Print a JSON Schema of the file, for editors.")] = False,
@@ -155,7 +140,6 @@ def check(
     _print_toml(effective_toml(found.settings, found.table))
 
 
-@app.command(epilog=EXIT_CODES)
 def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep everything running until Ctrl-C, so that you can try it.")
@@ -207,3 +191,29 @@ def _print_toml(text: str) -> None:
         Console(soft_wrap=True).print(Syntax(text, "toml", background_color="default").highlight(text), end="")
     else:
         typer.echo(text, nl=False)
+
+
+BEGIN, RUNNING, RECORDS, DEPLOYMENT, REFERENCE = (
+    "Begin",
+    "The running daemon",
+    "Records, positions and events",
+    "Deployment",
+    "Reference",
+)
+"""The groups of commands in `poller --help`."""
+
+app.command(epilog=EXIT_CODES, rich_help_panel=BEGIN)(demo)
+app.command(epilog=EXIT_CODES, rich_help_panel=BEGIN)(check)
+app.command(epilog=EXIT_CODES, rich_help_panel=BEGIN)(run)
+app.command(epilog=OF_DAEMON, rich_help_panel=RUNNING)(status)
+app.command(epilog=OF_RELOADS, rich_help_panel=RUNNING)(reload)
+app.command(epilog=OF_DAEMON, rich_help_panel=RUNNING)(pause)
+app.command(epilog=OF_DAEMON, rich_help_panel=RUNNING)(resume)
+app.command(epilog=OF_INVOCATIONS, rich_help_panel=RUNNING)(invoke)
+app.command(epilog=EXIT_CODES, rich_help_panel=RECORDS)(explain)
+app.command("try", epilog=OF_INVOCATIONS, rich_help_panel=RECORDS)(try_record)
+app.add_typer(state_commands, name="state", rich_help_panel=RECORDS)
+app.add_typer(events_commands, name="events", rich_help_panel=RECORDS)
+app.command("import", epilog=OF_IMPORTS, rich_help_panel=DEPLOYMENT)(import_mappings)
+app.command(epilog=EXIT_CODES, rich_help_panel=DEPLOYMENT)(iam)
+app.add_typer(reference_commands, name="reference", rich_help_panel=REFERENCE)
