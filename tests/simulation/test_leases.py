@@ -18,6 +18,7 @@ from poller.model.stream import Checkpoint, ShardId, TrimHorizon
 from tests.fakes.faults import Fault
 from tests.fakes.lease_store import FakeLeaseTable
 from tests.simulation.leases_checker import A_PERSON, check, unread
+from tests.simulation.leases_reader import READ_AGAIN_IN_SECONDS
 from tests.simulation.leases_recorder import RecordingFunction
 from tests.simulation.leases_stream import key_of
 from tests.simulation.leases_units import FUNCTION
@@ -87,6 +88,23 @@ def test_a_worker_that_was_stopped_for_longer_than_its_lease_stores_nothing() ->
 
     play(main)
     assert len(begun_late) <= 1
+
+
+def test_a_worker_whose_host_slept_begins_no_invocation_after_its_deadline() -> None:
+    """The task that watches the deadlines still sleeps then, because a sleeping host stops all timers."""
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        world.stream.open()
+        life = world.start(tasks, "only")
+        await reading(world, life, 1, within=2)
+        for _ in range(3):
+            await anyio.sleep(5)
+            life.clock.jump(2 * LEASE_DURATION_IN_SECONDS)
+            await anyio.sleep(LEASE_DURATION_IN_SECONDS)
+            assert len(life.reader.reading) == 1
+
+    world = play(main, world=LeaseWorld(seed=1, interval_in_seconds=0.1))
+    assert sum(fact.leases for fact in world.facts if isinstance(fact, LeasesLost)) == 3
 
 
 def test_two_workers_that_stop_at_the_same_time_leave_their_shards_to_the_third() -> None:
@@ -181,6 +199,20 @@ def test_a_shard_that_ends_while_another_worker_asks_for_it_is_drained_once() ->
         assert longest_gap(world, since=began) == 0
 
     play(main)
+
+
+def test_children_are_read_at_once_when_their_parent_is_drained() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        world.stream.open()
+        life = world.start(tasks, "only")
+        await reading(world, life, 1, within=2)
+        for generation in range(5):
+            await anyio.sleep(3.3)
+            world.stream.reshard(world.stream.open_shards[0], children=2)
+            assert await reading(world, life, 2 + generation, within=2) < READ_AGAIN_IN_SECONDS + 0.2
+
+    function = RecordingFunction(Random(1), duration_in_seconds=(0.01, 0.02))
+    play(main, world=LeaseWorld(seed=1, function=function))
 
 
 def test_a_restarted_worker_does_not_read_a_drained_shard_again() -> None:

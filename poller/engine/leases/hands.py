@@ -150,6 +150,7 @@ class Hands:
         """Give a lease without a user to the next user, with the block of the user before; or let it be given away."""
         waiting = self._waiting.get(one.held.key)
         stays = not (one.held.is_given or self.is_stopping or one.is_leaving)
+        stays = stays and one.held.end(self._clock.now()) is None  # the host may have slept (deadlines.py)
         if not (waiting and stays):
             self.is_urgent.set()
             return

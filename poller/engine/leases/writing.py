@@ -120,6 +120,7 @@ class Writing:
     async def _write(self, due: Sequence[InHand]) -> None:
         now = self._clock.now()
         holding = [one for one in due if one.held.end(now) is None]
+        self._settle([one for one in due if one.held.end(now) is not None], now)
         for one in holding:
             one.held.note(self._details(one, now))
             one.is_hurried = False
