@@ -143,7 +143,7 @@ def test_the_demos_numbers_agree_and_with_keep_it_serves_the_user_until_ctrl_c(
 
 @pytest.mark.parametrize(
     ("options", "moment"),
-    [((), "An emulator"), ((), "The daemon reads"), (("--reshard",), "clicks: ")],
+    [((), "An emulator"), ((), "The daemon is ready"), (("--reshard",), "clicks: ")],
 )
 def test_ctrl_c_leaves_no_process_and_no_file_behind(tmp_path: Path, options: tuple[str, ...], moment: str) -> None:
     if options:

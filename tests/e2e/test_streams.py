@@ -162,8 +162,8 @@ async def test_a_blocked_shard_is_reported_and_the_others_go_on(world: World) ->
     assert ready.status == 200, "a restart would not cure it"
     entry = ready.json()["mappings"]["clicks"]
     assert entry["shards_blocked"] == 1
-    [blocked] = entry["blocked"]
-    assert (blocked["shard"], blocked["reason"]) == (blocked, logged["reason"])
+    [shown] = entry["blocked"]
+    assert (shown["shard"], shown["reason"]) == (blocked, logged["reason"])
     assert 'poller_shards_blocked{mapping="clicks"} 1.0' in metrics
     assert in_order(source, dict.fromkeys(ids_of(bill.calls))) == in_order(source, source.kinds)
 
