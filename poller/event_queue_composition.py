@@ -113,12 +113,12 @@ class EventQueues:
         """
         if not await self._file_exists():
             return []
+        every = await (await self._opened_file()).remembered()
         settings = self._settings()
-        queues = [each for each in await (await self._opened_file()).remembered() if not settings.is_event_queue(each)]
+        queues = [queue for queue in every if not settings.is_event_queue(queue)]
         used = set(_other_uses(settings)) if queues else set()
         for queue in queues:
-            if queue.arn in used:
-                await self.forget(queue)
+            if queue.arn in used and await self.forget(queue):
                 self._emit(FormerEventQueueForgotten(queue.function, str(queue.arn), "used for something else"))
         return [queue for queue in queues if queue.arn not in used]
 
@@ -127,9 +127,13 @@ class EventQueues:
         async with self.use(queue, is_former=True) as opened:
             return await opened.depth(queue.function)
 
-    async def forget(self, queue: RememberedQueue) -> None:
-        """Forget this queue durably."""
-        await (await self._opened_file()).forget(queue)
+    async def forget(self, queue: RememberedQueue) -> bool:
+        """Forget this queue durably. Return False, and remember the queue, if the settings name it again."""
+        file = await self._opened_file()
+        if self._settings().is_event_queue(queue):  # a reload may have changed this since `former`
+            return False
+        await file.forget(queue)
+        return True
 
     async def _opened_file(self) -> EmbeddedEventQueue:
         """Return the open file. Raises ServiceError if it cannot be opened."""
@@ -192,8 +196,8 @@ class FormerQueuesOf:
     async def open(self, arn: Arn) -> EventQueue:
         return await self._stack.enter_async_context(self._queues.use(self._former[arn], is_former=True))
 
-    async def forget(self, arn: Arn) -> None:
-        await self._queues.forget(self._former[arn])
+    async def forget(self, arn: Arn) -> bool:
+        return await self._queues.forget(self._former[arn])
 
 
 def sqs_queue_of(function: Function, arn: Arn) -> RememberedQueue:

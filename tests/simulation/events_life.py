@@ -95,9 +95,10 @@ class ProcessFormerQueues:
         await anyio.lowlevel.checkpoint()
         return ProcessEventQueue(self._process, self._world.former_queues[arn], self._world.lost_in_queues)
 
-    async def forget(self, arn: Arn) -> None:
+    async def forget(self, arn: Arn) -> bool:
         await anyio.lowlevel.checkpoint()
         del self._world.former_queues[arn]
+        return True
 
 
 class EventsLife:

@@ -341,6 +341,21 @@ async def test_a_former_sqs_queue_that_the_settings_use_otherwise_is_forgotten_a
     assert services[RESIZE].requests == []
 
 
+async def test_a_queue_that_the_settings_name_again_is_not_forgotten(
+    tmp_path: Path, services: dict[FunctionName, Service], aws: AwsOverHttp, watch: Watch
+) -> None:
+    aws.create_queue("events")
+    before = with_an_sqs_queue(tmp_path, services, aws)
+    after = settings_of(tmp_path, services, state=f'endpoint_url = "{aws.url}"')
+    async with daemon_of(before) as daemon:
+        await watch.until(lambda: aws.polls_waiting)  # the file remembers a queue that is read
+        assert await daemon.running.apply(changes(before, after)) == {}
+        (queue,) = await daemon.composition.events.queues.former()
+        assert await daemon.running.apply(changes(after, before)) == {}
+        assert not await daemon.composition.events.queues.forget(queue)
+    assert remembered(tmp_path) == [f"{QUEUE}events"]
+
+
 async def test_events_of_an_earlier_run_whose_function_was_removed_are_shown_at_the_start(
     tmp_path: Path, services: dict[FunctionName, Service]
 ) -> None:

@@ -44,8 +44,11 @@ class FormerQueues(Protocol):
     async def open(self, arn: Arn) -> EventQueue:
         """Return this queue. It stays open until the run of the function's events ends."""
 
-    async def forget(self, arn: Arn) -> None:
-        """Forget this queue durably. Raises ServiceError if the file cannot be written."""
+    async def forget(self, arn: Arn) -> bool:
+        """Forget this queue durably. Return False if the settings name the queue again.
+
+        Raises ServiceError if the file cannot be written.
+        """
 
 
 class Emptiness:
@@ -137,8 +140,9 @@ class FormerQueueReader:
                 self.depths[arn] = found
             if emptiness.is_lasting(found):
                 try:
-                    await self._queues.forget(arn)
+                    is_forgotten = await self._queues.forget(arn)
                 except ServiceError:  # the daemon's own queue reports the error; the next reading tries again
                     continue
-                self._emit(FormerEventQueueForgotten(self._function, str(arn), "empty"))
+                if is_forgotten:
+                    self._emit(FormerEventQueueForgotten(self._function, str(arn), "empty"))
                 return

@@ -39,8 +39,8 @@ class StoredEvents(Protocol):
     async def depth(self, queue: RememberedQueue) -> EventQueueDepth:
         """Return how many events this SQS queue has."""
 
-    async def forget(self, queue: RememberedQueue) -> None:
-        """Forget this SQS queue durably."""
+    async def forget(self, queue: RememberedQueue) -> bool:
+        """Forget this SQS queue durably. Return False if the settings name the queue again."""
 
 
 class Found(NamedTuple):
@@ -105,8 +105,8 @@ class OrphanedEvents:
             found = error
         if self._emptiness[queue].is_lasting(found):
             with suppress(ServiceError):  # the next look tries again
-                await self._stored.forget(queue)
-                self._emit(FormerEventQueueForgotten(queue.function, str(queue.arn), "empty"))
+                if await self._stored.forget(queue):
+                    self._emit(FormerEventQueueForgotten(queue.function, str(queue.arn), "empty"))
         return found
 
     def statuses(self) -> list[MappingStatus]:

@@ -52,9 +52,10 @@ class World:
             raise found
         return found
 
-    async def forget(self, queue: RememberedQueue) -> None:
+    async def forget(self, queue: RememberedQueue) -> bool:
         await anyio.lowlevel.checkpoint()
         del self.queues[queue]
+        return True
 
     def status(self) -> tuple[int, str]:
         """Return how many events of the removed function are stuck, and the reason in its status."""
