@@ -213,7 +213,7 @@ def role_of(function: Function) -> str | None:
 
 
 def _other_uses(settings: Settings) -> Iterator[object]:
-    """Yield the queues that the settings name, but not those that are event queues."""
+    """Yield the queues and other resources that the settings name, also the event queues of functions."""
     for queue in settings.queue_mappings:
         yield queue.event_source_arn
     for stream in settings.stream_mappings:
@@ -221,7 +221,7 @@ def _other_uses(settings: Settings) -> Iterator[object]:
             yield stream.on_failure.destination_arn
     for function in settings.functions.values():
         config = function.event_invoke_config
-        yield from (config.on_success, config.on_failure, config.dead_letter_arn)
+        yield from (config.event_queue_arn, config.on_success, config.on_failure, config.dead_letter_arn)
 
 
 def aws_settings(settings: Settings) -> AwsSettings:

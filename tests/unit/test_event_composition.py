@@ -341,6 +341,23 @@ async def test_a_former_sqs_queue_that_the_settings_use_otherwise_is_forgotten_a
     assert services[RESIZE].requests == []
 
 
+async def test_a_former_sqs_queue_that_has_the_events_of_another_function_now_is_not_read_for_the_earlier_one(
+    tmp_path: Path, services: dict[FunctionName, Service], aws: AwsOverHttp, watch: Watch
+) -> None:
+    events = aws.create_queue("events")
+    async with daemon_of(with_an_sqs_queue(tmp_path, services, aws)):
+        await watch.until(lambda: aws.polls_waiting)  # the file remembers a queue that is read
+    events.send('{"for": "audit"}', now=anyio.current_time())
+    config = f'\n[functions.audit.event_invoke_config]\nevent_queue_arn = "{QUEUE}events"'
+    settings = settings_of(tmp_path, services, config, state=f'endpoint_url = "{aws.url}"')
+    async with compose(settings, emit=Telemetry().emit, descriptor_limit=1024) as composition:
+        assert await composition.events.queues.former() == []
+    async with daemon_of(settings):
+        await services[AUDIT].until_asked(1)
+        await watch.until(lambda: not events.message_ids)
+    assert services[RESIZE].requests == []
+
+
 async def test_a_queue_that_the_settings_name_again_is_not_forgotten(
     tmp_path: Path, services: dict[FunctionName, Service], aws: AwsOverHttp, watch: Watch
 ) -> None:
