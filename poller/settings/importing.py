@@ -203,12 +203,17 @@ def _option_lines(model: type[Options], table: dict[str, Any]) -> Iterator[str]:
 
 
 def _written(value: Any) -> Any:
-    """Return AWS's value as a file has it: empty objects, lists and texts are left out, and times are numbers."""
+    """Return AWS's value as a file has it: empty objects, lists and texts are left out, and times are numbers.
+
+    A `${` of AWS is written `$${`, because a file would replace it by a variable of the environment.
+    """
     if isinstance(value, Mapping):
         written = {key: _written(each) for key, each in value.items()}
         return {key: each for key, each in written.items() if each not in (None, {}, [], "")}
     if isinstance(value, list | tuple):
         return [_written(each) for each in value]
+    if isinstance(value, str):
+        return value.replace("${", "$${")
     return value.timestamp() if hasattr(value, "timestamp") else value
 
 

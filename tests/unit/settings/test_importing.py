@@ -204,3 +204,11 @@ def test_filters_come_back_as_they_were_written(tmp_path: Path) -> None:
     pattern = json.dumps({"body": {"kind": ['sign"up', "é"], "n": [{"numeric": [">", 1.5]}]}})
     [mapping] = settings_of(tmp_path, listed(QUEUE, FilterCriteria={"Filters": [{"Pattern": pattern}]})).queue_mappings
     assert mapping.filters == (pattern,)
+
+
+@pytest.mark.parametrize("text", ["${HOME}", "$${HOME}", "${", "$"])
+def test_a_filter_of_aws_gets_no_value_from_the_environment(tmp_path: Path, text: str) -> None:
+    pattern = json.dumps({"body": {"template": [text]}})
+    (tmp_path / "poller.toml").write_text(text_of(listed(QUEUE, FilterCriteria={"Filters": [{"Pattern": pattern}]})))
+    [mapping] = load(tmp_path / "poller.toml", {"HOME": "/root"}).queue_mappings
+    assert mapping.filters == (pattern,)
