@@ -34,6 +34,7 @@ from poller.core.backoff import CRASH
 from poller.disclosure import safe_text
 from poller.engine.stop import Stop
 from poller.engine.supervised import Run, Runner, Supervised, status_of
+from poller.errors import CannotChange
 from poller.facts import (
     DaemonStopping,
     Emit,
@@ -196,11 +197,11 @@ class Supervisor:
         It finishes the batches in hand and keeps its position.
 
         This does not wait for the batches. If the pause cannot be stored, raises that error, and the mapping continues.
+        Raises CannotChange if the mapping is removed meanwhile.
         """
         supervised = self._mappings[name]
         async with supervised.changing:
-            if self._mappings.get(name) is not supervised:  # it was removed meanwhile
-                return
+            self._refuse_if_removed(supervised)
             await self._pauses.pause(name)
             self._paused.add(name)
             if not supervised.is_paused:
@@ -213,10 +214,12 @@ class Supervisor:
         """End the pause of the mapping and begin a run.
 
         If the run cannot be opened, or if the change cannot be stored, raises that error, and the mapping stays paused.
+        Raises CannotChange if the mapping is removed meanwhile.
         """
         supervised = self._mappings[name]
         async with supervised.changing:
-            if not supervised.is_paused or self._mappings.get(name) is not supervised:
+            self._refuse_if_removed(supervised)
+            if not supervised.is_paused:
                 return
             supervised.is_paused = False
             run = None
@@ -245,6 +248,11 @@ class Supervisor:
     def statuses(self) -> Sequence[MappingStatus]:
         """Return the status of each mapping, in the order in which the mappings were added."""
         return [status_of(supervised, is_stopping=self._stop.has_begun) for supervised in self._mappings.values()]
+
+    def _refuse_if_removed(self, supervised: Supervised) -> None:
+        name = supervised.mapping.name
+        if self._mappings.get(name) is not supervised:
+            raise CannotChange(f"the mapping {name} was removed meanwhile")
 
     async def _begin(
         self, supervised: Supervised, mapping: AnyMapping, function: Function, *, after: Run | None = None

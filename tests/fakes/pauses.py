@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 from anyio.lowlevel import checkpoint as turn
 
 from poller.errors import Unreachable
@@ -9,11 +10,13 @@ from poller.model.ids import MappingName
 
 
 class FakePauses:
-    """`ports.PauseStore`. While `is_broken` is true, every change fails."""
+    """`ports.PauseStore`. While `is_broken` is true, every change fails. Every change waits until `go` is set."""
 
     def __init__(self) -> None:
         self.paused: set[MappingName] = set()
         self.is_broken = False
+        self.go = anyio.Event()
+        self.go.set()
 
     async def load(self) -> frozenset[MappingName]:
         await turn()
@@ -29,5 +32,6 @@ class FakePauses:
 
     async def _change(self) -> None:
         await turn()
+        await self.go.wait()
         if self.is_broken:
             raise Unreachable("the store refuses, by plan", code="StoreFailed", was_sent=False)

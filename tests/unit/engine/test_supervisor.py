@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 from poller.engine.stop import Stop
 from poller.engine.supervisor import FORGIVEN_AFTER_IN_SECONDS, Supervisor
-from poller.errors import SettingsError, Unreachable
+from poller.errors import CannotChange, SettingsError, Unreachable
 from poller.facts import DaemonStopping, EventsCrashed, Fact, MappingCrashed
 from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
@@ -423,6 +423,29 @@ async def test_a_pause_that_cannot_be_stored_does_not_take_effect() -> None:
         with pytest.raises(Unreachable):
             await world.supervisor.pause(NAME)
         assert world.status().polls_in_flight == 1
+
+    await world.live(mapping(), until=until)
+
+
+@pytest.mark.parametrize("change", ["pause", "resume"])
+async def test_a_mapping_that_is_removed_meanwhile_can_be_neither_paused_nor_resumed(change: str) -> None:
+    world = World()
+    changes = {"pause": world.supervisor.pause, "resume": world.supervisor.resume}
+
+    async def refused() -> None:
+        with pytest.raises(CannotChange, match="the mapping m was removed meanwhile"):
+            await changes[change](NAME)
+
+    async def until() -> None:
+        world.pauses.go = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            for in_line in (world.supervisor.pause, world.supervisor.remove):
+                tasks.start_soon(in_line, NAME)
+                await anyio.wait_all_tasks_blocked()
+            tasks.start_soon(refused)
+            await anyio.wait_all_tasks_blocked()
+            world.pauses.go.set()
+        assert not world.supervisor.statuses()
 
     await world.live(mapping(), until=until)
 
