@@ -39,12 +39,15 @@ def socket_of(config: Path) -> Path:
 
 
 def asked(path: Path, method: str, page: str, body: Mapping[str, str] | None = None) -> tuple[int, dict[str, Any]]:
-    """Return the status code and the body of the daemon's answer. Ends the program if no daemon answers."""
+    """Return the status code and the body of the daemon's answer. Ends the program if no daemon answers.
+
+    Another program may listen at the socket, and a fault of the daemon has an answer that is no JSON.
+    """
     connection = ControlConnection(path)
     try:
         connection.request(method, page, None if body is None else json.dumps(body))
         reply = connection.getresponse()
-        return reply.status, json.loads(reply.read())
+        answer = json.loads(reply.read())
     except (FileNotFoundError, ConnectionRefusedError):
         why = "start it with `poller run`; send SIGHUP to a daemon that was started with another daemon.state"
         raise refused(f"no daemon listens at {path}: {why}", code=1) from None
@@ -52,5 +55,10 @@ def asked(path: Path, method: str, page: str, body: Mapping[str, str] | None = N
         raise refused("the daemon ended before it answered", code=1) from None
     except OSError as error:
         raise refused(f"{path}: {error.strerror or error}", code=1) from None
+    except ValueError:
+        answer = None
     finally:
         connection.close()
+    if not isinstance(answer, dict):
+        raise refused(f"{path}: the answer ({reply.status}) is no JSON object; see the log of the daemon", code=1)
+    return reply.status, answer

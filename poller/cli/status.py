@@ -13,7 +13,7 @@ import typer
 from rich.live import Live
 
 from poller.cli.daemon import asked, socket_of
-from poller.cli.ending import Config
+from poller.cli.ending import Config, refused
 from poller.cli.printing import print_table, table_of
 from poller.cli.times import ago, duration
 
@@ -53,7 +53,9 @@ def status(
 
 
 def _report(path: Path) -> dict[str, Any]:
-    _, report = asked(path, "GET", "/api/status")
+    status, report = asked(path, "GET", "/api/status")
+    if status != 200:
+        raise refused(f"the daemon does not show its status: {report.get('error')}", code=1)
     return report
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
 from typer.testing import Result
 
@@ -126,3 +128,29 @@ def test_without_a_daemon_the_command_says_how_to_start_one(poller: Poller, argu
     assert (done.exit_code, done.stdout) == (1, "")
     assert "no daemon listens at " in done.stderr
     assert "`poller run`" in done.stderr
+
+
+@pytest.mark.parametrize("body", ["500 Internal Server Error", "[]", '{"error": "Not Found"}'])
+@pytest.mark.parametrize("arguments", [("status",), ("status", "--json"), ("pause", "a"), ("resume", "a")])
+def test_an_answer_that_is_not_a_daemons_ends_with_one_line(
+    poller: Poller, tmp_path: Path, arguments: tuple[str, ...], body: str
+) -> None:
+    (tmp_path / "poller.toml").write_text('[daemon]\nstate = "memory:"\n')
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
+        start_blocking_portal() as portal,
+    ):
+        listener.bind(str(tmp_path / "poller.toml-control"))
+        listener.listen()
+        portal.start_task_soon(to_thread.run_sync, _answer_once, listener, body)
+        done = poller(*arguments)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("poller: ")
+    assert done.stderr.count("\n") == 1
+
+
+def _answer_once(listener: socket.socket, body: str) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(f"HTTP/1.1 500 Wrong\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
