@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,8 +20,9 @@ import typer
 from rich.console import Console
 
 from poller.cli.ending import EXIT_CODES, exit_on_failure, refused, warn
-from poller.errors import NotFound, ServiceError, SettingsError
+from poller.errors import NotFound, ServiceError, SettingsError, Unreachable
 from poller.model.arn import Arn, queue_url
+from poller.settings.fields import checked_url
 from poller.settings.importing import Account, LambdaFunction, imported
 from poller.settings.loading import examine
 
@@ -53,12 +54,15 @@ def import_mappings(
     lambda:GetFunctionConcurrency and sqs:GetQueueAttributes; with --tag also lambda:ListTags.
     """
     tags = dict(_tag(text) for text in tag or ())
+    if endpoint_url is not None:
+        _check_endpoint(endpoint_url)
     with exit_on_failure(Path("poller.toml")):
         account, warnings = anyio.run(_read, region, function, tags, endpoint_url)
     if not account.mappings:
         raise refused(f"there is no such event source mapping in {region}", code=1)
     warn(warnings)
-    text = imported(account)
+    with exit_on_failure(Path("poller.toml")), _understood():
+        text = imported(account)
     warn(_faults(text))
     typer.echo(text, nl=False)
 
@@ -70,11 +74,29 @@ def _tag(text: str) -> tuple[str, str]:
     return key, value
 
 
+def _check_endpoint(url: str) -> None:
+    try:
+        checked_url(url)
+    except ValueError as error:  # the message does not show the url, because it may have a password
+        raise refused(f"--endpoint-url: {error}", code=2) from None
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Turn the error that an answer of an unexpected shape causes into a ServiceError."""
+    from poller.aws.errors import UNREADABLE
+
+    try:
+        yield
+    except UNREADABLE as error:
+        raise Unreachable("an answer of AWS cannot be read", code="UnusableAnswer", was_sent=True) from error
+
+
 def _faults(text: str) -> Sequence[str]:
     """Return the faults of the printed file: some settings of AWS need a decision of a person."""
     with tempfile.TemporaryDirectory(prefix="poller-import-") as folder:
         file = Path(folder) / "poller.toml"
-        file.write_text(text)
+        file.write_bytes(text.encode())
         try:
             examine(file, os.environ)
         except SettingsError as error:
@@ -92,7 +114,7 @@ async def _read(
         async with Aws(AwsSettings(region=region, endpoint_url=endpoint_url)) as aws:
             reader = _Reader(aws, region)
             mappings = await reader.mappings(function, tags)
-            functions = sorted({str(mapping["FunctionArn"]) for mapping in mappings})
+            functions = sorted({str(mapping.get("FunctionArn")) for mapping in mappings})
             described = {}
             for number, arn in enumerate(functions, start=1):
                 status.update(f"Reading function {number} of {len(functions)}")
@@ -115,6 +137,10 @@ class _Reader:
     async def mappings(self, function: str | None, tags: Mapping[str, str]) -> list[dict[str, Any]]:
         """Return the mappings with all these tags, in the order in which AWS lists them."""
         which = {} if function is None else {"FunctionName": function}
+        with _understood():
+            return await self._mappings(which, tags)
+
+    async def _mappings(self, which: Mapping[str, str], tags: Mapping[str, str]) -> list[dict[str, Any]]:
         async with self._aws.client("lambda", region=self._region) as client:
             pages = client.get_paginator("list_event_source_mappings").paginate(**which)
             listed = [mapping async for page in pages for mapping in page["EventSourceMappings"]]
@@ -151,18 +177,23 @@ class _Reader:
         found = {}
         for arn in queues:
             try:
-                async with self._aws.client("sqs", region=self._region) as client:
-                    url = queue_url(client.meta.endpoint_url, Arn.parse(arn))
-                    answer = await client.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])
-                    found[arn] = int(answer["Attributes"]["VisibilityTimeout"])
+                with _understood():
+                    found[arn] = await self._visibility_timeout(arn)
             except ServiceError as error:
                 self.warnings.append(f"the queue {arn} is not described: {error}")
         return found
 
     async def _ask(self, operation: str, **parameters: str) -> dict[str, Any]:
-        async with self._aws.client("lambda", region=self._region) as client:
-            answer: dict[str, Any] = await getattr(client, operation)(**parameters)
-            return answer
+        with _understood():
+            async with self._aws.client("lambda", region=self._region) as client:
+                answer: dict[str, Any] = await getattr(client, operation)(**parameters)
+                return answer
+
+    async def _visibility_timeout(self, queue: str) -> int:
+        async with self._aws.client("sqs", region=self._region) as client:
+            url = queue_url(client.meta.endpoint_url, Arn.parse(queue))
+            answer = await client.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])
+            return int(answer["Attributes"]["VisibilityTimeout"])
 
     async def _tags(self, client: Any, mapping: Mapping[str, Any]) -> dict[str, str]:
         answer = await client.list_tags(Resource=mapping["EventSourceMappingArn"])
