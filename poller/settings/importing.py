@@ -25,7 +25,7 @@ from poller.settings.event_options import EventInvokeConfigOptions
 from poller.settings.fields import MAXIMUM_NAME_CHARACTERS
 from poller.settings.mappings import MappingOptions
 from poller.settings.options import Options, Range, declaration, leaves, marker
-from poller.settings.table import ABSENT, as_toml, dotted, find
+from poller.settings.table import ABSENT, as_toml, dotted, find, in_comment
 from poller.settings.take_over import PLAN, steps_for
 
 NOT_OPTIONS = frozenset(
@@ -120,7 +120,8 @@ def _source(mapping: Mapping[str, Any]) -> Arn | None:
 def _not_imported(mapping: Mapping[str, Any]) -> str:
     source = mapping.get("EventSourceArn") or "a source outside of AWS"
     return (
-        f"# Not imported: the mapping {mapping.get('UUID')} from {source} to {mapping.get('FunctionArn')}.\n"
+        f"# Not imported: the mapping {in_comment(mapping.get('UUID'))} from {in_comment(source)} "
+        f"to {in_comment(mapping.get('FunctionArn'))}.\n"
         "# poller reads SQS queues, Kinesis streams and DynamoDB streams."
     )
 
@@ -163,7 +164,7 @@ def _event_lines(function: LambdaFunction) -> Iterator[str]:
 def _elsewhere(configuration: Mapping[str, Any]) -> Iterator[str]:
     if not configuration.get("Handler"):
         return
-    runtime, handler = str(configuration.get("Runtime", "")), str(configuration["Handler"])
+    runtime, handler = in_comment(configuration.get("Runtime", "")), in_comment(configuration["Handler"])
     yield "# To run it outside of Lambda, replace arn by:"
     if runtime.startswith("python"):
         module, _, function = handler.rpartition(".")
@@ -174,7 +175,7 @@ def _elsewhere(configuration: Mapping[str, Any]) -> Iterator[str]:
     yield f"#   memory_size_in_mb = {configuration.get('MemorySize', 128)}"
     variables = (configuration.get("Environment") or {}).get("Variables") or {}
     if variables:
-        yield f"#   environment = {{ ... }}   # its variables: {', '.join(sorted(variables))}"
+        yield f"#   environment = {{ ... }}   # its variables: {in_comment(', '.join(sorted(variables)))}"
 
 
 def _mapping_block(name: str, function: str, mapping: Mapping[str, Any], source: Arn, account: Account) -> str:
@@ -223,7 +224,7 @@ def _remarks(mapping: Mapping[str, Any], source: Arn, account: Account, unknown:
         yield "# It is disabled on AWS, too."
     for member in unknown:
         value = json.dumps(mapping[member], default=str, ensure_ascii=False)
-        yield f"# AWS also has {member} = {value}; poller has no such option."
+        yield f"# AWS also has {member} = {in_comment(value)}; poller has no such option."
     if mapping.get("KMSKeyArn") and not mapping.get("FilterCriteria"):
         yield "# Its filters are encrypted with that key, and AWS did not show them: add filter_criteria."
     if "/consumer/" in source.resource:

@@ -104,6 +104,11 @@ def as_toml(value: Any) -> str:
             return str(value)
 
 
+def in_comment(value: object) -> str:
+    """Return the value as a comment of TOML may show it: a line break or a control character becomes a `?`."""
+    return "".join(character if character.isprintable() else "?" for character in str(value))
+
+
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 

@@ -14,9 +14,11 @@ Sources: AWS Lambda Developer Guide, "Types of metrics for Lambda functions", It
 from __future__ import annotations
 
 from collections.abc import Mapping
+from shlex import quote
 from typing import Any
 
 from poller.model.arn import Arn
+from poller.settings.table import in_comment
 
 MARGIN_IN_SECONDS = 60
 """How much earlier than the iterator age says a mapping begins here: the metric has one value for each minute."""
@@ -66,8 +68,8 @@ def steps_for(name: str, mapping: Mapping[str, Any], source: Arn) -> str:
     text = QUEUE if source.service == "sqs" else STREAM
     steps = text.format(
         name=name,
-        uuid=mapping["UUID"],
-        function=str(mapping["FunctionArn"]).split(":")[6],
+        uuid=quote(in_comment(mapping["UUID"])),
+        function=quote(in_comment(str(mapping["FunctionArn"]).split(":")[6])),
         margin=MARGIN_IN_SECONDS,
         back=BACK_TO_KINESIS if source.service == "kinesis" else BACK_TO_A_TABLE,
     )

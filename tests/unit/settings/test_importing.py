@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -212,3 +213,29 @@ def test_a_filter_of_aws_gets_no_value_from_the_environment(tmp_path: Path, text
     (tmp_path / "poller.toml").write_text(text_of(listed(QUEUE, FilterCriteria={"Filters": [{"Pattern": pattern}]})))
     [mapping] = load(tmp_path / "poller.toml", {"HOME": "/root"}).queue_mappings
     assert mapping.filters == (pattern,)
+
+
+ODD = 'a\n[x]\rb\x7f\u2028"c; rm'
+
+
+@pytest.mark.parametrize(
+    ("mapping", "configuration"),
+    [
+        (listed(QUEUE, UUID=ODD), {}),
+        ({**KINESIS, "FunctionArn": f"{INSERT}{ODD}"}, {}),
+        (listed(f"arn:aws:kafka:{PLACE}:cluster/{ODD}"), {}),
+        (listed(QUEUE, ProvisionedPollerConfig={"PollerGroupName": ODD}), {}),
+        (listed(QUEUE), {"Handler": ODD, "Runtime": "python3.12"}),
+        (listed(QUEUE), {"Handler": "a.b", "Runtime": ODD}),
+        (listed(QUEUE), {"Handler": "a.b", "Environment": {"Variables": {ODD: "1"}}}),
+    ],
+)
+def test_no_value_of_aws_ends_its_comment(mapping: dict[str, Any], configuration: dict[str, Any]) -> None:
+    text = text_of(mapping, function=LambdaFunction(configuration=configuration))
+    assert tomllib.loads(text).keys() <= {"daemon", "functions", "mappings"}
+    assert all(line.isprintable() for line in text.split("\n") if line.startswith("#"))
+
+
+def test_a_command_of_the_plan_quotes_what_aws_tells() -> None:
+    assert "--uuid 'u; rm' --no-enabled" in text_of(listed(QUEUE, UUID="u; rm"))
+    assert "Value='f; rm' " in text_of({**KINESIS, "FunctionArn": f"arn:aws:lambda:{PLACE}:function:f; rm"})
