@@ -36,8 +36,12 @@ def records_in(text: str, mapping: QueueMapping | StreamMapping) -> list[AnyReco
     except orjson.JSONDecodeError:
         given = None
     listed, text = _listed(given), text.removesuffix("\n")
+    if isinstance(given, dict) and [] in (given.get("Records"), given.get("Messages")):
+        raise UnusableRecord("its list of records is empty")
     try:
         if isinstance(mapping, QueueMapping):
+            if not text:  # the AWS CLI prints nothing if it receives no message
+                raise UnusableRecord("it is empty, and SQS has no empty messages")
             return [_of_queue(one, mapping) for one in listed] if listed else [_of_queue({"Body": text}, mapping)]
         if mapping.is_kinesis:
             data = {"Data": base64.b64encode(text.encode("utf-8", "surrogatepass")).decode()}
@@ -99,8 +103,10 @@ def _of_table(one: AnyRecord, mapping: StreamMapping) -> AnyRecord:
 
 def _checked(record: AnyRecord, data_key: str, source: str) -> AnyRecord:
     found = record.get("eventSource", source)
-    if data_key not in record or found != source:
+    if found != source:
         raise UnusableRecord(f"a record of this mapping's source has {data_key}, and eventSource {source}, not {found}")
+    if not isinstance(record[data_key], str if data_key == "body" else dict):
+        raise UnusableRecord(f"a record has {data_key} of the wrong type")
     return record
 
 

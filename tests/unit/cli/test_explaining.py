@@ -118,6 +118,13 @@ def test_a_record_of_a_table_is_understood(poller: Poller) -> None:
         ("k", {"eventSource": "aws:sqs", "body": "x"}, "has kinesis, and eventSource aws:kinesis, not aws:sqs"),
         ("k", {"Data": "eA==", "ApproximateArrivalTimestamp": "soon"}, "a record has a value of the wrong type"),
         ("q", {"Body": 5}, "a record has a value of the wrong type"),
+        ("q", {"eventSource": "aws:sqs", "body": 5}, "a record has body of the wrong type"),
+        ("q", {"dynamodb": {}}, "a record has no 'body'"),
+        ("k", {"kinesis": None}, "a record has kinesis of the wrong type"),
+        ("t", {"eventSourceARN": TABLE, "dynamodb": []}, "a record has dynamodb of the wrong type"),
+        ("q", "\n", "it is empty, and SQS has no empty messages"),
+        ("q", {"Messages": []}, "its list of records is empty"),
+        ("k", {"Records": [], "MillisBehindLatest": 0}, "its list of records is empty"),
     ],
 )
 def test_a_record_of_another_source_is_refused_with_the_reason(
