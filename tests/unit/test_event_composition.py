@@ -16,7 +16,7 @@ from poller.composition import Composition, Pauses, compose
 from poller.descriptors import Limits
 from poller.engine.stop import Stop
 from poller.engine.supervisor import Supervisor
-from poller.errors import Rejected, SettingsError
+from poller.errors import EventQueueRefused, Rejected, SettingsError
 from poller.event_queues import by_hand
 from poller.model.ids import FunctionName, RequestId
 from poller.model.mapping import EventMapping
@@ -341,6 +341,29 @@ async def test_a_former_sqs_queue_that_the_settings_use_otherwise_is_forgotten_a
     assert services[RESIZE].requests == []
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        f'[mappings.m]\nfunction_name = "audit"\nevent_source_arn = "{QUEUE}events"',
+        '[mappings.m]\nfunction_name = "audit"\nstarting_position = "LATEST"\n'
+        'event_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"\n'
+        f'destination_config.on_failure.destination_arn = "{QUEUE}events"',
+        f'[functions.audit.event_invoke_config]\ndestination_config.on_success.destination = "{QUEUE}events"',
+        f'[functions.audit.dead_letter_config]\ntarget_arn = "{QUEUE}events"',
+    ],
+)
+async def test_any_other_use_of_a_former_sqs_queue_ends_the_reading_of_its_events(
+    tmp_path: Path, services: dict[FunctionName, Service], aws: AwsOverHttp, watch: Watch, use: str
+) -> None:
+    aws.create_queue("events")
+    async with daemon_of(with_an_sqs_queue(tmp_path, services, aws)):
+        await watch.until(lambda: aws.polls_waiting)  # the file remembers a queue that is read
+    settings = settings_of(tmp_path, services, f"\n{use}", state=f'endpoint_url = "{aws.url}"')
+    async with compose(settings, emit=Telemetry().emit, descriptor_limit=1024) as composition:
+        assert await composition.events.queues.former() == []
+    assert remembered(tmp_path) == []
+
+
 async def test_a_former_sqs_queue_that_has_the_events_of_another_function_now_is_not_read_for_the_earlier_one(
     tmp_path: Path, services: dict[FunctionName, Service], aws: AwsOverHttp, watch: Watch
 ) -> None:
@@ -413,6 +436,17 @@ async def test_an_sqs_queue_in_which_events_could_be_lost_is_a_fault_of_the_sett
     (fault,) = caught.value.faults
     assert fault.startswith("functions.resize.event_invoke_config.event_queue_arn: ")
     assert "/123456789012/events" in fault
+
+
+async def test_no_event_is_accepted_for_an_sqs_queue_in_which_it_could_be_lost(
+    tmp_path: Path, services: dict[FunctionName, Service], aws: AwsOverHttp
+) -> None:
+    events = aws.create_queue("events", dead_letter_queue=aws.create_queue("dead"), maximum_receive_count=3)
+    settings = with_an_sqs_queue(tmp_path, services, aws)
+    async with compose(settings, emit=Telemetry().emit, descriptor_limit=1024) as composition:
+        with pytest.raises(EventQueueRefused, match="has a redrive policy"):
+            await composition.events.acceptor.accept(RESIZE, b"{}", request_id=RequestId("8f3"))
+    assert not events.message_ids
 
 
 async def test_the_start_does_not_wait_long_for_an_sqs_that_does_not_answer(

@@ -32,6 +32,7 @@ class World:
         self.queues: dict[RememberedQueue, EventQueueDepth | ServiceError] = {}
         self.known = {RESIZE}
         self.is_broken = False
+        self.is_named_again = False
         self.facts: list[Fact] = []
         self.orphans = OrphanedEvents(self, known=lambda: self.known, clock=VirtualClock(), emit=self.facts.append)
 
@@ -54,8 +55,9 @@ class World:
 
     async def forget(self, queue: RememberedQueue) -> bool:
         await anyio.lowlevel.checkpoint()
-        del self.queues[queue]
-        return True
+        if not self.is_named_again:
+            del self.queues[queue]
+        return not self.is_named_again
 
     def status(self) -> tuple[int, str]:
         """Return how many events of the removed function are stuck, and the reason in its status."""
@@ -145,6 +147,16 @@ async def test_the_sqs_queue_of_a_removed_function_is_forgotten_when_it_was_empt
     assert world.facts[-1] == FormerEventQueueForgotten(OLD, str(QUEUE.arn), "empty")
     await world.orphans.run_once()
     assert world.orphans.statuses() == []
+
+
+async def test_an_sqs_queue_that_the_settings_name_again_is_not_reported_as_forgotten() -> None:
+    world = World()
+    world.queues[QUEUE] = EventQueueDepth(waiting=0, in_flight=0)
+    world.is_named_again = True
+    await world.orphans.run_once()
+    await anyio.sleep(EMPTY_FOR_SECONDS)
+    await world.orphans.run_once()
+    assert world.facts == []
 
 
 async def test_orphaned_events_are_looked_for_at_once() -> None:
