@@ -133,7 +133,7 @@ def check(
         return
     found = examined(config)
     if live:
-        _check_live(found.settings)
+        _check_live(found.settings, config)
         return
     warn(missing(found, os.environ))
     _print_counts(found.settings, config)
@@ -163,11 +163,12 @@ def demo(
     raise typer.Exit(run_demo(keep=keep, reshard=reshard))
 
 
-def _check_live(settings: Settings) -> None:
+def _check_live(settings: Settings, config: Path) -> None:
     """Print what AWS says about the settings. If there is a fault, end the program with exit code 1."""
     from poller.live_checks import rows_of
 
-    rows = rows_of(settings)
+    with exit_on_failure(config):
+        rows = rows_of(settings)
     if not rows:
         typer.echo("There is nothing to ask AWS: no function has an event_queue_arn.")
         return

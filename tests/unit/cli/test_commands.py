@@ -246,3 +246,20 @@ def test_an_error_in_our_code_ends_the_program_with_a_traceback_that_shows_no_se
     assert out == ""
     assert "raise RuntimeError(secret)\nRuntimeError\n" in err
     assert "s3cret" not in err
+
+
+def test_a_live_check_without_certificates_ends_with_the_reason(poller: Poller) -> None:
+    Path("poller.toml").write_text("""
+[daemon]
+region = "eu-west-1"
+event_queue = "sqlite://events.db"
+[functions.insert]
+url = "http://127.0.0.1:1"
+event_invoke_config.event_queue_arn = "arn:aws:sqs:eu-west-1:123456789012:events"
+""")
+    done = poller("check", "--live", AWS_CA_BUNDLE="/missing", AWS_EC2_METADATA_DISABLED="true")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "poller.toml has 1 fault:",
+        "AWS ca_bundle: '/missing' cannot be read as certificates: No such file or directory",
+    ]
