@@ -1,4 +1,7 @@
-"""How is a table printed? Each row is one line, so that a person can copy names, and grep finds whole rows."""
+"""How is a table printed? Each row is one line, so that a person can copy names, and grep finds whole rows.
+
+A control character of a cell is escaped: the text of a function's failure must not break a row or control the terminal.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for column in columns:
         table.add_column(column, no_wrap=True)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(_printable(cell)) for cell in row))
     return table
 
 
@@ -28,3 +31,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     with console.capture() as lines:
         console.print(table)
     typer.echo("\n".join(line.rstrip() for line in lines.get().splitlines()))
+
+
+def _printable(cell: str) -> str:
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in cell)
