@@ -338,6 +338,23 @@ async def test_the_file_remembers_the_sqs_queues_of_functions_until_they_are_for
         assert await queue.remembered() == [new]
 
 
+async def test_a_remembered_and_a_forgotten_sqs_queue_survive_a_loss_of_power(path: Path) -> None:
+    process, old = Process(path), RememberedQueue(OLD_QUEUE, RESIZE, None)
+    async with process.queue as queue:
+        flushed: list[int] = []
+        for change in (queue.remember, queue.forget):
+            await process.take()  # this is not flushed
+            await change(old)
+            flushed += await queue._do(jobs.Look(size_in_bytes=None, work=how_the_last_commit_was_flushed))
+    assert flushed == [2, 2]
+
+
+def how_the_last_commit_was_flushed(file: sqlite3.Connection) -> tuple[int]:
+    """Return the value of the pragma `synchronous`: 2 means that the commit was flushed to the disk."""
+    found: tuple[int] = file.execute("PRAGMA synchronous").fetchone()
+    return found
+
+
 async def test_an_sqs_queue_has_the_events_of_the_function_that_used_it_last(path: Path) -> None:
     before, after = (RememberedQueue(OLD_QUEUE, function, None) for function in (RESIZE, MAIL))
     async with Process(path).queue as queue:
