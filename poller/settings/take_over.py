@@ -26,7 +26,10 @@ MARGIN_IN_SECONDS = 60
 PLAN = """\
 # PLAN
 #
-# Before you begin: run `poller check`, and give the daemon the permissions that `poller iam` prints.
+# Before you begin: run `poller check`, and give the daemon the permissions that these commands print.
+# `poller iam` leaves out disabled mappings, so it reads a copy of this file in which all mappings are enabled.
+#   sed 's/^enabled = false$/enabled = true/' poller.toml > enabled.toml
+#   poller iam -c enabled.toml
 # Take over one mapping at a time. Each plan says what is delivered twice; nothing is left out."""
 
 QUEUE = """\

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from poller.model.ids import FunctionName
 from poller.model.stream import AtTimestamp
 from poller.settings.importing import Account, LambdaFunction, imported
 from poller.settings.loading import load
+from poller.settings.permissions import permissions
 from poller.settings.values import Settings
 
 PLACE = "eu-west-1:123456789012"
@@ -239,3 +241,12 @@ def test_no_value_of_aws_ends_its_comment(mapping: dict[str, Any], configuration
 def test_a_command_of_the_plan_quotes_what_aws_tells() -> None:
     assert "--uuid 'u; rm' --no-enabled" in text_of(listed(QUEUE, UUID="u; rm"))
     assert "Value='f; rm' " in text_of({**KINESIS, "FunctionArn": f"arn:aws:lambda:{PLACE}:function:f; rm"})
+
+
+def test_the_plan_says_how_to_print_the_permissions_of_all_mappings(tmp_path: Path) -> None:
+    text = text_of(listed(QUEUE), KINESIS | {"UUID": UUID.replace("d", "e")})
+    [(line, enabled)] = re.findall(r"^#   sed 's/(.*)/(.*)/' poller.toml > enabled.toml$", text, re.MULTILINE)
+    (tmp_path / "enabled.toml").write_text(re.sub(line, enabled, text, flags=re.MULTILINE))
+    needed = permissions(load(tmp_path / "enabled.toml", {}))
+    assert {QUEUE, STREAM} <= {arn for statement in needed[None] for arn in statement.resources}
+    assert "poller iam -c enabled.toml" in text
