@@ -44,4 +44,4 @@ def _change(name: str, what: str, config: Path, as_json: bool) -> None:
     elif what == "pause":
         typer.echo(f"{name} was paused already" if answer["was_paused"] else f"{name} is paused")
     else:
-        typer.echo(f"{name} reads on" if answer["was_paused"] else f"{name} was not paused")
+        typer.echo(f"{name} is not paused any more" if answer["was_paused"] else f"{name} was not paused")

@@ -157,7 +157,7 @@ async def test_a_paused_mapping_receives_nothing_also_after_a_restart_until_it_i
         shown = json.loads(await done("status", "--json"))["mappings"]
         assert (shown["orders"]["state"], shown["others"]["state"]) == ("paused", "ready")
         assert len(orders.message_ids) == 1
-        assert await done("resume", "orders") == "orders reads on\n"
+        assert await done("resume", "orders") == "orders is not paused any more\n"
         await world.until_deleted(orders, 1)
         assert await daemon.stop() == 0
 

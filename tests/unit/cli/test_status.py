@@ -99,7 +99,7 @@ def test_the_status_for_programs_has_the_numbers_of_each_mapping(poller: Poller)
     [
         ("pause", False, "orders is paused"),
         ("pause", True, "orders was paused already"),
-        ("resume", True, "orders reads on"),
+        ("resume", True, "orders is not paused any more"),
         ("resume", False, "orders was not paused"),
     ],
 )
