@@ -69,9 +69,10 @@ def _print_json(document: Mapping[str, Any]) -> None:
 
 def _terraform(needed: Mapping[Role, Iterable[Statement]]) -> Iterable[str]:
     """Yield a data source `aws_iam_policy_document` for each identity, as `terraform fmt` writes it."""
+    labels = _labels(needed)
     for role, statements in needed.items():
         yield f"# The permissions of {role or OWN}."
-        yield f'data "aws_iam_policy_document" "{_label(role)}" {{'
+        yield f'data "aws_iam_policy_document" "{labels[role]}" {{'
         for index, one in enumerate(statements):
             if index:
                 yield ""
@@ -83,8 +84,19 @@ def _terraform(needed: Mapping[Role, Iterable[Statement]]) -> Iterable[str]:
         yield "}\n"
 
 
+def _labels(roles: Iterable[Role]) -> dict[Role, str]:
+    """Return a name of Terraform for each role. Names that would be equal get a number."""
+    labels: dict[Role, str] = {}
+    for role in roles:
+        label, number = _label(role), 2
+        while label in labels.values():
+            label, number = f"{_label(role)}_{number}", number + 1
+        labels[role] = label
+    return labels
+
+
 def _label(role: Role) -> str:
-    """Return a name of Terraform: letters, digits and underscores. Two roles of one name differ by their account."""
+    """Return a name of letters, digits and underscores. Two roles of one name differ by their account."""
     if role is None:
         return "poller"
     _, _, _, _, account, name = role.split(":", 5)

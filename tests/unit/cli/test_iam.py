@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from tests.unit.cli.conftest import Poller
@@ -68,6 +69,27 @@ def test_the_policy_of_one_role_is_printed_as_iam_takes_it(poller: Poller) -> No
 def test_the_policies_are_printed_as_terraform_formats_them(poller: Poller) -> None:
     Path("poller.toml").write_text(SETTINGS)
     assert poller("iam", "--terraform").stdout == TERRAFORM
+
+
+def test_each_policy_has_its_own_name_in_terraform(poller: Poller) -> None:
+    roles = ["x-reader", "x/reader", "x_reader", "x_reader_2"]
+    mappings = [
+        f"""
+[mappings.m{number}]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:q{number}"
+function_name = "f"
+role_arn = "arn:aws:iam::123456789012:role/{role}"
+"""
+        for number, role in enumerate(roles)
+    ]
+    Path("poller.toml").write_text('[functions.f]\nurl = "http://127.0.0.1:8080"\n' + "".join(mappings))
+    printed = poller("iam", "--terraform").stdout
+    assert re.findall(r'"poller_123456789012_(.*)" \{', printed) == [
+        "x_reader",
+        "x_reader_2",
+        "x_reader_3",
+        "x_reader_2_2",
+    ]
 
 
 def test_a_role_that_the_settings_do_not_name_is_refused_with_the_roles_that_they_name(poller: Poller) -> None:
