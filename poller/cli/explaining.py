@@ -166,7 +166,7 @@ def _for_programs(mapping: AnyMapping, records: Sequence[ExplainedRecord]) -> di
                         "pattern": pattern.text,
                         "matches": pattern.matches,
                         "choices": [
-                            {"matches": choice.matches, "leaves": [leaf._asdict() for leaf in choice.leaves]}
+                            {"matches": choice.matches, "leaves": [_leaf_for_programs(leaf) for leaf in choice.leaves]}
                             for choice in pattern.choices
                         ],
                     }
@@ -178,3 +178,8 @@ def _for_programs(mapping: AnyMapping, records: Sequence[ExplainedRecord]) -> di
         "event": {"Records": kept} if kept else None,
         "event_bytes": len(event_of(kept)) if kept else None,
     }
+
+
+def _leaf_for_programs(leaf: ExplainedLeaf) -> dict[str, Any]:
+    """Return the leaf with the text "Infinity" for a number that is too large for a float: JSON has no infinity."""
+    return leaf._asdict() | {"found": json.loads(json.dumps(leaf.found), parse_constant=str)}

@@ -78,6 +78,15 @@ def test_any_other_text_is_the_body_of_a_message_without_the_last_line_break(pol
         assert explained(poller, "q", f"{text}\n")["event"]["Records"][0]["body"] == text
 
 
+def test_a_number_that_is_too_large_for_a_float_is_still_printed_as_json(poller: Poller) -> None:
+    settings()
+    Path("record").write_text('{"kind":"signup","age":-1e400}')
+    done = poller("explain", "q", "--record", "record", "--json")
+    [record] = json.loads(done.stdout, parse_constant=pytest.fail)["records"]
+    leaves = {leaf["path"]: leaf["found"] for leaf in record["filters"][0]["choices"][0]["leaves"]}
+    assert leaves == {"body.kind": ["signup"], "body.age": ["-Infinity"]}
+
+
 def test_the_records_of_an_event_stay_as_they_are(poller: Poller) -> None:
     settings(queue_options="")
     first = {"messageId": "1", "body": "a", "eventSource": "aws:sqs"}
