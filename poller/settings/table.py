@@ -92,10 +92,10 @@ def as_toml(value: Any) -> str:
             return _quoted(value)
         case list() | tuple():
             return f"[{', '.join(as_toml(item) for item in value)}]"
+        case dict() if not value:
+            return "{}"
         case dict():
-            return f"{{ {', '.join(f'{_key(key)} = {as_toml(item)}' for key, item in value.items())} }}".replace(
-                "{  }", "{}"
-            )
+            return f"{{ {', '.join(f'{_key(key)} = {as_toml(item)}' for key, item in value.items())} }}"
         case int() if value.bit_length() > _BITS_OF_A_DECIMAL:
             return hex(value)
         case datetime.datetime() | datetime.date() | datetime.time():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from poller.errors import SettingsError
@@ -97,6 +97,7 @@ def test_any_file_is_valid_or_has_faults_of_one_line_each(file: Path, tree: dict
 
 
 @given(tree=st.dictionaries(text, nodes, max_size=4))
+@example(tree={"{  }": []})
 def test_written_toml_means_the_value_that_it_was_made_from(tree: dict[str, Any]) -> None:
     assert same(tomllib.loads(f"root = {as_toml(tree)}")["root"], tree)
 
