@@ -43,6 +43,7 @@ from tests.fakes.watch import History
 
 LONGEST_LIFE_IN_SECONDS = 0.6
 STARTING_RATE = 0.15
+ACCEPTING_RATE = 0.7
 LONGEST_START_IN_SECONDS = 0.8
 CLIENTS = 3
 PAUSE_BETWEEN_EVENTS_IN_SECONDS = 0.02
@@ -133,6 +134,7 @@ class EventKilling:
         self._events = world.queue("events", visibility_timeout_in_seconds=5, epoch=time_of_day)
         self._by_id: dict[str, Sent] = {}
         self._by_number: dict[int, Sent] = {}
+        self._has_accepted = anyio.Event()  # of the present life
         self._possible: set[int] = set()
         self.summary = Summary()
 
@@ -198,6 +200,7 @@ class EventKilling:
             return
         if answer.status == 202:
             self.summary.accepted += 1
+            self._has_accepted.set()
             sent = Sent(number, fails, life, kind)
             self._by_id[answer.headers["x-amzn-RequestId"]] = sent
             self._by_number[number] = sent
@@ -214,6 +217,7 @@ class EventKilling:
 
     def _daemon(self) -> Any:
         self._life += 1
+        self._has_accepted = anyio.Event()
         self._world.environment = environment(KEYS, LIFE=str(self._life), FOLDER=str(self._world.folder))
         return self._world.daemon(self._settings)
 
@@ -222,6 +226,9 @@ class EventKilling:
             await anyio.sleep(self._randomness.uniform(0, LONGEST_START_IN_SECONDS))
             return
         await daemon.until_logged("daemon_started")
+        if self._randomness.random() < ACCEPTING_RATE:  # on a slow machine, a daemon may die before its first answer
+            with anyio.move_on_after(LONGEST_CATCHING_UP_IN_SECONDS):
+                await self._has_accepted.wait()
         await anyio.sleep(self._randomness.uniform(0, LONGEST_LIFE_IN_SECONDS))
 
     async def _live_to_the_end(self) -> None:
