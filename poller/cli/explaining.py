@@ -135,6 +135,8 @@ def _filter_lines(one: ExplainedRecord) -> Iterator[str]:
                 yield f"    {'ok' if leaf.matches else 'no'}  {leaf.path}: {leaf.accepted}; {_found(leaf)}"
             if not choice.matches and all(leaf.matches for leaf in choice.leaves):
                 yield "    Each key matches alone, but no single element of the array has all of these values."
+            if choice.matches and not all(leaf.matches for leaf in choice.leaves):
+                yield "    An element of the array has the other values and lacks the keys that must not exist."
 
 
 def _verdict(matches: bool) -> str:

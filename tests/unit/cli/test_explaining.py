@@ -169,6 +169,15 @@ def test_the_lines_say_why_a_record_is_filtered_out(poller: Poller) -> None:
     ]
 
 
+def test_the_lines_say_why_a_record_matches_though_one_of_its_elements_has_an_unwanted_key(poller: Poller) -> None:
+    pattern = '{"body": {"l": {"a": [1], "b": [{"exists": false}]}}}'
+    settings(queue_options=f"filter_criteria.filters = [{{ pattern = '{pattern}' }}]")
+    Path("record").write_text('{"l":[{"a":1},{"b":1}]}')
+    printed = poller("explain", "q", "--record", "record").stdout
+    assert "An element of the array has the other values and lacks the keys that must not exist." in printed
+    assert "The function gets 1 record" in printed
+
+
 def test_the_lines_say_the_size_of_the_event_and_when_it_is_divided(poller: Poller) -> None:
     settings(queue_options="batch_size = 1\n")
     Path("record").write_text(json.dumps({"Messages": [MESSAGE, MESSAGE]}))

@@ -56,6 +56,12 @@ def test_a_choice_may_fail_though_each_leaf_matches_alone() -> None:
     assert not choice.matches
 
 
+def test_a_choice_may_match_though_another_element_has_a_key_that_must_not_exist() -> None:
+    [choice] = explained({"l": {"a": [1], "b": [{"exists": False}]}}, {"l": [{"a": 1}, {"b": 1}]}).choices
+    assert [leaf.matches for leaf in choice.leaves] == [True, False]
+    assert choice.matches
+
+
 def test_each_choice_of_an_or_is_explained() -> None:
     pattern = explained({"a": [1], "$or": [{"b": [2]}, {"c": [3]}]}, {"a": 1, "c": 3})
     assert [choice.matches for choice in pattern.choices] == [False, True]
