@@ -53,7 +53,7 @@ class LambdaFunction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """What AWS tells about one region of an account.
+    """The event source mappings of one region of an account, with their functions and queues, as AWS describes them.
 
     `mappings` are the items of ListEventSourceMappings. `functions` has the function of each FunctionArn; a function
     that may not be described is left out. `visibility_timeouts` has that of each queue, in seconds.

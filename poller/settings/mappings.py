@@ -140,8 +140,8 @@ class OnFailureOptions(Options):
     ]
 
     if_unreachable: Annotated[Literal["wait", "drop"], OURS] = "wait"
-    """What a shard does while the destination does not accept an invocation record.
-    "wait" blocks the shard, and "drop" drops the invocation record.
+    """Whether the shard waits while the destination does not accept an invocation record.
+    "wait" blocks the shard. "drop" drops the invocation record after some failed tries, and the shard continues.
     Default: "wait"."""
 
 
