@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from poller.model.ids import MappingName, RequestId
+from poller.model.stream import ShardId
 
 
 class Invocation(NamedTuple):
@@ -33,6 +34,8 @@ class Invocation(NamedTuple):
     `trace` and `traceparent` are the headers X-Amzn-Trace-Id and traceparent; they are empty if there are none.
     `client_context` is the client context of the call as JSON in one line of ASCII; it is empty if there is none.
     `wants_log_tail` asks for the end of the function's log, also after a success.
+    `shard_id` is the shard of the records, and `fencing_token` the token of its lease (core/leases/, R3). They are None
+    for a queue, an event or a call.
     """
 
     request_id: RequestId
@@ -44,6 +47,8 @@ class Invocation(NamedTuple):
     traceparent: str = ""
     client_context: bytes = b""
     wants_log_tail: bool = False
+    shard_id: ShardId | None = None
+    fencing_token: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ The request carries the invocation's id in X-Amzn-RequestId and in Lambda-Runtim
 when a batch or an event is retried unchanged. It also carries X-Poller-Attempt, and these headers where they apply:
 
     X-Poller-Mapping                      the batch of a mapping
+    X-Poller-Shard-Id                     a batch of a stream
+    X-Poller-Fencing-Token                a batch of a shard that is read under a lease
     X-Amz-Client-Context                  a batch, for an emulator; the context of a client of the Invoke API, for all
     X-Amzn-Trace-Id, traceparent          the trace that the event belongs to
     Lambda-Runtime-Invoked-Function-Arn   the function's ARN as the client wrote it
@@ -298,6 +300,10 @@ def _headers(endpoint: Endpoint, invocation: Invocation) -> dict[str, str]:
     }
     if invocation.mapping is not None:
         headers["x-poller-mapping"] = invocation.mapping
+    if invocation.shard_id is not None:
+        headers["x-poller-shard-id"] = invocation.shard_id
+    if invocation.fencing_token is not None:
+        headers["x-poller-fencing-token"] = str(invocation.fencing_token)
     if (endpoint.is_emulator or invocation.mapping is None) and (context := client_context(invocation)):
         headers["x-amz-client-context"] = base64.b64encode(context.encode()).decode()
     if invocation.mapping is None:

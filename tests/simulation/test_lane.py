@@ -49,7 +49,7 @@ class Scene:
     """A lane and its surroundings.
 
     `invoked` has the time, the request id and the names of the records of each invocation. `sizes` has the sizes of
-    events.
+    events, and `shards` the shards that the invocations name.
     """
 
     answer: Answer = lambda _names: Answered(b"")
@@ -58,6 +58,7 @@ class Scene:
     duration: float = 0.0
     invoked: list[tuple[float, str, list[str]]] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
+    shards: list[ShardId | None] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
 
@@ -102,6 +103,7 @@ class Scene:
         names = [record["name"] for record in orjson.loads(invocation.payload)["Records"]]
         self.invoked.append((anyio.current_time(), invocation.request_id, names))
         self.sizes.append(len(invocation.payload))
+        self.shards.append(invocation.shard_id)
         await anyio.sleep(self.duration)
         return self.answer(names)
 
@@ -146,6 +148,12 @@ def test_batches_are_invoked_one_after_another_in_order() -> None:
     assert scene.batches() == [["1", "2"], ["3", "4"], ["5"]]
     assert [at for at, _, _ in scene.invoked] == [0, 1, 2]
     assert scene.done == ["1", "2", "3", "4", "5"]
+
+
+def test_each_invocation_names_the_shard_of_its_records() -> None:
+    scene = Scene(options={"batch_size": 1})
+    scene.play(putting(scene, "1", "2"))
+    assert scene.shards == ["shardId-000000000001"] * 2
 
 
 def test_a_failing_batch_is_retried_unchanged_with_the_same_request_id() -> None:

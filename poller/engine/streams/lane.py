@@ -81,6 +81,7 @@ class Lane:
         self.may_run_until = -inf
         """The latest time at which a cancelled invocation may still run, on anyio's clock."""
         self._context = context
+        self._shard_id = shard_id
         self._finished = finished
         self._policy = RetryPolicy.of(context.mapping)
         self._window = LaneWindow(context.mapping, shard_id, window)
@@ -217,7 +218,7 @@ class Lane:
             oldest_age_in_seconds=max(0.0, context.source_clock.now() - records[0].arrived_at) if records else 0.0,
             empty_event_bytes=self._window.empty_event_bytes,
         )
-        invocation = Invocation(step.request_id, payload, context.mapping.name, step.attempt)
+        invocation = Invocation(step.request_id, payload, context.mapping.name, step.attempt, shard_id=self._shard_id)
         self.is_invoking = True
         try:
             return await context.function.invoke(invocation, contents, began_at=anyio.current_time())

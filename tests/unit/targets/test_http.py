@@ -34,6 +34,7 @@ from poller.model.invocation import (
     TooLarge,
     Unreachable,
 )
+from poller.model.stream import ShardId
 from poller.targets import endpoints
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES
 from poller.targets.http import HttpTarget, retry_after
@@ -112,7 +113,15 @@ async def test_the_event_is_posted_as_json_and_the_body_is_the_answer() -> None:
     assert request.headers["lambda-runtime-aws-request-id"] == "6f1d-1"
     assert request.headers["x-poller-mapping"] == "new_users"
     assert request.headers["x-poller-attempt"] == "2"
-    assert "x-amz-client-context" not in request.headers
+    assert not request.headers.keys() & {"x-amz-client-context", "x-poller-shard-id", "x-poller-fencing-token"}
+
+
+@pytest.mark.parametrize("path", ["/", EMULATOR])
+async def test_a_batch_of_a_stream_has_its_shard_and_the_token_of_the_lease_as_headers(path: str) -> None:
+    batch = invocation()._replace(shard_id=ShardId("shardId-000000000000"), fencing_token=7)
+    _, request = await exchange(Reply(body=b"null"), path=path, call=batch)
+    assert request.headers["x-poller-shard-id"] == "shardId-000000000000"
+    assert request.headers["x-poller-fencing-token"] == "7"
 
 
 async def test_configured_headers_are_sent_and_win_over_ours() -> None:

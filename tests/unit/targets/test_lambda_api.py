@@ -31,6 +31,7 @@ from poller.model.invocation import (
     TooLarge,
     Unreachable,
 )
+from poller.model.stream import ShardId
 from poller.targets import lambda_api
 from poller.targets.client_context import client_context
 from poller.targets.lambda_api import LambdaApiTarget, response_of
@@ -127,6 +128,26 @@ async def test_the_client_context_names_the_mapping_the_request_and_the_attempt_
     }
     assert orjson.loads(base64.b64decode(contexts[1]))["custom"]["mapping"] == "é\n" * 100
     assert len(contexts[1]) <= 3583
+
+
+def test_a_batch_of_a_stream_also_has_its_shard_and_the_token_of_the_lease_as_text() -> None:
+    batch = INVOCATION._replace(shard_id=ShardId("shardId-000000000000"))
+    without_lease = {"mapping": "new_users", "shard_id": "shardId-000000000000", "request_id": "r-1", "attempt": "2"}
+    assert orjson.loads(client_context(batch)) == {"custom": without_lease}
+    under_lease = without_lease | {"fencing_token": "7"}
+    assert orjson.loads(client_context(batch._replace(fencing_token=7))) == {"custom": under_lease}
+
+
+def test_the_longest_client_context_fits_into_the_header_that_lambda_accepts() -> None:
+    longest = Invocation(
+        RequestId("r" * 36),
+        b"",
+        MappingName("𝄞" * 1000),
+        10_000,
+        shard_id=ShardId("s" * 128),
+        fencing_token=2**53,
+    )
+    assert len(base64.b64encode(client_context(longest).encode())) <= 3583
 
 
 async def test_lambda_is_given_what_a_client_of_the_invoke_api_sent_and_the_log_tail_comes_back() -> None:

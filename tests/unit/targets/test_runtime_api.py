@@ -26,6 +26,7 @@ import pytest
 
 from poller.facts import RuntimeApiConnectionRejected
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
+from poller.model.stream import ShardId
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES, exited
 from poller.targets.runtime.api import Handover, RuntimeApi
 from tests.fakes.functions import ALIAS, ARN, TRACE, bare_call, command_kind, full_call, function, invocation
@@ -108,6 +109,14 @@ async def test_next_returns_the_event_and_all_headers_that_a_runtime_needs() -> 
     assert orjson.loads(headers["Lambda-Runtime-Client-Context"]) == {
         "custom": {"mapping": "new_users", "request_id": "6f1d-1", "attempt": "3"}
     }
+
+
+async def test_next_brings_the_shard_of_a_streams_batch_and_the_token_of_its_lease() -> None:
+    async with serving() as (api, client):
+        api.offer(Handover(invocation()._replace(shard_id=ShardId("shardId-000000000000"), fencing_token=7)))
+        _, headers, _ = await client.call("GET", "invocation/next")
+    custom = orjson.loads(headers["Lambda-Runtime-Client-Context"])["custom"]
+    assert (custom["shard_id"], custom["fencing_token"]) == ("shardId-000000000000", "7")
 
 
 async def test_next_brings_what_a_client_of_the_invoke_api_sent() -> None:
