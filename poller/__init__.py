@@ -39,9 +39,11 @@ each may import those below it.
     composition.py     the composition root: the only place that knows the concrete classes
     event_composition.py  its part for asynchronous events: makes their destinations
     event_queue_composition.py  opens the queues of asynchronous events
+    state_composition.py  opens the state: memory, a file or a table
     api_composition.py    what the server of AWS Lambda's own API runs with
     live_checks.py     `poller check --live`: asks AWS what the settings alone cannot tell
     single_call.py     `poller invoke` without a daemon: one function, called once
+    boot_clock.py      the clock that leases are measured with
     descriptors.py     how many open files the process may have
     process_memory.py  who may read the process's memory
     demo/        the guided tour, on an embedded emulator

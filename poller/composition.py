@@ -192,7 +192,7 @@ class Composition:
         path = _file_of(self.settings)
         async with SqliteStore(path) as store:
             kept_copy = None if store.kept_copy is None else str(store.kept_copy)
-            self._emit(StateOpened(file=str(path), positions=store.positions, kept_copy=kept_copy))
+            self._emit(StateOpened(state=self.settings.daemon.state, positions=store.positions, kept_copy=kept_copy))
             task_status.started(State(store, store.pauses))
             await self.is_over.wait()
 

@@ -9,8 +9,8 @@
     │                         answered to the client, which may try again
     ├── InUse                 another process uses the state file; raised by stores/; exit code 1, because
     │                         that process may end soon
-    ├── CannotStore           the state file cannot be written now; raised by stores/; exit code 1, because
-    │                         space on the disk may become free
+    ├── CannotStore           the state cannot be used now; raised by stores/ and state_composition.py; exit code 1,
+    │                         because space on the disk may become free, or the table's service may answer again
     └── ServiceError          a service or a store did not do what was asked; raised by adapters, caught by the
         │                     engine, which waits, tries again, and shows the reason in /readyz
         ├── NotFound          the queue, stream or function does not exist
@@ -57,7 +57,7 @@ class InUse(PollerError):
 
 
 class CannotStore(PollerError):
-    """The state file cannot be written now, for example because the disk is full. A later try may succeed."""
+    """The state cannot be used now. The disk is full, or the service of the table fails. A later try may succeed."""
 
 
 class ServiceError(PollerError):

@@ -106,12 +106,12 @@ class ControlSocketFailed(NamedTuple):
 
 @declare(Line("info"))
 class StateOpened(NamedTuple):
-    """The daemon has opened and checked the state file, which has the positions of `positions` shards.
+    """The daemon has opened and checked its state, which has the positions of `positions` shards.
 
-    `kept_copy` is a copy of the file in its old format, if this version of poller has changed the format.
+    `kept_copy` is a copy of the state file in its old format, if this version of poller has changed the format.
     """
 
-    file: str
+    state: str
     positions: int
     kept_copy: str | None = None
 

@@ -25,5 +25,5 @@
 
 Belongs here: how checkpoints are stored, and the rule that no checkpoint moves back.
 Does not belong here: when to save, and which records are done (engine/, core/streams/watermark.py).
-Only composition.py and the command line import a store; no adapter knows another.
+Only the compositions and the command line import a store; no adapter knows another.
 """

@@ -219,15 +219,15 @@ async def test_latest_begins_at_readiness_and_survives_a_restart_before_the_firs
     await anyio.sleep(1 - time.time() % 1)  # DynamoDB tells the second only: what came in that of the start is repeated
     bill = world.aws.functions[BILL] = instant()
     text = mapping("source", source, BILL, 'starting_position = "LATEST"')
-    file = str(world.folder / "poller.db")
+    state = f"sqlite://{world.folder / 'poller.db'}"
     async with world.daemon(text) as daemon:
-        await daemon.until_logged("state_opened", file=file, positions=0)
+        await daemon.until_logged("state_opened", state=state, positions=0)
         await daemon.until_logged("mapping_ready")
         assert (await daemon.get("/readyz")).status == 200
         assert await daemon.stop() == 0
     between = source.put_all(*KEYS)
     async with world.daemon(text) as daemon:
-        await daemon.until_logged("state_opened", file=file, positions=2)
+        await daemon.until_logged("state_opened", state=state, positions=2)
         await daemon.until_logged("mapping_ready")
         after = source.put_all(*KEYS)
         await world.watch.until(lambda: set(after) <= set(ids_of(bill.calls)))

@@ -331,7 +331,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         "reload_refused",
         {"poller_reloads_refused_total{}": 1},
     ),
-    (facts.StateOpened(file="/var/lib/poller/poller.db", positions=4), "info", "state_opened", {}),
+    (facts.StateOpened(state="sqlite:///var/lib/poller/poller.db", positions=4), "info", "state_opened", {}),
     (facts.SettingsWarning("mappings.orders.x: really?"), "warning", "settings_warning", {}),
     (
         facts.ChildProcessStarted(function=STORE, pid=7),
