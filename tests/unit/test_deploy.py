@@ -13,10 +13,7 @@ import orjson
 import pytest
 
 from poller.descriptors import MOST
-from poller.model.ids import FunctionName, MappingName
-from poller.model.status import ReloadStatus
 from poller.settings.daemon import DaemonOptions
-from poller.telemetry.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -136,43 +133,3 @@ def test_systemd_finds_no_fault_in_the_unit(tmp_path: Path) -> None:
         check=False,
     )
     assert (answer.returncode, [line for line in answer.stderr.splitlines() if "poller.service" in line]) == (0, [])
-
-
-def test_the_alerts_ask_for_metrics_and_label_values_that_exist() -> None:
-    queue, stream = MappingName("queue"), MappingName("stream")
-    telemetry = Telemetry()
-    telemetry.begin_mapping(queue, FunctionName("f"), is_stream=False)
-    telemetry.begin_mapping(stream, FunctionName("f"), is_stream=True)
-    telemetry.begin_function(FunctionName("f"))
-    telemetry.watch(list)
-    telemetry.watch_reloads(lambda: ReloadStatus(was_successful=True, succeeded_at=0.0))
-    families = list(telemetry.registry.collect())
-    names = {sample.name for family in families for sample in family.samples} | {family.name for family in families}
-    values = {value for family in families for sample in family.samples for value in sample.labels.values()}
-    text = (DEPLOY / "prometheus-alerts.yml").read_text()
-    asked = set(re.findall(r"\bpoller_\w+", text))
-    assert len(asked) > 5
-    assert asked <= names
-    assert set(re.findall(r'(?:reason|outcome)="(\w+)"', text)) <= values
-
-
-def test_the_alerts_catch_events_that_are_lost_stuck_or_old() -> None:
-    text = (DEPLOY / "prometheus-alerts.yml").read_text()
-    asked = set(re.findall(r"\bpoller_event\w+", text))
-    assert asked >= {
-        "poller_events_refused_total",
-        "poller_events_dropped_total",
-        "poller_event_delivery_failures_total",
-        "poller_event_queue_events",
-        "poller_event_queue_oldest_event_age_seconds",
-    }
-
-
-def test_the_alerts_catch_a_daemon_that_is_down_a_failed_reload_and_a_mapping_that_waits_for_its_function() -> None:
-    expressions = re.findall(r"^ +expr: (.+)$", (DEPLOY / "prometheus-alerts.yml").read_text(), flags=re.MULTILINE)
-    assert {
-        'up{job="poller"} == 0',
-        "absent(poller_build_info)",
-        "avg_over_time(poller_mapping_waiting[10m]) > 0.5",
-        "poller_config_last_reload_successful == 0",
-    } <= set(expressions)
