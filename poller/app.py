@@ -31,6 +31,7 @@ from poller.admin.server import Pages, serve, serve_control
 from poller.api_composition import control_api, routes_of, serve_api
 from poller.composition import Pauses, compose
 from poller.descriptors import raise_limit
+from poller.engine.backlogs import Backlogs
 from poller.engine.events.orphans import OrphanedEvents
 from poller.engine.stop import Stop
 from poller.engine.supervisor import Supervisor
@@ -116,7 +117,8 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
             emit=telemetry.emit,
         )
         telemetry.watch_reloads(lambda: reloader.status)
-        pages = Pages(telemetry.registry, statuses)
+        backlogs = Backlogs(supervisor, count_messages=composition.messages_waiting)
+        pages = Pages(telemetry.registry, statuses, backlogs)
         calls = composition.calls_of_clients(stop)
         routes = routes_of(composition, calls, lambda: reloader.in_use, file=str(settings_path))
         control = control_api(routes, emit=telemetry.emit)

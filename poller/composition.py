@@ -196,28 +196,36 @@ class Composition:
             task_status.started(State(store, store.pauses))
             await self.is_over.wait()
 
+    async def messages_waiting(self, mapping: QueueMapping) -> int:
+        """Ask the queue of a mapping how many messages wait. Raises PollerError if it does not answer."""
+        async with self._aws.use(aws_settings(self.settings)) as aws:
+            return await (await self._queue(mapping, aws)).messages_waiting()
+
     async def _queue_context(
         self, mapping: QueueMapping, function: SharedFunction, stop: Stop, aws: SharedAws
     ) -> QueueContext:
-        client = await aws.clients.json_client("sqs", region=mapping.region, role_arn=mapping.role_arn)
         return QueueContext(
             mapping=mapping,
             function=function.opened,
             room=self._rooms.setdefault(mapping.name, MappingRoom()),
             groups=self._groups.setdefault(mapping.event_source_arn, GroupTurns()),
-            source=SqsSource(
-                client,
-                arn=mapping.event_source_arn,
-                queue_url=queue_url(client.endpoint_url, mapping.event_source_arn),
-                has_batching_window=mapping.maximum_batching_window_in_seconds > 0,
-                attempts=self._attempts.setdefault(mapping.event_source_arn, ReceiveAttempts()),
-            ),
+            source=await self._queue(mapping, aws),
             filters=_filters(mapping.filters, data_key="body"),
             clock=self.clock,
             randomness=self.randomness,
             new_request_id=new_request_id,
             emit=self._emit,
             stop=stop,
+        )
+
+    async def _queue(self, mapping: QueueMapping, aws: SharedAws) -> SqsSource:
+        client = await aws.clients.json_client("sqs", region=mapping.region, role_arn=mapping.role_arn)
+        return SqsSource(
+            client,
+            arn=mapping.event_source_arn,
+            queue_url=queue_url(client.endpoint_url, mapping.event_source_arn),
+            has_batching_window=mapping.maximum_batching_window_in_seconds > 0,
+            attempts=self._attempts.setdefault(mapping.event_source_arn, ReceiveAttempts()),
         )
 
     async def _stream_context(

@@ -5,6 +5,7 @@
     /readyz       503 while a mapping is starting or the daemon stops, else 200; the body has the state of each mapping
     /             the state of each mapping as a page for people
     /api/status   the body of /readyz, with more numbers, and always 200 (`readiness.py`)
+    /api/scaling  how much work waits, for an autoscaler (`scaling.py`)
     /api/...      changes (`changing.py`)
 
 The control socket serves Lambda's Invoke API, too, for `poller invoke`.
@@ -34,7 +35,7 @@ from anyio import from_thread
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from poller.admin import changing
+from poller.admin import changing, scaling
 from poller.admin.changing import Changes
 from poller.admin.connections import Connections
 from poller.admin.control import listening_at
@@ -44,6 +45,7 @@ from poller.admin.listening import Address, bound
 from poller.admin.page import render
 from poller.admin.readiness import readiness, status_report
 from poller.admin.rendering import Rendering
+from poller.admin.scaling import Backlogs
 from poller.model.status import MappingStatus
 
 Statuses = Callable[[], Sequence[MappingStatus]]
@@ -88,10 +90,12 @@ class Pages(NamedTuple):
     `statuses` returns one status for each mapping in the settings, also during the start. It is called in the event
     loop.
     `registry` is read in a worker thread.
+    `backlogs` answers /api/scaling. If it is None, there is no such page.
     """
 
     registry: CollectorRegistry
     statuses: Statuses
+    backlogs: Backlogs | None = None
 
 
 @asynccontextmanager
@@ -184,7 +188,7 @@ class Guard(NamedTuple):
 
 
 def _application(pages: Pages, guard: Guard, changes: Changes, connections: Connections) -> web.Application:
-    registry, statuses = pages
+    registry, statuses, backlogs = pages
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -239,8 +243,27 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
             web.post("/api/resume", change(changing.resume)),
         ]
     )
+    if backlogs is not None:
+        application.add_routes(_scaling(backlogs))
     application.on_response_prepare.append(_add_headers)
     return application
+
+
+def _scaling(backlogs: Backlogs) -> list[web.RouteDef]:
+    async def of_daemon(_request: web.Request) -> web.Response:
+        return _json(*scaling.answer(await backlogs.of_daemon()))
+
+    async def of_mapping(request: web.Request) -> web.Response:
+        return _json(*scaling.answer(await backlogs.of_mapping(request.match_info["name"])))
+
+    async def of_function(request: web.Request) -> web.Response:
+        return _json(*scaling.answer(await backlogs.of_function(request.match_info["name"])))
+
+    return [
+        web.get("/api/scaling", of_daemon),
+        web.get("/api/scaling/mappings/{name}", of_mapping),
+        web.get("/api/scaling/functions/{name}", of_function),
+    ]
 
 
 @web.middleware

@@ -7,6 +7,7 @@
     events/            does everything with an asynchronous event, from its acceptance to its end
     leases/            which shards does this process read, if several workers share them?
     calls.py           calls functions for clients
+    backlogs.py        how much work waits for the workers? An autoscaler asks
     idle.py            the run of a mapping whose function is never invoked
     source_health.py   does the source work, and what is wrong with it?
     source_pauses.py   how long does a mapping wait after its source has failed?

@@ -36,11 +36,13 @@ class StreamStatus(NamedTuple):
     `iterator_age_in_seconds` is the highest age of all shards. A shard's age is the time since the arrival of its
     oldest record in hand. Without a record in hand, the age is how far the last read was behind the end of the shard,
     plus the time for which reads have failed.
+    `unblocked_age_in_seconds` is the highest age of the shards that are not blocked.
     `checkpoint_age_in_seconds` is how long the oldest unsaved checkpoint has waited to be saved.
     `blocked` has at most `BLOCKED_SHARDS_SHOWN` shards.
     """
 
     iterator_age_in_seconds: float = 0.0
+    unblocked_age_in_seconds: float = 0.0
     checkpoint_age_in_seconds: float = 0.0
     shards_reading: int = 0
     shards_waiting: int = 0

@@ -14,6 +14,7 @@ Sources: Amazon SQS API Reference, "ReceiveMessage", "DeleteMessageBatch", "Chan
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 import anyio
@@ -87,12 +88,12 @@ class SqsSource:
 
         Raises NotFound, AccessDenied, or Rejected for an answer that SQS cannot have sent.
         """
-        answer = await self._call("GetQueueAttributes", self._queue + b',"AttributeNames":["VisibilityTimeout"]}')
-        with understood(SERVICE, "visibility timeout"):
-            seconds = int(answer["Attributes"]["VisibilityTimeout"])
-            if not 0 <= seconds <= LONGEST_IN_SECONDS:
-                raise ValueError("a visibility timeout is at most 12 hours")
-            return QueueAttributes(visibility_timeout_in_seconds=seconds)
+        seconds = await self._attribute("VisibilityTimeout", "visibility timeout", most=LONGEST_IN_SECONDS)
+        return QueueAttributes(visibility_timeout_in_seconds=seconds)
+
+    async def messages_waiting(self) -> int:
+        """Return SQS's own count of the visible messages, which lags by up to a minute."""
+        return await self._attribute("ApproximateNumberOfMessages", "number of messages")
 
     async def receive(
         self, *, count: int, wait_in_seconds: int, visibility_timeout_in_seconds: int | None
@@ -148,6 +149,15 @@ class SqsSource:
         except anyio.get_cancelled_exc_class():
             attempts.lost(attempt)
             raise
+
+    async def _attribute(self, name: str, meaning: str, *, most: float = inf) -> int:
+        """Return an attribute of the queue that is a whole number from 0 to `most`."""
+        answer = await self._call("GetQueueAttributes", self._queue + b',"AttributeNames":["%b"]}' % name.encode())
+        with understood(SERVICE, meaning):
+            value = int(answer["Attributes"][name])
+            if not 0 <= value <= most:
+                raise ValueError(f"{name} is not in its range")
+            return value
 
     async def _call_batch(
         self, operation: str, messages: Sequence[Message], entries: list[dict[str, Any]]

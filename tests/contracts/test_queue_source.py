@@ -107,12 +107,21 @@ async def test_the_visibility_timeout_is_described(broker: Broker) -> None:
     assert await queue.source().describe() == QueueAttributes(visibility_timeout_in_seconds=77)
 
 
+async def test_the_messages_that_could_be_received_are_counted(standard: Queue) -> None:
+    for _ in range(3):
+        await standard.send("message")
+    await receive_one(standard.source(), visibility=60)
+    assert await standard.source().messages_waiting() == 2
+
+
 async def test_a_queue_that_does_not_exist_is_not_found(broker: Broker, standard: Queue) -> None:
     await standard.send("message")
     message = await receive_one(standard.source())
     missing = broker.queue("nobody-made-this").source()
     with pytest.raises(NotFound):
         await missing.describe()
+    with pytest.raises(NotFound):
+        await missing.messages_waiting()
     with pytest.raises(NotFound):
         await receive(missing)
     with pytest.raises(NotFound):

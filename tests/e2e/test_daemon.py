@@ -83,6 +83,7 @@ async def test_batches_reach_a_lambda_function_and_the_pages_show_them(world: Wo
         await world.watch.until(lambda: len(given_up.message_ids) == 3 and daemon.records("messages_deleted") == 57)
         counters = await daemon.counters("orders")
         ready, health, page = await daemon.get("/readyz"), await daemon.get("/healthz"), await daemon.get("/")
+        scaling = await daemon.get("/api/scaling/mappings/orders")
         assert await daemon.stop() == 0
     assert counters == {"polled": 60, "filtered_out": 10, "invoked": 50, "failed": 3, "deleted": 57, "released": 0}
     assert ready.status == 200
@@ -93,6 +94,7 @@ async def test_batches_reach_a_lambda_function_and_the_pages_show_them(world: Wo
     assert health == (200, '{"healthy":true}\n')
     assert page.status == 200
     assert "1 of 1 mappings ready" in page.text
+    assert scaling.json() == {"seconds_to_catch_up": 0.0, "shards": 0, "messages_waiting": 0}
     assert world.aws.signatures.accepted == world.aws.server.requests, "every request was signed well"
     assert set(given_up.message_ids) == poison
     matches = frozenset(signups).__contains__

@@ -97,6 +97,7 @@ def test_a_shard_with_a_poison_record_is_shown_as_blocked_until_the_record_is_gi
     assert shard == BlockedShard(world.shard(0), "ValueError", shard.since, *batch, detail="by plan")
     assert shard.since == pytest.approx(EPOCH, abs=1)
     assert {status.shards_blocked for status in standing} == {1}
+    assert max(status.unblocked_age_in_seconds for status in standing) < 5 < standing[-1].iterator_age_in_seconds
     assert {(status.state, status.reason) for status in statuses} == {("ready", None)}
     assert set(world.succeeded) == {f"b/{number}" for number in range(5)}
     [blocked], [unblocked] = world.facts_of(ShardBlocked), world.facts_of(ShardUnblocked)

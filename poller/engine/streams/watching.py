@@ -24,6 +24,7 @@ def stream_status(
     blocked = sorted((one for reader in readers if (one := reader.blocked) is not None), key=attrgetter("since"))
     return StreamStatus(
         iterator_age_in_seconds=max((reader.age(now) for reader in readers), default=0.0),
+        unblocked_age_in_seconds=max((reader.age(now) for reader in readers if reader.blocked is None), default=0.0),
         checkpoint_age_in_seconds=checkpoints.age_in_seconds,
         shards_reading=len(readers),
         shards_waiting=lineage.waiting if lineage is not None else 0,

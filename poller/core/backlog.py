@@ -1,0 +1,54 @@
+"""How are the backlogs of several mappings, or of several workers, one backlog? And when is a backlog unknown?
+
+    the mappings of one worker     they work at the same time, so the longest time to catch up counts; shards and
+                                   messages are added
+    the workers of one daemon      the same, but the messages are counted once, because all workers poll the same queues
+
+A backlog is unknown if the mapping cannot work it off now: its source or its function fails, or it starts or stops.
+More workers would not help, and nobody knows whether fewer would do. So an autoscaler should leave the number of
+workers as it is: an error makes it do so, and a zero does not.
+A paused or disabled mapping has no work for a worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from poller.model.backlog import Backlog, UnknownBacklog
+from poller.model.status import MappingStatus
+
+Known = Backlog | UnknownBacklog
+
+
+def why_unknown(status: MappingStatus) -> str | None:
+    """Return why the backlog of a mapping is unknown, or None if it is known."""
+    if status.state in ("ready", "paused", "disabled"):
+        return None
+    return f"mapping {status.mapping} is {status.state}" + (f": {status.reason}" if status.reason else "")
+
+
+def has_work(status: MappingStatus) -> bool:
+    """Return whether a worker would work for this mapping."""
+    return status.state not in ("paused", "disabled")
+
+
+def of_mappings(backlogs: Collection[Backlog]) -> Backlog:
+    """Return the backlog of one worker. No two of the backlogs have the same queue."""
+    return Backlog(
+        seconds_to_catch_up=max((each.seconds_to_catch_up for each in backlogs), default=0.0),
+        shards=sum(each.shards for each in backlogs),
+        messages_waiting=sum(each.messages_waiting for each in backlogs),
+    )
+
+
+def of_workers(backlogs: Collection[Known]) -> Known:
+    """Return the backlog of one daemon whose workers are processes with the same settings.
+
+    It is unknown if it is unknown for one of them.
+    """
+    for each in backlogs:
+        if isinstance(each, UnknownBacklog):
+            return each
+    known = [each for each in backlogs if isinstance(each, Backlog)]
+    messages = max((each.messages_waiting for each in known), default=0)
+    return of_mappings(known)._replace(messages_waiting=messages)

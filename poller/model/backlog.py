@@ -1,0 +1,24 @@
+"""How much work waits for the workers? An autoscaler decides by these numbers how many workers run."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Backlog(NamedTuple):
+    """The work that waits in the sources of one mapping, or of several.
+
+    `seconds_to_catch_up` is how long this daemon needs for the records that wait in the shards that it reads.
+    `shards` is the number of these shards.
+    `messages_waiting` is the number of messages that nobody has received. Every worker counts the same messages.
+    """
+
+    seconds_to_catch_up: float = 0.0
+    shards: int = 0
+    messages_waiting: int = 0
+
+
+class UnknownBacklog(NamedTuple):
+    """Nobody can say now how much work waits. `reason` is for a person."""
+
+    reason: str
