@@ -1,10 +1,17 @@
-"""What happens to the leases of shards that several workers share?"""
+"""What happens to the leases of shards that several workers share?
+
+A fact about several leases names the first NAMED of them.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from poller.facts.declaration import Counter, Line, declare
+from poller.facts.declaration import Counter, Histogram, Line, declare
+from poller.model.lease import Owner, RowKey
+
+NAMED = 10
+"""How many leases one log line names. A worker may lose thousands at once."""
 
 
 @declare(
@@ -15,6 +22,7 @@ class LeasesTaken(NamedTuple):
     """This worker has taken leases, and may read their shards now."""
 
     leases: int
+    named: tuple[RowKey, ...] = ()
 
 
 @declare(
@@ -25,6 +33,7 @@ class LeasesGivenAway(NamedTuple):
     """This worker has given leases away, because it reads their shards no more. Other workers may take them."""
 
     leases: int
+    named: tuple[RowKey, ...] = ()
 
 
 @declare(
@@ -33,10 +42,73 @@ class LeasesGivenAway(NamedTuple):
 )
 class LeasesLost(NamedTuple):
     """This worker could not renew leases in time, or another worker has them. Their invocations are cut, and the next
-    worker will deliver the records again.
+    worker will deliver the records again. A later line `lost_leases_found` says which worker has them.
     """
 
     leases: int
+    named: tuple[RowKey, ...] = ()
+
+
+@declare(Line("info"))
+class LostLeasesFound(NamedTuple):
+    """Leases that this worker lost belong to another worker now. `worker` is this worker's label and its random number.
+
+    If this worker itself gets a lost lease again, the line `leases_taken` says so.
+    """
+
+    worker: Owner
+    leases: int
+    named: tuple[RowKey, ...] = ()
+
+
+@declare(
+    Line("warning"),
+    Counter(
+        "poller_leases_renewed_late_total",
+        "Renewals that came so late that the worker had less than a quarter of its time left.",
+        of="daemon",
+    ).by("leases"),
+)
+class LeasesRenewedLate(NamedTuple):
+    """This worker has renewed leases when it had only `seconds_left` to deliver without a renewal. A slow table, or a
+    host that is too busy, causes this. If it gets worse, the worker loses its leases.
+    """
+
+    leases: int
+    seconds_left: float
+
+
+@declare(
+    Line("debug"),
+    Counter(
+        "poller_leases_requested_total",
+        "Leases for which this worker has asked other workers, because it had much less to do.",
+        of="daemon",
+    ).by("leases"),
+)
+class LeasesRequested(NamedTuple):
+    """This worker has asked another worker for leases, because it has much less to do."""
+
+    leases: int
+
+
+@declare(
+    Line("debug"),
+    Histogram(
+        "poller_lease_hand_over_seconds",
+        "Time from the moment when this worker saw another worker's offer of a lease until it had taken the lease.",
+        of="daemon",
+        buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+    ).by("seconds"),
+)
+class LeaseReceived(NamedTuple):
+    """This worker has taken a lease that another worker offered to it.
+
+    `seconds` have passed since it saw the offer. The offer may have waited a second until then.
+    """
+
+    lease: RowKey
+    seconds: float
 
 
 @declare(

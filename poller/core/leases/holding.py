@@ -45,6 +45,12 @@ The holder's slow clock then measures 0.8 of the duration in 0.8 / 0.9 = 0.89 of
 measures the whole duration in 1 / 1.1 = 0.91 of it.
 """
 
+LATE_PART = 0.25
+"""If less than this part of the time to deliver is left, a renewal is late.
+
+A renewal is due after a third of the lease duration and comes after a half at the latest, which leaves more than this.
+"""
+
 End = Literal["given away", "lost"]
 
 
@@ -97,6 +103,10 @@ class Held:
     def may_begin(self, now: float) -> bool:
         """Return whether an invocation with records of this shard may begin now (R4)."""
         return self.deadline is not None and not self.is_given and self.end(now) is None
+
+    def is_late(self, now: float) -> bool:
+        """Return whether a renewal that is accepted now is late."""
+        return self.deadline is not None and self.deadline - now < LATE_PART * SAFE_PART * self._lease_duration
 
     def move(self, checkpoint: Checkpoint) -> None:
         """Set the checkpoint that the next write stores. It may not be behind the one before (R5)."""

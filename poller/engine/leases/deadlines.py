@@ -6,7 +6,7 @@ which compares the clock with the deadline.
 
 from __future__ import annotations
 
-from poller.engine.leases.hands import Hands
+from poller.engine.leases.hands import Hands, named
 from poller.facts import Emit, LeasesLost
 from poller.ports import MonotonicClock
 
@@ -20,8 +20,8 @@ async def end_at_deadlines(hands: Hands, clock: MonotonicClock, emit: Emit) -> N
         now = clock.now()
         ended = [one for one in hands.in_hand.values() if one.held.end(now) is not None]
         for one in ended:
-            hands.drop(one)
+            hands.lose(one)
         if ended:
-            emit(LeasesLost(len(ended)))
+            emit(LeasesLost(len(ended), named(ended)))
         deadlines = [one.held.deadline for one in hands.in_hand.values() if one.held.deadline is not None]
         await clock.sleep_until(min(deadlines, default=now + LOOK_AGAIN_IN_SECONDS))

@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import anyio
 
 from poller.core.leases.holding import Held
 from poller.engine.leases.lease import Block, Lease
 from poller.engine.leases.rate import Rate
+from poller.facts.leases import NAMED
 from poller.model.lease import Owner, RowKey
 from poller.ports import MonotonicClock
 
@@ -66,6 +68,8 @@ class Hands:
         self.is_empty = anyio.Event()
         """Set while no lease is in hand."""
         self.is_empty.set()
+        self.lost: set[RowKey] = set()
+        """The leases that this worker has lost. It does not know yet which worker has them now."""
         self.drained_here: set[RowKey] = set()
         """The shards that this worker has drained. It takes their children at once, before other workers know them."""
         self._clock = clock
@@ -109,6 +113,7 @@ class Hands:
         assert held.key not in self.in_hand, f"{held.key} is in hand already"
         one = self.in_hand[held.key] = InHand(held, Rate(held.row, self._clock.now()))
         self.is_empty = anyio.Event()
+        self.lost.discard(held.key)
         self._pass_on(one)
 
     def drop(self, one: InHand) -> None:
@@ -120,6 +125,11 @@ class Hands:
             one.lease.lose()
         if one.held.key in self._waiting:
             self.is_wanting.set()
+
+    def lose(self, one: InHand) -> None:
+        """Take a lease out of the hands, because it is lost."""
+        self.lost.add(one.held.key)
+        self.drop(one)
 
     def is_drained(self, keys: Iterable[RowKey]) -> None:
         """Tell the users that wait for these shards that other workers have drained them."""
@@ -164,3 +174,8 @@ class Hands:
     def _hurry(self, one: InHand) -> None:
         one.is_hurried = True
         self.is_urgent.set()
+
+
+def named(ended: Iterable[InHand]) -> tuple[RowKey, ...]:
+    """Return the leases that a fact names."""
+    return tuple(one.held.key for one in islice(ended, NAMED))

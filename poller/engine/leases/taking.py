@@ -10,6 +10,7 @@ Only leases that users wait for are taken. How many these are is decided in core
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from math import inf
 
@@ -22,7 +23,8 @@ from poller.engine.leases.messages import MESSAGES_AT_ONCE
 from poller.engine.leases.plan import Plan
 from poller.engine.leases.table import Table
 from poller.errors import ServiceError
-from poller.facts import Emit, LeasesTaken
+from poller.facts import Emit, LeaseReceived, LeasesRequested, LeasesTaken, LostLeasesFound
+from poller.facts.leases import NAMED
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Owner, Row, RowKey
 
@@ -58,6 +60,8 @@ class Taking:
         self._offer = offer
         self._scan_at = self._looked_at = -inf
         self._offered: set[RowKey] = set()
+        self._offered_at: dict[RowKey, float] = {}
+        """When this worker saw the offers of leases that it has not taken yet."""
         self._not_before: dict[RowKey, float] = {}
         """When this worker may take again the leases that it has given away."""
         self._scans_begun = self._scans_done = 0
@@ -101,6 +105,7 @@ class Taking:
             self.offer(keys)
             return
         self._offered.update(keys)
+        self._offered_at |= dict.fromkeys(keys, self._clock.now())
         if len(keys) >= MESSAGES_AT_ONCE:
             self._scan_at = -inf
         self._hands.is_wanting.set()
@@ -169,6 +174,8 @@ class Taking:
         self._scanned = anyio.Event()
         self._make_plan()
         self._hands.drained_here &= {row.key for row in rows}
+        self._find_lost()
+        self._offered_at = {key: at for key, at in self._offered_at.items() if now - at < self._lease_duration}
         if not self._hands.is_stopping:
             self._move()
         if dead := self._observed.dead_workers():
@@ -176,10 +183,26 @@ class Taking:
 
     def _move(self) -> None:
         """Ask for leases that should move here, and give away those that this worker may not have (R8, R10)."""
-        for move in self._plan.to_request(self._hands.wanted):
+        moves = self._plan.to_request(self._hands.wanted)
+        for move in moves:
             self._request(move.giver, move.key)
+        if moves:
+            self._emit(LeasesRequested(len(moves)))
         for key in self._plan.without_unit(self._hands.in_hand):
             self._hands.want_back(key, promised_to=self._plan.place(key))
+
+    def _find_lost(self) -> None:
+        """Report which workers have the leases that this worker has lost."""
+        found: defaultdict[Owner, list[RowKey]] = defaultdict(list)
+        for key in sorted(self._hands.lost):
+            row = self._observed.get(key)
+            if row is None:
+                self._hands.lost.discard(key)
+            elif row.owner is not None and row.owner != self._owner:
+                found[row.owner].append(key)
+        for owner, keys in found.items():
+            self._hands.lost.difference_update(keys)
+            self._emit(LostLeasesFound(owner, len(keys), tuple(keys[:NAMED])))
 
     async def _take_offered(self) -> None:
         offered, self._offered = self._offered, set()
@@ -220,7 +243,10 @@ class Taking:
         for held in taken:
             self._hands.took(held)
         if taken:
-            self._emit(LeasesTaken(len(taken)))
+            self._emit(LeasesTaken(len(taken), tuple(held.key for held in taken[:NAMED])))
+        for held in taken:
+            if (offered_at := self._offered_at.pop(held.key, None)) is not None:
+                self._emit(LeaseReceived(held.key, now - offered_at))
         if not in_doubt:
             return []
         found = await self._table.read([held.key for held in in_doubt])

@@ -16,10 +16,10 @@ from math import inf
 import anyio
 
 from poller.core.leases.expiry import RENEWALS_PER_DURATION, Observed, is_drained
-from poller.engine.leases.hands import Hands, InHand
+from poller.engine.leases.hands import Hands, InHand, named
 from poller.engine.leases.table import Table
 from poller.errors import ServiceError
-from poller.facts import Emit, LeasesGivenAway, LeasesLost
+from poller.facts import Emit, LeasesGivenAway, LeasesLost, LeasesRenewedLate
 from poller.model.lease import Detail
 
 ROWS_A_CALL = 1_000
@@ -133,6 +133,9 @@ class Writing:
         accepted = [one for one in holding if one.held.key not in rejected]
         known = set(accepted)
         self._in_doubt = [one for one in self._in_doubt if one not in known]
+        late = [one.held.deadline - now for one in accepted if one.held.deadline is not None and one.held.is_late(now)]
+        if late:
+            self._emit(LeasesRenewedLate(len(late), max(0.0, min(late))))
         for one in accepted:
             one.held.accepted(now)
             self._observed.saw(one.held.row, now=now)
@@ -142,7 +145,7 @@ class Writing:
 
     def _settle(self, written: Sequence[InHand], now: float) -> None:
         """Draw the conclusion from a write: tell the users, or take the leases out of the hands."""
-        given = lost = 0
+        given, lost = list[InHand](), list[InHand]()
         for one in written:
             end = one.held.end(now)
             if self._hands.in_hand.get(one.held.key) is not one:
@@ -151,13 +154,14 @@ class Writing:
                 if one.lease is not None:
                     one.lease.written()
                 continue
-            self._hands.drop(one)
             if end == "given away":
-                given += 1
+                self._hands.drop(one)
+                given.append(one)
                 self._given(one)
             else:
-                lost += 1
+                self._hands.lose(one)
+                lost.append(one)
         if given:
-            self._emit(LeasesGivenAway(given))
+            self._emit(LeasesGivenAway(len(given), named(given)))
         if lost:
-            self._emit(LeasesLost(lost))
+            self._emit(LeasesLost(len(lost), named(lost)))

@@ -14,6 +14,7 @@ from poller import facts
 from poller.facts import BatchInvoked, Fact
 from poller.facts.declaration import DECLARATIONS, Counter, Label, metrics
 from poller.model.ids import FunctionName, MappingName, RequestId
+from poller.model.lease import Owner, RowKey
 from poller.telemetry.series import MetricCollector
 from poller.telemetry.subject import Subject
 from poller.telemetry.telemetry import Telemetry
@@ -307,6 +308,18 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     (facts.LeasesTaken(3), "info", "leases_taken", {"poller_leases_taken_total{}": 3}),
     (facts.LeasesGivenAway(2), "info", "leases_given_away", {"poller_leases_given_away_total{}": 2}),
     (facts.LeasesLost(4), "warning", "leases_lost", {"poller_leases_lost_total{}": 4}),
+    (facts.LostLeasesFound(Owner("blue/1f"), 4), "info", "lost_leases_found", {}),
+    (facts.LeasesRenewedLate(2, 1.5), "warning", "leases_renewed_late", {"poller_leases_renewed_late_total{}": 2}),
+    (facts.LeasesRequested(3), "debug", "leases_requested", {"poller_leases_requested_total{}": 3}),
+    (
+        facts.LeaseReceived(RowKey("clicks/arn/shardId-000000000001"), 0.04),
+        "debug",
+        "lease_received",
+        {
+            "poller_lease_hand_over_seconds_count{}": 1,
+            "poller_lease_hand_over_seconds_sum{}": 0.04,
+        },
+    ),
     (
         facts.LeaseTableFailed("NoAnswer", "no answer for 3 s", 0.5),
         "warning",
