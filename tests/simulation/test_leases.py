@@ -15,7 +15,7 @@ from poller.core.leases.units import unit_key
 from poller.facts import Fact, LeasesGivenAway, LeasesLost, LeasesTaken, LeaseTableFailed, LeaseTableRecovered
 from poller.model.lease import Row
 from poller.model.stream import Checkpoint, ShardId, TrimHorizon
-from tests.fakes.faults import Fault
+from tests.fakes.faults import Fault, FaultPlan
 from tests.fakes.lease_store import FakeLeaseTable
 from tests.simulation.leases_checker import A_PERSON, check, unread
 from tests.simulation.leases_reader import READ_AGAIN_IN_SECONDS
@@ -254,6 +254,57 @@ def test_a_worker_takes_a_lease_again_whose_owner_a_person_has_removed() -> None
         assert life.reader.reading == {shard}
         assert leases(world)[shard].owner == life.owner
         assert leases(world)[shard].token > row.token
+
+    play(main)
+
+
+def reset(world: LeaseWorld, shard: ShardId, *parents: ShardId) -> Row:
+    """Store the row of a shard that a person has reset."""
+    assert isinstance(world.table, FakeLeaseTable)
+    row = Row(key=key_of(shard), token=3, details={"parents": list(parents)})
+    assert world.table.write(A_PERSON, "create", row, sent_at=anyio.current_time())
+    row = replace(row, counter=2)
+    assert world.table.write(A_PERSON, "update", row, sent_at=anyio.current_time())
+    return row
+
+
+def test_a_shard_that_a_person_has_reset_begins_where_a_new_one_does_and_its_tokens_go_on() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        shard = world.stream.open()
+        row = reset(world, shard)
+        lives = [world.start(tasks, f"worker-{number}") for number in range(2)]
+        await anyio.sleep(5)
+        assert sum(len(life.reader.reading) for life in lives) == 1
+        assert leases(world)[shard].token > row.counter
+
+    play(main)
+
+
+def test_the_place_of_a_reset_shard_is_stored_also_if_the_answer_is_lost_or_another_worker_is_faster() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(4):
+            reset(world, world.stream.open())
+        plans = [
+            FaultPlan(seed=number, lost_answer_rate=0.3, latency_in_seconds=(0.0, 0.5), ends_at=30)
+            for number in range(3)
+        ]
+        lives = [world.start(tasks, f"worker-{number}", faults=plan) for number, plan in enumerate(plans)]
+        with anyio.fail_after(90):
+            while sum(len(life.reader.reading) for life in lives) < 4:  # noqa: ASYNC110
+                await anyio.sleep(0.5)
+
+    for seed in range(5):
+        play(main, world=LeaseWorld(seed=seed))
+
+
+def test_a_child_does_not_wait_for_a_reset_parent_that_the_stream_lists_no_more() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        gone = ShardId("gone")
+        shard = world.stream.open(gone)
+        reset(world, gone)
+        reset(world, shard, gone)
+        life = world.start(tasks, "only")
+        await reading(world, life, 1, within=5)
 
     play(main)
 

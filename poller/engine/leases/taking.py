@@ -282,8 +282,13 @@ class Taking:
         return [row for row in rows if all(self._is_done(parent) for parent in parents_of(row))]
 
     def _is_done(self, parent: RowKey) -> bool:
+        """Return whether no child waits for this parent.
+
+        A parent without a checkpoint was reset by a person. The stream lists it no more, because the parents that it
+        lists get their checkpoints before their children.
+        """
         row = self._observed.get(parent)
-        return row is None or is_drained(row)
+        return row is None or row.checkpoint is None or is_drained(row)
 
     def _make_plan(self) -> None:
         hands = self._hands

@@ -11,8 +11,9 @@ A worker that cannot reach the table goes on until the deadlines of its leases. 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 
@@ -122,7 +123,10 @@ class Worker:
         return [row for row in self._observed.leases() if row.key.startswith(prefix)]
 
     async def create(self, rows: Collection[Row]) -> None:
-        """Create the rows of leases that do not exist yet. Repeats the call until it succeeds."""
+        """Create the rows of leases that do not exist yet. Repeats the call until it succeeds.
+
+        A row that a person has reset (`model/lease.py`) gets the checkpoint of the new row.
+        """
         failures = 0
         while True:
             try:
@@ -131,10 +135,23 @@ class Worker:
                 for row in rows:
                     if row.key not in existing:
                         self._observed.saw(row, now=now)
-                return await self._taking.look_up(existing)
+                await self._taking.look_up(existing)
+                return await self._place_reset(row for row in rows if row.key in existing)
             except ServiceError as error:
                 failures += 1
                 await self._table.pause(error, failures=failures)
+
+    async def _place_reset(self, rows: Iterable[Row]) -> None:
+        """Store the checkpoints of these rows where the table has a row without one."""
+        found = [(row, stored) for row in rows if (stored := self._observed.get(row.key)) is not None]
+        new = [
+            replace(stored, counter=stored.counter + 1, checkpoint=row.checkpoint)
+            for row, stored in found
+            if stored.checkpoint is None and row.checkpoint is not None
+        ]
+        if new:
+            await self._table.update(new)
+            await self._taking.look_up([row.key for row in new])  # another worker may have been faster
 
     def begin_stop(self) -> None:
         """Take no more leases, and scan once more, so that the leases go to the workers of this moment."""
