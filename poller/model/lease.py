@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, NewType
 
-from poller.model.stream import Checkpoint
+from poller.model.stream import Checkpoint, ShardId, StateKey
 
 Owner = NewType("Owner", str)
 """One run of one worker: its label, a slash, and 128 random bits as 32 hexadecimal digits.
@@ -22,6 +22,7 @@ RowKey = NewType("RowKey", str)
     :worker/OWNER                  the row of a worker
     :pause/MAPPING                 the mapping is paused
     :start/MAPPING/STREAM_ARN      a person has set the starting position of this mapping
+    :begun/MAPPING/STREAM_ARN      the mapping has begun: each shard that the stream had then has a row
 """
 
 Detail = str | int | float | bool | None | list["Detail"] | dict[str, "Detail"]
@@ -54,3 +55,25 @@ class TableAddress(NamedTuple):
     region: str | None = None
     endpoint_url: str | None = None
     role_arn: str | None = None
+
+
+def prefix_of(state: StateKey) -> str:
+    """Return how the keys of all shards of a mapping begin."""
+    return f"{state.mapping}/{state.stream_arn}/"
+
+
+def shard_key(state: StateKey, shard_id: ShardId) -> RowKey:
+    return RowKey(prefix_of(state) + shard_id)
+
+
+def shard_of(key: RowKey) -> ShardId:
+    """Return the shard of a lease."""
+    return ShardId(key.rpartition("/")[2])
+
+
+def start_key(state: StateKey) -> RowKey:
+    return RowKey(f":start/{state.mapping}/{state.stream_arn}")
+
+
+def begun_key(state: StateKey) -> RowKey:
+    return RowKey(f":begun/{state.mapping}/{state.stream_arn}")

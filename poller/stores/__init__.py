@@ -14,12 +14,14 @@
     sqlite_leases  stores leases in a file that several processes of one host share
       lease_rows   reads and writes rows in the file
       lease_schema has the file's table, and migrates a file of the format without leases
-      lease_file   opens the file
+      lease_file   opens the file, or reads it while others use it
     dynamodb_leases  stores leases in a table of DynamoDB, which workers on several hosts share
       dynamodb_rows  converts a row to and from an item
       dynamodb_items  reads and writes many items
       dynamodb_table  creates the table, or checks its key
     lease_pauses   stores pauses in any of these tables
+    lease_by_hand  lets a person show and change any of these tables
+      owners       waits for a sign of life of the owners of leases
     kcl_leases     stores the leases of one mapping in the table of an application of the Kinesis Client Library
       kcl_rows     converts a row to and from an item of that table
 

@@ -47,6 +47,14 @@ class DynamoDbLeaseStore:
             refuse_to_move_back(stored.get(row.key), row)
         return rejected
 
+    async def overwrite(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """`lease_by_hand.EditableStore`: replace rows, also if their checkpoints move back."""
+        return await self._items.write("PutItem", {row.key: _replacement(row, may_move_back=True) for row in rows})
+
+    async def restore(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """`lease_by_hand.EditableStore`: store new rows with any counter."""
+        return await self._items.write("PutItem", {row.key: creation(item_of(row)) for row in rows})
+
     async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
         """Delete rows. Return the keys of the rows whose stored counter is another one."""
         return await self._items.write("DeleteItem", {row.key: removal(row.key, row.counter) for row in rows})
@@ -66,18 +74,16 @@ def removal(key: str, counter: int) -> Mapping[str, Any]:
     }
 
 
-def _replacement(row: Row) -> Mapping[str, Any]:
+def _replacement(row: Row, *, may_move_back: bool = False) -> Mapping[str, Any]:
     """Return the parameters of a PutItem that replaces the row if its counter is the one before.
 
-    The condition on the rank is a second guard: a checkpoint never moves back, and is never removed.
+    The condition on the rank is a second guard: only a person moves a checkpoint back, or removes it.
     """
-    values = {":before": {"N": str(row.counter - 1)}}
-    never_back = "attribute_not_exists(checkpointRank)"
-    if row.checkpoint is not None:
-        values[":rank"] = {"S": rank(row.checkpoint.position)}
-        never_back = f"({never_back} OR checkpointRank <= :rank)"
-    return {
-        "Item": item_of(row),
-        "ConditionExpression": f"leaseCounter = :before AND {never_back}",
-        "ExpressionAttributeValues": values,
-    }
+    values, condition = {":before": {"N": str(row.counter - 1)}}, "leaseCounter = :before"
+    if not may_move_back:
+        never_back = "attribute_not_exists(checkpointRank)"
+        if row.checkpoint is not None:
+            values[":rank"] = {"S": rank(row.checkpoint.position)}
+            never_back = f"({never_back} OR checkpointRank <= :rank)"
+        condition = f"{condition} AND {never_back}"
+    return {"Item": item_of(row), "ConditionExpression": condition, "ExpressionAttributeValues": values}

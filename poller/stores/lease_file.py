@@ -12,21 +12,25 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from poller.errors import InUse
-from poller.stores.lease_rows import check, free_all
+from poller.model.lease import Row
+from poller.stores.lease_rows import check, free_all, scan
 from poller.stores.lease_schema import FORMAT, create, migrate
 from poller.stores.ownership import sharing
 from poller.stores.schema import STATE, copy_of, format_of, keep_copy
 
 
 @contextmanager
-def shared(path: Path, on_migration: Callable[[Path], None] = lambda _: None) -> Iterator[sqlite3.Connection]:
+def shared(
+    path: Path, on_migration: Callable[[Path], None] = lambda _: None, *, stays_alone: bool = False
+) -> Iterator[sqlite3.Connection]:
     """Open the file for this process and others, in autocommit mode. Raises SettingsError, InUse or CannotStore.
 
     If this process migrates the file from the previous format, `on_migration` gets the path of the copy that is kept.
+    With `stays_alone`, a process that is alone lets no others in.
     """
     with sharing(path) as share, STATE.connection(path, "rw") as file:
         with STATE.faults(path):
@@ -38,8 +42,26 @@ def shared(path: Path, on_migration: Callable[[Path], None] = lambda _: None) ->
                 _prepare(path, file, found, on_migration)
             elif found != FORMAT:
                 raise InUse(f"{path} is in use by another poller, which has not created its table")
-        share.let_others_in()
+        if not stays_alone:
+            share.let_others_in()
         yield file
+
+
+def shown(path: Path) -> list[Row] | None:
+    """Read all rows, even while other processes use the file. Return None if there is no file, or an empty one.
+
+    A file of the previous format is migrated in memory, so that the file itself does not change. Raises SettingsError.
+    """
+    with STATE.reading(path) as file, STATE.faults(path):
+        found = None if file is None else format_of(path, file, FORMAT)
+        if file is None or found is None:
+            return None
+        if found == FORMAT:
+            return scan(file)
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
+            file.backup(copy)
+            migrate(copy)
+            return scan(copy)
 
 
 def _prepare(path: Path, file: sqlite3.Connection, found: int | None, on_migration: Callable[[Path], None]) -> None:

@@ -52,6 +52,12 @@ DELETE FROM lease WHERE (key, counter) IN
 RETURNING key
 """
 
+DELETE_FORMER = """
+DELETE FROM lease WHERE (key, counter) IN
+    (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') - 1 FROM json_each(?))
+RETURNING key
+"""
+
 EXISTING = "SELECT key FROM lease WHERE key IN (SELECT value FROM json_each(?))"
 
 FREE = "UPDATE lease SET owner = NULL, counter = counter + 1 WHERE owner IS NOT NULL"
@@ -97,6 +103,16 @@ def update(file: sqlite3.Connection, new: Batch) -> frozenset[RowKey]:
         for row in new.rows:
             refuse_to_move_back(stored.get(row.key), row)
         raise
+
+
+def overwrite(file: sqlite3.Connection, new: Batch) -> frozenset[RowKey]:
+    """Do the same as `update`, but a checkpoint may move back or be removed.
+
+    The file refuses to update a row in this way, so the row is deleted and inserted again.
+    """
+    deleted = {key for (key,) in file.execute(DELETE_FORMER, (new.values,)).fetchall()}
+    create(file, batch([row for row in new.rows if row.key in deleted]))
+    return frozenset(row.key for row in new.rows if row.key not in deleted)
 
 
 def delete(file: sqlite3.Connection, old: Batch) -> frozenset[RowKey]:

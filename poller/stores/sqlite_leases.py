@@ -43,17 +43,20 @@ class SqliteLeaseStore:
 
     Entering it raises SettingsError if the file cannot be used at all, and InUse or CannotStore if it cannot be used
     now. `kept_copy` is the path of the copy if opening has migrated the file, None otherwise.
+    With `stays_alone`, a process that finds no other one keeps others out until it closes the file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, stays_alone: bool = False) -> None:
         self.kept_copy: Path | None = None
         self._path = path
+        self._stays_alone = stays_alone
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             opened = ExitStack()
             stack.push_async_callback(_close, opened)
-            file = await to_thread.run_sync(opened.enter_context, shared(self._path, self._has_migrated))
+            opening = shared(self._path, self._has_migrated, stays_alone=self._stays_alone)
+            file = await to_thread.run_sync(opened.enter_context, opening)
             self._writer: writer.Writer[Job] = writer.Writer(file, perform, watched(self._path))
             tasks = await stack.enter_async_context(anyio.create_task_group())
             tasks.start_soon(self._writer.run)
@@ -93,6 +96,14 @@ class SqliteLeaseStore:
     async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
         """Delete rows. Return the keys of the rows whose stored counter is another one."""
         return await self._write(lease_rows.delete, rows)
+
+    async def overwrite(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """`lease_by_hand.EditableStore`: replace rows, also if their checkpoints move back."""
+        return await self._write(lease_rows.overwrite, rows)
+
+    async def restore(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """`lease_by_hand.EditableStore`: store new rows with any counter."""
+        return await self._write(lease_rows.create, rows)
 
     async def _write(
         self, work: Callable[[sqlite3.Connection, Batch], frozenset[RowKey]], rows: Collection[Row]

@@ -61,7 +61,7 @@ async def opened(kind: str, folder: Path) -> AsyncIterator[LeaseStore]:
             yield store
 
 
-async def in_new_table(client: Client) -> LeaseStore:
+async def in_new_table(client: Client) -> DynamoDbLeaseStore:
     table = f"contract-{uuid4().hex}"
     await made_ready(client, table, option="daemon.state")
     return DynamoDbLeaseStore(Items(client, table=table, rng=Random(0)))

@@ -139,7 +139,7 @@ class Observed:
         return [row for row in rows if is_worker(row) and row.owner != self.owner]
 
     def _note(self, row: Row, known: _Seen | None, *, now: float, is_from_scan: bool) -> None:
-        is_same = known is not None and _sign_of_life(known.row) == _sign_of_life(row)
+        is_same = known is not None and sign_of_life(known.row) == sign_of_life(row)
         since = known.since if known is not None and is_same else now
         self._seen[row.key] = _Seen(row, since, now, is_from_scan)
 
@@ -159,7 +159,7 @@ class Observed:
 _NEVER = float("inf")
 
 
-def _sign_of_life(row: Row) -> object:
+def sign_of_life(row: Row) -> object:
     """Return a value that changes while the owner of the row lives."""
     if is_worker(row):
         return row.details.get("heartbeat")

@@ -17,7 +17,7 @@ from poller.errors import InUse, SettingsError
 from poller.model.lease import Owner, Row, RowKey
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber
 from poller.stores import ownership
-from poller.stores.lease_file import shared
+from poller.stores.lease_file import shared, shown
 from poller.stores.lease_rows import batch, create, read, scan
 from poller.stores.lease_schema import FORMAT
 from poller.stores.ownership import locked, sharing
@@ -70,6 +70,38 @@ def test_several_processes_have_the_file_open_at_the_same_time(path: Path) -> No
         assert scan(second) == [LEASE]
     with shared(path) as third:
         assert len(scan(third)) == 1
+
+
+def test_a_file_that_does_not_exist_or_is_empty_shows_nothing(path: Path) -> None:
+    assert shown(path) is None
+    path.touch()
+    assert shown(path) is None
+    assert path.stat().st_size == 0
+
+
+def test_a_file_is_shown_while_other_processes_use_it(path: Path) -> None:
+    with shared(path) as file:
+        create(file, batch([LEASE, PAUSE]))
+        assert shown(path) == [PAUSE, LEASE]
+        create(file, batch([UNIT]))
+        assert shown(path) == [PAUSE, UNIT, LEASE]
+
+
+def test_a_file_of_the_previous_format_is_shown_and_does_not_change(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as file:
+        file.executescript(Path(__file__).with_name("format_3.sql").read_text())
+    before = path.read_bytes()
+    rows = shown(path)
+    assert path.read_bytes() == before
+    with shared(path) as file:
+        assert rows == scan(file)
+
+
+def test_a_process_that_stays_alone_lets_no_other_process_in(path: Path, impatient: None) -> None:
+    with shared(path, stays_alone=True), pytest.raises(InUse), shared(path):
+        raise AssertionError("the file is not shared")
+    with shared(path), shared(path, stays_alone=True), shared(path):
+        pass
 
 
 def test_processes_that_open_a_new_file_at_the_same_time_all_get_its_table(path: Path) -> None:

@@ -1,0 +1,242 @@
+"""What may a person do to the state? Read it at any time, and change what no worker reads.
+
+    stored(path), grouped(rows)   the positions of each mapping, and who reads its shards
+    Hand                          moves positions, and gives them to a mapping's new name
+
+A person's change obeys the rules of the workers (`core/leases/`). It writes a row only if the row's counter is the one
+that was read, and it never restarts a counter. A lease with an owner belongs to the owner until it has expired.
+A position that a worker has stored may move back here, which `LeaseStore.update` refuses. So a store for persons has
+two methods more.
+
+The rows of a mapping change one after the other. If a change ends in the middle, the same command completes it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from poller.core.leases.expiry import is_worker, sign_of_life
+from poller.errors import InUse
+from poller.model.ids import MappingName
+from poller.model.lease import Detail, Row, RowKey, begun_key, prefix_of, shard_key, start_key
+from poller.model.stream import Checkpoint, Position, ShardId, StartingPosition, StateKey
+from poller.ports import LeaseStore
+from poller.stores.lease_file import shown
+from poller.stores.notation import format_position, parse_position, rank
+from poller.stores.owners import label, living_owner
+
+START, BEGUN, PAUSE = ":start/", ":begun/", ":pause/"
+
+
+class EditableStore(LeaseStore, Protocol):
+    """A store that a person may change. Both methods return the keys of the rows that did not change."""
+
+    async def overwrite(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """Replace each row whose stored counter is `row.counter - 1`. A checkpoint may move back or be removed."""
+
+    async def restore(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """Store these new rows, whose counter may be any number."""
+
+
+class Stored(NamedTuple):
+    """The rows of one mapping in one stream, by shard. `starting_position` is the one that a person has set, or None.
+
+    A shard's row has no checkpoint after a person has reset it.
+    """
+
+    starting_position: StartingPosition | None
+    rows: dict[ShardId, Row]
+
+    @property
+    def checkpoints(self) -> dict[ShardId, Checkpoint]:
+        return {shard_id: row.checkpoint for shard_id, row in self.rows.items() if row.checkpoint is not None}
+
+
+class Renamed(NamedTuple):
+    """The result of `Hand.rename`: how many rows got the new name, and whether the mapping is paused.
+
+    `positions` counts checkpoints of shards, and `starting_positions` those that a person has set.
+    """
+
+    positions: int
+    starting_positions: int
+    is_paused: bool
+
+
+def stored(path: Path) -> dict[StateKey, Stored]:
+    """Return the positions in a file, sorted by mapping and stream. A daemon may run meanwhile."""
+    return grouped(shown(path) or [])
+
+
+def grouped(rows: Iterable[Row]) -> dict[StateKey, Stored]:
+    """Return the positions in these rows, sorted by mapping and stream."""
+    found: dict[StateKey, Stored] = {}
+    for row in sorted(rows, key=lambda row: row.key):
+        if row.key.startswith(START):
+            state = StateKey(*_halves(row.key.removeprefix(START)))
+            found[state] = found.get(state, Stored(None, {}))._replace(starting_position=_starting_position(row))
+        elif not row.key.startswith(":"):
+            prefix, _, shard_id = row.key.rpartition("/")
+            found.setdefault(StateKey(*_halves(prefix)), Stored(None, {})).rows[ShardId(shard_id)] = row
+    return dict(sorted(found.items()))
+
+
+def paused(rows: Iterable[Row]) -> frozenset[MappingName]:
+    return frozenset(MappingName(row.key.removeprefix(PAUSE)) for row in rows if row.key.startswith(PAUSE))
+
+
+class Hand:
+    """Changes the state for a person. `rows` is the state as the person sees it.
+
+    `tell` gets a sentence for the person before a long wait. `now` returns the time of day in epoch seconds.
+    """
+
+    def __init__(
+        self,
+        store: EditableStore,
+        rows: list[Row],
+        *,
+        tell: Callable[[str], None],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.rows = rows
+        self._store = store
+        self._tell = tell
+        self._now = now
+
+    async def refuse_while_read(self, *mappings: MappingName) -> None:
+        """Raise InUse if a worker reads one of these mappings, or may begin to. This may take a lease duration.
+
+        A paused mapping is not read once no worker has its leases. Any other mapping is not read if no worker runs.
+        """
+        are_paused = paused(self.rows).issuperset(mappings)
+        owned = [row for row in self.rows if row.owner is not None and _mapping(row.key) in mappings]
+        if not are_paused:
+            owned += [row for row in self.rows if is_worker(row)]
+        if not owned:
+            return
+        living = await living_owner(owned, self.rows, store=self._store, tell=self._tell)
+        if living is not None:
+            raise InUse(_in_use(label(living), mappings, are_paused=are_paused))
+        self.rows = await self._store.scan()
+
+    async def start_over(self, state: StateKey, position: StartingPosition) -> None:
+        """Reset all shards of a mapping in one stream, and store a starting position.
+
+        From now on the mapping uses that position in this stream instead of the one in its settings.
+        """
+        details: dict[str, Detail] = {"position": format_position(position)}
+        rows = {row.key: row for row in await self._unchanged(state.mapping)}
+        start, begun = rows.get(start_key(state)), rows.get(begun_key(state))
+        if start is None:
+            self._require(await self._store.create([Row(key=start_key(state), details=details)]))
+        else:
+            self._require(await self._store.overwrite([replace(start, counter=start.counter + 1, details=details)]))
+        if begun is not None:
+            self._require(await self._store.delete([begun]))
+        shards = [row for row in rows.values() if row.key.startswith(prefix_of(state))]
+        self._require(await self._store.overwrite([_reset(row) for row in shards]))
+
+    async def move_shard(self, state: StateKey, shard_id: ShardId, position: Position) -> None:
+        """Set the checkpoint of one shard to the position, and delete the shard's window state.
+
+        Raises KeyError if the shard has no row.
+        """
+        rank(position)  # LATEST has none: it means another record at each moment
+        row = {row.key: row for row in await self._unchanged(state.mapping)}[shard_key(state, shard_id)]
+        details = {**_reset(row).details, "saved_at": int(self._now())}
+        self._require(
+            await self._store.overwrite([replace(_reset(row), checkpoint=Checkpoint(position), details=details)])
+        )
+
+    async def rename(self, old: MappingName, new: MappingName) -> Renamed:
+        """Give all rows of the mapping `old` to the name `new`, which must have no rows of its own.
+
+        The copies are stored first, and then the old rows are deleted. After a crash in between, the same call
+        completes the rename: each copy that exists already is equal to its old row.
+        """
+        assert not self.is_mixed(old, new), f"positions of {new} would be mixed with others"
+        rows = await self._unchanged(old, new)
+        before = {row.key: row for row in rows if _mapping(row.key) == old}
+        copies = [_renamed(row, new) for row in before.values()]
+        existing = {row.key for row in rows}
+        self._require(await self._store.restore([row for row in copies if row.key not in existing]))
+        self._require(await self._store.delete(before.values()))
+        return Renamed(
+            positions=sum(row.checkpoint is not None for row in copies),
+            starting_positions=sum(row.key.startswith(START) for row in copies),
+            is_paused=any(row.key.startswith(PAUSE) for row in copies),
+        )
+
+    def is_mixed(self, old: MappingName, new: MappingName) -> bool:
+        """Return whether the name `new` has positions that are not copies from an unfinished rename."""
+        theirs = {row.key: row for row in self.rows if _mapping(row.key) == new and not row.key.startswith(PAUSE)}
+        rows = [row for row in self.rows if _mapping(row.key) == old and not row.key.startswith(PAUSE)]
+        copies = {copy.key: copy for copy in (_renamed(row, new) for row in rows)}
+        are_equal = all(theirs[key] == copies[key] for key in theirs.keys() & copies.keys())
+        return old == new or not (are_equal and (theirs.keys() <= copies.keys() or theirs.keys() >= copies.keys()))
+
+    async def _unchanged(self, *mappings: MappingName) -> list[Row]:
+        """Return the rows as they are now. Raises InUse if they have changed since the person saw them."""
+        rows = await self._store.scan()
+        if _signs(rows, mappings) != _signs(self.rows, mappings):
+            raise InUse("nothing was changed: a worker has changed the state meanwhile, so try again")
+        return rows
+
+    def _require(self, rejected: Collection[RowKey]) -> None:
+        if rejected:
+            raise InUse(f"not everything was changed: a worker has written {min(rejected)} meanwhile, so try again")
+
+
+def _signs(rows: list[Row], mappings: Collection[MappingName]) -> dict[RowKey, object]:
+    """Return what changes if a worker writes a row of these mappings, or if one runs that may read them."""
+    are_paused = paused(rows).issuperset(mappings)
+    watched = (row for row in rows if _mapping(row.key) in mappings or (is_worker(row) and not are_paused))
+    return {row.key: sign_of_life(row) for row in watched}
+
+
+def _in_use(worker: str, mappings: Collection[MappingName], *, are_paused: bool) -> str:
+    names = " and ".join(mappings)
+    if are_paused:
+        return f"the worker {worker} still finishes what it has in hand of {names}: try again soon"
+    return f"the worker {worker} runs, and may read {names}: stop all workers, or pause the mapping with `poller pause`"
+
+
+def _mapping(key: RowKey) -> str | None:
+    """Return the mapping to which a row belongs, or None."""
+    kind, _, rest = key.partition("/")
+    if not kind.startswith(":"):
+        return kind
+    return rest.partition("/")[0] if f"{kind}/" in (START, BEGUN, PAUSE) else None
+
+
+def _renamed(row: Row, new: MappingName) -> Row:
+    """Return the same row under another name, without an owner. Its counter goes on, and so do its tokens."""
+    kind, slash, rest = row.key.partition("/")
+    if kind.startswith(":"):
+        _, slash_of_stream, stream_arn = rest.partition("/")
+        key = f"{kind}/{new}{slash_of_stream}{stream_arn}"
+    else:
+        key = f"{new}{slash}{rest}"
+    return replace(row, key=RowKey(key), counter=row.counter + (row.owner is not None), owner=None)
+
+
+def _reset(row: Row) -> Row:
+    """Return the row of a shard without its checkpoint and its owner, and without what belongs to them."""
+    details = {name: value for name, value in row.details.items() if name in ("parents", "bytes_per_second")}
+    return replace(row, counter=row.counter + 1, owner=None, checkpoint=None, details=details)
+
+
+def _halves(text: str) -> tuple[MappingName, str]:
+    mapping, _, stream_arn = text.partition("/")
+    return MappingName(mapping), stream_arn
+
+
+def _starting_position(row: Row) -> StartingPosition:
+    position = parse_position(str(row.details.get("position")))
+    assert isinstance(position, StartingPosition), f"{row.key}: {position} is no starting position"
+    return position
