@@ -6,8 +6,8 @@ It is one process, configured by one TOML file and watched through Prometheus.
 
 The packages, from the bottom layer to the command line.
 A package imports only from packages above its own line, and a contract in the gate checks it.
-Only app.py, reloading.py, running.py, single_call.py, live_checks.py and the compositions stand in the reverse order:
-each may import those below it.
+Only app.py, reloading.py, running.py, single_call.py, live_checks.py, tailing.py and the compositions stand in the
+reverse order: each may import those below it.
 
     errors.py    the exceptions, drawn as a tree
     disclosure.py  which text of an error may be shown
@@ -42,6 +42,7 @@ each may import those below it.
     state_composition.py  opens the state: memory, a file or a table
     api_composition.py    what the server of AWS Lambda's own API runs with
     live_checks.py     `poller check --live`: asks AWS what the settings alone cannot tell
+    tailing.py         `poller tail`: follows a stream, or looks at a queue, without a daemon
     single_call.py     `poller invoke` without a daemon: one function, called once
     boot_clock.py      the clock that leases are measured with
     descriptors.py     how many open files the process may have
@@ -49,7 +50,7 @@ each may import those below it.
     demo/        the guided tour, on an embedded emulator
     examples/    handlers to copy from
     cli/         poller run | check | reload | invoke | status | pause | resume | state | events | explain | try |
-                 import | iam | reference | demo
+                 tail | import | iam | reference | demo
 
 To follow one message through the code, begin at `engine/queues/mapping.py`.
 To follow one record of a stream, begin at `engine/streams/shard.py`.

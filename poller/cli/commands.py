@@ -44,6 +44,7 @@ from poller.cli.reference import reference_commands
 from poller.cli.reloading import OF_RELOADS, reload
 from poller.cli.state import state_commands
 from poller.cli.status import status
+from poller.cli.tailing import OF_TAILS, tail
 from poller.cli.trying import try_record
 from poller.settings.presence import missing
 from poller.settings.schema import json_schema
@@ -211,6 +212,7 @@ app.command(epilog=OF_RELOADS, rich_help_panel=RUNNING)(reload)
 app.command(epilog=OF_DAEMON, rich_help_panel=RUNNING)(pause)
 app.command(epilog=OF_DAEMON, rich_help_panel=RUNNING)(resume)
 app.command(epilog=OF_INVOCATIONS, rich_help_panel=RUNNING)(invoke)
+app.command(epilog=OF_TAILS, rich_help_panel=RECORDS)(tail)
 app.command(epilog=EXIT_CODES, rich_help_panel=RECORDS)(explain)
 app.command("try", epilog=OF_INVOCATIONS, rich_help_panel=RECORDS)(try_record)
 app.add_typer(state_commands, name="state", rich_help_panel=RECORDS)

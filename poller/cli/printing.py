@@ -21,7 +21,7 @@ def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for column in columns:
         table.add_column(column, no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(_printable(cell)) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 
@@ -33,5 +33,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     typer.echo("\n".join(line.rstrip() for line in lines.get().splitlines()))
 
 
-def _printable(cell: str) -> str:
+def printable(cell: str) -> str:
+    """Return the text with each control character, also a line break, in its escaped form."""
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in cell)

@@ -14,5 +14,6 @@ blocking.py        knows why a lane is blocked, and since when
 checkpoints.py     decides when checkpoints are stored
 positions.py       stores checkpoints, and notices that another process has stored a checkpoint of the same shard
 store_health.py    repeats calls to the store that fail, and reports them
+tail.py            shows the records of a stream to a person, and stores nothing
 watching.py        makes the status of a stream mapping
 """
