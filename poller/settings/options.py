@@ -13,7 +13,7 @@ the JSON Schema, and the comment in config/poller.toml.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from inspect import cleandoc
@@ -177,14 +177,17 @@ def built(model: type[Value], options: Options, /, **others: Any) -> Value:
     return model(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
-def leaves(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
-    """Yield each option as a tuple of names: `("batch_size",)`, or `("scaling_config", "maximum_concurrency")`."""
+@cache
+def leaves(model: type[BaseModel]) -> tuple[tuple[str, ...], ...]:
+    """Return each option as a tuple of names: `("batch_size",)`, or `("scaling_config", "maximum_concurrency")`."""
+    options: list[tuple[str, ...]] = []
     for name, field in model.model_fields.items():
         inner = inner_options(field.annotation)
         if inner is not None and get_origin(field.annotation) not in (dict, list):
-            yield from ((name, *rest) for rest in leaves(inner))
+            options += ((name, *rest) for rest in leaves(inner))
         else:
-            yield (name,)
+            options.append((name,))
+    return tuple(options)
 
 
 def declaration(model: type[BaseModel], path: Path) -> FieldInfo | None:

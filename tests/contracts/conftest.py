@@ -6,7 +6,7 @@ to fail there; if it succeeds, the entry must be removed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from enum import Enum, auto
 from typing import Any, NamedTuple
@@ -20,7 +20,6 @@ from poller.aws.clients import Aws, AwsSettings
 from poller.model.arn import Arn, queue_url
 from poller.sources.client import Client
 from poller.sources.sqs import SqsSource
-from tests.fakes.aws_service import read_models_once
 from tests.fakes.sqs import FakeSqs
 
 REGION = "eu-west-1"
@@ -98,13 +97,6 @@ class Broker(NamedTuple):
         request = {"QueueName": queue.arn.resource, "Attributes": attributes}
         await self.client.call("CreateQueue", orjson.dumps(request), timeout_in_seconds=60)
         return queue
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _models_are_read_once() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        read_models_once(patch)
-        yield
 
 
 @pytest.fixture(params=list(LACKS))

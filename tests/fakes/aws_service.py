@@ -16,16 +16,13 @@ from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 
 import orjson
-import pytest
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
-from botocore.loaders import create_loader
 
 from poller.aws.signing import Credentials
 from tests.fakes.http_server import Drop, Reply, Request
 
-LOADER = create_loader()
 TOLERANCE_IN_SECONDS = 300
 CREDENTIAL = re.compile(
     r"Credential=([^/]+)/(\d+)/([^/]+)/([^/]+)/aws4_request, SignedHeaders=([^,]+), Signature=(\w+)"
@@ -95,8 +92,3 @@ def expected_authorization(request: Request, keys: Credentials, *, service: str,
 def error(status: int, code: str, message: str = "") -> Reply:
     """Return an error as the JSON protocols write it."""
     return Reply(status=status, body=orjson.dumps({"__type": f"com.amazonaws.some#{code}", "message": message}))
-
-
-def read_models_once(patch: pytest.MonkeyPatch) -> None:
-    """Let all sessions of a test run share the service models: parsing Lambda's takes longer than most tests."""
-    patch.setattr("botocore.session.create_loader", lambda *_: LOADER)

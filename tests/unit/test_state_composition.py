@@ -23,7 +23,7 @@ from poller.model.stream import Checkpoint, TrimHorizon
 from poller.state_composition import OpenState, open_state
 from poller.stores.ownership import locked
 from tests.fakes.aws_over_http import LONGEST_CALL_IN_SECONDS, refused
-from tests.fakes.aws_service import AwsService, read_models_once
+from tests.fakes.aws_service import AwsService
 from tests.fakes.dynamodb import FakeDynamoDb
 from tests.fakes.http_server import Drop, HttpServer, Reply, Request, http_server
 
@@ -53,7 +53,6 @@ def _own_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", OWN.access_key_id)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", OWN.secret_access_key)
-    read_models_once(monkeypatch)
 
 
 class Service:

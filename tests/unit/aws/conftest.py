@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from poller.aws.signing import Credentials
-from tests.fakes.aws_service import read_models_once
 
 FIRST = Credentials("AKIDFIRST", "first-secret", "first-token")
 SECOND = Credentials("AKIDSECOND", "second-secret", "second-token")
@@ -47,7 +46,6 @@ def credentials_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Credent
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    read_models_once(monkeypatch)
     file = CredentialsFile(tmp_path / "credentials")
     file.write(FIRST)
     return file

@@ -133,7 +133,8 @@ async def asking(
     """Yield a client of a server that follows the script."""
     server = Scripted(script)
     listening = await asyncio.start_server(server.serve, host, 0, ssl=tls)
-    trusted = ssl.create_default_context(cafile=folder / "certificate.pem" if tls and folder else None)
+    own = ssl.create_default_context(cafile=folder / "certificate.pem") if tls and folder else None
+    trusted = own or pool.trusting_the_system()
     origin = Origin(host, listening.sockets[0].getsockname()[1], tls is not None)
     try:
         async with aclosing(Pool(trusted, limits)) as opened:

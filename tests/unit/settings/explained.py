@@ -39,8 +39,9 @@ def explained(text: str) -> str:
     lines = text.splitlines()
     for table, model in MODELS.items():
         before: tuple[str, ...] | None = None
+        stated = firsts(lines)
         for option in leaves(model):
-            if (table, option) not in firsts(lines):
+            if (table, option) not in stated:
                 _insert(lines, table, before, option)
             before = option
     for (table, option), first in reversed(firsts(lines).items()):

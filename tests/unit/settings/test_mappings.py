@@ -306,7 +306,7 @@ def test_an_option_for_one_kind_of_mapping_is_marked_so() -> None:
             assert kinds == STREAMS.kinds, f"mark {option[0]} with STREAMS"
 
 
-@pytest.mark.parametrize("option", list(leaves(MappingOptions)), ids=".".join)
+@pytest.mark.parametrize("option", leaves(MappingOptions), ids=".".join)
 def test_an_option_that_aws_does_not_have_is_marked_so(option: tuple[str, ...]) -> None:
     """AWS's options are those of "CreateEventSourceMapping", as botocore describes it."""
     shapes = Loader().load_service_model("lambda", "service-2")["shapes"]

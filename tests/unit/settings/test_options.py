@@ -104,7 +104,7 @@ def test_a_number_outside_the_range_is_refused_with_the_range(option: str, writt
 
 
 def test_every_option_has_a_path_and_a_list_or_a_table_of_tables_is_one_option() -> None:
-    assert list(leaves(Outer)) == [
+    assert leaves(Outer) == (
         ("size",),
         ("share",),
         ("span",),
@@ -113,7 +113,7 @@ def test_every_option_has_a_path_and_a_list_or_a_table_of_tables_is_one_option()
         ("inner", "word"),
         ("several",),
         ("named",),
-    ]
+    )
 
 
 def test_a_declaration_is_found_through_names_and_list_positions() -> None:

@@ -35,7 +35,7 @@ from poller.model.stream import ShardId
 from poller.targets import lambda_api
 from poller.targets.client_context import client_context
 from poller.targets.lambda_api import LambdaApiTarget, response_of
-from tests.fakes.aws_service import AwsService, read_models_once
+from tests.fakes.aws_service import AwsService
 from tests.fakes.clock import jump
 from tests.fakes.functions import TRACE, bare_call, full_call
 from tests.fakes.http_server import Drop, Reply, Request, http_server
@@ -61,7 +61,6 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    read_models_once(monkeypatch)
     for name, value in zip(("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"), KEYS, strict=True):
         monkeypatch.setenv(f"AWS_{name}", value or "")
 
