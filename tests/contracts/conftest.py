@@ -54,9 +54,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark the tests of emulators as slow, because an emulator is a process."""
+    """Mark the tests of emulators as slow, because an emulator is a process, and those that wait in real time."""
     parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    if "fake" not in str(parameters.get("implementation", "fake")):
+    if "fake on trio" not in str(parameters.get("implementation", "fake on trio")):
         item.add_marker("slow")
 
 

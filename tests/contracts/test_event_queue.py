@@ -306,6 +306,7 @@ async def test_no_more_events_are_taken_than_asked_for(shared: Shared) -> None:
     assert len({each.event.request_id for each in seen}) == 5
 
 
+@pytest.mark.slow
 async def test_a_take_gets_fewer_large_events_but_at_least_one(roomy: Shared) -> None:
     sizes = [5 * 2**20, 5 * 2**20, 5 * 2**20, 5 * 2**20, MOST_BYTES_TAKEN + 1]
     await roomy.ours.put([event(roomy.clock, due_in=float(number - 9)) for number in range(len(sizes))])

@@ -444,6 +444,7 @@ some_rows = st.lists(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["memory", "fake", "dynamodb"])
 @settings(deadline=None)
 @given(rows=some_rows)

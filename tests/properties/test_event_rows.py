@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import get_args
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
@@ -180,5 +181,5 @@ class Rows(RuleBasedStateMachine):
         assert self.file.execute("SELECT count(*) FROM payload").fetchone() == (len(self.held),)
 
 
-TestRows = Rows.TestCase
+TestRows = pytest.mark.slow(Rows.TestCase)
 TestRows.settings = settings(max_examples=40, stateful_step_count=30)

@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 from typing import NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -118,6 +119,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(JSON)
 def test_only_a_message_of_sns_changes_on_its_way(document: object) -> None:
     message = replace(EVENT, payload=json.dumps(document).encode())

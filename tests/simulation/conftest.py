@@ -2,7 +2,7 @@
 
 Its own number, or that of `pytest tests/simulation --seeds 5000 --first-seed 100000`.
 
-The first seeds count as quick tests.
+The first seeds count as quick tests: five, or QUICK_SEEDS of a test module whose seeds take long.
 """
 
 from __future__ import annotations
@@ -17,5 +17,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         first = int(metafunc.config.getoption("--first-seed"))
         seeds = metafunc.config.getoption("--seeds")
         count = metafunc.module.SEEDS_IN_THE_GATE if seeds is None else int(seeds)
-        quick, slow = range(first, first + min(count, QUICK_SEEDS)), range(first + QUICK_SEEDS, first + count)
+        few = getattr(metafunc.module, "QUICK_SEEDS", QUICK_SEEDS)
+        quick, slow = range(first, first + min(count, few)), range(first + few, first + count)
         metafunc.parametrize("seed", [*quick, *(pytest.param(seed, marks=pytest.mark.slow) for seed in slow)])

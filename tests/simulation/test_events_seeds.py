@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from tests.simulation.events_scenario import EventsScenario
 from tests.simulation.world import run_seeded
 
@@ -30,6 +32,7 @@ def test_a_seed_of_events_replays_exactly() -> None:
     assert run_seeded(17, main) == run_seeded(17, main)
 
 
+@pytest.mark.slow
 def test_many_events_of_the_first_seeds_have_no_trouble_and_many_have_some() -> None:
     async def main(seed: int) -> Counter[str]:
         return await EventsScenario(seed).run()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from random import Random
 
 import anyio
+import pytest
 from anyio.abc import TaskGroup
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, is_drained
@@ -425,6 +426,7 @@ def test_a_lost_answer_costs_no_lease() -> None:
     play(main)
 
 
+@pytest.mark.slow
 def test_the_table_costs_one_scan_a_lease_duration_and_one_write_a_renewal() -> None:
     counts: list[int] = []
 

@@ -10,6 +10,7 @@ from tests.simulation.leases_scenario import LeaseScenario
 from tests.simulation.world import run_seeded
 
 SEEDS_IN_THE_GATE = 3
+QUICK_SEEDS = 0
 
 
 def test_each_shard_has_one_reader_and_nothing_is_lost_in_dynamodb(seed: int) -> None:

@@ -6,10 +6,13 @@ A failing seed is in the test's name, and replays to the letter:
 
 from __future__ import annotations
 
+import pytest
+
 from tests.simulation.leases_scenario import LeaseScenario
 from tests.simulation.world import run_seeded
 
 SEEDS_IN_THE_GATE = 16
+QUICK_SEEDS = 1
 
 
 def test_each_shard_has_one_reader_and_nothing_is_lost(seed: int) -> None:
@@ -19,6 +22,7 @@ def test_each_shard_has_one_reader_and_nothing_is_lost(seed: int) -> None:
     run_seeded(seed, main)
 
 
+@pytest.mark.slow
 def test_a_seed_of_leases_replays_exactly() -> None:
     async def main() -> list[str]:
         world = await LeaseScenario(17).run()

@@ -11,6 +11,7 @@ from tests.simulation.lifecycle import changing_queues, changing_streams
 from tests.simulation.world import run_seeded
 
 SEEDS_IN_THE_GATE = 25
+QUICK_SEEDS = 2
 
 
 def test_nothing_is_lost_or_reordered_while_mappings_of_queues_change(seed: int) -> None:

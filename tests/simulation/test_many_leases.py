@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import anyio
+import pytest
 from anyio.abc import TaskGroup
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, RENEWALS_PER_DURATION
@@ -97,6 +98,7 @@ class ManyShards:
             print(name, phase, self.reading, flush=True)
 
 
+@pytest.mark.slow
 def test_four_workers_share_many_shards_and_those_of_a_dead_one() -> None:
     many = ManyShards(400)
     many.run()

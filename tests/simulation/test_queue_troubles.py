@@ -516,6 +516,7 @@ def test_after_a_kill_a_group_whose_call_waited_for_an_emulator_does_not_run_twi
     checker.check_one_batch_at_a_time(target.calls)
 
 
+@pytest.mark.slow
 def test_a_throttled_batch_with_a_long_visibility_timeout_does_not_expire_at_half_of_it() -> None:
     """SQS hides a message for 12 hours in all, so it rejects a second timeout that would end later."""
     world = World()

@@ -96,6 +96,7 @@ def test_children_begin_even_if_other_shards_move_their_checkpoints_all_the_time
     assert "child" in world.succeeded
 
 
+@pytest.mark.slow
 def test_many_shards_that_are_read_at_once_keep_to_the_budget_of_the_process() -> None:
     world = KinesisWorld(faults=FaultPlan(latency_in_seconds=(0.01, 0.02)))
     world.budget_in_bytes = 4 * MEBIBYTE
@@ -120,6 +121,7 @@ def test_many_shards_that_are_read_at_once_keep_to_the_budget_of_the_process() -
     assert max(seen) <= 4 * MEBIBYTE + 10 * (LEAST + a_record)
 
 
+@pytest.mark.slow
 def test_hundreds_of_quiet_shards_are_read_at_the_same_time_from_a_slow_service() -> None:
     world = KinesisWorld(faults=FaultPlan(latency_in_seconds=(0.5, 0.5)))
 
@@ -190,6 +192,7 @@ def test_a_crash_leaks_neither_bytes_nor_slots_of_the_function() -> None:
     assert set(world.succeeded) == {name for key in "abcdefgh" for name in names(key, 5)}
 
 
+@pytest.mark.slow
 def test_a_hundred_lanes_take_turns_at_a_function_with_one_slot() -> None:
     world = KinesisWorld(parallelization_factor=10, batch_size=1)
     world.functions["f"] = replace(world.functions["f"], reserved_concurrency=1)

@@ -398,6 +398,7 @@ def test_a_listing_without_shards_does_not_show_that_a_shard_has_left() -> None:
     assert world.facts_of(PositionTrimmed) == []
 
 
+@pytest.mark.slow
 def test_a_shard_that_left_before_it_was_read_to_its_end_is_reported_and_blocks_no_other() -> None:
     world = KinesisWorld(faults=FaultPlan(outages=[Outage(5, DAY + 60, Fault.UNREACHABLE)]))
     watch = Watch(DAY + 300, 60)

@@ -334,6 +334,7 @@ def test_records_can_become_too_old_while_their_window_waits() -> None:
     assert all(numbers[0] not in call.numbers for call in world.windows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [WindowWorld, WindowTable])
 def test_a_window_does_not_outlive_its_shard(kind: type[Windows]) -> None:
     world = kind(length=900)
@@ -364,6 +365,7 @@ def test_a_window_does_not_outlive_its_shard(kind: type[Windows]) -> None:
     assert_each_window_saw_its_records(world)
 
 
+@pytest.mark.slow
 def test_a_crash_during_a_failing_last_call_at_the_shards_end_keeps_the_window_and_the_children_wait() -> None:
     world = WindowWorld(length=900)
     failing = True

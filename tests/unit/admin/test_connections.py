@@ -96,6 +96,7 @@ async def test_a_client_waits_while_all_connections_work() -> None:
             assert (await answer(client)).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.slow
 async def test_a_connection_rests_again_after_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.admin.connections.LONGEST_SECONDS", 0.3)
     workshop = Workshop()

@@ -288,6 +288,7 @@ async def test_a_role_that_may_not_be_assumed_is_access_denied_and_nothing_is_se
     assert sts.service.accepted == []
 
 
+@pytest.mark.slow
 async def test_a_failing_sts_is_unreachable_and_nothing_is_sent() -> None:
     down = Reply(status=503, body=b"")
     async with (

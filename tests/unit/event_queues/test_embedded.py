@@ -204,6 +204,7 @@ async def test_a_put_into_a_removed_file_is_rejected(path: Path) -> None:
         await queue.put([process.event()])
 
 
+@pytest.mark.slow
 async def test_a_waiting_take_raises_an_error_if_the_file_is_removed(path: Path) -> None:
     process = Process(path)
     async with process.queue:
