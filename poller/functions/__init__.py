@@ -3,6 +3,7 @@
     opened.py    an open function has a target and one way to invoke it
     telling.py   reports a mapping's invocations as facts
     capacity.py  keeps the gate and the room of a function while the function is replaced
+    units.py     uses the units of a limit that several workers share
     gate.py      limits how many invocations run at once; further ones wait
     calling.py   decides whether a client's call runs, waits or is refused
     room.py      counts the batches in hand, so that mappings fetch no more than the function can take

@@ -3,21 +3,50 @@
 After a reload, invocations of the old function may still run when the new function is opened. Both share one gate and
 one room, so together they do not exceed the new `reserved_concurrency`.
 If the new number is smaller, no invocation is cut. New invocations wait until fewer than the new number run.
+
+If several workers share the function's `reserved_concurrency`, the capacity is the number of units that this process
+holds (`units.py`). A unit that should go to another worker counts no more, so no poll and no invocation begins on it.
+The last unit still counts for the gate, but not for the room, until the batches in hand have run. Otherwise they would
+wait here until the unit comes back.
 """
 
 from __future__ import annotations
 
 from poller.functions.gate import FunctionGate
 from poller.functions.room import FunctionRoom
+from poller.functions.units import Units
 
 
 class FunctionCapacity:
-    """The gate and the room of one function."""
+    """The gate and the room of one function. `units` is None if the function shares no limit with other workers."""
 
-    def __init__(self, reserved_concurrency: int) -> None:
-        self.gate = FunctionGate(reserved_concurrency)
-        self.room = FunctionRoom(reserved_concurrency)
+    def __init__(self, reserved_concurrency: int, *, is_shared: bool = False) -> None:
+        capacity = 0 if is_shared else reserved_concurrency
+        self.gate = FunctionGate(capacity)
+        self.room = FunctionRoom(capacity)
+        self.units: Units | None = None
+        if is_shared:
+            self.units = Units(reserved_concurrency, needed=self._needed, changed=self._count_units)
+            self.gate.left = self.units.reconsider
+            self.room.listen(self.units.reconsider)
 
     def resize(self, reserved_concurrency: int) -> None:
-        self.gate.resize(reserved_concurrency)
-        self.room.resize(reserved_concurrency)
+        if self.units is not None:
+            self.units.want(reserved_concurrency)
+        else:
+            self._resize(gate=reserved_concurrency, room=reserved_concurrency)
+
+    def _needed(self) -> int:
+        """Return how many units the function needs, before units are given away."""
+        return max(self.gate.running, min(1, self.room.in_use))
+
+    def _count_units(self) -> None:
+        assert self.units is not None, "only units call this"
+        kept = self.units.kept
+        self._resize(gate=kept or min(self.units.held, self.room.in_use, 1), room=kept)
+
+    def _resize(self, *, gate: int, room: int) -> None:
+        if gate != self.gate.capacity:
+            self.gate.resize(gate)
+        if room != self.room.capacity:
+            self.room.resize(room)

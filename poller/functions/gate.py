@@ -7,6 +7,7 @@ A mapping that stops calls `send_home`, which removes its waiting batches from t
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 
 import anyio
@@ -34,6 +35,8 @@ class FunctionGate:
         assert capacity >= 0, capacity
         self.capacity = capacity
         self.running = 0
+        self.left: Callable[[], None] | None = None
+        """Is called after each invocation, if it is set."""
         self._line: deque[Waiter] = deque()
 
     def slot(self, *, unless: anyio.Event) -> Slot:
@@ -81,6 +84,8 @@ class FunctionGate:
         """Free the slot, and give it to the first invocation in the line."""
         self.running -= 1
         self._call()
+        if self.left is not None:
+            self.left()
 
     def resize(self, capacity: int) -> None:
         """Allow this number of invocations at once. Invocations that run already continue, even if there are more."""

@@ -13,6 +13,7 @@ An asynchronous event has no records and no mapping. For it, `Contents` has its 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple
 
 import anyio
@@ -20,6 +21,7 @@ import anyio
 from poller.core.event_limit import EventLimit
 from poller.core.outcome import interpret
 from poller.functions.capacity import FunctionCapacity
+from poller.functions.units import Units
 from poller.model.function import Function
 from poller.model.invocation import Invocation, Response
 from poller.model.outcome import Outcome, Oversized
@@ -70,13 +72,20 @@ class OpenFunction:
         self.calls_waiting = 0  # calls of clients that wait for a slot (calling.py)
         self._target = target
 
-    async def invoke(self, invocation: Invocation, contents: Contents, *, began_at: float) -> Invoked:
+    async def invoke(
+        self, invocation: Invocation, contents: Contents, *, began_at: float, units_of_mapping: Units | None = None
+    ) -> Invoked:
         """Call the function once and return the outcome. The invocation must have a slot of the gate.
 
         A failure of the function is an outcome and raises nothing. `began_at` is the present time on anyio's clock.
+        The invocation uses a unit of each limit that this process shares with other workers.
         """
         assert self.gate.running > 0, "an invocation needs a slot"
-        response = await self._target.invoke(invocation)
+        call = partial(self._target.invoke, invocation)
+        for units in (self.capacity.units, units_of_mapping):
+            if units is not None:
+                call = partial(units.run, call)
+        response = await call()
         duration = anyio.current_time() - began_at
         outcome = interpret(
             response,

@@ -1,7 +1,8 @@
 """Does a function have room for one more batch? All mappings of queues that invoke it count their batches together.
 
     batches       batches in hand: they run, or they wait for their invocation
-    short_polls   polls that may each bring one more batch soon
+    polls         polls in flight
+    short_polls   those of them that may each bring one more batch soon
 
 A mapping reads these counts before it polls (`engine/queues/permits.py`), and is called when there may be more room.
 """
@@ -12,11 +13,17 @@ from collections.abc import Callable
 
 
 class Room:
-    """A count of batches in hand. Code that lowers `batches` must call `changed` afterwards."""
+    """A count of polls and batches in hand. Code that lowers a count must call `changed` afterwards."""
 
     def __init__(self) -> None:
         self.batches = 0
+        self.polls = 0
         self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def in_use(self) -> int:
+        """Return how many batches are in hand, or may be soon."""
+        return self.polls + self.batches
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` each time there may be more room. The listener must not wait."""

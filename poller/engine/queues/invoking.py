@@ -24,6 +24,7 @@ from poller.engine.stop import Stop
 from poller.facts import Emit, ReceiptsExpired, VisibilityChangeFailed
 from poller.functions.opened import Contents, Invoked, OpenFunction
 from poller.functions.telling import Invocations
+from poller.functions.units import Units
 from poller.model.invocation import Invocation
 from poller.model.mapping import QueueMapping
 from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postponed, Succeeded
@@ -60,13 +61,17 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoker:
-    """Invokes one mapping's function."""
+    """Invokes one mapping's function.
+
+    `units` are those of the mapping's `maximum_concurrency`; None if no other worker shares it.
+    """
 
     mapping: QueueMapping
     function: OpenFunction
     invocations: Invocations
     concurrency: Concurrency
     permits: Permits
+    units: Units | None
     keeper: VisibilityKeeper
     source_clock: SourceClock
     emit: Emit
@@ -141,4 +146,6 @@ class Invoker:
         )
         invocation = Invocation(step.request_id, payload, self.mapping.name, step.attempt)
         delivery.begin()
-        return await self.function.invoke(invocation, contents, began_at=anyio.current_time())
+        return await self.function.invoke(
+            invocation, contents, began_at=anyio.current_time(), units_of_mapping=self.units
+        )

@@ -72,7 +72,8 @@ class QueueMappingRunner:
     def __init__(self, context: QueueContext) -> None:
         mapping, emit, stop = context.mapping, context.emit, context.stop
         room = context.function.room
-        ceiling = min(room.capacity, mapping.maximum_concurrency or room.capacity)
+        concurrency = context.function.definition.reserved_concurrency  # this process may hold no unit of it now
+        ceiling = min(concurrency, mapping.maximum_concurrency or concurrency)
         scaling = PollScaling(ceiling=ceiling)
         self.mapping = mapping
         self._context = context
@@ -139,6 +140,7 @@ class QueueMappingRunner:
                 invocations=self._invocations,
                 concurrency=self._concurrency,
                 permits=self._permits,
+                units=context.room.units,
                 keeper=self._keeper,
                 source_clock=context.source.clock,
                 emit=emit,

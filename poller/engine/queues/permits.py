@@ -23,15 +23,37 @@ function.
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 
 import anyio
 
 from poller.core.queues.scaling import Concurrency, PollScaling
 from poller.functions.room import FunctionRoom, Room
+from poller.functions.units import Units
 
 
 class MappingRoom(Room):
-    """The batches in hand of one mapping. An old run may still finish its batches while the next run polls."""
+    """The polls and batches in hand of one mapping. An old run may finish its batches while the next run polls.
+
+    If several workers share the mapping's `maximum_concurrency`, the mapping has at most as many polls and batches as
+    this process has `units` (`functions/units.py`).
+    """
+
+    def __init__(self, shared_concurrency: int | None = None) -> None:
+        """`shared_concurrency` is the mapping's `maximum_concurrency` if several workers share it."""
+        super().__init__()
+        self.units: Units | None = None
+        self.capacity = inf
+        if shared_concurrency is not None:
+            self.capacity = 0
+            self.units = Units(shared_concurrency, needed=lambda: self.in_use, changed=self._count_units)
+            self.listen(self.units.reconsider)
+
+    def _count_units(self) -> None:
+        assert self.units is not None, "only units call this"
+        if self.units.kept != self.capacity:
+            self.capacity = self.units.kept
+            self.changed()
 
 
 class Permits:
@@ -66,6 +88,8 @@ class Permits:
             return False
         if self.polls_in_flight + batches >= self._concurrency.ceiling:
             return False
+        if self._mapping_room.in_use >= self._mapping_room.capacity or self._room.capacity == 0:
+            return False
         if self.polls_in_flight == 0:
             return self._room.batches < self._room.capacity or batches == 0
         return self._room.batches + self._room.short_polls < self._room.capacity
@@ -91,16 +115,18 @@ class Permits:
             return False
         if self.polls_in_flight:
             self._room.short_polls += 1
-        self.polls_in_flight += 1
+        self._count_polls(1)
         return True
 
     def end_poll(self, *, with_batch: bool) -> None:
         """End a poll. If it brought a batch, the batch takes the poll's room."""
-        self.polls_in_flight -= 1
+        self._count_polls(-1)
         if self.polls_in_flight:
             self._room.short_polls -= 1
         if with_batch:
             self.begin_batch()
+        else:
+            self._mapping_room.changed()
         self._room.changed()
 
     def begin_batch(self) -> None:
@@ -130,8 +156,14 @@ class Permits:
         self._mapping_room.batches -= self.batches_in_hand
         self._room.batches -= self.batches_in_hand
         self._room.short_polls -= max(0, self.polls_in_flight - 1)
-        self.batches_in_hand = self.polls_in_flight = 0
+        self._count_polls(-self.polls_in_flight)
+        self.batches_in_hand = 0
         self._room.stop_listening(self.call_next)
         self._mapping_room.stop_listening(self.call_next)
         self._room.changed()
         self._mapping_room.changed()
+
+    def _count_polls(self, change: int) -> None:
+        self.polls_in_flight += change
+        self._room.polls += change
+        self._mapping_room.polls += change

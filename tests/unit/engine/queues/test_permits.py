@@ -182,7 +182,7 @@ async def test_a_mapping_that_ends_gives_back_all_its_permits() -> None:
         await permits.begin_poll()
     permits.end_poll(with_batch=True)
     permits.leave()
-    assert (room.batches, room.short_polls) == (0, 0)
+    assert (room.batches, room.polls, room.short_polls) == (0, 0, 0)
 
 
 async def test_the_functions_room_does_not_keep_a_run_that_ended_before_it_began() -> None:
@@ -194,3 +194,71 @@ async def test_the_functions_room_does_not_keep_a_run_that_ended_before_it_began
     del permits
     gc.collect()
     assert known() is None, "the function's room, which outlives the run, keeps it"
+
+
+async def test_a_worker_without_a_unit_of_the_function_does_not_poll() -> None:
+    room = FunctionRoom(0)
+    permits, _, _ = permits_for(room)
+    assert not permits.has_room
+    room.resize(1)
+    assert permits.has_room
+
+
+async def test_a_mapping_has_at_most_as_many_polls_and_batches_as_units() -> None:
+    mapping_room = MappingRoom(5)
+    assert mapping_room.units is not None
+    permits, _, _ = permits_for(FunctionRoom(100), mapping_room=mapping_room)
+    assert not permits.has_room
+    held = [mapping_room.units.add(lambda: True) for _ in range(2)]
+    await permits.begin_poll()
+    permits.end_poll(with_batch=True)
+    await permits.begin_poll()
+    assert not permits.has_room
+    permits.end_poll(with_batch=False)
+    assert permits.has_room
+    mapping_room.units.lose(held[0])
+    assert not permits.has_room
+
+
+async def test_a_poll_that_waits_for_a_unit_of_its_mapping_begins_when_there_is_one() -> None:
+    mapping_room = MappingRoom(5)
+    assert mapping_room.units is not None
+    permits, _, _ = permits_for(FunctionRoom(100), mapping_room=mapping_room)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(permits.begin_poll)
+        await anyio.wait_all_tasks_blocked()
+        mapping_room.units.add(lambda: True)
+        with anyio.fail_after(60):
+            while not permits.polls_in_flight:
+                await anyio.wait_all_tasks_blocked()
+
+
+@pytest.mark.parametrize("with_batch", [True, False])
+async def test_a_unit_of_a_mapping_leaves_when_its_poll_or_its_batch_has_ended(with_batch: bool) -> None:
+    mapping_room = MappingRoom(5)
+    assert mapping_room.units is not None
+    permits, _, _ = permits_for(FunctionRoom(100), mapping_room=mapping_room)
+    held = [mapping_room.units.add(lambda: True) for _ in range(2)]
+    for _ in held:
+        await permits.begin_poll()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(mapping_room.units.leave, held[0])
+        await anyio.wait_all_tasks_blocked()
+        permits.end_poll(with_batch=with_batch)
+        await anyio.wait_all_tasks_blocked()
+        assert mapping_room.units.held == (2 if with_batch else 1)
+        if with_batch:
+            permits.end_batch()
+    assert mapping_room.units.held == 1
+
+
+async def test_the_polls_and_batches_of_an_old_run_use_units_until_they_have_ended() -> None:
+    mapping_room = MappingRoom(5)
+    assert mapping_room.units is not None
+    old, _, _ = permits_for(FunctionRoom(100), mapping_room=mapping_room)
+    new, _, _ = permits_for(FunctionRoom(100), mapping_room=mapping_room)
+    mapping_room.units.add(lambda: True)
+    await old.begin_poll()
+    assert not new.has_room
+    old.leave()
+    assert (new.has_room, mapping_room.in_use) == (True, 0)
