@@ -19,6 +19,7 @@ RowKey = NewType("RowKey", str)
 
     MAPPING/STREAM_ARN/SHARD_ID    the lease of a shard, for one mapping
     :unit/FUNCTION/NUMBER          the lease of one unit of a function's concurrency
+    :unit/:mapping/MAPPING/NUMBER  the lease of one unit of a mapping's concurrency
     :worker/OWNER                  the row of a worker
     :pause/MAPPING                 the mapping is paused
     :start/MAPPING/STREAM_ARN      a person has set the starting position of this mapping

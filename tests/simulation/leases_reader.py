@@ -68,7 +68,7 @@ class Reader:
         self._randomness = randomness
         self._note = note
         self._read_again_in_seconds = read_again_in_seconds
-        self._units = UnitsOfOne(worker, units)
+        self.units = UnitsOfOne(worker, units, stop)
         if units is not None:
             worker.functions[STATE.mapping] = FUNCTION
         self._lineage: Lineage
@@ -81,8 +81,8 @@ class Reader:
         }
         drained = {shard_id: 0.0 for shard_id, position in positions.items() if position == ShardEnd()}
         self._lineage = Lineage(positions, drained, memory_in_seconds=1e9)
-        async with anyio.create_task_group() as shards:
-            shards.start_soon(self._units.run)
+        async with anyio.create_task_group() as units, anyio.create_task_group() as shards:
+            units.start_soon(self.units.run)
             async with anyio.create_task_group() as listings:
                 listings.start_soon(self._list_again_and_again)
                 while not self._stop.has_begun:
@@ -135,13 +135,25 @@ class Reader:
         self._note(shard_id, "got")
         try:
             with lease.scope:
-                return await self._deliver(shard_id, lease)
+                async with anyio.create_task_group() as watching:
+                    leaving = anyio.Event()
+                    for reason in (self._stop.draining, lease.is_wanted_back):
+                        watching.start_soon(self._send_home, reason, leaving)
+                    is_drained = await self._deliver(shard_id, lease, leaving)
+                    watching.cancel_scope.cancel()
+                return is_drained
             return False
         finally:
             self.reading.discard(shard_id)
             self._note(shard_id, "left")
 
-    async def _deliver(self, shard_id: ShardId, lease: Lease) -> bool:
+    async def _send_home(self, reason: anyio.Event, leaving: anyio.Event) -> None:
+        """Let the user leave, and wait for the function no longer, when this event is set."""
+        await reason.wait()
+        leaving.set()
+        self.units.capacity.gate.send_home(leaving)
+
+    async def _deliver(self, shard_id: ShardId, lease: Lease, leaving: anyio.Event) -> bool:
         assert lease.checkpoint is not None
         after = _number(lease.checkpoint.position)
         while not self._must_leave(lease):
@@ -152,25 +164,24 @@ class Reader:
             if not records:
                 await self._pause(lease, self._read_again_in_seconds)
                 continue
-            if not await self._deliver_batch(shard_id, lease, records):
+            if not await self._deliver_batch(shard_id, lease, records, leaving):
                 return False
             after = records[-1]
             lease.block = None
             lease.save(Checkpoint(AfterSequence(SequenceNumber(str(after)))))
         return False
 
-    async def _deliver_batch(self, shard_id: ShardId, lease: Lease, records: range) -> bool:
+    async def _deliver_batch(self, shard_id: ShardId, lease: Lease, records: range, leaving: anyio.Event) -> bool:
         """Deliver the batch until it is done or discarded. Return False if the user has to leave before."""
         attempts = 0 if lease.block is None else lease.block.attempts
         while attempts < ATTEMPTS:
-            match await self._invoke(shard_id, lease, records):
-                case None:
-                    return False
-                case True:
-                    return True
-            attempts += 1
-            since = self._clock.now() if lease.block is None else lease.block.since
-            lease.block = Block(attempts, RequestId("request"), since)
+            succeeded = await self._invoke(shard_id, lease, records, leaving)
+            if succeeded:
+                return True
+            if succeeded is False:
+                attempts += 1
+                since = self._clock.now() if lease.block is None else lease.block.since
+                lease.block = Block(attempts, RequestId("request"), since)
             if attempts < ATTEMPTS:
                 await self._pause(lease, RETRY_IN_SECONDS)
                 if self._must_leave(lease):
@@ -180,17 +191,15 @@ class Reader:
     def _must_leave(self, lease: Lease) -> bool:
         return self._stop.has_begun or lease.is_wanted_back.is_set()
 
-    async def _invoke(self, shard_id: ShardId, lease: Lease, records: range) -> bool | None:
+    async def _invoke(self, shard_id: ShardId, lease: Lease, records: range, leaving: anyio.Event) -> bool | None:
         """Return whether the function has succeeded; None if there is no invocation, or if it was cut."""
-        succeeded = None
-        async with self._units.slot(unless=lambda: self._must_leave(lease)) as has_slot:
-            if has_slot and lease.may_begin():
-                deadline = anyio.current_time() + lease.seconds_left / self._clock.rate
-                lease.rate.count(100 * len(records))
-                succeeded = await self._function.invoke(
-                    self._process, lease.token, shard_id, records, deadline=deadline
-                )
-        return succeeded
+
+        async def call() -> bool:
+            deadline = anyio.current_time() + lease.seconds_left / self._clock.rate
+            lease.rate.count(100 * len(records))
+            return await self._function.invoke(self._process, lease.token, shard_id, records, deadline=deadline)
+
+        return await self.units.invoke(call, may_begin=lease.may_begin, unless=leaving)
 
     async def _pause(self, lease: Lease, seconds: float) -> None:
         """Sleep, at most until the stop begins or another worker wants the lease."""

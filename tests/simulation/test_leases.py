@@ -22,7 +22,7 @@ from tests.simulation.leases_checker import A_PERSON, check, unread
 from tests.simulation.leases_reader import READ_AGAIN_IN_SECONDS
 from tests.simulation.leases_recorder import RecordingFunction
 from tests.simulation.leases_stream import key_of
-from tests.simulation.leases_units import FUNCTION
+from tests.simulation.leases_units import LIMIT
 from tests.simulation.leases_world import LeaseLife, LeaseWorld
 from tests.simulation.world import run_seeded
 
@@ -484,7 +484,7 @@ def test_a_worker_without_a_unit_gives_its_shards_to_the_worker_that_has_it() ->
         new = world.start(tasks, "new")
         await anyio.sleep(15)
         assert len(old.reader.reading) == 3
-        row = world.table.rows[unit_key(FUNCTION, 0)]
+        row = world.table.rows[unit_key(LIMIT, 0)]
         moved = replace(row, counter=row.counter + 1, owner=new.owner, token=row.counter + 1)
         assert isinstance(world.table, FakeLeaseTable)
         assert world.table.write(A_PERSON, "update", moved, sent_at=anyio.current_time())

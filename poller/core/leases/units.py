@@ -1,14 +1,15 @@
-"""Which worker may run how many of a function's invocations at once?
+"""Which worker may run how many invocations at once, if all workers share the limit?
 
-A function with a limit of N has N units, which are leases without a checkpoint: `:unit/FUNCTION/0` to
-`:unit/FUNCTION/N-1`. A worker runs at most one invocation of the function for each unit that it holds, so the workers
-together never exceed the limit. A unit is given away only while no invocation uses it.
+Two options are such limits: the `reserved_concurrency` of a function, and the `maximum_concurrency` of a mapping.
+A limit of N has N units, which are leases without a checkpoint: `:unit/LIMIT/0` to `:unit/LIMIT/N-1`. LIMIT is the name
+of the function, or `:mapping/` and the name of the mapping. A worker runs at most one invocation for each unit that it
+holds, so the workers together never exceed the limit. A unit is given away only while no invocation uses it.
 
     N units, W workers    each worker has N / W units, rounded up or down. If N is less than W, N workers have one unit
-    place                 with the worker that has the fewest units of this function, and among those with the worker
+    place                 with the worker that has the fewest units of this limit, and among those with the worker
                           that has the fewest units at all: fifty functions with one unit each use all workers
-    move                  from a worker that has two more units of the function than the receiver, or that has one more
-                          of the function, and at least two more at all
+    move                  from a worker that has two more units of the limit than the receiver, or that has one more
+                          of the limit, and at least two more at all
     no unit (R10)         a worker without a unit of the function takes no lease of its mappings and gives away those
                           that it holds, to workers with a unit
 
@@ -24,6 +25,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from copy import copy
+from typing import NewType
 
 from poller.core.leases.expiry import Observed
 from poller.core.leases.placement import MOVES_AT_ONCE, Move, Placement
@@ -32,28 +34,46 @@ from poller.model.lease import Owner, Row, RowKey
 
 _PREFIX = ":unit/"
 
-
-def unit_key(function: FunctionName, number: int) -> RowKey:
-    return RowKey(f"{_PREFIX}{function}/{number}")
-
-
-def function_of(key: RowKey) -> FunctionName:
-    """Return the function to which a unit belongs."""
-    return FunctionName(key.removeprefix(_PREFIX).rpartition("/")[0])
+LimitName = NewType("LimitName", str)
+"""The name of a limit that all workers share. No function has the same name as the limit of a mapping."""
 
 
-def beyond_limits(rows: Iterable[Row], limits: Mapping[FunctionName, int]) -> list[Row]:
-    """Return the units without an owner that no worker needs, because their function has a smaller limit by now."""
-    kept = {unit_key(function, number) for function, limit in limits.items() for number in range(limit)}
+def limit_of_function(function: FunctionName) -> LimitName:
+    return LimitName(function)
+
+
+def limit_of_mapping(mapping: MappingName) -> LimitName:
+    return LimitName(f":mapping/{mapping}")
+
+
+def unit_key(limit: LimitName, number: int) -> RowKey:
+    return RowKey(f"{_PREFIX}{limit}/{number}")
+
+
+def is_unit(key: RowKey) -> bool:
+    return key.startswith(_PREFIX)
+
+
+def limit_of(key: RowKey) -> LimitName:
+    """Return the limit to which a unit belongs."""
+    return LimitName(key.removeprefix(_PREFIX).rpartition("/")[0])
+
+
+def beyond_limits(rows: Iterable[Row], limits: Mapping[LimitName, int]) -> list[Row]:
+    """Return the units without an owner that no worker needs, because their limit is smaller by now.
+
+    `limits` has the number of units of each limit.
+    """
+    kept = {unit_key(limit, number) for limit, count in limits.items() for number in range(count)}
     return [
         row
         for row in rows
-        if row.key.startswith(_PREFIX) and row.owner is None and function_of(row.key) in limits and row.key not in kept
+        if is_unit(row.key) and row.owner is None and limit_of(row.key) in limits and row.key not in kept
     ]
 
 
 class Units(Placement):
-    """The places of the units of all functions.
+    """The places of the units of all limits.
 
     `functions` has the function of each mapping whose function has a limit.
     `moving` has the units that this worker is giving to others.
@@ -69,11 +89,11 @@ class Units(Placement):
     ) -> None:
         super().__init__(observed, is_stopping=is_stopping)
         self._functions = functions
-        self._of_function: Counter[tuple[FunctionName, Owner]] = Counter()
+        self._of_limit: Counter[tuple[LimitName, Owner]] = Counter()
         self._at_all: Counter[Owner] = Counter()
         without_place = []
         for row in observed.leases():
-            if row.key.startswith(_PREFIX):
+            if is_unit(row.key):
                 holder = (moving or {}).get(row.key, row.owner)
                 if holder in self.workers:
                     self.move(row.key, holder)
@@ -86,17 +106,21 @@ class Units(Placement):
     def receivers(self, key: RowKey, workers: tuple[Owner, ...]) -> tuple[Owner, ...]:
         """Return those of the workers that may have the lease of a shard: they have the place of a unit (R10)."""
         function = self._functions.get(_mapping_of(key))
-        return workers if function is None else tuple(each for each in workers if self._of_function[function, each])
+        if function is None:
+            return workers
+        limit = limit_of_function(function)
+        return tuple(each for each in workers if self._of_limit[limit, each])
 
     def without_unit(self, held: Collection[RowKey]) -> list[RowKey]:
         """Return the leases of shards that this worker has to give away: it holds no unit of their function (R10)."""
-        usable = {None, *(function_of(key) for key in held if key.startswith(_PREFIX))}
-        return [key for key in held if self._functions.get(_mapping_of(key)) not in usable]
+        usable = {limit_of(key) for key in held if is_unit(key)}
+        functions = {key: self._functions.get(_mapping_of(key)) for key in held}
+        return [key for key, name in functions.items() if name is not None and limit_of_function(name) not in usable]
 
     def planned(self) -> list[Move]:
         """Return the moves that give every worker its part of the units, at most MOVES_AT_ONCE of each giver."""
         plan = copy(self)
-        plan.places, plan._of_function, plan._at_all = dict(self.places), self._of_function.copy(), self._at_all.copy()
+        plan.places, plan._of_limit, plan._at_all = dict(self.places), self._of_limit.copy(), self._at_all.copy()
         moves: list[Move] = []
         given: Counter[Owner] = Counter()
         for key, giver in sorted(self.places.items()):
@@ -109,25 +133,25 @@ class Units(Placement):
 
     def may_move(self, key: RowKey, receiver: Owner) -> bool:
         """Return whether the worker has so few units that it should get this one."""
-        function, giver = function_of(key), self.places[key]
-        more = self._of_function[function, giver] - self._of_function[function, receiver]
+        limit, giver = limit_of(key), self.places[key]
+        more = self._of_limit[limit, giver] - self._of_limit[limit, receiver]
         more_at_all = self._at_all[giver] - self._at_all[receiver]
         return receiver in self.workers and (more >= 2 or (more == 1 and more_at_all >= 2))
 
     def move(self, key: RowKey, receiver: Owner) -> None:
         """Change the place of a unit."""
-        function = function_of(key)
+        limit = limit_of(key)
         if key in self.places:
-            self._of_function[function, self.places[key]] -= 1
+            self._of_limit[limit, self.places[key]] -= 1
             self._at_all[self.places[key]] -= 1
         self.places[key] = receiver
-        self._of_function[function, receiver] += 1
+        self._of_limit[limit, receiver] += 1
         self._at_all[receiver] += 1
 
     def _fewest(self, key: RowKey) -> Owner | None:
         """Return the worker that should get the unit next, or None if there is no worker."""
-        function = function_of(key)
-        ranks = [(self._of_function[function, each], self._at_all[each], each) for each in self.workers]
+        limit = limit_of(key)
+        ranks = [(self._of_limit[limit, each], self._at_all[each], each) for each in self.workers]
         return min(ranks)[2] if ranks else None
 
 

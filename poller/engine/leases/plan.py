@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from poller.core.leases.balancing import Balance
 from poller.core.leases.expiry import Observed
 from poller.core.leases.placement import Move, Placement
-from poller.core.leases.units import Units
+from poller.core.leases.units import Units, is_unit
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Owner, RowKey
 
@@ -59,4 +59,4 @@ class Plan:
         return self._units.without_unit(held)
 
     def _of(self, key: RowKey) -> Placement:
-        return self._units if key.startswith(":unit/") else self._shards
+        return self._units if is_unit(key) else self._shards

@@ -2,7 +2,8 @@
 
     a user begins to wait        look the lease up; take it if it is free and the worker has room for it
     another worker offers it     take it at once
-    each lease duration          scan the table; take free leases, ask other workers for leases, delete dead workers
+    each lease duration          scan the table; take free leases, ask other workers for leases, delete dead workers and
+                                 units that no worker needs
     a silent lease expires       take it
 
 Only leases that users wait for are taken. How many these are is decided in core/leases/balancing.py.
@@ -18,6 +19,7 @@ import anyio
 
 from poller.core.leases.expiry import Observed, is_drained
 from poller.core.leases.holding import Held
+from poller.core.leases.units import LimitName, beyond_limits, is_unit
 from poller.engine.leases.hands import Hands
 from poller.engine.leases.messages import MESSAGES_AT_ONCE
 from poller.engine.leases.plan import Plan
@@ -44,6 +46,7 @@ class Taking:
         table: Table,
         lease_duration: float,
         functions: Mapping[MappingName, FunctionName],
+        limits: Mapping[LimitName, int],
         request: Callable[[Owner, RowKey], None],
         offer: Callable[[Owner, RowKey], None],
         emit: Emit,
@@ -56,6 +59,7 @@ class Taking:
         self._emit = emit
         self._lease_duration = lease_duration
         self._functions = functions
+        self._limits = limits
         self._request = request
         self._offer = offer
         self._scan_at = self._looked_at = -inf
@@ -134,8 +138,12 @@ class Taking:
             return
         self._not_before[row.key] = self._clock.now() + self._lease_duration
         receiver = promised_to or self._plan.place(row.key)
-        if receiver is not None and receiver != self._owner:
-            self._offer(receiver, row.key)
+        if receiver is None or receiver == self._owner:
+            return
+        self._offer(receiver, row.key)
+        if is_unit(row.key) and not self._hands.is_stopping:
+            for key in self._plan.without_unit(self._hands.in_hand):
+                self._hands.want_back(key, promised_to=receiver)  # the shards follow the last unit
 
     def scan_soon(self) -> None:
         """Let the worker scan the table at once."""
@@ -178,8 +186,8 @@ class Taking:
         self._offered_at = {key: at for key, at in self._offered_at.items() if now - at < self._lease_duration}
         if not self._hands.is_stopping:
             self._move()
-        if dead := self._observed.dead_workers():
-            await self._table.delete(dead)
+        if unneeded := [*self._observed.dead_workers(), *beyond_limits(self._observed.leases(), self._limits)]:
+            await self._table.delete(unneeded)
 
     def _move(self) -> None:
         """Ask for leases that should move here, and give away those that this worker may not have (R8, R10)."""

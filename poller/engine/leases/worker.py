@@ -18,6 +18,7 @@ from dataclasses import replace
 import anyio
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, Observed
+from poller.core.leases.units import LimitName
 from poller.engine.leases.deadlines import end_at_deadlines
 from poller.engine.leases.hands import Hands, InHand
 from poller.engine.leases.lease import Lease
@@ -55,6 +56,8 @@ class Worker:
         self.owner = owner
         self.functions: dict[MappingName, FunctionName] = {}
         """The function of each mapping whose function has a limit that all workers share."""
+        self.limits: dict[LimitName, int] = {}
+        """The number of units of each limit that this process uses. The worker deletes the units beyond it."""
         self._clock = clock
         self._emit = emit
         self._table = Table(store, clock=clock, randomness=randomness, emit=emit)
@@ -77,6 +80,7 @@ class Worker:
             table=self._table,
             lease_duration=lease_duration,
             functions=self.functions,
+            limits=self.limits,
             request=self._messages.request,
             offer=self._messages.offer,
             emit=emit,

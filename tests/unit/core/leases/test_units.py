@@ -5,7 +5,15 @@ from collections import Counter
 import pytest
 
 from poller.core.leases.balancing import Balance
-from poller.core.leases.units import Units, beyond_limits, unit_key
+from poller.core.leases.units import (
+    LimitName,
+    Units,
+    beyond_limits,
+    limit_of,
+    limit_of_function,
+    limit_of_mapping,
+    unit_key,
+)
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Owner, Row, RowKey
 from tests.unit.core.leases.tables import observed_by, shard, unit, worker
@@ -25,16 +33,28 @@ def planned(*rows: Row, workers: str = "abc") -> list[str]:
     return [f"{move.key.removeprefix(':unit/')} {move.giver}>{move.receiver}" for move in moves]
 
 
-def test_the_key_of_a_unit_has_the_function_and_the_number() -> None:
-    assert unit_key(FunctionName("resize"), 3) == unit("resize", 3, None).key
+def test_the_key_of_a_unit_has_the_limit_and_the_number() -> None:
+    assert unit_key(limit_of_function(FunctionName("resize")), 3) == unit("resize", 3, None).key
+    assert unit_key(limit_of_mapping(MappingName("orders")), 3) == ":unit/:mapping/orders/3"
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        limit_of_function(FunctionName("arn:aws:lambda:eu-west-1:123456789012:function:resize:live")),
+        limit_of_mapping(MappingName("orders")),
+    ],
+)
+def test_the_key_of_a_unit_names_its_limit(limit: LimitName) -> None:
+    assert limit_of(unit_key(limit, 12)) == limit
 
 
 def test_units_beyond_a_smaller_limit_are_deleted_once_they_have_no_owner() -> None:
     rows = [unit("resize", 0, None), unit("resize", 1, "a"), unit("resize", 2, None), unit("other", 5, None)]
-    assert beyond_limits(rows, {FunctionName("resize"): 1}) == [rows[2]]
-    assert beyond_limits(rows, {FunctionName("resize"): 0}) == [rows[0], rows[2]]
-    assert beyond_limits(rows, {FunctionName("resize"): 3}) == []
-    assert beyond_limits([shard(9, None)], {FunctionName("orders/arn:stream"): 0}) == [], "it is no unit"
+    assert beyond_limits(rows, {LimitName("resize"): 1}) == [rows[2]]
+    assert beyond_limits(rows, {LimitName("resize"): 0}) == [rows[0], rows[2]]
+    assert beyond_limits(rows, {LimitName("resize"): 3}) == []
+    assert beyond_limits([shard(9, None)], {LimitName("orders/arn:stream"): 0}) == [], "it is no unit"
 
 
 @pytest.mark.parametrize(("count", "each"), [(7, [2, 2, 3]), (3, [1, 1, 1]), (2, [0, 1, 1]), (1, [0, 0, 1])])
@@ -101,8 +121,8 @@ def test_a_worker_that_gave_its_last_unit_away_gives_the_shards_away_too() -> No
     held = [shard(0, "a").key, shard(1, "a", mapping="carts").key, shard(2, "a", mapping="unlimited").key]
     seen = units(A, unit("resize", 0, "a"))
     assert seen.without_unit(held) == held[:2]
-    assert seen.without_unit([*held, unit_key(FunctionName("other"), 0)]) == held[:2]
-    assert seen.without_unit([*held, unit_key(FunctionName("resize"), 0)]) == []
+    assert seen.without_unit([*held, unit_key(LimitName("other"), 0)]) == held[:2]
+    assert seen.without_unit([*held, unit_key(LimitName("resize"), 0)]) == []
 
 
 def test_with_one_unit_and_three_workers_every_mapping_of_the_function_moves() -> None:

@@ -1,0 +1,88 @@
+"""How does this process get its part of a limit that all workers share? Its worker leases units; invocations use them.
+
+    the table ── the worker (engine/leases/) ── hold_units, a task for each unit ──> functions/units.py ── invocations
+
+Each task waits until the worker has its unit, lets invocations use it, and waits again after the unit has left.
+The tasks ask for all units of the limit, and `core/leases/units.py` decides how many of them this worker gets.
+
+At a stop, each unit leaves as soon as no invocation needs it, so the next worker need not wait for the last invocation.
+If two workers have different limits, because a new one is being rolled out, the larger limit holds until the last
+worker has the new one. A worker deletes the units beyond its own limit once they have no owner.
+"""
+
+from __future__ import annotations
+
+import anyio
+from anyio.abc import TaskGroup
+
+from poller.core.leases.units import LimitName, unit_key
+from poller.engine.leases.lease import Lease
+from poller.engine.leases.worker import Worker
+from poller.engine.stop import Stop
+from poller.functions.units import Units
+from poller.model.lease import Row
+
+
+async def hold_units(worker: Worker, limit: LimitName, units: Units, *, stop: Stop) -> None:
+    """Hold units until the stop, and then until no invocation needs them; at most until cancelled."""
+    tasks_of_units: list[_UnitTask] = []
+    async with anyio.create_task_group() as tasks:
+        while not stop.has_begun:
+            units.wants_other_number = anyio.Event()
+            worker.limits[limit] = units.wanted
+            await _resize(tasks_of_units, worker, limit, units, tasks)
+            await stop.before(units.wants_other_number)
+        for task in tasks_of_units:
+            task.end()
+
+
+async def _resize(its_tasks: list[_UnitTask], worker: Worker, limit: LimitName, units: Units, tasks: TaskGroup) -> None:
+    """Begin tasks for further units, or end those for units beyond the limit."""
+    while len(its_tasks) > units.wanted:
+        its_tasks.pop().end()
+    if new := range(len(its_tasks), units.wanted):
+        await worker.create([Row(key=unit_key(limit, number)) for number in new])
+    for number in new:
+        task = _UnitTask(worker, limit, number, units)
+        its_tasks.append(task)
+        tasks.start_soon(task.run)
+
+
+class _UnitTask:
+    """The task for one unit."""
+
+    def __init__(self, worker: Worker, limit: LimitName, number: int, units: Units) -> None:
+        self._worker = worker
+        self._key = unit_key(limit, number)
+        self._units = units
+        self._is_ended = False
+        self._waiting = anyio.CancelScope()
+        self._lease: Lease | None = None
+
+    async def run(self) -> None:
+        """Hold the unit as often as this worker gets it, until `end`."""
+        with self._waiting:
+            while not self._is_ended:
+                async with self._worker.lease(self._key) as lease:
+                    assert lease is not None, "a unit is never drained"
+                    self._lease = lease
+                    await self._hold(lease)
+                    self._lease = None
+
+    def end(self) -> None:
+        """Let the task end at once if it waits for the unit. Otherwise, let it give the unit away."""
+        self._is_ended = True
+        if self._lease is None:
+            self._waiting.cancel()
+        else:
+            self._lease.is_wanted_back.set()
+
+    async def _hold(self, lease: Lease) -> None:
+        """Let invocations use the unit, until another worker should have it, or until it is lost."""
+        unit = self._units.add(lease.may_begin)
+        try:
+            with lease.scope:
+                await lease.is_wanted_back.wait()
+                await self._units.leave(unit)
+        finally:
+            self._units.lose(unit)
