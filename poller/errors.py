@@ -5,8 +5,8 @@
     ├── CannotListen          the HTTP server's address is in use or does not exist yet; raised by admin/; exit code 1,
     │                         so that a service manager starts the daemon again
     │                         (without its control socket, the daemon runs on and logs a fact)
-    ├── CannotChange          the daemon refuses a reload, a pause or a resume; raised by reloading.py and running.py,
-    │                         answered to the client, which may try again
+    ├── CannotChange          the daemon refuses a reload, a pause, a resume or an order about a blocked shard; raised
+    │                         by reloading.py, running.py and engine/, answered to the client, which may try again
     ├── InUse                 another process uses the state file; raised by stores/; exit code 1, because
     │                         that process may end soon
     ├── CannotStore           the state cannot be used now; raised by stores/ and state_composition.py; exit code 1,
@@ -49,7 +49,10 @@ class CannotListen(PollerError):
 
 
 class CannotChange(PollerError):
-    """The daemon refuses a reload, a pause or a resume. The text says why, such as another settings file."""
+    """The daemon refuses a reload, a pause, a resume or an order about a shard.
+
+    The text says why, such as another settings file.
+    """
 
 
 class InUse(PollerError):

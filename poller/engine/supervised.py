@@ -10,14 +10,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import anyio
 
 from poller.engine.stop import Stop
 from poller.model.function import Function
 from poller.model.mapping import AnyMapping, EventMapping, StreamMapping
-from poller.model.status import EventsStatus, Health, MappingStatus, StreamStatus
+from poller.model.order import ShardOrder
+from poller.model.status import BlockedShard, EventsStatus, Health, MappingStatus, StreamStatus
 
 
 class Runner(Protocol):
@@ -26,6 +27,15 @@ class Runner(Protocol):
     def status(self) -> MappingStatus: ...
 
     async def run(self) -> None: ...
+
+
+@runtime_checkable
+class ShardRunner(Runner, Protocol):
+    """Runs a mapping of a stream, and executes a person's orders about its blocked shards."""
+
+    def order(self, order: ShardOrder) -> BlockedShard:
+        """Execute the order, and return the block as it was before. Raises CannotChange if this is impossible."""
+        ...
 
 
 class Supervised:
@@ -75,7 +85,18 @@ def status_of(supervised: Supervised, *, is_stopping: bool) -> MappingStatus:
             messages_held=status.messages_held + finishing.messages_held,
         )
     was_found = supervised.found == status.source
-    return status._replace(**_health(supervised, status, is_stopping=is_stopping)._asdict(), was_found=was_found)
+    return status._replace(
+        **_health(supervised, status, is_stopping=is_stopping)._asdict(),
+        was_found=was_found,
+        destination=_destination(supervised.mapping),
+    )
+
+
+def _destination(mapping: AnyMapping) -> str | None:
+    """Return where the discarded batches of a stream are reported."""
+    if not isinstance(mapping, StreamMapping) or mapping.on_failure is None:
+        return None
+    return str(mapping.on_failure.destination_arn)
 
 
 def _health(supervised: Supervised, status: MappingStatus, *, is_stopping: bool) -> Health:

@@ -17,6 +17,7 @@ groups and shards that the old run still holds (`queues/groups.py`, `streams/sha
     await supervisor.remove(name)                  waits until the invocations have ended, or the grace is over
     await supervisor.pause(name)                   does not wait; the pause survives a restart
     await supervisor.resume(name)
+    supervisor.order(name, order)                  a person's order about a blocked shard
     supervisor.mappings(), supervisor.status(name), supervisor.statuses()
 """
 
@@ -33,7 +34,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from poller.core.backoff import CRASH
 from poller.disclosure import safe_text
 from poller.engine.stop import Stop
-from poller.engine.supervised import Run, Runner, Supervised, status_of
+from poller.engine.supervised import Run, Runner, ShardRunner, Supervised, status_of
 from poller.errors import CannotChange
 from poller.facts import (
     DaemonStopping,
@@ -46,7 +47,8 @@ from poller.facts import (
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import AnyMapping, EventMapping, StreamMapping
-from poller.model.status import Health, MappingStatus
+from poller.model.order import ShardOrder
+from poller.model.status import BlockedShard, Health, MappingStatus
 from poller.ports import Clock, PauseStore
 
 FORGIVEN_AFTER_IN_SECONDS = 600.0
@@ -234,6 +236,16 @@ class Supervisor:
             supervised.run = run
             self._paused.discard(name)
             self._emit(MappingResumedByRequest(name))
+
+    def order(self, name: MappingName, order: ShardOrder) -> BlockedShard:
+        """Execute a person's order about a blocked shard, and return the block as it was before.
+
+        Raises CannotChange if the mapping does not read the shard now, or if the order does not fit its state.
+        """
+        run = self._mappings[name].run
+        if run is None or not isinstance(run.runner, ShardRunner):
+            raise CannotChange(f"the mapping {name} reads no shards now")
+        return run.runner.order(order)
 
     def is_paused(self, name: MappingName) -> bool:
         return self._mappings[name].is_paused

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from poller.model.ids import FunctionName, MappingName
+from poller.model.order import Action, Ends
 from poller.model.stream import SequenceNumber, ShardId
 
 MappingState = Literal["starting", "ready", "waiting", "troubled", "paused", "disabled", "stopping"]
 
-BLOCKED_SHARDS_SHOWN = 10
-"""The most blocked shards that a status lists, the longest blocked first. `shards_blocked` counts all of them."""
+BLOCKED_KEYS_SHOWN = 10
+"""The most keys of records that the status of a blocked shard lists."""
 
 
 class BlockedShard(NamedTuple):
@@ -19,6 +20,10 @@ class BlockedShard(NamedTuple):
     `records` is the number of records in the blocked batch. Any one of them may be the cause.
     `detail` is the error message of the function or of the destination; it is empty if there is none.
     The sequence numbers are None for the last invocation of a tumbling window, which has no records.
+    `keys` are the first different partition keys (Kinesis) or item keys (DynamoDB) of the records.
+    `oldest_arrived_at` is when the stream got the first of the records, in epoch seconds of the stream's clock.
+    `attempt` is the number of failed tries in a row, and `next_try` is the time of the next try.
+    `actions` are what a person may order for the records.
     """
 
     shard_id: ShardId
@@ -28,6 +33,15 @@ class BlockedShard(NamedTuple):
     start_sequence_number: SequenceNumber | None = None
     end_sequence_number: SequenceNumber | None = None
     detail: str = ""
+    keys: tuple[str, ...] = ()
+    oldest_arrived_at: float | None = None
+    attempt: int | None = None
+    next_try: float | None = None
+    actions: tuple[Action, ...] = ()
+
+    @property
+    def ends(self) -> Ends:
+        return self.start_sequence_number, self.end_sequence_number
 
 
 class StreamStatus(NamedTuple):
@@ -38,7 +52,7 @@ class StreamStatus(NamedTuple):
     plus the time for which reads have failed.
     `unblocked_age_in_seconds` is the highest age of the shards that are not blocked.
     `checkpoint_age_in_seconds` is how long the oldest unsaved checkpoint has waited to be saved.
-    `blocked` has at most `BLOCKED_SHARDS_SHOWN` shards.
+    `blocked` has the blocked shards, the longest blocked first.
     """
 
     iterator_age_in_seconds: float = 0.0
@@ -110,6 +124,7 @@ class MappingStatus(NamedTuple):
     `concurrency_limit` is how many invocations may run at once now.
     `since`, `attempt` and `next_try` are the same as in `Health`.
     `stream` is None if the source is no stream. `events` is None if the source is no event queue of a function.
+    `destination` is the ARN to which discarded batches of a stream are reported, or None.
     `was_found` is true if an earlier run of the mapping has found the same source.
     """
 
@@ -128,3 +143,4 @@ class MappingStatus(NamedTuple):
     next_try: float | None = None
     events: EventsStatus | None = None
     was_found: bool = False
+    destination: str | None = None

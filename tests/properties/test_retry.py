@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from poller.core.streams.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
 from poller.model.ids import RequestId
 from poller.model.invocation import Answered
+from poller.model.order import ACTIONS, Action
 from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postponed, Succeeded
 from poller.model.stream import SequenceNumber
 
@@ -103,6 +104,8 @@ class Run:
     invocations: list[tuple[Invoke[Held], float, str | int]] = field(default_factory=list)
     discards: list[tuple[Discard[Held], float]] = field(default_factory=list)
     waits: list[Wait] = field(default_factory=list)
+    orders: Iterator[Action | None] = field(default_factory=lambda: itertools.repeat(None))
+    """The order that comes during each wait and each invocation."""
 
     def carry_out(self, script: Iterator[str | int]) -> None:
         while (step := self.delivery.step(self.now)) is not None:
@@ -110,9 +113,10 @@ class Run:
                 case Wait(seconds=seconds):
                     assert seconds > 0
                     self.waits.append(step)
-                    self.now += seconds
+                    self.now += 0.0 if self.obey() else seconds
                 case Invoke():
                     word = next(script)
+                    self.obey()
                     self.events.append(("invoked", numbers(step.records)))
                     self.invocations.append((step, self.now, word))
                     self.delivery.answered(outcome_of(word, numbers(step.records)), ANSWER, now=self.now)
@@ -121,6 +125,14 @@ class Run:
                 case Discard():
                     self.events.append(("discarded", numbers(step.records)))
                     self.discards.append((step, self.now))
+
+    def obey(self) -> bool:
+        """Give the next order to the delivery. Return whether there is one and it is not refused."""
+        order = next(self.orders, None)
+        if order is None or self.delivery.denial(order) is not None:
+            return False
+        self.delivery.order(order)
+        return True
 
 
 def numbers(records: object) -> tuple[int, ...]:
@@ -199,3 +211,57 @@ def test_a_throttle_uses_no_attempt_and_splits_no_batch(throttles: int, bisects:
     assert len({step.request_id for step, _, _ in run.invocations}) == 1
     assert len(run.waits) == throttles
     assert not run.discards
+
+
+ORDERS = st.lists(st.sampled_from([None, *ACTIONS]), max_size=30)
+
+
+@given(st.integers(1, 12), st.integers(0, 4), st.booleans(), SCRIPT, ORDERS, st.sampled_from(["ok", "raise"]))
+def test_every_record_is_done_once_and_in_order_whatever_a_person_orders(
+    size: int, retries: int, bisects: bool, script: list[str | int], orders: list[Action | None], after: str
+) -> None:
+    ids = (RequestId(str(number)) for number in itertools.count())
+    delivery = Delivery(
+        held(size),
+        policy=RetryPolicy(maximum_retry_attempts=retries, bisects=bisects),
+        new_request_id=lambda: next(ids),
+        randomness=random.Random(1),
+        now=0.0,
+    )
+    run = Run(delivery, orders=iter(orders))
+    run.carry_out(itertools.chain(script, itertools.repeat(after)))
+    done = [number for word, batch in run.events if word != "invoked" for number in batch]
+    assert done == list(range(8, 8 + size))
+    for discard, _ in run.discards:
+        assert discard.condition != "DiscardedByRequest" or "discard" in orders
+        assert discard.condition != "RetryAttemptsExhausted" or discard.invoke_count == retries + 1
+    assert "discard" in orders or after != "ok" or all(d.condition != "DiscardedByRequest" for d, _ in run.discards)
+
+
+@given(st.integers(2, 12), st.lists(st.sampled_from(["retry", "bisect"]), max_size=30))
+def test_a_batch_that_may_be_retried_forever_gets_past_a_poison_record_only_by_orders(
+    size: int, orders: list[Action]
+) -> None:
+    """The function fails as long as the first record is in the batch, and a person bisects it and then discards it."""
+    ids = (RequestId(str(number)) for number in itertools.count())
+    delivery = Delivery(
+        held(size), policy=RetryPolicy(), new_request_id=lambda: next(ids), randomness=random.Random(1), now=0.0
+    )
+    bisect: Action = "bisect"
+    ordered = itertools.chain(orders, itertools.repeat(bisect, 4))
+    events: list[Event] = []
+    while (step := delivery.step(0.0)) is not None:
+        match step:
+            case Invoke():
+                outcome = Failed("Error") if numbers(step.records)[0] == 8 else Succeeded()
+                delivery.answered(outcome, ANSWER, now=0.0)
+            case Wait():
+                order: Action = next(ordered, "discard")
+                if delivery.denial(order) is None:
+                    delivery.order(order)
+            case Settle():
+                events.append(("settled", numbers(step.records)))
+            case Discard():
+                events.append((step.condition, numbers(step.records)))
+    assert events[0] == ("DiscardedByRequest", (8,))
+    assert [number for _, batch in events[1:] for number in batch] == list(range(9, 8 + size))

@@ -14,6 +14,7 @@ import pytest
 from poller.core.batching import MAXIMUM_EVENT_BYTES
 from poller.core.streams.tumbling import MAXIMUM_STATE_BYTES
 from poller.engine.stop import Stop
+from poller.engine.streams.blocking import KEY_LIMIT_IN_CHARACTERS
 from poller.engine.streams.lane import Lane, LaneContext
 from poller.facts import (
     BatchInvoked,
@@ -31,7 +32,8 @@ from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, FunctionError, Invocation, Response, Throttled, TooLarge
 from poller.model.mapping import OnFailure, StreamMapping
-from poller.model.status import BlockedShard
+from poller.model.order import Action
+from poller.model.status import BLOCKED_KEYS_SHOWN, BlockedShard
 from poller.model.stream import SequenceNumber, ShardId, StreamRecord, TrimHorizon, Window
 from tests.fakes.clock import EPOCH, VirtualClock, service_clock
 from tests.fakes.destinations import FakeDestination
@@ -402,7 +404,7 @@ def test_a_blocked_lane_reports_the_range_of_its_records_which_shrinks_with_each
         while len(scene.done) < 4:
             await anyio.sleep(0.1)
             if scene.lane.blocked is not None:
-                seen.append(scene.lane.blocked[3:])
+                seen.append(scene.lane.blocked[3:7])
 
     scene.play(script)
     assert list(dict.fromkeys(seen)) == [(1, "3", "3", "by plan")]
@@ -421,7 +423,7 @@ def test_a_blocked_batch_that_is_not_bisected_is_reported_as_a_whole() -> None:
     scene.play(script)
     [blocked] = seen
     assert blocked is not None
-    assert blocked[3:] == (4, "1", "4", "by plan")
+    assert blocked[3:7] == (4, "1", "4", "by plan")
 
 
 @pytest.mark.parametrize(
@@ -597,3 +599,200 @@ def test_a_batching_window_applies_again_to_records_that_arrive_after_the_buffer
 
     scene.play(script)
     assert [(at, names) for at, _, names in scene.invoked] == [(1, ["1"]), (7, ["2", "3"])]
+
+
+POISON = {"batch_size": 4, "on_failure": OnFailure(destination_arn=FAILURES)}
+
+
+def with_poison(**options: Any) -> Scene:
+    """Return a scene whose function fails whenever the record 3 is in the batch."""
+    return Scene(answer=lambda names: ERROR if "3" in names else Answered(b""), options={**POISON, **options})
+
+
+def ordering(scene: Scene, *actions: Action, after: float = 20.0) -> Callable[[], Coroutine[Any, Any, None]]:
+    """Put five records, and give each order for what blocks the lane then. The later orders follow at once."""
+
+    async def script() -> None:
+        scene.put("1", "2", "3", "4", "5")
+        scene.lane.close()
+        await anyio.sleep(after)
+        for action in actions:
+            blocked = scene.lane.blocked
+            assert blocked is not None
+            assert scene.lane.is_blocked_by(blocked.ends)
+            assert scene.lane.order(action) is None
+            await anyio.sleep(0.001)
+
+    return script
+
+
+def test_a_batch_that_a_person_discards_is_reported_at_once_and_the_lane_continues() -> None:
+    scene = with_poison()
+    scene.play(ordering(scene, "discard"))
+    [document] = scene.destination.taken
+    context = orjson.loads(document.text)["requestContext"]
+    assert context["condition"] == "DiscardedByRequest"
+    assert context["approximateInvokeCount"] == len([names for names in scene.batches() if "3" in names])
+    assert scene.done == ["1", "2", "3", "4", "5"]
+    [last] = [at for at, _, names in scene.invoked if names == ["5"]]
+    assert last == pytest.approx(20.0)
+
+
+def test_a_person_gets_past_a_poison_record_by_bisecting_and_discarding_it_alone() -> None:
+    scene = with_poison()
+
+    async def script() -> None:
+        scene.put("1", "2", "3", "4", "5")
+        scene.lane.close()
+        await anyio.sleep(20)
+        for action in ("bisect", "bisect", "discard"):
+            assert scene.lane.order(action) is None
+            await anyio.sleep(5)
+
+    scene.play(script)
+    [document] = scene.destination.taken
+    info = orjson.loads(document.text)["KinesisBatchInfo"]
+    assert (info["startSequenceNumber"], info["endSequenceNumber"]) == ("3", "3")
+    assert scene.done == ["1", "2", "3", "4", "5"]
+
+
+def test_a_retry_that_a_person_orders_comes_at_once() -> None:
+    scene = with_poison()
+    scene.play(ordering(scene, "retry", "retry", "discard"))
+    at_20 = [names for at, _, names in scene.invoked if 20.0 <= at <= 20.01]
+    assert at_20 == [["1", "2", "3", "4"], ["1", "2", "3", "4"], ["5"]]
+
+
+def test_without_a_destination_a_batch_that_a_person_discards_is_dropped() -> None:
+    scene = with_poison(on_failure=None)
+    scene.play(ordering(scene, "discard"))
+    [dropped] = [fact for fact in scene.facts if isinstance(fact, RecordsDropped)]
+    assert (dropped.records, dropped.condition) == (4, "DiscardedByRequest")
+    assert scene.done == ["1", "2", "3", "4", "5"]
+
+
+def test_a_status_says_what_a_person_may_order_and_what_is_tried_next() -> None:
+    scene = with_poison(batch_size=1)
+    seen: list[BlockedShard | None] = []
+
+    async def script() -> None:
+        scene.put("1", "2", "3")
+        scene.lane.close()
+        await anyio.sleep(0.1)
+        seen.append(scene.lane.blocked)
+        scene.stop.begin()
+
+    scene.play(script)
+    [blocked] = seen
+    assert blocked is not None
+    assert blocked.actions == ("retry", "discard")
+    assert (blocked.keys, blocked.oldest_arrived_at, blocked.attempt) == (("key",), EPOCH, 1)
+    assert blocked.next_try is not None
+    assert EPOCH + 0.25 <= blocked.next_try <= EPOCH + 0.6
+
+
+def test_a_status_lists_the_first_different_keys_of_the_batch_and_cuts_long_ones() -> None:
+    scene = with_poison(batch_size=100)
+    keys = ["x" * (KEY_LIMIT_IN_CHARACTERS + 1), *map(str, range(BLOCKED_KEYS_SHOWN))]
+    seen: list[BlockedShard | None] = []
+
+    async def script() -> None:
+        scene.lane.put(
+            [
+                StreamRecord(SequenceNumber(str(n)), key, EPOCH, b'{"name": "3"}')
+                for n, key in enumerate([keys[0], *keys])
+            ]
+        )
+        scene.lane.close()
+        await anyio.sleep(0.1)
+        seen.append(scene.lane.blocked)
+        scene.stop.begin()
+
+    scene.play(script)
+    [blocked] = seen
+    assert blocked is not None
+    assert blocked.keys == ("x" * KEY_LIMIT_IN_CHARACTERS, *keys[1:BLOCKED_KEYS_SHOWN])
+
+
+def test_a_postponed_invocation_counts_as_a_failed_try_in_the_status() -> None:
+    scene = Scene(answer=lambda _names: FULL)
+    seen: list[BlockedShard | None] = []
+
+    async def script() -> None:
+        scene.put("1")
+        scene.lane.close()
+        await anyio.sleep(3)
+        seen.append(scene.lane.blocked)
+        scene.stop.begin()
+
+    scene.play(script)
+    [blocked] = seen
+    assert blocked is not None
+    assert blocked.attempt == len(scene.invoked) > 2
+
+
+def test_while_a_destination_refuses_a_person_can_only_retry() -> None:
+    scene = with_poison(batch_size=1, maximum_retry_attempts=0)
+    scene.faults.script("deliver", *[Fault.UNREACHABLE] * 6)
+    seen: list[BlockedShard | None] = []
+
+    async def script() -> None:
+        scene.put("3")
+        scene.lane.close()
+        await anyio.sleep(8)
+        blocked = scene.lane.blocked
+        assert blocked is not None
+        seen.append(blocked)
+        assert scene.lane.is_blocked_by(blocked.ends)
+        for action in ("bisect", "discard"):
+            denial = scene.lane.order(action)
+            assert denial is not None
+            assert denial.startswith("the records are discarded already")
+        for _ in range(10):
+            if scene.lane.blocked is not None:
+                assert scene.lane.order("retry") is None
+                await anyio.sleep(0.001)
+
+    scene.play(script)
+    [blocked] = seen
+    assert blocked is not None
+    assert blocked.actions == ("retry",)
+    assert scene.done == ["3"]
+    assert len([fact for fact in scene.facts if isinstance(fact, DestinationFailed)]) == 6
+
+
+def test_a_lane_is_blocked_by_the_records_that_are_tried_now_only() -> None:
+    scene = with_poison()
+    seen: list[bool] = []
+
+    async def script() -> None:
+        scene.put("1", "2", "3", "4")
+        scene.lane.close()
+        seen.append(scene.lane.is_blocked_by((None, None)))
+        await anyio.sleep(5)
+        assert scene.lane.order("bisect") is None
+        await anyio.sleep(5)
+        for ends in (("1", "4"), ("3", "4")):
+            seen.append(scene.lane.is_blocked_by((SequenceNumber(ends[0]), SequenceNumber(ends[1]))))
+        scene.stop.begin()
+
+    scene.play(script)
+    assert seen == [False, False, True]
+
+
+def test_an_order_while_the_batch_waits_for_the_function_comes_before_the_invocation() -> None:
+    scene = with_poison()
+
+    async def script() -> None:
+        scene.put("1", "2", "3", "4")
+        scene.lane.close()
+        await anyio.sleep(5)
+        async with scene.function.gate.slot(unless=scene.stop.draining):
+            await anyio.sleep(60)
+            before = len(scene.invoked)
+            assert scene.lane.order("discard") is None
+        await anyio.sleep(0.1)
+        assert len(scene.invoked) == before
+
+    scene.play(script)
+    assert scene.done == ["1", "2", "3", "4"]

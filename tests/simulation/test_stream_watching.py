@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
 import pytest
 
+from poller.errors import CannotChange
 from poller.facts import (
     BatchBisected,
     BatchInvoked,
@@ -21,7 +23,8 @@ from poller.facts import (
     ShardUnblocked,
 )
 from poller.model.invocation import Answered, FunctionError, Invocation, Response, Throttled
-from poller.model.status import BLOCKED_SHARDS_SHOWN, BlockedShard, MappingStatus, StreamStatus
+from poller.model.order import ShardOrder
+from poller.model.status import BlockedShard, MappingStatus, StreamStatus
 from poller.model.stream import SequenceNumber, ShardId
 from tests.fakes.clock import EPOCH
 from tests.fakes.destinations import FakeDestination
@@ -92,9 +95,20 @@ def test_a_shard_with_a_poison_record_is_shown_as_blocked_until_the_record_is_gi
     standing = [status for status in seen if status.shards_blocked]
     assert len(standing) > 5
     assert seen[: len(standing)] == standing, "once it goes on, it is not blocked again"
-    [[shard]] = {status.blocked for status in standing}
+    tries = [shard for status in standing for shard in status.blocked]
+    [shard] = {shard._replace(attempt=None, next_try=None) for shard in tries}
+    assert [*dict.fromkeys(shard.attempt for shard in tries)] == [*range(tries[0].attempt or 0, 6)]
     batch = (5, world.numbers["a/0"], world.numbers["a/4"])
-    assert shard == BlockedShard(world.shard(0), "ValueError", shard.since, *batch, detail="by plan")
+    assert shard == BlockedShard(
+        world.shard(0),
+        "ValueError",
+        shard.since,
+        *batch,
+        detail="by plan",
+        keys=("a/0", "a/1", "a/2", "a/3", "a/4"),
+        oldest_arrived_at=EPOCH,
+        actions=("retry", "bisect", "discard"),
+    )
     assert shard.since == pytest.approx(EPOCH, abs=1)
     assert {status.shards_blocked for status in standing} == {1}
     assert max(status.unblocked_age_in_seconds for status in standing) < 5 < standing[-1].iterator_age_in_seconds
@@ -263,7 +277,7 @@ def test_children_wait_for_a_parent_that_is_blocked() -> None:
     assert states == [(2, 2, 0), (3, 0, 1)]
 
 
-def test_only_the_shards_that_are_blocked_longest_are_named_and_all_are_counted() -> None:
+def test_the_blocked_shards_are_named_in_the_order_in_which_they_became_blocked() -> None:
     world = Watched()
     world.busy_until = 1000.0
 
@@ -273,10 +287,56 @@ def test_only_the_shards_that_are_blocked_longest_are_named_and_all_are_counted(
             await anyio.sleep(2)
         [stream] = streams(list(life.supervisor.statuses()))
         assert stream.shards_blocked == 12
-        assert [one.shard_id for one in stream.blocked] == [world.shard(n) for n in range(BLOCKED_SHARDS_SHOWN)]
+        assert [one.shard_id for one in stream.blocked] == [world.shard(n) for n in range(12)]
         life.begin_stop()
 
     play_life(world, until, shards=12)
+
+
+def test_a_person_discards_the_batch_that_blocks_a_shard_and_no_other_batch() -> None:
+    world = Watched(on_failure=FAILURES)
+    world.poison = {"a/0", "b/0"}
+
+    async def until(life: Life) -> None:
+        for number in range(world.records):
+            world.put_in(LOWER, f"a/{number}")
+            world.put_in(UPPER, f"b/{number}")
+        await anyio.sleep(20)
+        [stream] = streams(list(life.supervisor.statuses()))
+        first, second = sorted(stream.blocked)
+        order = partial(life.supervisor.order, world.mapping.name)
+        with pytest.raises(CannotChange, match="other records block the shard"):
+            order(ShardOrder("discard", first.shard_id, *second.ends))
+        with pytest.raises(CannotChange, match="this daemon does not read the shard elsewhere now"):
+            order(ShardOrder("discard", ShardId("elsewhere"), *first.ends))
+        assert order(ShardOrder("discard", first.shard_id, *first.ends)) == first
+        await anyio.sleep(1)
+        with pytest.raises(CannotChange, match=f"the shard {first.shard_id} is not blocked"):
+            order(ShardOrder("discard", first.shard_id, *first.ends))
+        [stream] = streams(list(life.supervisor.statuses()))
+        assert [shard.shard_id for shard in stream.blocked] == [second.shard_id]
+        life.begin_stop()
+
+    play_life(world, until, shards=2)
+    [report] = world.destination.reports
+    assert (report.condition, report.shard_id) == ("DiscardedByRequest", world.shard(0))
+    assert report.numbers == [world.numbers[f"a/{number}"] for number in range(5)]
+
+
+def test_one_record_alone_cannot_be_bisected() -> None:
+    world = Watched(batch_size=1)
+    world.poison = {"a/0"}
+
+    async def until(life: Life) -> None:
+        world.put_in(LOWER, "a/0")
+        await anyio.sleep(20)
+        [stream] = streams(list(life.supervisor.statuses()))
+        [shard] = stream.blocked
+        with pytest.raises(CannotChange, match="the batch has one record, so it has no halves"):
+            life.supervisor.order(world.mapping.name, ShardOrder("bisect", shard.shard_id, *shard.ends))
+        life.begin_stop()
+
+    play_life(world, until)
 
 
 def test_without_records_in_hand_the_age_is_the_lag_that_the_source_reports() -> None:

@@ -2,7 +2,7 @@
 
 A `Delivery` handles one batch until each of its records has succeeded or was discarded, in order. The engine asks the
 delivery for the next step, executes it, and asks again. After Invoke, the engine calls `answered` before it asks again,
-unless `withdraw_if_expired` has cancelled the call:
+unless `withdraw_if_void` has cancelled the call:
 
     while (step := delivery.step(now)) is not None:
         Invoke   call the function, then `delivery.answered(...)`   Settle    these records have succeeded
@@ -23,6 +23,10 @@ request id and its own count of attempts. If a piece changes, the new pieces get
     one record that fits no event        it is discarded without an invocation; without a retry limit, it blocks
     postponed                            the piece is retried after a pause; this does not count as an attempt
 
+A person may order the next step of a piece (`order`): to retry it now, to make two halves of it now, or to discard it
+now, whatever the mapping's limits are. If an invocation of the piece runs, its answer comes first, and the order lapses
+if the answer ends the piece or makes new pieces of it.
+
 AWS does not document some points. Here, new pieces are tried without a pause, and the age of an invocation without
 records (the last one of a tumbling window) counts from the time when it became due.
 Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
@@ -41,10 +45,12 @@ from poller.core.batching import EMPTY_EVENT_BYTES, MAXIMUM_EVENT_BYTES
 from poller.model.ids import RequestId
 from poller.model.invocation import Response
 from poller.model.mapping import StreamMapping
+from poller.model.order import Action
 from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postponed, Succeeded
 from poller.model.stream import SequenceNumber
 
-Condition = Literal["RetryAttemptsExhausted", "RecordAgeExceeded"]
+Condition = Literal["RetryAttemptsExhausted", "RecordAgeExceeded", "DiscardedByRequest"]
+"""Why records are discarded. AWS has the first two; the third says that a person has ordered it."""
 
 JUST_AFTER_IN_SECONDS = 0.001
 """The seconds that a wait until a record's expiry adds, so that rounding does not end it too early."""
@@ -134,7 +140,7 @@ class Piece(Generic[R]):
     `due_at` is when the piece was made, in epoch seconds.
     """
 
-    __slots__ = ("attempts", "due_at", "postponements", "records", "request_id", "response", "wait")
+    __slots__ = ("attempts", "due_at", "order", "postponements", "records", "request_id", "response", "wait")
 
     def __init__(self, records: Sequence[R], request_id: RequestId, due_at: float) -> None:
         self.records = records
@@ -144,6 +150,7 @@ class Piece(Generic[R]):
         self.postponements = 0
         self.response: Response | None = None
         self.wait: Wait | None = None
+        self.order: Action | None = None
 
 
 class Delivery(Generic[R]):
@@ -181,8 +188,16 @@ class Delivery(Generic[R]):
         if not self._pieces:
             return None
         piece = self._pieces[-1]
+        if piece.order == "discard":
+            self._pieces.pop()
+            return self._discard(piece, piece.records, "DiscardedByRequest")
+        if piece.order == "bisect":
+            self._halve(piece, now)
+            piece = self._pieces[-1]
         if self._has_expired(piece, now):
             return self._discard_expired(piece, now)
+        if piece.order == "retry":
+            piece.order = piece.wait = None
         wait, piece.wait = piece.wait, None
         if wait is not None:
             return self._until_expiry(piece, wait, now)
@@ -191,16 +206,38 @@ class Delivery(Generic[R]):
         self._is_invoking = True
         return Invoke(piece.records, piece.request_id, piece.attempts + 1)
 
-    def withdraw_if_expired(self, now: float) -> bool:
-        """Cancel the last Invoke if its first record became too old before the call. Return whether it is cancelled."""
+    def order(self, action: Action) -> None:
+        """Make a person's order the next step of the piece on top. The order must not be refused."""
+        assert self.denial(action) is None, "the order is refused"
+        self._pieces[-1].order = action
+
+    def denial(self, action: Action) -> str | None:
+        """Return why a person may not order this for the piece on top, or None."""
+        piece = self._pieces[-1]
+        if action == "bisect" and len(piece.records) < 2:
+            return "the batch has one record, so it has no halves" if piece.records else "the batch has no records"
+        if action == "retry" and self._fits_no_event(piece):
+            return "the record is larger than any event, so no retry can succeed"
+        return None
+
+    def withdraw_if_void(self, now: float) -> bool:
+        """Cancel the last Invoke if its first record became too old before the call, or if a person has ordered to
+        bisect or to discard its records. Return whether it is cancelled.
+        """
         assert self._is_invoking, "nothing is to be invoked"
-        self._is_invoking = not self._has_expired(self._pieces[-1], now)
+        piece = self._pieces[-1]
+        self._is_invoking = not (self._has_expired(piece, now) or piece.order in ("bisect", "discard"))
         return not self._is_invoking
 
     @property
     def tried(self) -> Sequence[R]:
         """Return the records of the invocation that runs now or comes next."""
         return self._pieces[-1].records if self._pieces else ()
+
+    @property
+    def attempts(self) -> int:
+        """Return how many tries of these records have failed in a row. A postponed invocation counts, too."""
+        return self._pieces[-1].attempts + self._pieces[-1].postponements if self._pieces else 0
 
     @property
     def pause(self) -> Wait | None:

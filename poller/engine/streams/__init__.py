@@ -11,6 +11,7 @@ gathering.py       decides when a lane's next batch is ready
 window.py          keeps the tumbling window that is open in a lane
 discarding.py      reports discarded records
 blocking.py        knows why a lane is blocked, and since when
+orders.py          gives a person's order to the blocked lane
 checkpoints.py     decides when checkpoints are stored
 positions.py       stores checkpoints, and notices that another process has stored a checkpoint of the same shard
 store_health.py    repeats calls to the store that fail, and reports them

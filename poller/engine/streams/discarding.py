@@ -17,13 +17,13 @@ from uuid import uuid4
 from poller.core.backoff import SOURCE
 from poller.core.document import Document
 from poller.core.invocation_record import DiscardedBatch, WindowCall, document_of
-from poller.core.streams.retry import Discard, R, Wait
+from poller.core.streams.retry import Discard, Wait
 from poller.engine.streams.blocking import LaneBlock, ends_of
 from poller.errors import LASTING, ServiceError
 from poller.facts import DestinationFailed, Emit, InvocationRecordDelivered, RecordsDropped
 from poller.model.function import Function
 from poller.model.mapping import StreamMapping
-from poller.model.stream import ShardId
+from poller.model.stream import ShardId, StreamRecord
 from poller.ports import Destination, SourceClock
 
 TRIES_BEFORE_DROPPING = 3
@@ -50,7 +50,7 @@ class Discarding:
     randomness: random.Random
     emit: Emit
 
-    async def report(self, discard: Discard[R], *, event: bytes, window_call: WindowCall | None) -> bool:
+    async def report(self, discard: Discard[StreamRecord], *, event: bytes, window_call: WindowCall | None) -> bool:
         """Send the invocation record until it is delivered or may be dropped. Return False if the stop comes first.
 
         `event` is the event that an invocation with these records has, even if there was no invocation.
@@ -78,13 +78,13 @@ class Discarding:
                     self.emit(RecordsDropped(name, count, discard.condition, *where))
                     return True
                 wait = Wait(retry_in, f"destination: {error.code}", f"{at}: {error}")
-                if not await self.block.wait(wait, discard.records):
+                if not await self.block.wait(wait, discard.records, attempt=failures, actions=("retry",)):
                     return False
                 continue
             self.emit(InvocationRecordDelivered(name, count, discard.condition, *where))
             return True
 
-    def _document(self, discard: Discard[R], event: bytes, window_call: WindowCall | None) -> Document:
+    def _document(self, discard: Discard[StreamRecord], event: bytes, window_call: WindowCall | None) -> Document:
         batch = DiscardedBatch(
             request_id=discard.request_id,
             function_arn=str(self.function.arn),

@@ -8,6 +8,8 @@ A lane has one batch at a time. While the batch fails, the lane is blocked, and 
     Settle    the records are done
     Discard   report the records (`discarding.py`); then they are done. While the destination fails, the lane is blocked
 
+A person may order the next step of a batch that blocks the lane (`order`).
+
 In a tumbling window (`window.py`) a batch has records of one window only, and each event contains the window's state.
 The lane reports finished records together with the window after them, so that both are stored in one step: a restart
 neither loses nor repeats a state.  A window's last invocation is a delivery without records.
@@ -30,7 +32,7 @@ import anyio
 from poller.core.outcome import from_the_first
 from poller.core.streams.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
 from poller.engine.stop import Stop
-from poller.engine.streams.blocking import LaneBlock
+from poller.engine.streams.blocking import LaneBlock, ends_of
 from poller.engine.streams.discarding import Discarding
 from poller.engine.streams.gathering import LaneGathering, Records
 from poller.engine.streams.window import LaneWindow
@@ -40,6 +42,7 @@ from poller.functions.telling import Invocations
 from poller.model.ids import RequestId
 from poller.model.invocation import Invocation
 from poller.model.mapping import StreamMapping
+from poller.model.order import ACTIONS, Action, Ends
 from poller.model.outcome import Oversized, PartlyFailed, Postponed
 from poller.model.status import BlockedShard
 from poller.model.stream import ShardId, StreamRecord, Window
@@ -84,6 +87,8 @@ class Lane:
         self._shard_id = shard_id
         self._finished = finished
         self._policy = RetryPolicy.of(context.mapping)
+        self._delivery: Delivery[StreamRecord] | None = None
+        """The batch that an order may concern. None while discarded records are reported."""
         self._window = LaneWindow(context.mapping, shard_id, window)
         self._gathering = LaneGathering(
             context.mapping,
@@ -119,6 +124,25 @@ class Lane:
     def oldest(self) -> StreamRecord | None:
         """Return the first record of the lane that is not done, or None."""
         return self._gathering.oldest
+
+    def is_blocked_by(self, ends: Ends) -> bool:
+        """Return whether the lane is blocked now by the records with these ends."""
+        if self.blocked is None:
+            return False
+        return ends == (self.blocked.ends if self._delivery is None else ends_of(self._delivery.tried))
+
+    def order(self, action: Action) -> str | None:
+        """Execute a person's order about the records that block the lane. Return why it is refused, or None."""
+        assert self.blocked is not None, "the lane is not blocked"
+        if self._delivery is None:
+            if action != "retry":
+                return "the records are discarded already, and their destination has not accepted the invocation record"
+        elif (denial := self._delivery.denial(action)) is not None:
+            return denial
+        else:
+            self._delivery.order(action)
+        self._block.go_on()
+        return None
 
     def put(self, records: Records) -> None:
         self._gathering.put(records)
@@ -156,12 +180,14 @@ class Lane:
             room_in_bytes=self._window.room_in_bytes,
         )
         while (step := delivery.step(clock.now())) is not None:
+            self._delivery = None if isinstance(step, Discard) else delivery
             match step:
                 case Invoke():
                     if not await self._invoke(delivery, step):
                         return False
                 case Wait():
-                    if not await self._block.wait(step, delivery.tried):
+                    actions = tuple(action for action in ACTIONS if delivery.denial(action) is None)
+                    if not await self._block.wait(step, delivery.tried, attempt=delivery.attempts, actions=actions):
                         return False
                 case Settle(records=records, response=response):
                     self._window.settled(records, response)
@@ -185,13 +211,14 @@ class Lane:
     async def _invoke(self, delivery: Delivery[StreamRecord], step: Invoke[StreamRecord]) -> bool:
         """Invoke the function for this step, and tell the delivery the outcome. Return False if the stop comes first.
 
-        The function is not invoked if the first record has become too old during the wait for the function.
+        The function is not invoked if the first record has become too old during the wait for the function, or if a
+        person has ordered another step meanwhile.
         """
         context = self._context
         async with context.function.gate.slot(unless=context.stop.draining) as has_slot:
             if not has_slot:
                 return False
-            if delivery.withdraw_if_expired(context.source_clock.now()):
+            if delivery.withdraw_if_void(context.source_clock.now()):
                 return True
             invoked = await self._call_function(step)
         invoked = self._interpret(invoked, step.records)

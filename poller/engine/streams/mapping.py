@@ -37,16 +37,18 @@ from poller.engine.streams.budget import BYTES_OF_A_SHARD, Budget
 from poller.engine.streams.checkpoints import Checkpoints
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.listing import Listings
+from poller.engine.streams.orders import carry_out
 from poller.engine.streams.positions import StoredPositions
 from poller.engine.streams.shard import READS_AT_ONCE, ShardContext, ShardReader
 from poller.engine.streams.shards_in_hand import ShardsInHand
 from poller.engine.streams.store_health import StoreHealth
 from poller.engine.streams.watching import stream_status
 from poller.engine.streams.weighing import RecordWeight
-from poller.errors import NotFound, ServiceError
+from poller.errors import CannotChange, NotFound, ServiceError
 from poller.facts import CheckpointsLost, MappingReady
 from poller.model.mapping import StreamMapping
-from poller.model.status import MappingStatus
+from poller.model.order import ShardOrder
+from poller.model.status import BlockedShard, MappingStatus
 from poller.model.stream import (
     AtTimestamp,
     Checkpoint,
@@ -167,6 +169,13 @@ class StreamMappingRunner:
             attempt=health.attempt,
             next_try=health.next_try,
         )
+
+    def order(self, order: ShardOrder) -> BlockedShard:
+        """Execute a person's order, and return the block as it was before. Raises CannotChange (`orders.py`)."""
+        reader = self._readers.get(order.shard_id)
+        if reader is None:
+            raise CannotChange(f"this daemon does not read the shard {order.shard_id} now")
+        return carry_out(order, reader.lanes)
 
     async def run(self) -> None:
         """Read and deliver until the stop. If this raises an unexpected exception, the stop of this run begins."""

@@ -11,7 +11,7 @@ from operator import attrgetter
 from poller.core.streams.lineage import Lineage
 from poller.engine.streams.checkpoints import Checkpoints
 from poller.engine.streams.shard import ShardReader
-from poller.model.status import BLOCKED_SHARDS_SHOWN, StreamStatus
+from poller.model.status import StreamStatus
 
 
 def stream_status(
@@ -31,5 +31,5 @@ def stream_status(
         shards_drained=lineage.finished if lineage is not None else 0,
         shards_blocked=len(blocked),
         bytes_buffered=sum(reader.bytes_in_hand for reader in readers),
-        blocked=tuple(blocked[:BLOCKED_SHARDS_SHOWN]),
+        blocked=tuple(blocked),
     )

@@ -21,7 +21,9 @@ from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import AnyMapping, EventMapping, QueueMapping
+from poller.model.order import ShardOrder
 from poller.model.status import EventsStatus, MappingStatus
+from poller.model.stream import ShardId
 from tests.fakes.clock import VirtualClock
 from tests.fakes.pauses import FakePauses
 from tests.fakes.series import FakeSeries
@@ -340,6 +342,19 @@ async def test_a_mapping_that_was_removed_or_replaced_does_not_restart_after_a_c
     await world.live(mapping(), mapping("other"), until=until)
     assert len(world.crashes()) == 2
     assert [run.mapping.name for run in world.runs] == ["m", "other", "other", "other"]
+
+
+async def test_an_order_about_a_shard_is_refused_for_a_queue_and_while_the_mapping_does_not_run() -> None:
+    world = World()
+    order = ShardOrder("retry", ShardId("s"), None, None)
+
+    async def until() -> None:
+        for _ in range(2):
+            with pytest.raises(CannotChange, match="the mapping m reads no shards now"):
+                world.supervisor.order(NAME, order)
+            await world.supervisor.pause(NAME)
+
+    await world.live(mapping(), until=until)
 
 
 async def test_a_paused_mapping_finishes_its_batches_and_polls_nothing_until_it_is_resumed() -> None:

@@ -11,7 +11,8 @@ from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, FunctionError, Throttled
 from poller.model.mapping import StreamMapping
-from poller.model.outcome import Failed, Postponed, Succeeded
+from poller.model.order import Action
+from poller.model.outcome import Failed, PartlyFailed, Postponed, Succeeded
 from poller.model.stream import Latest, SequenceNumber
 
 RAISED = FunctionError(error_type="ValueError", message="no")
@@ -165,7 +166,7 @@ def test_an_answer_without_an_invocation_is_a_fault_of_ours() -> None:
 def test_an_invocation_whose_first_records_expire_meanwhile_is_withdrawn_and_they_are_discarded() -> None:
     delivery = delivery_of(0.0, 30.0, policy=RetryPolicy(maximum_record_age_in_seconds=60))
     assert isinstance(delivery.step(59.0), Invoke)
-    assert delivery.withdraw_if_expired(61.0)
+    assert delivery.withdraw_if_void(61.0)
     discard = delivery.step(61.0)
     assert isinstance(discard, Discard)
     assert ([record.sequence_number for record in discard.records], discard.invoke_count) == (["0"], 1)
@@ -177,14 +178,14 @@ def test_an_invocation_whose_first_records_expire_meanwhile_is_withdrawn_and_the
 def test_an_invocation_in_time_is_not_withdrawn() -> None:
     delivery = delivery_of(0.0, policy=RetryPolicy(maximum_record_age_in_seconds=60))
     delivery.step(0.0)
-    assert not delivery.withdraw_if_expired(59.9)
+    assert not delivery.withdraw_if_void(59.9)
     delivery.answered(Succeeded(), OK, now=59.9)
     assert isinstance(delivery.step(70.0), Settle)
 
 
 def test_only_an_invocation_can_be_withdrawn() -> None:
     with pytest.raises(AssertionError):
-        delivery_of(0.0, policy=RetryPolicy()).withdraw_if_expired(0.0)
+        delivery_of(0.0, policy=RetryPolicy()).withdraw_if_void(0.0)
 
 
 def alone(size: int, *, room_in_bytes: int) -> Delivery[Held]:
@@ -222,3 +223,121 @@ def test_a_record_that_is_too_large_is_invoked_if_others_are_in_its_batch() -> N
     step = delivery.step(0.0)
     assert isinstance(step, Invoke)
     assert step.records == records
+
+
+def failed_once(*arrivals: float, policy: RetryPolicy) -> Delivery[Held]:
+    """Return a delivery whose batch has failed once. The next step would be a wait."""
+    delivery = delivery_of(*arrivals, policy=policy)
+    delivery.step(0.0)
+    delivery.answered(Failed("KeyError"), RAISED, now=0.0)
+    return delivery
+
+
+def test_a_retry_that_a_person_orders_comes_without_a_wait_and_counts_as_an_attempt() -> None:
+    delivery = failed_once(0.0, 0.0, policy=RetryPolicy(maximum_retry_attempts=1))
+    delivery.order("retry")
+    invoke = delivery.step(0.0)
+    assert isinstance(invoke, Invoke)
+    assert (numbers(invoke), invoke.attempt) == (["0", "1"], 2)
+    delivery.answered(Failed("KeyError"), RAISED, now=0.0)
+    assert isinstance(delivery.step(0.0), Discard)
+
+
+def test_a_person_can_bisect_a_batch_of_a_mapping_that_does_not_bisect() -> None:
+    delivery = failed_once(0.0, 0.0, 0.0, policy=RetryPolicy())
+    delivery.order("bisect")
+    for expected in (["0"], ["1", "2"]):
+        invoke = delivery.step(0.0)
+        assert isinstance(invoke, Invoke)
+        assert (numbers(invoke), invoke.attempt) == (expected, 1)
+        delivery.answered(Succeeded(), OK, now=0.0)
+        assert isinstance(delivery.step(0.0), Settle)
+    assert delivery.step(0.0) is None
+
+
+def test_a_batch_that_a_person_discards_is_reported_with_its_own_condition_and_last_response() -> None:
+    delivery = failed_once(0.0, 0.0, policy=RetryPolicy())
+    delivery.order("discard")
+    discard = delivery.step(0.0)
+    assert isinstance(discard, Discard)
+    assert numbers(discard) == ["0", "1"]
+    assert (discard.condition, discard.invoke_count, discard.response) == ("DiscardedByRequest", 1, RAISED)
+    assert delivery.step(0.0) is None
+
+
+def test_a_person_discards_the_whole_batch_even_if_its_first_record_is_too_old() -> None:
+    delivery = failed_once(0.0, 50.0, policy=RetryPolicy(maximum_record_age_in_seconds=60))
+    delivery.order("discard")
+    discard = delivery.step(70.0)
+    assert isinstance(discard, Discard)
+    assert (numbers(discard), discard.condition) == (["0", "1"], "DiscardedByRequest")
+
+
+def test_an_order_during_an_invocation_is_obeyed_after_a_failure() -> None:
+    delivery = delivery_of(0.0, policy=RetryPolicy())
+    delivery.step(0.0)
+    delivery.order("discard")
+    delivery.answered(Failed("KeyError"), RAISED, now=0.0)
+    assert isinstance(delivery.step(0.0), Discard)
+
+
+def test_an_order_during_an_invocation_lapses_after_a_success() -> None:
+    delivery = delivery_of(0.0, policy=RetryPolicy())
+    delivery.step(0.0)
+    delivery.order("discard")
+    delivery.answered(Succeeded(), OK, now=0.0)
+    assert isinstance(delivery.step(0.0), Settle)
+    assert delivery.step(0.0) is None
+
+
+def test_an_order_during_an_invocation_lapses_if_a_part_of_the_batch_succeeds() -> None:
+    delivery = delivery_of(0.0, 0.0, policy=RetryPolicy())
+    delivery.step(0.0)
+    delivery.order("discard")
+    delivery.answered(PartlyFailed(frozenset({"1"})), OK, now=0.0)
+    assert isinstance(delivery.step(0.0), Settle)
+    invoke = delivery.step(0.0)
+    assert isinstance(invoke, Invoke)
+    assert numbers(invoke) == ["1"]
+
+
+@pytest.mark.parametrize("action", ["bisect", "discard"])
+def test_an_invocation_is_withdrawn_if_a_person_orders_another_step_before_the_call(action: Action) -> None:
+    delivery = delivery_of(0.0, 0.0, policy=RetryPolicy())
+    delivery.step(0.0)
+    delivery.order(action)
+    assert delivery.withdraw_if_void(0.0)
+    step = delivery.step(0.0)
+    assert isinstance(step, Invoke if action == "bisect" else Discard)
+    assert numbers(step) == (["0"] if action == "bisect" else ["0", "1"])
+
+
+def test_a_retry_that_a_person_orders_before_the_call_withdraws_nothing() -> None:
+    delivery = delivery_of(0.0, policy=RetryPolicy())
+    delivery.step(0.0)
+    delivery.order("retry")
+    assert not delivery.withdraw_if_void(0.0)
+
+
+def test_a_batch_without_two_records_cannot_be_bisected() -> None:
+    assert delivery_of(0.0, policy=RetryPolicy()).denial("bisect") == ("the batch has one record, so it has no halves")
+    assert delivery_of(policy=RetryPolicy()).denial("bisect") == "the batch has no records"
+
+
+def test_a_record_that_is_larger_than_any_event_can_be_discarded_but_not_retried() -> None:
+    delivery = Delivery(
+        [Held(SequenceNumber("0"), 0.0)],
+        policy=RetryPolicy(),
+        new_request_id=lambda: RequestId("id"),
+        randomness=random.Random(1),
+        now=0.0,
+        room_in_bytes=1,
+    )
+    assert isinstance(delivery.step(0.0), Wait)
+    assert delivery.denial("retry") == "the record is larger than any event, so no retry can succeed"
+    delivery.order("discard")
+    assert isinstance(delivery.step(0.0), Discard)
+
+
+def numbers(step: Invoke[Held] | Discard[Held]) -> list[str]:
+    return [record.sequence_number for record in step.records]
