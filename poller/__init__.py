@@ -49,8 +49,8 @@ reverse order: each may import those below it.
     process_memory.py  who may read the process's memory
     demo/        the guided tour, on an embedded emulator
     examples/    handlers to copy from
-    cli/         poller run | check | reload | invoke | status | pause | resume | state | events | explain | try |
-                 tail | import | iam | reference | demo
+    cli/         poller run | check | reload | invoke | status | pause | resume | shard | state | events | explain |
+                 try | tail | import | iam | reference | demo
 
 To follow one message through the code, begin at `engine/queues/mapping.py`.
 To follow one record of a stream, begin at `engine/streams/shard.py`.

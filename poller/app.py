@@ -170,11 +170,11 @@ async def _served(
     async with AsyncExitStack() as stack:
         http = None
         if daemon.http_listen is not None:
-            server = serve(daemon.http_listen, pages, access=partial(_access, reloader), changes=reloader)
+            server = serve(daemon.http_listen, pages, access=partial(_access, reloader), changes=reloader, emit=emit)
             http = await stack.enter_async_context(server)
         try:
             path = control_path(daemon.state, settings_path)
-            control = serve_control(path, pages, changes=reloader, invoke=api.respond)
+            control = serve_control(path, pages, changes=reloader, emit=emit, invoke=api.respond)
             await stack.enter_async_context(control)
         except CannotListen as error:  # mappings run without the socket
             emit(ControlSocketFailed(str(error)))

@@ -21,13 +21,15 @@ from typing import Any, Protocol
 import anyio
 from anyio import to_thread
 
+from poller.core.envelope import iso_seconds
 from poller.disclosure import safe_text
 from poller.engine.stop import Stop
 from poller.errors import CannotChange, PollerError, SettingsError
 from poller.facts import Emit, FunctionRestartedByRequest, Reloaded, ReloadRefused, SettingsWarning
 from poller.model.function import ChildProcess, Function
 from poller.model.ids import FunctionName, MappingName
-from poller.model.status import ReloadStatus
+from poller.model.order import ShardOrder
+from poller.model.status import BlockedShard, ReloadStatus
 from poller.ports import Clock
 from poller.settings.changes import Changes, Renamed, changes
 from poller.settings.values import Settings
@@ -63,6 +65,10 @@ class Running(Protocol):
 
     async def resume(self, name: MappingName) -> bool:
         """End a pause, and return whether the mapping was paused."""
+        ...
+
+    def order(self, name: MappingName, order: ShardOrder) -> BlockedShard:
+        """Execute a person's order about a blocked shard, and return the block as it was before."""
         ...
 
 
@@ -152,6 +158,22 @@ class Reloader:
         """End the pause of a mapping. Raises the same errors as `pause`, and those of a mapping that cannot begin."""
         self._refuse_another_file(settings)
         return {"mapping": mapping, "was_paused": await self._running.resume(MappingName(mapping))}
+
+    async def order(self, mapping: str, order: ShardOrder, *, settings: str | None = None) -> Mapping[str, Any]:
+        """Execute a person's order about a blocked shard, and return what blocked the shard before.
+
+        Raises CannotChange if the client means another file, or if the order cannot be executed now.
+        """
+        self._refuse_another_file(settings)
+        before = self._running.order(MappingName(mapping), order)
+        return {
+            "mapping": mapping,
+            "shard": order.shard_id,
+            "action": order.action,
+            "records": before.records,
+            "reason": before.reason,
+            "blocked_since": iso_seconds(before.since),
+        }
 
     async def _ask(self, request: _Request, settings: str | None) -> Mapping[str, Any]:
         self._refuse_another_file(settings)

@@ -24,6 +24,8 @@ from poller.facts import Emit, MappingNotChanged, TooFewFileDescriptors
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import AnyMapping, EventMapping
+from poller.model.order import ShardOrder
+from poller.model.status import BlockedShard
 from poller.settings.changes import Changes
 from poller.settings.values import Settings
 
@@ -42,6 +44,8 @@ class Supervisor(Protocol):
     async def pause(self, name: MappingName) -> None: ...
 
     async def resume(self, name: MappingName) -> None: ...
+
+    def order(self, name: MappingName, order: ShardOrder) -> BlockedShard: ...
 
     def is_paused(self, name: MappingName) -> bool: ...
 
@@ -174,11 +178,22 @@ class Running:
         await self._supervisor.resume(name)
         return was_paused
 
+    def order(self, name: MappingName, order: ShardOrder) -> BlockedShard:
+        """Execute a person's order about a blocked shard, and return the block as it was before.
+
+        Raises CannotChange if there is no such mapping, or if the order cannot be executed now.
+        """
+        self._check_existence(name)
+        return self._supervisor.order(name, order)
+
     def _is_paused(self, name: MappingName) -> bool:
+        self._check_existence(name)
+        return self._supervisor.is_paused(name)
+
+    def _check_existence(self, name: MappingName) -> None:
         if name not in self.functions_of_mappings:
             names = ", ".join(self.functions_of_mappings) or "none"
             raise CannotChange(f"there is no mapping {name}; there are {names}")
-        return self._supervisor.is_paused(name)
 
     def check_descriptors(self, settings: Settings) -> None:
         """Warn if the system allows fewer open files than these settings need."""

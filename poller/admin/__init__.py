@@ -3,6 +3,7 @@
     server.py       the pages and their status codes, at a TCP address and at the control socket
     readiness.py    what /readyz and /api/status say
     changing.py     the calls that change something
+    requester.py    who asks for a change, in words for the log
     guard.py        which requests are refused before anything else is done
     control.py      where the control socket is, and who may connect
     listening.py    at which addresses a server listens

@@ -4,26 +4,36 @@
                        {"function": NAME}        run the function's next invocations in new child processes
     POST /api/pause    {"mapping": NAME}         pause the mapping until it is resumed, also after a restart
     POST /api/resume   {"mapping": NAME}         end the pause
+    POST /api/shard    {"mapping": NAME, "shard": ID, "action": "retry" | "bisect" | "discard",
+                        "start_sequence_number": NUMBER, "end_sequence_number": NUMBER}
+                                                 take the next step of the batch that blocks the shard (model/order.py);
+                                                 the numbers are those of the batch in /api/status
                        "settings": FILE          in addition: refuse the change if the daemon runs another file
 
     200   the change is made; the body says what changed
     400   the body is not such an object
-    409   the daemon cannot do that now, or for this file, function or mapping; `error` says why
+    409   the daemon cannot do that now, or for this file, function, mapping or shard; `error` says why
     415   the body has a Content-Encoding
     422   the settings file is faulty; `faults` lists every fault, and the daemon keeps its settings
 
 An empty body counts as {}.  Each answer is a JSON object.
-A change continues if the client closes its connection.
+A change continues if the client closes its connection. Each change that is made is logged, with who has asked for it.
+`CALLS` has all calls; the server's routes and the description of the API are made from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from poller.errors import PollerError, SettingsError
+from poller.facts import ChangeMade, Emit
+from poller.model.ids import MappingName
+from poller.model.order import Action, ShardOrder
+from poller.model.stream import SequenceNumber, ShardId
 
 LONGEST_SECONDS = 2 * 3600.0
 """How long a change may take.
@@ -50,61 +60,166 @@ class Changes(Protocol):
 
     async def resume(self, mapping: str, *, settings: str | None) -> Mapping[str, Any]: ...
 
+    async def order(self, mapping: str, order: ShardOrder, *, settings: str | None) -> Mapping[str, Any]: ...
+
+
+class Body(BaseModel):
+    """The body of a change. Each key is a member of a JSON object."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    settings: str | None = Field(None, description="The settings file that the client means.")
+
+
+class ReloadBody(Body):
+    function: str | None = Field(None, description="The function that gets new child processes.")
+
+
+class MappingBody(Body):
+    mapping: str = Field(description="A key of [mappings].")
+
+
+class ShardBody(MappingBody):
+    shard: str = Field(description="The id of the blocked shard.")
+    action: Action = Field(description="The next step of the batch that blocks the shard.")
+    start_sequence_number: str | None = Field(description="The first record of the batch; null if it has no records.")
+    end_sequence_number: str | None = Field(description="The last record of the batch; null if it has no records.")
+
+    @property
+    def order(self) -> ShardOrder:
+        start, end = self.start_sequence_number, self.end_sequence_number
+        return ShardOrder(
+            self.action,
+            ShardId(self.shard),
+            None if start is None else SequenceNumber(start),
+            None if end is None else SequenceNumber(end),
+        )
+
+
+B = TypeVar("B", bound=Body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Generic[B]):
+    """One call that changes something. `fact` makes what is logged, from the body, the answer and who has asked."""
+
+    path: str
+    summary: str
+    body: type[B]
+    make: Callable[[Changes, B], Awaitable[Mapping[str, Any]]]
+    fact: Callable[[B, Mapping[str, Any], str], ChangeMade]
+
 
 class Answer(NamedTuple):
     status: int
     body: Mapping[str, Any]
 
 
-async def reload(changes: Changes, body: bytes) -> Answer:
-    """Return the answer to POST /api/reload."""
-    asked = _asked(body, "function")
-    if asked is None:
-        return Answer(400, {"error": "the body must be a JSON object with no other keys than function and settings"})
-    function, settings = asked.get("function"), asked.get("settings")
-    if function is None:
-        return await _answered(changes.reload(settings=settings))
-    return await _answered(changes.restart_function(function, settings=settings))
-
-
-async def pause(changes: Changes, body: bytes) -> Answer:
-    """Return the answer to POST /api/pause."""
-    return await _changed_mapping(changes.pause, body)
-
-
-async def resume(changes: Changes, body: bytes) -> Answer:
-    """Return the answer to POST /api/resume."""
-    return await _changed_mapping(changes.resume, body)
-
-
-class _ChangeOfMapping(Protocol):
-    def __call__(self, mapping: str, *, settings: str | None) -> Awaitable[Mapping[str, Any]]: ...
-
-
-async def _changed_mapping(change: _ChangeOfMapping, body: bytes) -> Answer:
-    asked = _asked(body, "mapping")
-    if asked is None or "mapping" not in asked:
-        return Answer(400, {"error": "the body must be a JSON object with mapping, and no other key than settings"})
-    return await _answered(change(asked["mapping"], settings=asked.get("settings")))
-
-
-async def _answered(change: Awaitable[Mapping[str, Any]]) -> Answer:
+async def respond(call: Call[B], changes: Changes, body: bytes, *, by: str, emit: Emit) -> Answer:
+    """Make the change, log it, and return the answer. `by` says who has asked for it (`requester.py`)."""
     try:
-        return Answer(200, await change)
+        asked = call.body.model_validate_json(body or b"{}")
+    except ValidationError:
+        return Answer(400, {"error": _shape_of(call.body)})
+    try:
+        answer = await call.make(changes, asked)
     except SettingsError as error:
         return Answer(
             422, {"error": "the settings file has faults; the daemon keeps its settings", "faults": error.faults}
         )
     except PollerError as error:
         return Answer(409, {"error": str(error)})
+    emit(call.fact(asked, answer, by))
+    return Answer(200, answer)
 
 
-def _asked(body: bytes, subject: str) -> dict[str, str] | None:
-    """Return the body's object, or None if it is no object of texts, or has other keys than `subject` and settings."""
-    try:
-        asked = orjson.loads(body or b"{}")
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(asked, dict) or not asked.keys() <= {subject, "settings"}:
-        return None
-    return asked if all(isinstance(value, str) for value in asked.values()) else None
+def _shape_of(body: type[Body]) -> str:
+    """Return what a body must be. The text has nothing of the body that was sent."""
+    fields = body.model_fields
+    required = ", ".join(name for name, field in fields.items() if field.is_required())
+    optional = ", ".join(name for name, field in fields.items() if not field.is_required())
+    beyond = f"no other key than {optional}"
+    return (
+        f"the body must be a JSON object with {required}, and {beyond}"
+        if required
+        else (f"the body must be a JSON object with {beyond}")
+    )
+
+
+async def _reload(changes: Changes, body: ReloadBody) -> Mapping[str, Any]:
+    if body.function is None:
+        return await changes.reload(settings=body.settings)
+    return await changes.restart_function(body.function, settings=body.settings)
+
+
+def _reloaded(body: ReloadBody, _answer: Mapping[str, Any], by: str) -> ChangeMade:
+    return ChangeMade("reload" if body.function is None else f"restart of the function {body.function}", by)
+
+
+async def _pause(changes: Changes, body: MappingBody) -> Mapping[str, Any]:
+    return await changes.pause(body.mapping, settings=body.settings)
+
+
+def _paused(body: MappingBody, answer: Mapping[str, Any], by: str) -> ChangeMade:
+    return ChangeMade("pause", by, before=_before(answer), mapping=MappingName(body.mapping))
+
+
+async def _resume(changes: Changes, body: MappingBody) -> Mapping[str, Any]:
+    return await changes.resume(body.mapping, settings=body.settings)
+
+
+def _resumed(body: MappingBody, answer: Mapping[str, Any], by: str) -> ChangeMade:
+    return ChangeMade("resume", by, before=_before(answer), mapping=MappingName(body.mapping))
+
+
+def _before(answer: Mapping[str, Any]) -> str:
+    return "paused" if answer["was_paused"] else "not paused"
+
+
+async def _order(changes: Changes, body: ShardBody) -> Mapping[str, Any]:
+    return await changes.order(body.mapping, body.order, settings=body.settings)
+
+
+def _ordered(body: ShardBody, answer: Mapping[str, Any], by: str) -> ChangeMade:
+    return ChangeMade(
+        body.action,
+        by,
+        before=f"blocked by {answer['reason']} since {answer['blocked_since']}",
+        mapping=MappingName(body.mapping),
+        shard=body.shard,
+        records=answer["records"],
+        start_sequence_number=body.start_sequence_number,
+        end_sequence_number=body.end_sequence_number,
+    )
+
+
+CALLS: tuple[Call[Any], ...] = (
+    Call(
+        path="/api/reload",
+        summary="Read the settings file again, or give a function new child processes.",
+        body=ReloadBody,
+        make=_reload,
+        fact=_reloaded,
+    ),
+    Call(
+        path="/api/pause",
+        summary="Pause a mapping until it is resumed, also after a restart.",
+        body=MappingBody,
+        make=_pause,
+        fact=_paused,
+    ),
+    Call(
+        path="/api/resume",
+        summary="End the pause of a mapping.",
+        body=MappingBody,
+        make=_resume,
+        fact=_resumed,
+    ),
+    Call(
+        path="/api/shard",
+        summary="Take the next step of the batch that blocks a shard: retry, bisect or discard it now.",
+        body=ShardBody,
+        make=_order,
+        fact=_ordered,
+    ),
+)

@@ -24,9 +24,14 @@ records that are tried together:
     "orders": {"state": "ready", "reason": null, "since": "2026-01-31T11:00:00Z", "attempt": null, "next_try": null,
                "shards_blocked": 1,
                "blocked": [{"shard": "shardId-000000000003", "reason": "KeyError", "detail": "'email'",
-                            "since": "2026-01-31T12:00:00Z", "records": 2,
+                            "since": "2026-01-31T12:00:00Z", "attempt": 7, "next_try": "2026-01-31T12:01:00Z",
+                            "records": 2, "keys": ["user-1", "user-2"],
                             "start_sequence_number": "49590338271490256608559692538361571095921575989136588898",
-                            "end_sequence_number": "49590338271490256608559692540925702759324208523137515618"}]}
+                            "end_sequence_number": "49590338271490256608559692540925702759324208523137515618",
+                            "kept_until": "2026-02-01T11:59:58Z", "actions": ["retry", "bisect", "discard"]}]}
+
+`keys` are the first different keys of the records. `kept_until` is the time until which the stream keeps the first
+record at least. `actions` are what a person may order (`changing.py`).
 
 `events` has an entry for the asynchronous events of each function, with the numbers of its event queue:
 
@@ -42,7 +47,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from poller.admin.words import written
-from poller.model.status import EventsStatus, MappingStatus
+from poller.model.status import BlockedShard, EventsStatus, MappingStatus
+
+BLOCKED_SHARDS_SHOWN = 10
+"""How many blocked shards of a mapping /readyz and /api/status list, the longest blocked first."""
+
+BLOCKED_SHARDS_LISTED = 1000
+"""How many blocked shards of a mapping /api/shards lists, the longest blocked first."""
+
+LEAST_RETENTION_IN_SECONDS = 86_400.0
+"""How long every stream keeps a record: DynamoDB exactly for this time, and Kinesis at least for this time.
+
+Source: Amazon Kinesis Data Streams Developer Guide, "Change the data retention period"; Amazon DynamoDB Developer
+Guide, "Change data capture for DynamoDB Streams".
+"""
 
 
 def readiness(statuses: Sequence[MappingStatus]) -> dict[str, Any]:
@@ -67,6 +85,19 @@ def status_report(statuses: Sequence[MappingStatus]) -> dict[str, Any]:
     return report
 
 
+def shards_report(mapping: str, statuses: Sequence[MappingStatus]) -> dict[str, Any] | None:
+    """Return the body of /api/shards: the blocked shards of this mapping. Return None if there is no such mapping."""
+    for status in statuses:
+        if status.mapping == mapping and status.events is None:
+            blocked = () if status.stream is None else status.stream.blocked
+            return {
+                "mapping": mapping,
+                "destination": status.destination,
+                "blocked": [_blocked(shard) for shard in blocked[:BLOCKED_SHARDS_LISTED]],
+            }
+    return None
+
+
 def _is_ready(status: MappingStatus) -> bool:
     return status.was_found if status.state == "starting" else status.state != "stopping"
 
@@ -81,24 +112,32 @@ def _entry(status: MappingStatus) -> dict[str, Any]:
     }
     if status.stream is not None:
         entry["shards_blocked"] = status.stream.shards_blocked
-        entry["blocked"] = [
-            {
-                "shard": shard.shard_id,
-                "reason": shard.reason,
-                "detail": shard.detail,
-                "since": written(shard.since),
-                "records": shard.records,
-                "start_sequence_number": shard.start_sequence_number,
-                "end_sequence_number": shard.end_sequence_number,
-            }
-            for shard in status.stream.blocked
-        ]
+        entry["blocked"] = [_blocked(shard) for shard in status.stream.blocked[:BLOCKED_SHARDS_SHOWN]]
     return entry
+
+
+def _blocked(shard: BlockedShard) -> dict[str, Any]:
+    arrived_at = shard.oldest_arrived_at
+    return {
+        "shard": shard.shard_id,
+        "reason": shard.reason,
+        "detail": shard.detail,
+        "since": written(shard.since),
+        "attempt": shard.attempt,
+        "next_try": _written(shard.next_try),
+        "records": shard.records,
+        "keys": shard.keys,
+        "start_sequence_number": shard.start_sequence_number,
+        "end_sequence_number": shard.end_sequence_number,
+        "kept_until": _written(None if arrived_at is None else arrived_at + LEAST_RETENTION_IN_SECONDS),
+        "actions": shard.actions,
+    }
 
 
 def _numbers_of_mapping(status: MappingStatus) -> dict[str, Any]:
     numbers: dict[str, Any] = {
         "source": status.source,
+        "destination": status.destination,
         "function": status.function,
         "polls_in_flight": status.polls_in_flight,
         "batches_in_flight": status.batches_in_flight,

@@ -1,4 +1,4 @@
-"""What does the daemon answer over HTTP? Five pages to read, and calls that change something.
+"""What does the daemon answer over HTTP? Pages to read, and calls that change something.
 
     /metrics      Prometheus' text format, or OpenMetrics where the Accept header asks for it
     /healthz      200 while the event loop turns
@@ -6,6 +6,7 @@
     /             the state of each mapping as a page for people
     /api/status   the body of /readyz, with more numbers, and always 200 (`readiness.py`)
     /api/scaling  how much work waits, for an autoscaler (`scaling.py`)
+    /api/shards   all blocked shards of one mapping: /api/shards?mapping=NAME
     /api/...      changes (`changing.py`)
 
 The control socket serves Lambda's Invoke API, too, for `poller invoke`.
@@ -36,16 +37,18 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from poller.admin import changing, scaling
-from poller.admin.changing import Changes
+from poller.admin.changing import Call, Changes
 from poller.admin.connections import Connections
 from poller.admin.control import listening_at
 from poller.admin.guard import ANOTHER_SITE, WRONG_HOST, Access, Denial, GetAccess, is_of_another_site, refused_change
 from poller.admin.hosts import is_allowed
 from poller.admin.listening import Address, bound
 from poller.admin.page import render
-from poller.admin.readiness import readiness, status_report
+from poller.admin.readiness import readiness, shards_report, status_report
 from poller.admin.rendering import Rendering
+from poller.admin.requester import requester
 from poller.admin.scaling import Backlogs
+from poller.facts import Emit
 from poller.model.status import MappingStatus
 
 Statuses = Callable[[], Sequence[MappingStatus]]
@@ -99,24 +102,26 @@ class Pages(NamedTuple):
 
 
 @asynccontextmanager
-async def serve(listen: Address, pages: Pages, *, access: GetAccess, changes: Changes) -> AsyncIterator[Address]:
+async def serve(
+    listen: Address, pages: Pages, *, access: GetAccess, changes: Changes, emit: Emit
+) -> AsyncIterator[Address]:
     """Answer requests until the end of the block. Yields the address in use.
 
-    For port 0, it has the port that the system chose.
+    For port 0, it has the port that the system chose. Each change that is made is emitted as a fact.
 
     Raises CannotListen if the address cannot be bound.
     """
     with ExitStack() as stack:
         listeners = [stack.enter_context(listener) for listener in await bound(listen, option=OPTION)]
         is_loopback = all(ip_address(listener.getsockname()[0]).is_loopback for listener in listeners)
-        async with _serving(listeners, pages, Guard(access, is_loopback=is_loopback), changes):
+        async with _serving(listeners, pages, Guard(access, is_loopback=is_loopback), changes, emit):
             host, port, *_ = listeners[0].getsockname()
             yield host, port
 
 
 @asynccontextmanager
 async def serve_control(
-    path: Path, pages: Pages, *, changes: Changes, invoke: Invoke | None = None
+    path: Path, pages: Pages, *, changes: Changes, emit: Emit, invoke: Invoke | None = None
 ) -> AsyncIterator[None]:
     """Answer requests at a Unix socket until the end of the block.
 
@@ -126,16 +131,21 @@ async def serve_control(
     Raises CannotListen if the socket cannot be made.
     """
     with listening_at(path) as listener:
-        async with _serving([listener], pages, Guard(Access, is_loopback=True), changes, invoke):
+        async with _serving([listener], pages, Guard(Access, is_loopback=True), changes, emit, invoke):
             yield
 
 
 @asynccontextmanager
 async def _serving(
-    listeners: Sequence[socket.socket], pages: Pages, guard: Guard, changes: Changes, invoke: Invoke | None = None
+    listeners: Sequence[socket.socket],
+    pages: Pages,
+    guard: Guard,
+    changes: Changes,
+    emit: Emit,
+    invoke: Invoke | None = None,
 ) -> AsyncIterator[None]:
     connections = Connections()
-    application = _application(pages, guard, changes, connections)
+    application = _application(pages, guard, changes, connections, emit)
     if invoke is not None:
         application.router.add_post(INVOKE_PATH, partial(invoke, connections=connections))
     runner = web.AppRunner(
@@ -186,8 +196,12 @@ class Guard(NamedTuple):
             return _ENCODED
         return _IN_CHUNKS if "Transfer-Encoding" in headers else None
 
+    def requester(self, request: web.Request) -> str:
+        """Return who has sent a request that was not refused, in words for the log."""
+        return requester(request.transport, needs_token=self.access().admin_token is not None)
 
-def _application(pages: Pages, guard: Guard, changes: Changes, connections: Connections) -> web.Application:
+
+def _application(pages: Pages, guard: Guard, changes: Changes, connections: Connections, emit: Emit) -> web.Application:
     registry, statuses, backlogs = pages
 
     @web.middleware
@@ -222,11 +236,16 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
     async def status(_request: web.Request) -> web.Response:
         return _json(200, status_report(statuses()))
 
-    def change(make: Callable[[Changes, bytes], Awaitable[changing.Answer]]) -> Handler:
+    async def shards(request: web.Request) -> web.Response:
+        name = request.query.get("mapping", "")
+        report = shards_report(name, statuses())
+        return _json(404, {"error": f"there is no mapping {name}"}) if report is None else _json(200, report)
+
+    def change(call: Call[Any]) -> Handler:
         async def answer(request: web.Request) -> web.Response:
-            body = await request.read()
+            body, by = await request.read(), guard.requester(request)
             with connections.working(request.transport, changing.LONGEST_SECONDS):
-                return _json(*await make(changes, body))
+                return _json(*await changing.respond(call, changes, body, by=by, emit=emit))
 
         return answer
 
@@ -238,9 +257,8 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
             web.get("/readyz", ready),
             web.get("/", page),
             web.get("/api/status", status),
-            web.post("/api/reload", change(changing.reload)),
-            web.post("/api/pause", change(changing.pause)),
-            web.post("/api/resume", change(changing.resume)),
+            web.get("/api/shards", shards),
+            *(web.post(call.path, change(call)) for call in changing.CALLS),
         ]
     )
     if backlogs is not None:

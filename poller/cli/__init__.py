@@ -2,6 +2,7 @@
 
     commands     run, check, demo: read the settings, show their faults, and call the program
     reloading    reload: ask the running daemon to read its file again
+    ordering     shard: ask the running daemon to retry, bisect or discard the batch that blocks a shard
     invoking     invoke: call a function through the running daemon, or without one
     reference    reference metrics, reference log: list what the daemon counts and logs
     state        state show, set, rename: show, move and rename stored positions

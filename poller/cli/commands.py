@@ -38,6 +38,7 @@ from poller.cli.explaining import explain
 from poller.cli.iam import iam
 from poller.cli.importing import OF_IMPORTS, import_mappings
 from poller.cli.invoking import OF_INVOCATIONS, invoke
+from poller.cli.ordering import shard
 from poller.cli.pausing import pause, resume
 from poller.cli.printing import print_table
 from poller.cli.reference import reference_commands
@@ -211,6 +212,7 @@ app.command(epilog=OF_DAEMON, rich_help_panel=RUNNING)(status)
 app.command(epilog=OF_RELOADS, rich_help_panel=RUNNING)(reload)
 app.command(epilog=OF_DAEMON, rich_help_panel=RUNNING)(pause)
 app.command(epilog=OF_DAEMON, rich_help_panel=RUNNING)(resume)
+app.command(epilog=OF_DAEMON, rich_help_panel=RUNNING)(shard)
 app.command(epilog=OF_INVOCATIONS, rich_help_panel=RUNNING)(invoke)
 app.command(epilog=OF_TAILS, rich_help_panel=RECORDS)(tail)
 app.command(epilog=EXIT_CODES, rich_help_panel=RECORDS)(explain)

@@ -38,7 +38,9 @@ def socket_of(config: Path) -> Path:
         return control_path(state_of(config, os.environ), config)
 
 
-def asked(path: Path, method: str, page: str, body: Mapping[str, str] | None = None) -> tuple[int, dict[str, Any]]:
+def asked(
+    path: Path, method: str, page: str, body: Mapping[str, str | None] | None = None
+) -> tuple[int, dict[str, Any]]:
     """Return the status code and the body of the daemon's answer. Ends the program if no daemon answers.
 
     Another program may listen at the socket, and a fault of the daemon has an answer that is no JSON.

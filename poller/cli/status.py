@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +14,7 @@ from rich.live import Live
 from poller.cli.daemon import asked, socket_of
 from poller.cli.ending import Config, refused
 from poller.cli.printing import print_table, table_of
-from poller.cli.times import ago, duration
+from poller.cli.times import ago, duration, epoch_seconds
 
 REFRESH_IN_SECONDS = 2.0
 
@@ -86,7 +85,7 @@ def _state(entry: Mapping[str, Any]) -> str:
 
 
 def _since(entry: Mapping[str, Any], now: float) -> str:
-    return ago(now - _epoch_seconds(entry["since"])) if entry["since"] else ""
+    return ago(now - epoch_seconds(entry["since"])) if entry["since"] else ""
 
 
 def _reasons(entry: Mapping[str, Any], now: float) -> Iterator[str]:
@@ -94,8 +93,4 @@ def _reasons(entry: Mapping[str, Any], now: float) -> Iterator[str]:
         yield str(entry["reason"])
     for shard in entry.get("blocked", ()):
         what = f"{shard['reason']}: {shard['detail']}" if shard["detail"] else shard["reason"]
-        yield f"{shard['shard']} for {duration(now - _epoch_seconds(shard['since']))}: {what}"
-
-
-def _epoch_seconds(written: str) -> float:
-    return datetime.fromisoformat(written).timestamp()
+        yield f"{shard['shard']} for {duration(now - epoch_seconds(shard['since']))}: {what}"

@@ -5,6 +5,8 @@ As the time since then, such as "3 hours ago", in the largest unit of which at l
 
 from __future__ import annotations
 
+from datetime import datetime
+
 
 def ago(seconds: float) -> str:
     """Return `seconds` in the past as words, such as "3 hours ago". A time in the future counts as now."""
@@ -16,3 +18,8 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{int(seconds / size)} {name}"
     return f"{max(0, int(seconds))} s"
+
+
+def epoch_seconds(written: str) -> float:
+    """Return a moment that the daemon has written, such as 2026-01-31T12:00:00Z, in epoch seconds."""
+    return datetime.fromisoformat(written).timestamp()

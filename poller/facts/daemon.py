@@ -89,6 +89,24 @@ class ReloadRefused(NamedTuple):
 
 
 @declare(Line("info"))
+class ChangeMade(NamedTuple):
+    """A person or a program has changed something, through the page, through /api/ or by a command.
+
+    `by` says who: the user and the process at the control socket, or the address of an HTTP client and what gave it the
+    right. `before` is the state before the change. A change of a blocked shard names the records of the batch.
+    """
+
+    change: str
+    by: str
+    before: str | None = None
+    mapping: MappingName | None = None
+    shard: str | None = None
+    records: int | None = None
+    start_sequence_number: str | None = None
+    end_sequence_number: str | None = None
+
+
+@declare(Line("info"))
 class FunctionRestartedByRequest(NamedTuple):
     """A person has restarted the function. Its next invocations run in new child processes, with new code."""
 

@@ -11,12 +11,12 @@ from typing import NamedTuple
 from poller.facts.declaration import Counter, Label, Line, declare
 from poller.model.ids import MappingName
 
-CONDITION = Label("reason", ("RetryAttemptsExhausted", "RecordAgeExceeded"), field="condition")
-"""AWS's word for the reason why records were discarded."""
+CONDITION = Label("reason", ("RetryAttemptsExhausted", "RecordAgeExceeded", "DiscardedByRequest"), field="condition")
+"""Why records were discarded. The first two are AWS's words; the third one says that a person has ordered it."""
 
 RECORDS_DISCARDED = Counter(
     "poller_records_discarded_total",
-    "Records that were discarded because of the mapping's limits. Each of them was reported or dropped.",
+    "Records that were discarded because of the mapping's limits or by a person. Each of them was reported or dropped.",
     of="stream",
     labels=(CONDITION,),
 )

@@ -65,7 +65,11 @@ async def _measure(mappings: int, tabs: int, rounds: int) -> None:
     gc.set_threshold(*GC_THRESHOLDS)
     sys.setswitchinterval(SWITCH_INTERVAL_IN_SECONDS)
     async with serve(
-        ("127.0.0.1", 0), Pages(telemetry.registry, lambda: statuses), access=Access, changes=FakeChanges()
+        ("127.0.0.1", 0),
+        Pages(telemetry.registry, lambda: statuses),
+        access=Access,
+        changes=FakeChanges(),
+        emit=telemetry.emit,
     ) as (host, port):
         for path in ("/healthz", "/readyz", "/metrics", "/"):
             readers = [await _reader(f"http://{host}:{port}{path}", rounds) for _ in range(tabs)]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import orjson
 import pytest
+from anyio import to_thread
 
 from poller.model.ids import MappingName
 from poller.model.invocation import Answered, Invocation, Response
@@ -166,6 +170,37 @@ async def test_a_blocked_shard_is_reported_and_the_others_go_on(world: World) ->
     assert (shown["shard"], shown["reason"]) == (blocked, logged["reason"])
     assert 'poller_shards_blocked{mapping="clicks"} 1.0' in metrics
     assert in_order(source, dict.fromkeys(ids_of(bill.calls))) == in_order(source, source.kinds)
+
+
+async def test_a_person_bisects_the_batch_that_blocks_a_shard_and_discards_its_poison_record(world: World) -> None:
+    source = Clicks(world.aws, "clicks", shard_count=1)
+    good, poison, behind = source.put(), source.put(), source.put()
+    shard = source.shard_of(poison)
+    bill = world.aws.functions[BILL] = instant(poison={poison})
+
+    async def order(action: str, *options: str) -> subprocess.CompletedProcess[str]:
+        config = ("-c", str(world.folder / "poller.toml"))
+        return await to_thread.run_sync(
+            partial(poller, world.folder, "shard", "clicks", shard, action, *options, *config)
+        )
+
+    async with world.daemon(mapping("clicks", source, BILL)) as daemon:
+        await daemon.until_logged("shard_blocked", records=3)
+        assert (await order("bisect")).returncode == 0
+        made = await daemon.until_logged("change_made", change="bisect", mapping="clicks", shard=shard)
+        await world.watch.until(lambda: ids_of(bill.calls)[-4:] == [poison, behind] * 2)  # the half has failed, too
+        assert (await order("bisect")).returncode == 0
+        await world.watch.until(lambda: ids_of(bill.calls)[-2:] == [poison, poison])
+        asked = await order("discard")
+        assert (asked.returncode, asked.stdout.split()[6:9]) == (1, ["why", "1", poison])
+        assert "use --yes" in asked.stderr
+        assert (await order("discard", "--yes")).returncode == 0
+        dropped = await daemon.until_logged("records_dropped")
+        await world.watch.until(lambda: behind in ids_of(bill.calls)[-1:])
+        assert await daemon.stop() == 0
+    assert made["by"].startswith(f"uid {os.getuid()}, pid ")
+    assert (dropped["condition"], dropped["start_sequence_number"]) == ("DiscardedByRequest", poison)
+    assert good in ids_of(bill.calls)
 
 
 async def test_records_of_a_cancelled_invocation_are_repeated_and_records_that_are_done_are_not(world: World) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import anyio
 
 from poller.errors import PollerError
+from poller.facts import Fact
+from poller.model.order import ShardOrder
 
 
 class FakeChanges:
@@ -19,8 +21,11 @@ class FakeChanges:
     def __init__(self) -> None:
         self.asked: list[tuple[str | None, str | None]] = []
         """The function, or the pause or resume of a mapping, and the settings file of each call."""
+        self.facts: list[Fact] = []
+        """For tests that give its `append` to the server as `emit`."""
+        self.orders: list[ShardOrder] = []
         self.is_asked = anyio.Event()
-        self.report: Mapping[str, Any] = {"mappings": {"added": ["orders"]}}
+        self.report: Mapping[str, Any] = {"mappings": {"added": ["orders"]}, "was_paused": False}
         self.error: PollerError | None = None
         self.go = anyio.Event()
         self.go.set()
@@ -36,6 +41,10 @@ class FakeChanges:
 
     async def resume(self, mapping: str, *, settings: str | None) -> Mapping[str, Any]:
         return await self._answer(f"resume {mapping}", settings)
+
+    async def order(self, mapping: str, order: ShardOrder, *, settings: str | None) -> Mapping[str, Any]:
+        self.orders.append(order)
+        return await self._answer(f"order {mapping}", settings)
 
     async def _answer(self, function: str | None, settings: str | None) -> Mapping[str, Any]:
         self.asked.append((function, settings))

@@ -15,7 +15,9 @@ from poller.errors import CannotChange, SettingsError
 from poller.facts import Fact, FunctionRestartedByRequest, Reloaded, ReloadRefused, SettingsWarning
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
-from poller.model.status import ReloadStatus
+from poller.model.order import ShardOrder
+from poller.model.status import BlockedShard, ReloadStatus
+from poller.model.stream import SequenceNumber, ShardId
 from poller.reloading import MAXIMUM_WAITING, Reloader
 from poller.settings.changes import Changes
 from poller.settings.loading import load
@@ -52,6 +54,7 @@ class FakeRunning:
         self.error: Exception | None = None
         self.restarted: list[FunctionName] = []
         self.paused: list[MappingName] = []
+        self.orders: list[tuple[MappingName, ShardOrder]] = []
         self.under_way = 0
         self.begun = anyio.Event()
         self.go = anyio.Event()
@@ -94,6 +97,10 @@ class FakeRunning:
     async def resume(self, name: MappingName) -> bool:
         self.paused.remove(name)
         return True
+
+    def order(self, name: MappingName, order: ShardOrder) -> BlockedShard:
+        self.orders.append((name, order))
+        return BlockedShard(order.shard_id, "KeyError", 1_769_860_800.75, 2)
 
 
 class SetClock:
@@ -436,6 +443,23 @@ async def test_a_pause_and_a_resume_reach_the_mapping_of_the_same_file_only(tmp_
             await made.reloader.resume("orders", settings="/etc/other.toml")
         assert await made.reloader.resume("orders") == {"mapping": "orders", "was_paused": True}
         assert made.running.paused == []
+
+
+async def test_an_order_about_a_shard_is_answered_with_what_blocked_it_before(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders")) as made:
+        order = ShardOrder("discard", ShardId("shard"), SequenceNumber("1"), SequenceNumber("2"))
+        with pytest.raises(CannotChange, match=r"not /etc/other\.toml"):
+            await made.reloader.order("orders", order, settings="/etc/other.toml")
+        assert made.running.orders == []
+        assert await made.reloader.order("orders", order) == {
+            "mapping": "orders",
+            "shard": "shard",
+            "action": "discard",
+            "records": 2,
+            "reason": "KeyError",
+            "blocked_since": "2026-01-31T12:00:00Z",
+        }
+        assert made.running.orders == [("orders", order)]
 
 
 async def test_a_request_for_another_file_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ from poller.facts import Fact, MappingNotChanged, TooFewFileDescriptors
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import AnyMapping
+from poller.model.order import ShardOrder
+from poller.model.status import BlockedShard
+from poller.model.stream import SequenceNumber, ShardId
 from poller.running import Running
 from poller.settings.changes import changes
 from poller.settings.loading import load
@@ -36,6 +39,9 @@ def file(*mappings: str, timeout: int = 3, grace: int = 30) -> str:
     return text
 
 
+BLOCKED = BlockedShard(ShardId("shard"), "KeyError", 0.0, 2, SequenceNumber("1"), SequenceNumber("2"))
+
+
 class Daemon:
     """A fake of the supervisor, the composition and the series."""
 
@@ -43,6 +49,7 @@ class Daemon:
         self.settings = settings
         self.grace_in_seconds = settings.daemon.shutdown_grace_in_seconds
         self.paused: set[MappingName] = set()
+        self.orders: list[tuple[MappingName, ShardOrder]] = []
         self.existing: dict[MappingName, tuple[AnyMapping, Function]] = {
             mapping.name: (mapping, settings.functions[mapping.function_name]) for mapping in settings.mappings
         }
@@ -69,6 +76,10 @@ class Daemon:
 
     async def resume(self, name: MappingName) -> None:
         self.paused.discard(name)
+
+    def order(self, name: MappingName, order: ShardOrder) -> BlockedShard:
+        self.orders.append((name, order))
+        return BLOCKED
 
     def is_paused(self, name: MappingName) -> bool:
         return name in self.paused
@@ -124,6 +135,17 @@ async def test_a_pause_and_a_resume_say_whether_the_mapping_was_paused(settings:
     assert daemon.paused == {name}
     assert [await runs.resume(name), await runs.resume(name)] == [True, False]
     assert daemon.paused == set()
+
+
+async def test_an_order_about_a_shard_reaches_its_mapping_and_needs_one(
+    settings: Callable[[str], Settings],
+) -> None:
+    daemon = Daemon(settings(file("a:f")))
+    order = ShardOrder("retry", BLOCKED.shard_id, *BLOCKED.ends)
+    assert running(daemon, []).order(MappingName("a"), order) == BLOCKED
+    with pytest.raises(CannotChange, match="there is no mapping b; there are a"):
+        running(daemon, []).order(MappingName("b"), order)
+    assert daemon.orders == [(MappingName("a"), order)]
 
 
 async def test_a_mapping_that_does_not_exist_cannot_be_paused(settings: Callable[[str], Settings]) -> None:

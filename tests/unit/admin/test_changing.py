@@ -19,6 +19,10 @@ from poller.admin.connections import MAXIMUM_CONNECTIONS
 from poller.admin.guard import NO_TOKEN_IS_SET, WRONG_TOKEN, Access
 from poller.admin.server import Pages, serve, serve_control
 from poller.errors import CannotChange, InUse, SettingsError
+from poller.facts import ChangeMade
+from poller.model.ids import MappingName
+from poller.model.order import ShardOrder
+from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.telemetry import Telemetry
 from tests.fakes.changes import FakeChanges
 
@@ -41,7 +45,13 @@ async def serving(
 ) -> AsyncIterator[ClientSession]:
     """Yield a client on loopback, for any listening address of the server."""
     async with (
-        serve((host, 0), Pages(Telemetry().registry, list), access=lambda: access, changes=changes) as (_, port),
+        serve(
+            (host, 0),
+            Pages(Telemetry().registry, list),
+            access=lambda: access,
+            changes=changes,
+            emit=changes.facts.append,
+        ) as (_, port),
         ClientSession(f"http://127.0.0.1:{port}") as client,
     ):
         yield client
@@ -115,6 +125,117 @@ async def test_a_pause_needs_the_token_as_every_change_does(what: str) -> None:
             async with client.post(f"/api/{what}", data='{"mapping": "orders"}', headers=headers | RIGHT) as reply:
                 assert reply.status == 403
     assert changes.asked == []
+
+
+ORDER = {
+    "mapping": "clicks",
+    "shard": "shardId-000000000003",
+    "action": "discard",
+    "start_sequence_number": "1",
+    "end_sequence_number": "2",
+}
+
+
+async def test_an_order_about_a_blocked_shard_reaches_the_daemon_with_the_batch_that_it_names() -> None:
+    changes = FakeChanges()
+    changes.report = {"reason": "KeyError", "blocked_since": "2026-01-31T12:00:00Z", "records": 2}
+    async with serving(changes) as client:
+        async with client.post("/api/shard", json=ORDER | {"settings": "/p.toml"}) as reply:
+            assert (reply.status, await reply.json()) == (200, changes.report)
+        async with client.post("/api/shard", json=ORDER | dict.fromkeys(list(ORDER)[3:])) as reply:
+            assert reply.status == 200
+    assert changes.asked == [("order clicks", "/p.toml"), ("order clicks", None)]
+    shard = ShardId("shardId-000000000003")
+    assert changes.orders == [
+        ShardOrder("discard", shard, SequenceNumber("1"), SequenceNumber("2")),
+        ShardOrder("discard", shard, None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {key: value for key, value in ORDER.items() if key != "end_sequence_number"},
+        ORDER | {"action": "drop"},
+        ORDER | {"start_sequence_number": 1},
+        ORDER | {"records": 2},
+    ],
+)
+async def test_an_order_that_does_not_name_its_batch_changes_nothing(body: dict[str, Any]) -> None:
+    changes = FakeChanges()
+    async with serving(changes) as client, client.post("/api/shard", json=body) as reply:
+        assert reply.status == 400
+        assert await reply.json() == {
+            "error": "the body must be a JSON object with mapping, shard, action, start_sequence_number, "
+            "end_sequence_number, and no other key than settings"
+        }
+    assert changes.asked == []
+
+
+async def test_each_change_that_is_made_is_logged_with_who_and_what_was_before() -> None:
+    changes = FakeChanges()
+    changes.report = {
+        "was_paused": False,
+        "reason": "KeyError",
+        "blocked_since": "2026-01-31T12:00:00Z",
+        "records": 2,
+    }
+    async with serving(changes) as client:
+        for path, body in (
+            ("pause", {"mapping": "orders"}),
+            ("resume", {"mapping": "orders"}),
+            ("reload", {}),
+            ("reload", {"function": "store"}),
+            ("shard", ORDER),
+        ):
+            async with client.post(f"/api/{path}", json=body) as reply:
+                assert reply.status == 200
+    by = "loopback, from 127.0.0.1"
+    assert changes.facts == [
+        ChangeMade("pause", by, "not paused", MappingName("orders")),
+        ChangeMade("resume", by, "not paused", MappingName("orders")),
+        ChangeMade("reload", by),
+        ChangeMade("restart of the function store", by),
+        ChangeMade(
+            "discard",
+            by,
+            "blocked by KeyError since 2026-01-31T12:00:00Z",
+            MappingName("clicks"),
+            ORDER["shard"],
+            2,
+            "1",
+            "2",
+        ),
+    ]
+
+
+async def test_a_change_that_is_refused_is_not_logged_as_made() -> None:
+    changes = FakeChanges()
+    changes.error = CannotChange("there is no mapping orders")
+    async with serving(changes) as client, client.post("/api/pause", json={"mapping": "orders"}) as reply:
+        assert reply.status == 409
+    assert changes.facts == []
+
+
+async def test_the_log_of_a_change_says_that_the_client_had_the_token() -> None:
+    changes = FakeChanges()
+    async with (
+        serving(changes, access=WITH_TOKEN, host="0.0.0.0") as client,
+        client.post("/api/reload", headers=RIGHT) as reply,
+    ):
+        assert reply.status == 200
+    assert changes.facts == [ChangeMade("reload", "token, from 127.0.0.1")]
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="the system does not name the peer in this way")
+async def test_the_log_of_a_change_names_the_user_and_the_process_at_the_control_socket(tmp_path: Path) -> None:
+    changes, path = FakeChanges(), tmp_path / "poller.db-control"
+    async with (
+        serve_control(path, Pages(Telemetry().registry, list), changes=changes, emit=changes.facts.append),
+        ClientSession("http://localhost", connector=UnixConnector(os.fspath(path))) as client,
+    ):
+        assert (await answer(client))[0] == 200
+    assert changes.facts == [ChangeMade("reload", f"uid {os.getuid()}, pid {os.getpid()}")]
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "unknown"])
@@ -275,6 +396,7 @@ async def test_a_reload_may_change_the_token() -> None:
             Pages(Telemetry().registry, list),
             access=lambda: Access(admin_token=tokens[-1]),
             changes=changes,
+            emit=changes.facts.append,
         ) as (host, port),
         ClientSession(f"http://{host}:{port}") as client,
     ):
@@ -287,7 +409,7 @@ async def test_a_reload_may_change_the_token() -> None:
 async def test_the_control_socket_needs_no_token(tmp_path: Path) -> None:
     changes, path = FakeChanges(), tmp_path / "poller.db-control"
     async with (
-        serve_control(path, Pages(Telemetry().registry, list), changes=changes),
+        serve_control(path, Pages(Telemetry().registry, list), changes=changes, emit=changes.facts.append),
         ClientSession("http://localhost", connector=UnixConnector(os.fspath(path))) as client,
     ):
         assert await answer(client, '{"function": "store"}') == (200, changes.report)

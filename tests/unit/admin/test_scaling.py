@@ -48,9 +48,9 @@ class FakeBacklogs:
 async def test_an_autoscaler_gets_the_backlog_or_the_reason_why_it_is_unknown(
     path: str, status: int, body: object
 ) -> None:
-    pages = Pages(Telemetry().registry, list, FakeBacklogs())
+    pages, changes = Pages(Telemetry().registry, list, FakeBacklogs()), FakeChanges()
     async with (
-        serve(("127.0.0.1", 0), pages, access=Access, changes=FakeChanges()) as (host, port),
+        serve(("127.0.0.1", 0), pages, access=Access, changes=changes, emit=changes.facts.append) as (host, port),
         ClientSession(f"http://{host}:{port}") as client,
         client.get(f"/api/scaling{path}") as received,
     ):

@@ -18,9 +18,10 @@ from anyio.abc import SocketStream
 
 from poller.admin.connections import DESCRIPTORS_KEPT, LONGEST_SECONDS, MAXIMUM_CONNECTIONS, Connections
 from poller.admin.guard import Access
+from poller.admin.readiness import BLOCKED_SHARDS_LISTED, BLOCKED_SHARDS_SHOWN
 from poller.admin.server import Pages, serve
 from poller.errors import CannotListen
-from poller.facts import MessagesReceived
+from poller.facts import Fact, MessagesReceived
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import BlockedShard, EventsStatus, MappingState, MappingStatus, StreamStatus
 from poller.model.stream import SequenceNumber, ShardId
@@ -65,6 +66,10 @@ async def everything(connection: SocketStream) -> bytes:
     return received
 
 
+def no_log(_fact: Fact) -> None:
+    pass
+
+
 @asynccontextmanager
 async def serving(statuses: Sequence[MappingStatus]) -> AsyncIterator[ClientSession]:
     """Yield a client of a server that shows these statuses. The mapping `orders` has polled ten records."""
@@ -75,7 +80,11 @@ async def serving(statuses: Sequence[MappingStatus]) -> AsyncIterator[ClientSess
     telemetry.emit(MessagesReceived(READY.mapping, 10))
     async with (
         serve(
-            ("127.0.0.1", 0), Pages(telemetry.registry, lambda: statuses), access=lambda: ACCESS, changes=FakeChanges()
+            ("127.0.0.1", 0),
+            Pages(telemetry.registry, lambda: statuses),
+            access=lambda: ACCESS,
+            changes=FakeChanges(),
+            emit=no_log,
         ) as (host, port),
         ClientSession(f"http://{host}:{port}") as client,
     ):
@@ -156,9 +165,46 @@ async def test_a_failure_after_the_source_was_found_changes_only_the_body(state:
     }
 
 
+async def test_all_blocked_shards_of_one_mapping_are_listed_though_its_status_shows_only_the_first() -> None:
+    blocked = [BlockedShard(ShardId(f"shard-{number}"), "KeyError", 0.0) for number in range(BLOCKED_SHARDS_LISTED + 1)]
+    stream = StreamStatus(shards_blocked=len(blocked), blocked=tuple(blocked))
+    clicks = READY._replace(stream=stream, destination="arn:d")
+    events = READY._replace(mapping=MappingName("store:events"), events=EventsStatus())
+    async with serving([TROUBLED, clicks, events]) as client:
+        async with client.get("/api/shards", params={"mapping": "store:events"}) as answer:
+            assert answer.status == 404
+        async with client.get("/api/status") as answer:
+            shown = (await answer.json())["mappings"]["orders"]["blocked"]
+        async with client.get("/api/shards", params={"mapping": "orders"}) as answer:
+            assert answer.status == 200
+            listed = await answer.json()
+        async with client.get("/api/shards", params={"mapping": "invoices"}) as answer:
+            assert await answer.json() == {"mapping": "invoices", "destination": None, "blocked": []}
+        async with client.get("/api/shards") as answer:
+            assert (answer.status, await answer.json()) == (404, {"error": "there is no mapping "})
+    assert [entry["shard"] for entry in shown] == [shard.shard_id for shard in blocked[:BLOCKED_SHARDS_SHOWN]]
+    assert [entry["shard"] for entry in listed["blocked"]] == [
+        shard.shard_id for shard in blocked[:BLOCKED_SHARDS_LISTED]
+    ]
+    assert (listed["mapping"], listed["destination"]) == ("orders", "arn:d")
+
+
 async def test_a_blocked_shard_is_named_and_leaves_its_mapping_ready() -> None:
     first, last = SequenceNumber("4959"), SequenceNumber("4961")
-    blocked = BlockedShard(ShardId("shardId-000000000003"), "KeyError", 1_769_860_800.75, 3, first, last, "'email'")
+    blocked = BlockedShard(
+        ShardId("shardId-000000000003"),
+        "KeyError",
+        1_769_860_800.75,
+        3,
+        first,
+        last,
+        "'email'",
+        keys=("user-1", "user-2"),
+        oldest_arrived_at=1_769_860_798.0,
+        attempt=7,
+        next_try=1_769_860_860.0,
+        actions=("retry", "discard"),
+    )
     clicks = READY._replace(stream=StreamStatus(shards_reading=4, shards_blocked=2, blocked=(blocked,)))
     idle = READY._replace(mapping=MappingName("views"), stream=StreamStatus())
     async with serving([clicks, idle]) as client, client.get("/readyz") as answer:
@@ -177,9 +223,14 @@ async def test_a_blocked_shard_is_named_and_leaves_its_mapping_ready() -> None:
                             "reason": "KeyError",
                             "detail": "'email'",
                             "since": "2026-01-31T12:00:00Z",
+                            "attempt": 7,
+                            "next_try": "2026-01-31T12:01:00Z",
                             "records": 3,
+                            "keys": ["user-1", "user-2"],
                             "start_sequence_number": "4959",
                             "end_sequence_number": "4961",
+                            "kept_until": "2026-02-01T11:59:58Z",
+                            "actions": ["retry", "discard"],
                         },
                     ],
                 },
@@ -240,7 +291,10 @@ async def test_the_statuses_are_read_in_the_event_loop(path: str) -> None:
 
     registry = Telemetry().registry
     async with (
-        serve(("127.0.0.1", 0), Pages(registry, statuses), access=Access, changes=FakeChanges()) as (host, port),
+        serve(("127.0.0.1", 0), Pages(registry, statuses), access=Access, changes=FakeChanges(), emit=no_log) as (
+            host,
+            port,
+        ),
         ClientSession(f"http://{host}:{port}") as client,
         client.get(path) as answer,
     ):
@@ -268,7 +322,10 @@ async def test_a_page_that_fails_is_answered_with_500_and_other_pages_still_work
 
     registry = Telemetry().registry
     async with (
-        serve(("127.0.0.1", 0), Pages(registry, broken), access=Access, changes=FakeChanges()) as (host, port),
+        serve(("127.0.0.1", 0), Pages(registry, broken), access=Access, changes=FakeChanges(), emit=no_log) as (
+            host,
+            port,
+        ),
         ClientSession(f"http://{host}:{port}") as client,
     ):
         async with client.get("/readyz") as answer:
@@ -384,7 +441,11 @@ async def test_a_port_in_use_is_reported_with_the_key_of_the_option() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(CannotListen) as caught:
             async with serve(
-                ("127.0.0.1", port), Pages(Telemetry().registry, list), access=Access, changes=FakeChanges()
+                ("127.0.0.1", port),
+                Pages(Telemetry().registry, list),
+                access=Access,
+                changes=FakeChanges(),
+                emit=no_log,
             ):
                 raise AssertionError("it cannot have been bound")
     fault = f"daemon.http_listen: 127.0.0.1:{port}: cannot listen there: Address already in use"
@@ -394,14 +455,16 @@ async def test_a_port_in_use_is_reported_with_the_key_of_the_option() -> None:
 @pytest.mark.parametrize("listen", [("203.0.113.1", 8080), ("127.0.0.1", 70_000)])
 async def test_an_impossible_address_is_reported_with_the_key_of_the_option(listen: tuple[str, int]) -> None:
     with pytest.raises(CannotListen, match=r"daemon\.http_listen"):
-        async with serve(listen, Pages(Telemetry().registry, list), access=Access, changes=FakeChanges()):
+        async with serve(listen, Pages(Telemetry().registry, list), access=Access, changes=FakeChanges(), emit=no_log):
             raise AssertionError("it cannot have been bound")
 
 
 async def test_the_server_closes_its_connections_even_if_its_block_is_cancelled() -> None:
     registry = Telemetry().registry
     with anyio.CancelScope() as scope:
-        async with serve(("127.0.0.1", 0), Pages(registry, list), access=Access, changes=FakeChanges()) as (host, port):
+        async with serve(
+            ("127.0.0.1", 0), Pages(registry, list), access=Access, changes=FakeChanges(), emit=no_log
+        ) as (host, port):
             connection = await anyio.connect_tcp(host, port)
             await connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
             await anyio.wait_all_tasks_blocked()

@@ -1,4 +1,4 @@
-"""What do `poller status`, `pause` and `resume` print? A fake daemon answers at a real control socket."""
+"""What do `poller status`, `pause`, `resume` and `shard` print? A fake daemon answers at a real control socket."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from typer.testing import Result
 from poller.admin.server import Pages, serve_control
 from poller.errors import CannotChange
 from poller.model.ids import FunctionName, MappingName
+from poller.model.order import Action, ShardOrder
 from poller.model.status import BlockedShard, EventsStatus, MappingState, MappingStatus, StreamStatus
-from poller.model.stream import ShardId
+from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.telemetry import Telemetry
 from tests.fakes.changes import FakeChanges
 
@@ -42,7 +43,16 @@ def status(name: str, state: MappingState = "ready", **values: Any) -> MappingSt
 
 def statuses() -> list[MappingStatus]:
     now = time.time()
-    blocked = BlockedShard(ShardId("shardId-000000000003"), "KeyError", now - 400, 2, None, None, "'email'")
+    blocked = BlockedShard(
+        ShardId("shardId-000000000003"),
+        "KeyError",
+        now - 400,
+        2,
+        SequenceNumber("4959"),
+        SequenceNumber("4961"),
+        "'email'",
+        keys=("user-1", "user\n2"),
+    )
     return [
         status("alpha"),
         status("beta", "disabled"),
@@ -59,8 +69,10 @@ def changes(tmp_path: Path) -> Iterator[FakeChanges]:
     (tmp_path / "poller.toml").write_text('[daemon]\nstate = "memory:"\n')
     with start_blocking_portal() as portal:
         fake = portal.call(FakeChanges)
-        pages = Pages(Telemetry().registry, statuses)
-        with portal.wrap_async_context_manager(serve_control(tmp_path / "poller.toml-control", pages, changes=fake)):
+        pages = Pages(Telemetry().registry, lambda: statuses())
+        with portal.wrap_async_context_manager(
+            serve_control(tmp_path / "poller.toml-control", pages, changes=fake, emit=fake.facts.append)
+        ):
             yield fake
 
 
@@ -83,6 +95,7 @@ def test_the_status_for_programs_has_the_numbers_of_each_mapping(poller: Poller)
         "since": None,
         "attempt": None,
         "next_try": None,
+        "destination": None,
         "source": "arn:aws:sqs:eu-west-1:123456789012:alpha",
         "function": "f",
         "polls_in_flight": 1,
@@ -92,6 +105,67 @@ def test_the_status_for_programs_has_the_numbers_of_each_mapping(poller: Poller)
     }
     assert printed["mappings"]["epsilon"]["shards"] == {"reading": 0, "waiting": 0, "drained": 0}
     assert printed["events"]["f"]["stuck"] == 2
+
+
+SHARD = ("shard", "epsilon", "shardId-000000000003")
+DISCARD = ShardOrder("discard", ShardId(SHARD[2]), SequenceNumber("4959"), SequenceNumber("4961"))
+ORDERED = {"reason": "KeyError", "blocked_since": "2026-01-31T12:00:00Z", "records": 2}
+
+
+@pytest.mark.parametrize("action", ["retry", "bisect"])
+def test_an_order_shows_the_batch_and_names_it_to_the_daemon(
+    poller: Poller, changes: FakeChanges, tmp_path: Path, action: Action
+) -> None:
+    changes.report = ORDERED
+    done = poller(*SHARD, action)
+    assert (done.exit_code, done.stderr) == (0, "")
+    heading, batch, end = done.stdout.splitlines()
+    assert heading.split() == ["records", "from", "to", "keys", "blocked", "for", "why"]
+    assert batch.split() == ["2", "4959", "4961", "user-1,", r"user\n2", "6", "min", "KeyError:", "'email'"]
+    assert end == f"Asked for: {action}. `poller status` shows what becomes of the batch."
+    assert changes.orders == [DISCARD._replace(action=action)]
+    assert changes.asked == [("order epsilon", str(tmp_path / "poller.toml"))]
+
+
+def test_a_discard_asks_a_person_and_without_a_terminal_it_needs_an_option(
+    poller: Poller, changes: FakeChanges
+) -> None:
+    changes.report = ORDERED
+    done = poller(*SHARD, "discard")
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "The mapping has no destination, so nothing will report 2 records, and the mapping never tries them again.\n"
+        "poller: nothing was changed: standard input is not a terminal; use --yes\n"
+    )
+    assert changes.orders == []
+    assert poller(*SHARD, "discard", "--yes").exit_code == 0
+    assert json.loads(poller(*SHARD, "discard", "--yes", "--json").stdout) == ORDERED
+    assert changes.orders == [DISCARD, DISCARD]
+
+
+def test_a_discard_names_the_destination_of_the_mapping(
+    poller: Poller, changes: FakeChanges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_destination = [status("epsilon", stream=statuses()[4].stream, destination="arn:aws:sqs:eu-west-1:1:dead")]
+    monkeypatch.setitem(globals(), "statuses", lambda: with_destination)
+    done = poller(*SHARD, "discard")
+    assert done.stderr.startswith("The mapping will report 2 records to arn:aws:sqs:eu-west-1:1:dead, and never try")
+    assert changes.orders == []
+
+
+@pytest.mark.usefixtures("changes")
+def test_a_shard_that_is_not_blocked_gets_no_order(poller: Poller) -> None:
+    done = poller("shard", "epsilon", "shardId-9", "retry")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == ("poller: the shard shardId-9 of epsilon is not blocked; blocked are: shardId-000000000003\n")
+    assert poller("shard", "alpha", "shardId-9", "retry").stderr.endswith("blocked are: none\n")
+    assert poller("shard", "nothing", "shardId-9", "retry").stderr == "poller: there is no mapping nothing\n"
+
+
+def test_an_order_that_the_daemon_refuses_ends_with_its_reason(poller: Poller, changes: FakeChanges) -> None:
+    changes.error = CannotChange("other records block the shard now")
+    done = poller(*SHARD, "retry")
+    assert (done.exit_code, done.stderr) == (1, "poller: other records block the shard now\n")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +195,9 @@ def test_a_refused_change_ends_with_its_reason(poller: Poller, changes: FakeChan
     assert done.stderr == "poller: there is no mapping orders; there are none\n"
 
 
-@pytest.mark.parametrize("arguments", [("status",), ("status", "--json"), ("pause", "a"), ("resume", "a")])
+@pytest.mark.parametrize(
+    "arguments", [("status",), ("status", "--json"), ("pause", "a"), ("resume", "a"), ("shard", "a", "s", "retry")]
+)
 def test_without_a_daemon_the_command_says_how_to_start_one(poller: Poller, arguments: tuple[str, ...]) -> None:
     Path("poller.toml").write_text('[daemon]\nstate = "memory:"\n')
     done = poller(*arguments)
@@ -131,7 +207,9 @@ def test_without_a_daemon_the_command_says_how_to_start_one(poller: Poller, argu
 
 
 @pytest.mark.parametrize("body", ["500 Internal Server Error", "[]", '{"error": "Not Found"}'])
-@pytest.mark.parametrize("arguments", [("status",), ("status", "--json"), ("pause", "a"), ("resume", "a")])
+@pytest.mark.parametrize(
+    "arguments", [("status",), ("status", "--json"), ("pause", "a"), ("resume", "a"), ("shard", "a", "s", "retry")]
+)
 def test_an_answer_that_is_not_a_daemons_ends_with_one_line(
     poller: Poller, tmp_path: Path, arguments: tuple[str, ...], body: str
 ) -> None:

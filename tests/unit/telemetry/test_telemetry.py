@@ -335,6 +335,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     (facts.LeaseTableRecovered(), "info", "lease_table_recovered", {}),
     (facts.TooFewFileDescriptors(limit=1024, needed=1320), "warning", "too_few_file_descriptors", {}),
     (RELOADED, "info", "reloaded", {"poller_reloads_total{}": 1}),
+    (facts.ChangeMade("pause", "uid 1000, pid 42", "not paused", ORDERS), "info", "change_made", {}),
     (facts.FunctionRestartedByRequest(STORE), "info", "function_restarted_by_request", {}),
     (facts.MappingNotChanged(ORDERS, "the disk is full"), "error", "mapping_not_changed", {}),
     (facts.ControlSocketFailed("the control socket /p: in use"), "warning", "control_socket_failed", {}),
