@@ -20,6 +20,7 @@ reverse order: each may import those below it.
     ports.py     THE SEAMS      the interfaces between the engine and the outside world
     facts/       THE FACTS      one class for each fact
     telemetry/   facts -> log and Prometheus
+    tracing/     calls of the ports -> spans of OpenTelemetry
     http/        the fast HTTP/1.1 client; it knows nothing of AWS
     sqlite/      how a SQLite file of ours is opened and written; it does not know what is stored
     aws/         THE CLIENTS    the only importer of aiobotocore and botocore

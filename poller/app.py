@@ -45,6 +45,7 @@ from poller.settings.loading import load
 from poller.settings.values import Settings
 from poller.telemetry import logs
 from poller.telemetry.telemetry import Telemetry
+from poller.tracing.opening import open_tracing
 
 GC_THRESHOLDS = (100_000, 20, 20)
 """With these thresholds, the garbage collector runs less often than by default.
@@ -87,8 +88,9 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
     for warning in settings.warnings:
         telemetry.emit(SettingsWarning(warning))
     async with AsyncExitStack() as stack:
+        tracing = await stack.enter_async_context(open_tracing(os.environ, telemetry.emit))
         composition = await stack.enter_async_context(
-            compose(settings, emit=telemetry.emit, descriptor_limit=limits.original)
+            compose(settings, emit=telemetry.emit, descriptor_limit=limits.original, tracing=tracing)
         )
         await composition.events.queues.check()
         supervisor = Supervisor(

@@ -66,6 +66,7 @@ from poller.stores.sqlite import SqliteStore
 from poller.targets.http import HttpTarget
 from poller.targets.lambda_api import LambdaApiTarget
 from poller.targets.runtime import RuntimeTarget
+from poller.tracing.wrapping import Tracing
 
 
 class WallClock:
@@ -76,14 +77,17 @@ class WallClock:
 
 
 @asynccontextmanager
-async def compose(settings: Settings, *, emit: Emit, descriptor_limit: int) -> AsyncIterator[Composition]:
+async def compose(
+    settings: Settings, *, emit: Emit, descriptor_limit: int, tracing: Tracing | None = None
+) -> AsyncIterator[Composition]:
     """Yield a composition. All its runs must have ended before the block is left.
 
     `descriptor_limit` is the soft limit of open files that child processes get.
+    `tracing` wraps what the runs open, so that it makes spans; None means no spans.
     """
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        composition = Composition(settings, emit=emit, tasks=tasks, descriptor_limit=descriptor_limit)
+        composition = Composition(settings, emit=emit, tasks=tasks, descriptor_limit=descriptor_limit, tracing=tracing)
         try:
             yield composition
         except Exception as error:  # raised again below: the task group would wrap it
@@ -96,7 +100,15 @@ async def compose(settings: Settings, *, emit: Emit, descriptor_limit: int) -> A
 class Composition:
     """Opens runs of mappings, with the settings that `use` got last."""
 
-    def __init__(self, settings: Settings, *, emit: Emit, tasks: TaskGroup, descriptor_limit: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        emit: Emit,
+        tasks: TaskGroup,
+        descriptor_limit: int,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._inherited: dict[str, str] = {}  # the environment of child processes that start from now on
         self._calls: Calls | None = None
         self.use(settings)
@@ -106,6 +118,7 @@ class Composition:
         self._emit = emit
         self._tasks = tasks
         self._descriptor_limit = descriptor_limit
+        self._tracing = tracing or Tracing()
         self._budget = Budget(BYTES_OF_THE_PROCESS)
         self._aws = Shared(_open_aws, tasks=tasks)
         self._functions = Shared(self._open_function, tasks=tasks)
@@ -126,6 +139,7 @@ class Composition:
             randomness=self.randomness,
             new_request_id=new_request_id,
             emit=emit,
+            tracing=self._tracing,
         )
 
     @asynccontextmanager
@@ -144,7 +158,7 @@ class Composition:
                 case QueueMapping():
                     yield QueueMappingRunner(await self._queue_context(mapping, shared, stop, aws))
                 case StreamMapping():
-                    destination = await stack.enter_async_context(_destination(mapping, aws))
+                    destination = await stack.enter_async_context(self._destination(mapping, aws))
                     yield StreamMappingRunner(await self._stream_context(mapping, shared, stop, aws, destination))
                 case EventMapping():
                     context = await self.events.context(mapping, function, shared.opened, stop, stack)
@@ -209,7 +223,7 @@ class Composition:
             function=function.opened,
             room=self._rooms.setdefault(mapping.name, MappingRoom()),
             groups=self._groups.setdefault(mapping.event_source_arn, GroupTurns()),
-            source=await self._queue(mapping, aws),
+            source=self._tracing.queue(await self._queue(mapping, aws), mapping.name),
             filters=_filters(mapping.filters, data_key="body"),
             clock=self.clock,
             randomness=self.randomness,
@@ -236,7 +250,9 @@ class Composition:
         aws: SharedAws,
         destination: Destination | None,
     ) -> StreamContext:
-        source = await self._stream(mapping, function, aws)
+        source = self._tracing.stream(
+            await self._stream(mapping, function, aws), mapping.name, is_kinesis=mapping.is_kinesis
+        )
         lane = LaneContext(
             mapping=mapping,
             function=function.opened,
@@ -278,6 +294,15 @@ class Composition:
                 own_identity=aws.identity,
             ),
         )
+
+    @asynccontextmanager
+    async def _destination(self, mapping: StreamMapping, aws: SharedAws) -> AsyncIterator[Destination | None]:
+        if mapping.on_failure is None:
+            yield None
+            return
+        arn = mapping.on_failure.destination_arn
+        async with open_destination(arn, aws.clients, region=mapping.region, role_arn=mapping.role_arn) as destination:
+            yield self._tracing.destination(destination, str(arn))
 
     def _paced(self, client: JsonClient, operation: str, arn: Arn) -> PacedClient:
         """Return a client whose listing calls share one rate with all mappings of the same account and region."""
@@ -326,7 +351,8 @@ class Composition:
                 case _:
                     assert_never(function.kind)
             capacity = self._capacities.setdefault(function.name, FunctionCapacity(function.reserved_concurrency))
-            yield SharedFunction(OpenFunction(function, target, capacity), target, AskedOnce())
+            traced = self._tracing.target(target, function.name)
+            yield SharedFunction(OpenFunction(function, traced, capacity), target, AskedOnce())
 
 
 class State(NamedTuple):
@@ -374,16 +400,6 @@ class SharedAws(NamedTuple):
 async def _open_aws(settings: AwsSettings) -> AsyncIterator[SharedAws]:
     async with Aws(settings) as clients:
         yield SharedAws(clients, AskedOnce())
-
-
-@asynccontextmanager
-async def _destination(mapping: StreamMapping, aws: SharedAws) -> AsyncIterator[Destination | None]:
-    if mapping.on_failure is None:
-        yield None
-        return
-    arn = mapping.on_failure.destination_arn
-    async with open_destination(arn, aws.clients, region=mapping.region, role_arn=mapping.role_arn) as destination:
-        yield destination
 
 
 def _file_of(settings: Settings) -> Path:

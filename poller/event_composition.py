@@ -41,6 +41,7 @@ from poller.model.ids import FunctionName, RequestId
 from poller.model.mapping import EventMapping
 from poller.ports import Clock, Destination, EventQueue
 from poller.settings.values import Settings
+from poller.tracing.wrapping import Tracing
 
 NO_QUEUE = '[daemon] event_queue names no file, and state = "memory:" keeps nothing: there are no asynchronous events'
 
@@ -59,6 +60,7 @@ class EventComposition:
         randomness: random.Random,
         new_request_id: Callable[[], RequestId],
         emit: Emit,
+        tracing: Tracing,
     ) -> None:
         """Make a composition. `tasks` must outlive all runs. The owner of `tasks` sets `is_over` after the last run."""
         self._settings = settings
@@ -67,6 +69,7 @@ class EventComposition:
         self._randomness = randomness
         self._new_request_id = new_request_id
         self._emit = emit
+        self._tracing = tracing
         self._bytes_in_hand = BytesInHand(BYTES_OF_THE_PROCESS)
         self.queues = EventQueues(settings, open_aws=open_aws, tasks=tasks, is_over=is_over, clock=clock, emit=emit)
         self.acceptor = Acceptor(queue_of=self.queue_of, clock=clock, emit=emit)
@@ -135,7 +138,8 @@ class EventComposition:
                     destination = FunctionDestination(
                         receiver, put=self.acceptor.put, clock=self._clock, new_request_id=self._new_request_id
                     )
-            places[delivery] = Place(str(receiver), destination)
+            name = str(receiver)
+            places[delivery] = Place(name, self._tracing.destination(destination, name))
         return places
 
 
