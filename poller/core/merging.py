@@ -1,0 +1,74 @@
+"""What is the status of a mapping that several workers run? One status, made of those of all workers.
+
+    state, reason, since, tries    those of the worker that is worst off
+    numbers of work in hand        their sum: polls, batches, records, bytes, shards that are read
+    ages                           the highest one
+    what every worker knows        counted once: drained shards, and the events of a shared event queue
+    blocked shards                 those of all workers, the longest blocked first
+
+The mappings keep the order of the first worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from poller.model.ids import MappingName
+from poller.model.status import EventsStatus, MappingState, MappingStatus, StreamStatus
+
+WORST_FIRST: tuple[MappingState, ...] = ("troubled", "waiting", "starting", "stopping", "paused", "ready", "disabled")
+
+
+def merged(workers: Iterable[Sequence[MappingStatus]]) -> list[MappingStatus]:
+    """Return one status for each mapping. Each sequence has the statuses of one worker."""
+    of_mapping: dict[MappingName, list[MappingStatus]] = {}
+    for statuses in workers:
+        for status in statuses:
+            of_mapping.setdefault(status.mapping, []).append(status)
+    return [_merged(statuses) for statuses in of_mapping.values()]
+
+
+def _merged(statuses: Sequence[MappingStatus]) -> MappingStatus:
+    worst = min(statuses, key=_badness)
+    streams = [status.stream for status in statuses if status.stream is not None]
+    events = [status.events for status in statuses if status.events is not None]
+    return worst._replace(
+        polls_in_flight=sum(status.polls_in_flight for status in statuses),
+        batches_in_flight=sum(status.batches_in_flight for status in statuses),
+        messages_held=sum(status.messages_held for status in statuses),
+        concurrency_limit=sum(status.concurrency_limit for status in statuses),
+        stream=_streams(streams) if streams else None,
+        events=_events(events) if events else None,
+        was_found=all(status.was_found for status in statuses),
+    )
+
+
+def _badness(status: MappingStatus) -> tuple[int, float]:
+    """Return a value that is lower the worse the state is. Of equal states, the longest one is the worst."""
+    return WORST_FIRST.index(status.state), float("inf") if status.since is None else status.since
+
+
+def _streams(streams: Sequence[StreamStatus]) -> StreamStatus:
+    blocked = sorted((shard for stream in streams for shard in stream.blocked), key=lambda shard: shard.since)
+    return StreamStatus(
+        iterator_age_in_seconds=max(stream.iterator_age_in_seconds for stream in streams),
+        unblocked_age_in_seconds=max(stream.unblocked_age_in_seconds for stream in streams),
+        checkpoint_age_in_seconds=max(stream.checkpoint_age_in_seconds for stream in streams),
+        shards_reading=sum(stream.shards_reading for stream in streams),
+        shards_waiting=max(stream.shards_waiting for stream in streams),
+        shards_drained=max(stream.shards_drained for stream in streams),
+        shards_blocked=sum(stream.shards_blocked for stream in streams),
+        bytes_buffered=sum(stream.bytes_buffered for stream in streams),
+        blocked=tuple(blocked),
+    )
+
+
+def _events(events: Sequence[EventsStatus]) -> EventsStatus:
+    """Return the numbers of one worker, the highest ones: each worker counts the events of all workers."""
+    return EventsStatus(
+        waiting=max(one.waiting for one in events),
+        in_flight=max(one.in_flight for one in events),
+        stuck=max(one.stuck for one in events),
+        oldest_age_in_seconds=max(one.oldest_age_in_seconds for one in events),
+        is_in_use=any(one.is_in_use for one in events),
+    )

@@ -1,0 +1,87 @@
+"""What does the page show of a mapping that several workers run?"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from poller.core.merging import WORST_FIRST, merged
+from poller.model.ids import FunctionName, MappingName
+from poller.model.status import (
+    BlockedShard,
+    EventsStatus,
+    MappingState,
+    MappingStatus,
+    StreamStatus,
+)
+from poller.model.stream import ShardId
+
+READY = MappingStatus(
+    MappingName("orders"), FunctionName("store"), "arn", "ready", None, 2, 3, 34, 8, since=50.0, was_found=True
+)
+INVOICES = READY._replace(mapping=MappingName("invoices"))
+TROUBLED = READY._replace(state="troubled", reason="gone", since=70.0, attempt=4, next_try=90.0)
+
+
+def blocked(number: int) -> BlockedShard:
+    return BlockedShard(ShardId(f"shard-{number}"), "KeyError", float(number))
+
+
+def test_the_status_of_one_worker_is_unchanged() -> None:
+    stream = StreamStatus(1.5, 0.5, 2.5, 1, 2, 3, 1, 5, (blocked(1),))
+    events = EventsStatus(waiting=1, in_flight=2, stuck=3, oldest_age_in_seconds=4.0, is_in_use=False)
+    statuses = [TROUBLED._replace(stream=stream), INVOICES._replace(events=events)]
+    assert merged([statuses]) == statuses
+
+
+def test_without_a_worker_there_is_no_status() -> None:
+    assert merged([]) == []
+
+
+def test_the_mappings_keep_their_order_and_a_mapping_of_one_worker_is_shown_too() -> None:
+    assert merged([[READY], [INVOICES, READY]]) == [
+        READY._replace(polls_in_flight=4, batches_in_flight=6, messages_held=68, concurrency_limit=16),
+        INVOICES,
+    ]
+
+
+def test_the_worst_state_is_shown_with_its_reason() -> None:
+    (status,) = merged([[READY], [TROUBLED], [READY]])
+    assert (status.state, status.reason, status.since, status.attempt, status.next_try) == (
+        "troubled",
+        "gone",
+        70.0,
+        4,
+        90.0,
+    )
+
+
+def test_of_equal_states_the_longest_is_shown() -> None:
+    later, unknown = TROUBLED._replace(reason="later", since=71.0), TROUBLED._replace(reason="unknown", since=None)
+    (status,) = merged([[unknown], [later], [TROUBLED]])
+    assert status.reason == "gone"
+
+
+def test_every_state_has_a_rank() -> None:
+    assert sorted(WORST_FIRST) == sorted(get_args(MappingState))
+
+
+@pytest.mark.parametrize(("of_workers", "expected"), [((True, True), True), ((True, False), False)])
+def test_a_source_counts_as_found_if_every_worker_has_found_it(of_workers: tuple[bool, bool], expected: bool) -> None:
+    (status,) = merged([[READY._replace(was_found=was_found)] for was_found in of_workers])
+    assert status.was_found is expected
+
+
+def test_the_work_of_streams_is_added_up_and_the_highest_age_is_shown() -> None:
+    first = StreamStatus(1.0, 0.5, 20.0, 3, 1, 6, 1, 100, (blocked(7),))
+    second = StreamStatus(9.0, 0.7, 2.0, 4, 2, 5, 1, 50, (blocked(3),))
+    (status,) = merged([[READY._replace(stream=first)], [READY._replace(stream=second)]])
+    assert status.stream == StreamStatus(9.0, 0.7, 20.0, 7, 2, 6, 2, 150, (blocked(3), blocked(7)))
+
+
+def test_the_events_of_a_shared_queue_are_counted_once() -> None:
+    first = EventsStatus(waiting=5, in_flight=0, stuck=1, oldest_age_in_seconds=3.0, is_in_use=False)
+    second = EventsStatus(waiting=4, in_flight=2, stuck=0, oldest_age_in_seconds=9.0, is_in_use=True)
+    (status,) = merged([[READY._replace(events=first)], [READY._replace(events=second)]])
+    assert status.events == EventsStatus(waiting=5, in_flight=2, stuck=1, oldest_age_in_seconds=9.0, is_in_use=True)
