@@ -6,6 +6,8 @@
     repetitions.py         suppresses log lines that repeat
     labels.py              limits the values of labels
     series.py, gauges.py   answer a scrape
+    numbers.py             adds up the counts of several processes
+    processes.py           adds up their CPU time and memory
     logs.py                configures structlog
     reference.py           lists all metrics and log events
 

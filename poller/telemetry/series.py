@@ -1,32 +1,38 @@
 """Which series does a scrape show? The series of each mapping and function, of the daemon, and of its process.
 
 A scrape runs in a worker thread while the event loop counts facts, so each dict is copied in one step and then read.
+If several processes are one daemon, `TotalsCollector` shows the sums of their series.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from prometheus_client import CollectorRegistry, GCCollector, Info, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, GCCollector, Info, PlatformCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from poller import __version__
-from poller.facts.declaration import Counter, Histogram, Metric
-from poller.telemetry.subject import Distribution, Subject
+from poller.facts.declaration import Counter, Histogram, Metric, metrics
+from poller.telemetry.numbers import Numbers, summed
+from poller.telemetry.processes import Usage, UsageCollector
+from poller.telemetry.subject import OWNERS, Distribution, Subject
 
 Family = Any
 """A CounterMetricFamily, GaugeMetricFamily or HistogramMetricFamily, whose `add_metric` methods differ in arguments."""
 
 
-def register_process(registry: CollectorRegistry) -> None:
-    """Add the metrics of the program's version, and of its process, platform and garbage collector."""
+def register_process(registry: CollectorRegistry, others: Callable[[], Sequence[Usage]] = tuple) -> None:
+    """Add the metrics of the program's version, and of its process, platform and garbage collector.
+
+    `others` returns the usage of the other processes of this daemon.
+    """
     build = Info("poller_build", "The program that runs.", registry=registry)
     build.info({"version": __version__, "python": platform.python_version()})
-    ProcessCollector(registry=registry)
+    registry.register(UsageCollector(others))
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
 
@@ -57,6 +63,23 @@ class MetricCollector(Collector):
             elif name in subject.distributions:
                 family.add_metric(owner, **_values(subject.distributions[name]))
         yield family
+
+
+class TotalsCollector(Collector):
+    """Shows the sums of the numbers that `numbers` returns at each scrape. It is called in the scrape's thread."""
+
+    def __init__(self, numbers: Callable[[], Sequence[Numbers]]) -> None:
+        self._numbers = numbers
+
+    def describe(self) -> Iterator[Family]:
+        """Return all metrics without values. The registry calls this when the collector is registered."""
+        return map(_family, metrics())
+
+    def collect(self) -> Iterator[Family]:
+        subjects = summed(self._numbers())
+        for metric in metrics():
+            shown = {subject.name: subject for subject in subjects if metric.of in OWNERS[subject.kind]}
+            yield from MetricCollector(metric, shown).collect()
 
 
 def _family(metric: Metric) -> Family:

@@ -28,12 +28,13 @@ Kind = Literal["queue", "stream", "function", "daemon"]
 Values = tuple[str, ...]
 """The values of a metric's labels, without the first label."""
 
-_OWNERS: dict[Kind, tuple[Owner, ...]] = {
+OWNERS: dict[Kind, tuple[Owner, ...]] = {
     "queue": ("mapping", "queue"),
     "stream": ("mapping", "stream"),
     "function": ("function",),
     "daemon": ("daemon",),
 }
+"""The owners of the metrics that a subject of each kind has."""
 
 
 class Distribution:
@@ -75,7 +76,7 @@ class Subject:
         self.repetitions = Repetitions(now)
         self._admitted: dict[Label, BoundedValues] = {}
         for metric in metrics():
-            if metric.of in _OWNERS[kind]:
+            if metric.of in OWNERS[kind]:
                 self._begin(metric)
 
     def _begin(self, metric: Metric) -> None:

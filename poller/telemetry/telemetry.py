@@ -27,6 +27,7 @@ from poller.model.ids import FunctionName, MappingName
 from poller.model.status import MappingStatus, ReloadStatus
 from poller.telemetry.gauges import ReloadCollector, StatusCollector
 from poller.telemetry.lines import WriteLine, writer
+from poller.telemetry.numbers import Numbers, numbers_of
 from poller.telemetry.series import MetricCollector, register_process
 from poller.telemetry.subject import Add, Subject, adder
 
@@ -79,6 +80,11 @@ class Telemetry:
     def forget_function(self, function: FunctionName) -> None:
         """Remove all series of this function, and the times of its last log lines."""
         self._functions.pop(function, None)
+
+    def numbers(self) -> list[Numbers]:
+        """Return the numbers of every mapping and function, and of the daemon. Call it in the thread that counts."""
+        subjects = (self._daemon, self._functions, self._mappings)
+        return [numbers_of(subject) for some in subjects for subject in some.values()]
 
     def watch(self, statuses: Callable[[], Sequence[MappingStatus]]) -> None:
         """Read the gauges from these statuses at every scrape. Call this only once."""
