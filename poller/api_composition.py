@@ -8,10 +8,11 @@ The API reads functions, keys and hosts from the settings in use, so a reload ch
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from poller.admin.listening import Address
+from poller.admin.listening import Address, bound
 from poller.composition import Composition
 from poller.engine.calls import Calls
 from poller.engine.stop import Stop
@@ -19,7 +20,7 @@ from poller.facts import Emit
 from poller.lambda_api.invoking import Invoking
 from poller.lambda_api.names import Home
 from poller.lambda_api.routes import Directory, Routes
-from poller.lambda_api.server import Access, Api, serve
+from poller.lambda_api.server import OPTION, Access, Api, serve
 from poller.settings.values import Settings
 
 UNKNOWN_REGION = "us-east-1"
@@ -42,19 +43,21 @@ def control_api(routes: Routes, *, emit: Emit) -> Api:
 
 @asynccontextmanager
 async def serve_api(
-    routes: Routes, in_use: Callable[[], Settings], *, stop: Stop, emit: Emit
+    listeners: Sequence[socket.socket], routes: Routes, in_use: Callable[[], Settings], *, stop: Stop, emit: Emit
 ) -> AsyncIterator[Address | None]:
-    """Serve Lambda's API until the block is left. Yields the address, or None if the settings name none.
-
-    Raises CannotListen if the address cannot be bound.
-    """
-    listen = in_use().daemon.api_listen
-    if listen is None:
+    """Serve Lambda's API at these sockets until the block is left. Yields the address, or None without a socket."""
+    if not listeners:
         yield None
         return
     api = Api(routes, access=lambda: access_of(in_use()), emit=emit)
-    async with serve(listen, api, stopping=stop.draining) as address:
+    async with serve(listeners, api, stopping=stop.draining) as address:
         yield address
+
+
+async def api_listeners(settings: Settings) -> Sequence[socket.socket]:
+    """Return the sockets that listen at `api_listen`; none without this option. Raises CannotListen."""
+    listen = settings.daemon.api_listen
+    return () if listen is None else await bound(listen, option=OPTION)
 
 
 def directory_of(settings: Settings, file: str) -> Directory:

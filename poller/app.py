@@ -28,7 +28,7 @@ from poller.admin.control import control_path
 from poller.admin.guard import Access
 from poller.admin.listening import Address
 from poller.admin.server import Pages, serve, serve_control
-from poller.api_composition import control_api, routes_of, serve_api
+from poller.api_composition import api_listeners, control_api, routes_of, serve_api
 from poller.composition import Pauses, compose
 from poller.descriptors import raise_limit
 from poller.engine.backlogs import Backlogs
@@ -126,7 +126,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
         control = control_api(routes, emit=telemetry.emit)
         http = await stack.enter_async_context(_served(pages, reloader, control, settings_path, telemetry.emit))
         api = await stack.enter_async_context(
-            serve_api(routes, lambda: reloader.in_use, stop=stop, emit=telemetry.emit)
+            serve_api(await api_listeners(settings), routes, lambda: reloader.in_use, stop=stop, emit=telemetry.emit)
         )
         await stack.enter_async_context(calls.running())  # this ends first, so that running calls are still answered
         async with anyio.create_task_group() as services:

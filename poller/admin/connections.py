@@ -87,9 +87,12 @@ class Connections:
             if len(self._ends_at) >= self._maximum:
                 await anyio.sleep(PAUSE_SECONDS)
                 continue
-            connection = self._accepted(listener)
-            if connection is None:
+            try:
+                connection = self._accepted(listener)
+            except OSError:  # no descriptor is left
                 await anyio.sleep(PAUSE_SECONDS)
+                continue
+            if connection is None:
                 continue
             try:
                 transport, _ = await loop.connect_accepted_socket(server, connection)
@@ -118,18 +121,22 @@ class Connections:
                 del self._ends_at[transport]
 
     def _accepted(self, listener: socket.socket) -> socket.socket | None:
-        """Accept a connection. Return None if no client waits any more, or if no descriptor is left."""
-        for _ in range(2):
+        """Accept a connection. Return None if no client waits any more. Raises OSError if no descriptor is left.
+
+        Several processes may share a listener: then another one may have accepted the client first.
+        """
+        while True:
             try:
                 connection, _ = listener.accept()
+            except BlockingIOError:
+                return None
             except OSError as error:
                 if error.errno not in NO_DESCRIPTOR or not self._kept:
-                    return None
+                    raise
                 os.close(self._kept.pop())
             else:
                 connection.setblocking(False)
                 return connection
-        return None
 
     def _keep(self) -> None:
         with suppress(OSError):

@@ -18,9 +18,10 @@ call itself, and 30 seconds before it begins the next request.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
@@ -33,7 +34,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from poller.admin.connections import LONGEST_SECONDS, Connections
 from poller.admin.guard import ANOTHER_SITE, WRONG_HOST, is_of_another_site
 from poller.admin.hosts import is_allowed
-from poller.admin.listening import Address, bound
+from poller.admin.listening import Address
 from poller.disclosure import safe_text
 from poller.errors import PollerError
 from poller.facts import ApiRequestFailed, ApiRequestRejected, Emit
@@ -75,13 +76,14 @@ class Access:
 
 
 @asynccontextmanager
-async def serve(listen: Address, api: Api, *, stopping: anyio.Event) -> AsyncIterator[Address]:
-    """Answer requests until the block is left. Yields the address; for port 0 the system has chosen the port.
+async def serve(listeners: Sequence[socket.socket], api: Api, *, stopping: anyio.Event) -> AsyncIterator[Address]:
+    """Answer requests at these sockets until the block is left, and close them. Yields the address of the first one.
 
-    Once `stopping` is set, no connection is accepted. Raises CannotListen if the address cannot be bound.
+    Once `stopping` is set, no connection is accepted.
     """
     with ExitStack() as stack:
-        listeners = [stack.enter_context(listener) for listener in await bound(listen, option=OPTION)]
+        for listener in listeners:
+            stack.enter_context(listener)
         connections = Connections(MAXIMUM_CONNECTIONS)
         server = web.Server(lambda request: api.respond(request, connections))
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
+from poller.admin.listening import bound
 from poller.lambda_api.invoking import Invoking
 from poller.lambda_api.names import Home
 from poller.lambda_api.routes import Directory, Routes
@@ -79,5 +80,6 @@ class FakeFunctions:
     async def served(self, access: Access | None = None, stopping: anyio.Event | None = None) -> AsyncIterator[str]:
         """Yield the url of a server of the API."""
         api = self.api(access)
-        async with serve(("127.0.0.1", 0), api, stopping=stopping or anyio.Event()) as (host, port):
+        listeners = await bound(("127.0.0.1", 0), option="test")
+        async with serve(listeners, api, stopping=stopping or anyio.Event()) as (host, port):
             yield f"http://{host}:{port}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -33,9 +34,9 @@ class Workshop:
         self._connections = Connections(maximum)
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[tuple[str, int]]:
-        (listener,) = await bound(("127.0.0.1", 0), option="test")
-        with listener:
+    async def open(self, shared: socket.socket | None = None) -> AsyncIterator[tuple[str, int]]:
+        (self.listener,) = [shared.dup()] if shared else await bound(("127.0.0.1", 0), option="test")
+        with self.listener as listener:
             server = web.Server(self._work, access_log=None)
             with self._connections.keeping_descriptors():
                 async with anyio.create_task_group() as tasks:
@@ -94,6 +95,24 @@ async def test_a_client_waits_while_all_connections_work() -> None:
         workshop.let_go.set()
         for client in clients:
             assert (await answer(client)).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_server_that_shares_its_listener_takes_a_client_whom_another_server_cannot_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both servers wake up for the first client, and one of them is too late. It must not pause then."""
+    monkeypatch.setattr("poller.admin.connections.PAUSE_SECONDS", 3600.0)
+    one, other = Workshop(1), Workshop(1)
+    async with one.open() as address, other.open(one.listener), AsyncExitStack() as stack:
+        for number in (1, 2):
+            client = await stack.enter_async_context(await anyio.connect_tcp(*address))
+            await client.send(REQUEST)
+            with anyio.fail_after(10):
+                while one.working + other.working < number:
+                    await anyio.wait_all_tasks_blocked()
+        assert (one.working, other.working) == (1, 1)
+        one.let_go.set()
+        other.let_go.set()
 
 
 @pytest.mark.slow
