@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import anyio
 from anyio import to_thread
 
+from poller.admin.changing import refuse_another_file
 from poller.core.envelope import iso_seconds
 from poller.disclosure import safe_text
 from poller.engine.stop import Stop
@@ -151,12 +152,12 @@ class Reloader:
         Raises CannotChange if there is no such mapping, or if the client means another file; and a ServiceError if the
         pause cannot be stored.
         """
-        self._refuse_another_file(settings)
+        refuse_another_file(settings, self._file)
         return {"mapping": mapping, "was_paused": await self._running.pause(MappingName(mapping))}
 
     async def resume(self, mapping: str, *, settings: str | None = None) -> Mapping[str, Any]:
         """End the pause of a mapping. Raises the same errors as `pause`, and those of a mapping that cannot begin."""
-        self._refuse_another_file(settings)
+        refuse_another_file(settings, self._file)
         return {"mapping": mapping, "was_paused": await self._running.resume(MappingName(mapping))}
 
     async def order(self, mapping: str, order: ShardOrder, *, settings: str | None = None) -> Mapping[str, Any]:
@@ -164,7 +165,7 @@ class Reloader:
 
         Raises CannotChange if the client means another file, or if the order cannot be executed now.
         """
-        self._refuse_another_file(settings)
+        refuse_another_file(settings, self._file)
         before = self._running.order(MappingName(mapping), order)
         return {
             "mapping": mapping,
@@ -176,27 +177,13 @@ class Reloader:
         }
 
     async def _ask(self, request: _Request, settings: str | None) -> Mapping[str, Any]:
-        self._refuse_another_file(settings)
+        refuse_another_file(settings, self._file)
         self._stand_in_line(request)
         await request.is_done.wait()
         if request.error is not None:
             raise request.error
         assert request.report is not None, "a request that is done has one of the two"
         return request.report
-
-    def _refuse_another_file(self, settings: str | None) -> None:
-        """Raise CannotChange if the client means another file.
-
-        Symbolic links are resolved each time, because they may change.
-        """
-        if settings is None:
-            return
-        try:
-            meant, own = Path(settings).resolve(), self._file.resolve()
-        except (ValueError, OSError, RuntimeError):  # a NUL in the path, or links that lead in a circle
-            raise CannotChange(f"this daemon runs {self._file}, not {settings!r}, which leads to no file") from None
-        if meant != own:
-            raise CannotChange(f"this daemon runs {own}, not {settings}")
 
     def _refuse(self, request: _Request, error: PollerError) -> None:
         faults = error.faults if isinstance(error, SettingsError) else [str(error)]

@@ -25,11 +25,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from poller.errors import PollerError, SettingsError
+from poller.errors import CannotChange, PollerError, SettingsError
 from poller.facts import ChangeMade, Emit
 from poller.model.ids import MappingName
 from poller.model.order import Action, ShardOrder
@@ -131,6 +132,21 @@ async def respond(call: Call[B], changes: Changes, body: bytes, *, by: str, emit
         return Answer(409, {"error": str(error)})
     emit(call.fact(asked, answer, by))
     return Answer(200, answer)
+
+
+def refuse_another_file(meant: str | None, own: Path) -> None:
+    """Raise CannotChange if the client means another settings file than the daemon's own. None means the own one.
+
+    Symbolic links are resolved each time, because they may change.
+    """
+    if meant is None:
+        return
+    try:
+        theirs, ours = Path(meant).resolve(), own.resolve()
+    except (ValueError, OSError, RuntimeError):  # a NUL in the path, or links that lead in a circle
+        raise CannotChange(f"this daemon runs {own}, not {meant!r}, which leads to no file") from None
+    if theirs != ours:
+        raise CannotChange(f"this daemon runs {ours}, not {meant}")
 
 
 def _shape_of(body: type[Body]) -> str:

@@ -35,20 +35,27 @@ from poller.settings.values import Settings
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """The settings, and the table from which they were made. The table knows how each value was written."""
+    """The settings, the table from which they were made, and the text of the file.
+
+    The table knows how each value was written.
+    """
 
     settings: Settings
     table: dict[str, Any]
+    text: str
 
 
-def load(path: FilePath, environ: Mapping[str, str]) -> Settings:
-    """Return the settings in the file. Raise SettingsError with all faults of the file."""
-    return examine(path, environ).settings
+def load(path: FilePath, environ: Mapping[str, str], *, copy: FilePath | None = None) -> Settings:
+    """Return the settings in the file. Raise SettingsError with all faults of the file.
+
+    If there is a `copy` of the file, its text is read instead. Names of files in it are still relative to `path`.
+    """
+    return examine(path, environ, copy=copy).settings
 
 
-def examine(path: FilePath, environ: Mapping[str, str]) -> Examined:
+def examine(path: FilePath, environ: Mapping[str, str], *, copy: FilePath | None = None) -> Examined:
     with _too_deep_is_a_fault(path):
-        return _examined(path, environ)
+        return _examined(path, environ, path if copy is None else copy)
 
 
 def state_of(path: FilePath, environ: Mapping[str, str]) -> str:
@@ -57,7 +64,7 @@ def state_of(path: FilePath, environ: Mapping[str, str]) -> str:
     Raise SettingsError if this option, or the file as a whole, cannot be read.
     """
     with _too_deep_is_a_fault(path):
-        table, not_replaced = substitute(_parsed(path), environ)
+        table, not_replaced = substitute(_parsed(path, _text(path)), environ)
         file, unreadable = read_file(table, not_replaced)
     if faults := [fault for fault in unreadable if fault.path in (("daemon",), ("daemon", "state"))]:
         raise SettingsError(in_lines(faults, table, FileOptions))
@@ -72,27 +79,32 @@ def _too_deep_is_a_fault(path: FilePath) -> Iterator[None]:
         raise SettingsError([f"{path}: is nested too deeply"]) from None
 
 
-def _examined(path: FilePath, environ: Mapping[str, str]) -> Examined:
-    table, not_replaced = substitute(_parsed(path), environ)
+def _examined(path: FilePath, environ: Mapping[str, str], read: FilePath) -> Examined:
+    text = _text(read)
+    table, not_replaced = substitute(_parsed(path, text), environ)
     file, unreadable = read_file(table, not_replaced)
     functions = resolve(file, path.resolve().parent)
     if faults := all_faults(unreadable, _rules(file, functions, path, environ)):
         raise SettingsError(in_lines(faults, table, FileOptions))
-    return Examined(_settings(file, functions, withheld_variables(table), path, environ), table)
+    return Examined(_settings(file, functions, withheld_variables(table), path, environ), table, text)
 
 
-def _parsed(path: FilePath) -> dict[str, Any]:
+def _text(path: FilePath) -> str:
     try:
         if path.is_fifo() and path.resolve().parts[1] not in ("dev", "proc"):  # the shell's <(…) is allowed
             raise SettingsError([f"{path}: is a named pipe, not a file"])
-        text = path.read_bytes().decode().removeprefix("\ufeff")
-        return tomllib.loads(text)
+        return path.read_bytes().decode().removeprefix("\ufeff")
     except FileNotFoundError:
         raise SettingsError([f"{path}: there is no such file"]) from None
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
         raise SettingsError([f"{path}: byte {error.start + 1} is not UTF-8, and TOML is"]) from None
+
+
+def _parsed(path: FilePath, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError([f"{path}: {explained(str(error), text)}"]) from None
     except ValueError as error:  # a number of thousands of digits

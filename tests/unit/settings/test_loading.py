@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from poller.errors import SettingsError
-from poller.settings.loading import load, state_of
+from poller.model.function import ChildProcess
+from poller.model.ids import FunctionName
+from poller.settings.loading import examine, load, state_of
 from poller.settings.values import Settings
 
 Load = Callable[..., Settings]
@@ -265,3 +267,20 @@ def test_the_settings_have_only_plain_values(loaded: Load) -> None:
     assert type(settings.daemon.endpoints) is dict
     assert [type(url) for url in settings.daemon.endpoints.values()] == [str]
     assert isinstance(settings.functions, Mapping)
+
+
+def test_a_copy_of_the_file_is_read_as_if_it_stood_in_the_place_of_the_file(tmp_path: Path) -> None:
+    """The names of files in it are relative to the original, whose name the faults have."""
+    (tmp_path / "private").mkdir()
+    copy, file = tmp_path / "private" / "settings.toml", tmp_path / "poller.toml"
+    copy.write_text('[functions.store]\ncommand = ["./store"]\n')
+    file.write_text("faulty")
+    found = examine(file, {}, copy=copy)
+    kind = found.settings.functions[FunctionName("store")].kind
+    assert isinstance(kind, ChildProcess)
+    assert kind.directory == str(tmp_path)
+    assert found.settings.daemon.state == f"sqlite://{tmp_path}/poller.db"
+    assert found.text == copy.read_text()
+    copy.write_text("a = ")
+    with pytest.raises(SettingsError, match=rf"^{file}: "):
+        load(file, {}, copy=copy)
