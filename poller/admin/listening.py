@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
+from typing import Any
 
 import anyio
 from anyio.abc import SocketAttribute
@@ -21,6 +23,12 @@ async def bound(listen: Address, *, option: str) -> list[socket.socket]:
     except (OSError, OverflowError) as error:
         raise CannotListen(f"{option}: {host}:{port}: cannot listen there: {_reason(error)}") from error
     return [listener.extra(SocketAttribute.raw_socket) for listener in multi.listeners]  # noqa: S610  # not Django's
+
+
+def written(address: Sequence[Any]) -> str:
+    """Return the host and the port of a socket's address as text: `127.0.0.1:9464`, `[::1]:9464`."""
+    host, port, *_ = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _reason(error: Exception) -> str:

@@ -39,6 +39,11 @@ record at least. `actions` are what a person may order (`changing.py`).
                     "next_try": null, "waiting": 3, "in_flight": 1, "stuck": 0, "oldest_age_in_seconds": 12.5}
 
 /api/status has the same entries, each with the numbers that the metrics have, too.
+
+If the daemon runs several worker processes, an entry of a mapping is merged from all workers (`core/merging.py`), and
+`workers` has an entry for each worker, by its number. The status code is 200 only if all workers are ready:
+
+    "workers": {"1": {"state": "ready", "reason": null, "pid": 4711, "since": "2026-01-31T11:00:00Z", "restarts": 0}}
 """
 
 from __future__ import annotations
@@ -47,7 +52,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from poller.admin.words import written
-from poller.model.status import BlockedShard, EventsStatus, MappingStatus
+from poller.model.status import BlockedShard, EventsStatus, MappingStatus, WorkerStatus
 
 BLOCKED_SHARDS_SHOWN = 10
 """How many blocked shards of a mapping /readyz and /api/status list, the longest blocked first."""
@@ -63,22 +68,24 @@ Guide, "Change data capture for DynamoDB Streams".
 """
 
 
-def readiness(statuses: Sequence[MappingStatus]) -> dict[str, Any]:
-    """Return the body of /readyz."""
+def readiness(statuses: Sequence[MappingStatus], workers: Sequence[WorkerStatus] = ()) -> dict[str, Any]:
+    """Return the body of /readyz. `workers` is empty if the daemon is one process."""
+    of_workers = {"workers": {str(worker.number): _entry_of_worker(worker) for worker in workers}} if workers else {}
     return {
-        "ready": all(_is_ready(status) for status in statuses),
+        "ready": all(is_ready(status) for status in statuses) and all(worker.state == "ready" for worker in workers),
         "mappings": {status.mapping: _entry(status) for status in statuses if status.events is None},
         "events": {
             status.function: _entry(status) | _numbers(status.events)
             for status in statuses
             if status.events is not None
         },
+        **of_workers,
     }
 
 
-def status_report(statuses: Sequence[MappingStatus]) -> dict[str, Any]:
+def status_report(statuses: Sequence[MappingStatus], workers: Sequence[WorkerStatus] = ()) -> dict[str, Any]:
     """Return the body of /api/status: the body of /readyz with the numbers of each mapping."""
-    report = readiness(statuses)
+    report = readiness(statuses, workers)
     for status in statuses:
         if status.events is None:
             report["mappings"][status.mapping] |= _numbers_of_mapping(status)
@@ -98,7 +105,8 @@ def shards_report(mapping: str, statuses: Sequence[MappingStatus]) -> dict[str, 
     return None
 
 
-def _is_ready(status: MappingStatus) -> bool:
+def is_ready(status: MappingStatus) -> bool:
+    """Return whether the mapping allows the status code 200."""
     return status.was_found if status.state == "starting" else status.state != "stopping"
 
 
@@ -131,6 +139,16 @@ def _blocked(shard: BlockedShard) -> dict[str, Any]:
         "end_sequence_number": shard.end_sequence_number,
         "kept_until": _written(None if arrived_at is None else arrived_at + LEAST_RETENTION_IN_SECONDS),
         "actions": shard.actions,
+    }
+
+
+def _entry_of_worker(worker: WorkerStatus) -> dict[str, Any]:
+    return {
+        "state": worker.state,
+        "reason": worker.reason,
+        "pid": worker.pid,
+        "since": written(worker.since),
+        "restarts": worker.restarts,
     }
 
 

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import anyio
+import anyio.lowlevel
 import orjson
 from aiohttp import web
 from anyio import from_thread
@@ -49,7 +50,7 @@ from poller.admin.rendering import Rendering
 from poller.admin.requester import requester
 from poller.admin.scaling import Backlogs
 from poller.facts import Emit
-from poller.model.status import MappingStatus
+from poller.model.status import MappingStatus, WorkerStatus
 
 Statuses = Callable[[], Sequence[MappingStatus]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -94,11 +95,15 @@ class Pages(NamedTuple):
     loop.
     `registry` is read in a worker thread.
     `backlogs` answers /api/scaling. If it is None, there is no such page.
+    `workers` returns the status of each worker process, or nothing if the daemon is one process.
+    `refresh` is called before each page, and waits until the values are up to date.
     """
 
     registry: CollectorRegistry
     statuses: Statuses
     backlogs: Backlogs | None = None
+    workers: Callable[[], Sequence[WorkerStatus]] = tuple
+    refresh: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
 
 
 @asynccontextmanager
@@ -202,7 +207,7 @@ class Guard(NamedTuple):
 
 
 def _application(pages: Pages, guard: Guard, changes: Changes, connections: Connections, emit: Emit) -> web.Application:
-    registry, statuses, backlogs = pages
+    registry, statuses, backlogs, workers, refresh = pages
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -216,28 +221,31 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         if content_type not in formats:
-            formats[content_type] = Rendering(partial(encode, registry))
+            formats[content_type] = Rendering(partial(encode, registry), refresh)
         return web.Response(body=await formats[content_type].get(), headers={"Content-Type": content_type})
 
     async def health(_request: web.Request) -> web.Response:
         return _json(200, {"healthy": True})
 
     async def ready(_request: web.Request) -> web.Response:
-        report = readiness(statuses())
+        await refresh()
+        report = readiness(statuses(), workers())
         return _json(200 if report["ready"] else 503, report)
 
     html = Rendering(
-        lambda: render(from_thread.run_sync(statuses), registry).encode(), maximum_age_in_seconds=_PAGE_SECONDS
+        lambda: render(from_thread.run_sync(statuses), registry).encode(), refresh, maximum_age_in_seconds=_PAGE_SECONDS
     )
 
     async def page(_request: web.Request) -> web.Response:
         return web.Response(body=await html.get(), content_type="text/html", charset="utf-8")
 
     async def status(_request: web.Request) -> web.Response:
-        return _json(200, status_report(statuses()))
+        await refresh()
+        return _json(200, status_report(statuses(), workers()))
 
     async def shards(request: web.Request) -> web.Response:
         name = request.query.get("mapping", "")
+        await refresh()
         report = shards_report(name, statuses())
         return _json(404, {"error": f"there is no mapping {name}"}) if report is None else _json(200, report)
 

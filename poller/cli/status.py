@@ -73,6 +73,8 @@ def _rows(report: Mapping[str, Any], now: float) -> Iterator[Sequence[str]]:
         numbers = f"{entry['waiting']} waiting, {entry['in_flight']} in flight, {entry['stuck']} stuck"
         why = f"{entry['reason']}; {numbers}" if entry["reason"] else numbers
         yield (f"events of {function}", entry["state"], _since(entry, now), function, "", "", why)
+    for number, entry in report.get("workers", {}).items():
+        yield (f"worker {number}", entry["state"], _since(entry, now), "", "", "", "; ".join(_of_worker(entry)))
 
 
 def _rank(entry: Mapping[str, Any]) -> int:
@@ -94,3 +96,10 @@ def _reasons(entry: Mapping[str, Any], now: float) -> Iterator[str]:
     for shard in entry.get("blocked", ()):
         what = f"{shard['reason']}: {shard['detail']}" if shard["detail"] else shard["reason"]
         yield f"{shard['shard']} for {duration(now - epoch_seconds(shard['since']))}: {what}"
+
+
+def _of_worker(entry: Mapping[str, Any]) -> Iterator[str]:
+    if entry["reason"]:
+        yield str(entry["reason"])
+    if entry["restarts"]:
+        yield f"restarted {entry['restarts']} times" if entry["restarts"] > 1 else "restarted once"

@@ -95,6 +95,30 @@ class EventsStatus(NamedTuple):
     is_in_use: bool = True
 
 
+WorkerState = Literal["starting", "ready", "silent", "ended", "stopping"]
+
+
+class WorkerStatus(NamedTuple):
+    """The status of one of several worker processes. `number` is from 1. The states:
+
+    starting   it has not started, or one of its mappings has not found its source
+    ready      it runs, and all its mappings have found their sources
+    silent     it does not report, for example because its process is stopped or the host swaps
+    ended      it has ended, and is started again soon
+    stopping   the daemon is stopping
+
+    `reason` says why the worker is not ready, or is None. `since` is when its process was started, in epoch seconds.
+    `restarts` is how often it was started again.
+    """
+
+    number: int
+    state: WorkerState
+    reason: str | None
+    pid: int | None
+    since: float
+    restarts: int
+
+
 class Health(NamedTuple):
     """The state of a mapping, the reason of the state, and the time when it began. Times are in epoch seconds.
 

@@ -75,3 +75,19 @@ async def test_a_page_that_could_not_be_rendered_is_rendered_again_for_the_next_
     with pytest.raises(ValueError, match="no page"):
         await rendering.get()
     assert await rendering.get() == b"page"
+
+
+async def test_each_rendering_begins_with_the_present_values() -> None:
+    order: list[str] = []
+
+    async def refresh() -> None:
+        order.append("refresh")
+
+    def make() -> bytes:
+        order.append("make")
+        return b""
+
+    rendering = Rendering(make, refresh, maximum_age_in_seconds=3600)
+    await rendering.get()
+    await rendering.get()
+    assert order == ["refresh", "make"]

@@ -23,7 +23,15 @@ from poller.admin.server import Pages, serve
 from poller.errors import CannotListen
 from poller.facts import Fact, MessagesReceived
 from poller.model.ids import FunctionName, MappingName
-from poller.model.status import BlockedShard, EventsStatus, MappingState, MappingStatus, StreamStatus
+from poller.model.status import (
+    BlockedShard,
+    EventsStatus,
+    MappingState,
+    MappingStatus,
+    StreamStatus,
+    WorkerState,
+    WorkerStatus,
+)
 from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.telemetry import Telemetry
 from tests.fakes.changes import FakeChanges
@@ -238,6 +246,46 @@ async def test_a_blocked_shard_is_named_and_leaves_its_mapping_ready() -> None:
             },
             "events": {},
         }
+
+
+@pytest.mark.parametrize(("state", "expected"), [("ready", 200), ("silent", 503), ("ended", 503)])
+async def test_a_daemon_of_several_workers_is_ready_when_all_workers_are(state: WorkerState, expected: int) -> None:
+    workers = [
+        WorkerStatus(1, "ready", None, 4711, 1_769_860_800.75, 0),
+        WorkerStatus(2, state, "it has not reported for 6 s", 4712, 1_769_860_860.0, 3),
+    ]
+    asked: list[str] = []
+
+    async def refresh() -> None:
+        asked.append("all")
+
+    pages = Pages(Telemetry().registry, lambda: [READY], workers=lambda: workers, refresh=refresh)
+    async with (
+        serve(("127.0.0.1", 0), pages, access=lambda: ACCESS, changes=FakeChanges(), emit=Telemetry().emit) as (
+            host,
+            port,
+        ),
+        ClientSession(f"http://{host}:{port}") as client,
+    ):
+        for path in ("/readyz", "/api/status"):
+            async with client.get(path) as answer:
+                assert answer.status == (expected if path == "/readyz" else 200)
+                report = await answer.json()
+            assert report["ready"] is (expected == 200)
+            assert report["workers"] == {
+                "1": {"state": "ready", "reason": None, "pid": 4711, "since": "2026-01-31T12:00:00Z", "restarts": 0},
+                "2": {
+                    "state": state,
+                    "reason": "it has not reported for 6 s",
+                    "pid": 4712,
+                    "since": "2026-01-31T12:01:00Z",
+                    "restarts": 3,
+                },
+            }
+        for path in ("/metrics", "/"):
+            async with client.get(path) as answer:
+                assert answer.status == 200
+    assert asked == ["all"] * 4, "each page shows the present"
 
 
 async def test_the_asynchronous_events_of_a_function_have_an_entry_with_the_numbers_of_their_queue() -> None:

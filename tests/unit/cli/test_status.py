@@ -18,7 +18,7 @@ from poller.admin.server import Pages, serve_control
 from poller.errors import CannotChange
 from poller.model.ids import FunctionName, MappingName
 from poller.model.order import Action, ShardOrder
-from poller.model.status import BlockedShard, EventsStatus, MappingState, MappingStatus, StreamStatus
+from poller.model.status import BlockedShard, EventsStatus, MappingState, MappingStatus, StreamStatus, WorkerStatus
 from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.telemetry import Telemetry
 from tests.fakes.changes import FakeChanges
@@ -63,13 +63,21 @@ def statuses() -> list[MappingStatus]:
     ]
 
 
+def workers() -> list[WorkerStatus]:
+    now = time.time()
+    return [
+        WorkerStatus(1, "ready", None, 4711, now - 7300, 0),
+        WorkerStatus(2, "ended", "its process has ended, and is started again soon", None, now - 130, 2),
+    ]
+
+
 @pytest.fixture
 def changes(tmp_path: Path) -> Iterator[FakeChanges]:
     """Yield the daemon's requests and answers. Its state is in memory."""
     (tmp_path / "poller.toml").write_text('[daemon]\nstate = "memory:"\n')
     with start_blocking_portal() as portal:
         fake = portal.call(FakeChanges)
-        pages = Pages(Telemetry().registry, lambda: statuses())
+        pages = Pages(Telemetry().registry, lambda: statuses(), workers=workers)
         with portal.wrap_async_context_manager(
             serve_control(tmp_path / "poller.toml-control", pages, changes=fake, emit=fake.facts.append)
         ):
@@ -79,11 +87,16 @@ def changes(tmp_path: Path) -> Iterator[FakeChanges]:
 @pytest.mark.usefixtures("changes")
 def test_the_status_lists_what_is_in_trouble_first_and_says_why(poller: Poller) -> None:
     lines = [line.split() for line in poller("status").stdout.splitlines()]
-    assert [line[0] for line in lines] == ["mapping", "epsilon", "delta", "gamma", "alpha", "beta", "events"]
+    assert [line[0] for line in lines] == [
+        *("mapping", "epsilon", "delta", "gamma", "alpha", "beta", "events", "worker", "worker")
+    ]
     assert " ".join(lines[1]) == "epsilon ready, 1 blocked f 3 8 min shardId-000000000003 for 6 min: KeyError: 'email'"
     assert " ".join(lines[2]) == "delta troubled 2 hours ago f 3 AccessDenied (403)"
     assert " ".join(lines[3]) == "gamma waiting 2 min ago f 3 the function is throttled"
     assert " ".join(lines[6]) == "events of f ready f 3 waiting, 1 in flight, 2 stuck"
+    assert " ".join(lines[7]) == "worker 1 ready 2 hours ago"
+    why = "its process has ended, and is started again soon; restarted 2 times"
+    assert " ".join(lines[8]) == f"worker 2 ended 2 min ago {why}"
 
 
 @pytest.mark.usefixtures("changes")
