@@ -30,10 +30,19 @@ from poller.disclosure import safe_traceback
 LogFormat = Literal["json", "console"]
 
 
-def configure(format: LogFormat, verbose: bool = False, quiet: bool = False) -> None:  # noqa: A002
+def configure(
+    format: LogFormat,  # noqa: A002
+    verbose: bool = False,
+    quiet: bool = False,
+    *,
+    worker: int | None = None,
+    has_colors: bool | None = None,
+) -> None:
     """Configure structlog and the standard library's logging for this process. A later call replaces the configuration.
 
     `verbose` shows debug lines, several for each batch; `quiet` shows warnings and errors only.
+    `worker` is the number of this worker process, which each line then has.
+    If `has_colors` is None, a log for people has colours on a terminal.
     """
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     processors: list[Processor] = [
@@ -41,12 +50,18 @@ def configure(format: LogFormat, verbose: bool = False, quiet: bool = False) -> 
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _with_traceback,
     ]
+    if worker is not None:
+        processors.insert(0, _adder_of(worker))
     stream: IO[Any]
     if format == "json":
         processors += [structlog.processors.JSONRenderer(serializer=_encode)]
         stream = sys.stderr.buffer
     else:
-        processors += [_escaped, _unfolded, _console_renderer()]
+        processors += [
+            _escaped,
+            _unfolded,
+            _console_renderer(sys.stderr.isatty() if has_colors is None else has_colors),
+        ]
         stream = sys.stderr
     structlog.configure(
         processors=processors,
@@ -58,8 +73,16 @@ def configure(format: LogFormat, verbose: bool = False, quiet: bool = False) -> 
     logging.captureWarnings(True)
 
 
-def _console_renderer() -> structlog.dev.ConsoleRenderer:
-    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)
+def _console_renderer(has_colors: bool) -> structlog.dev.ConsoleRenderer:
+    return structlog.dev.ConsoleRenderer(colors=has_colors, sort_keys=False)
+
+
+def _adder_of(worker: int) -> Processor:
+    def add(_logger: Any, _method: str, event: EventDict) -> EventDict:
+        event.setdefault("worker", worker)
+        return event
+
+    return add
 
 
 def _escaped(_logger: Any, _method: str, event: EventDict) -> EventDict:

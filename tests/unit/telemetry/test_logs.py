@@ -55,6 +55,24 @@ def test_json_is_one_object_to_a_line_on_stderr_with_time_level_and_event_first(
     assert datetime.fromisoformat(line["timestamp"]).utcoffset() == timedelta(0)
 
 
+def test_each_line_of_one_of_several_workers_has_its_number(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    logs.configure("json", worker=2)
+    structlog.get_logger().info("mapping_ready", mapping="orders")
+    logging.getLogger("aiohttp").warning("slow")
+    structlog.get_logger().info("worker_started", worker=3)
+    ready, library, started = lines(capsysbinary)
+    assert list(ready.items())[3:] == [("mapping", "orders"), ("worker", 2)]
+    assert library["worker"] == 2
+    assert started["worker"] == 3, "the field of a fact stays"
+
+
+def test_a_worker_writes_colours_if_its_parent_says_so(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    for has_colors in (True, False):
+        logs.configure("console", worker=2, has_colors=has_colors)
+        structlog.get_logger().warning("batch_failed", mapping="orders")
+        assert (b"\x1b[" in capsysbinary.readouterr().err) is has_colors
+
+
 def test_the_console_format_has_no_colours_if_stderr_is_not_a_terminal(
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
