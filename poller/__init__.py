@@ -2,7 +2,7 @@
 
 poller reads SQS queues, Kinesis shards and DynamoDB streams, forms batches in order, invokes functions wherever they
 run, and deals with failure as Lambda does.
-It is one process, configured by one TOML file and watched through Prometheus.
+It is configured by one TOML file and watched through Prometheus. It is one process, or several workers under a parent.
 
 The packages, from the bottom layer to the command line.
 A package imports only from packages above its own line, and a contract in the gate checks it.
@@ -34,6 +34,7 @@ reverse order: each may import those below it.
     engine/      THE WAITING    structured tasks that ask core/ for decisions and call the ports
     admin/       the HTTP server: metrics, health, readiness
     lambda_api/  the server of AWS Lambda's own API
+    workers/     several processes as one daemon
     app.py       the daemon, from the settings to the exit code
     reloading.py       SIGHUP and `poller reload`: reads the file again
     running.py         the mappings and functions that run, and how they are changed

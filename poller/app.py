@@ -3,6 +3,9 @@
     settings -> log, metrics -> open each mapping (composition.py) -> HTTP server -> supervisor, until a signal
                                               └── reloading.py, running.py: SIGHUP, poller reload
 
+With a membership, the process is one of several workers (workers/): its parent listens at all addresses and obeys the
+signals, and the process answers the parent at a socket of its own.
+
 At the stop, each mapping ends its child processes and closes its connections, unless another mapping still uses them.
 When all mappings have ended, one exit stack closes everything else: first the HTTP server, last the state file.
 """
@@ -26,7 +29,7 @@ from anyio import from_thread
 from poller import __version__, process_memory
 from poller.admin.control import control_path
 from poller.admin.guard import Access
-from poller.admin.listening import Address
+from poller.admin.listening import Address, written
 from poller.admin.server import Pages, serve, serve_control
 from poller.api_composition import api_listeners, control_api, routes_of, serve_api
 from poller.composition import Pauses, compose
@@ -36,7 +39,7 @@ from poller.engine.events.orphans import OrphanedEvents
 from poller.engine.stop import Stop
 from poller.engine.supervisor import Supervisor
 from poller.errors import CannotListen
-from poller.facts import ControlSocketFailed, DaemonStarted, Emit, SettingsWarning
+from poller.facts import ControlSocketFailed, DaemonStarted, Emit, Fact, SettingsWarning
 from poller.lambda_api.server import Api
 from poller.model.status import MappingStatus
 from poller.reloading import Reloader
@@ -44,8 +47,11 @@ from poller.running import Running
 from poller.settings.loading import load
 from poller.settings.values import Settings
 from poller.telemetry import logs
+from poller.telemetry.processes import own_usage
 from poller.telemetry.telemetry import Telemetry
 from poller.tracing.opening import open_tracing
+from poller.workers.membership import Membership, Parent, end_with_parent
+from poller.workers.report import Report
 
 GC_THRESHOLDS = (100_000, 20, 20)
 """With these thresholds, the garbage collector runs less often than by default.
@@ -60,33 +66,53 @@ While a worker thread reads the settings or renders a page, the event loop waits
 """
 
 
-def run(settings: Settings, *, settings_path: Path, verbose: bool = False, quiet: bool = False) -> int:
+def run(
+    settings: Settings,
+    *,
+    settings_path: Path,
+    verbose: bool = False,
+    quiet: bool = False,
+    membership: Membership | None = None,
+) -> int:
     """Run the daemon until SIGTERM or SIGINT, and return the exit code: 1 if the stop was unclean, else 0.
 
+    `membership` says which worker this process is, or is None for a daemon of one process.
     Raises PollerError if the daemon cannot start.
     """
+    if membership is not None:
+        end_with_parent()
     process_memory.protect()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the counters' series
-    logs.configure(settings.daemon.log_format, verbose, quiet)
+    logs.configure(
+        settings.daemon.log_format,
+        verbose,
+        quiet,
+        worker=None if membership is None else membership.number,
+        has_colors=None if membership is None else membership.has_colors,
+    )
     with_uvloop = importlib.util.find_spec("uvloop") is not None
     gc.freeze()  # the collector skips the modules, which live until the end
     gc.set_threshold(*GC_THRESHOLDS)
     sys.setswitchinterval(SWITCH_INTERVAL_IN_SECONDS)
-    return anyio.run(_run, settings, settings_path, backend_options={"use_uvloop": with_uvloop})
+    return anyio.run(_run, settings, settings_path, membership, backend_options={"use_uvloop": with_uvloop})
 
 
-async def _run(settings: Settings, settings_path: Path) -> int:
+async def _run(settings: Settings, settings_path: Path, membership: Membership | None) -> int:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-        return await _run_until(signals, settings, settings_path)
+        return await _run_until(signals, settings, settings_path, membership)
 
 
-async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings, settings_path: Path) -> int:
+async def _run_until(
+    signals: AsyncIterator[signal.Signals], settings: Settings, settings_path: Path, membership: Membership | None
+) -> int:
     stop, limits = Stop(), raise_limit()
+    parent = None if membership is None else Parent(membership)
     telemetry = Telemetry()
     for function in settings.functions:
         telemetry.begin_function(function)
-    for warning in settings.warnings:
-        telemetry.emit(SettingsWarning(warning))
+    if membership is None:  # else the parent has logged them
+        for warning in settings.warnings:
+            telemetry.emit(SettingsWarning(warning))
     async with AsyncExitStack() as stack:
         tracing = await stack.enter_async_context(open_tracing(os.environ, telemetry.emit))
         composition = await stack.enter_async_context(
@@ -112,7 +138,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
         reloader = Reloader(
             settings,
             file=settings_path,
-            read=partial(load, settings_path, os.environ),
+            read=partial(load, settings_path, os.environ, copy=membership.settings_copy if membership else None),
             running=running,
             stop=stop,
             clock=composition.clock,
@@ -124,29 +150,47 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
         calls = composition.calls_of_clients(stop)
         routes = routes_of(composition, calls, lambda: reloader.in_use, file=str(settings_path))
         control = control_api(routes, emit=telemetry.emit)
-        http = await stack.enter_async_context(_served(pages, reloader, control, settings_path, telemetry.emit))
+        http = None
+        if membership is None:
+            listeners = await api_listeners(settings)
+            http = await stack.enter_async_context(_served(pages, reloader, control, settings_path, telemetry.emit))
+        else:
+            listeners = membership.sockets()
+            server = serve_control(
+                membership.socket_path, pages, changes=reloader, emit=_the_parent_logs_it, invoke=control.respond
+            )
+            await stack.enter_async_context(server)
         api = await stack.enter_async_context(
-            serve_api(await api_listeners(settings), routes, lambda: reloader.in_use, stop=stop, emit=telemetry.emit)
+            serve_api(listeners, routes, lambda: reloader.in_use, stop=stop, emit=telemetry.emit)
         )
         await stack.enter_async_context(calls.running())  # this ends first, so that running calls are still answered
+
+        def report(answers: int) -> Report:
+            return Report(answers, statuses(), telemetry.numbers(), dict(own_usage()))
+
         async with anyio.create_task_group() as services:
             services.start_soon(_obey, signals, stop, reloader)
             services.start_soon(reloader.run)
             services.start_soon(composition.events.orphans.run)
-            telemetry.emit(
-                DaemonStarted(
-                    version=__version__,
-                    settings=str(settings_path),
-                    mappings=sum(mapping.is_enabled for mapping in settings.mappings),
-                    http=_written(http) if http else None,
-                    api=_written(api) if api else None,
+            if parent is not None:
+                services.start_soon(parent.attend, stop, report)
+            else:
+                telemetry.emit(
+                    DaemonStarted(
+                        version=__version__,
+                        settings=str(settings_path),
+                        mappings=sum(mapping.is_enabled for mapping in settings.mappings),
+                        http=written(http) if http else None,
+                        api=written(api) if api else None,
+                    )
                 )
-            )
             gc.collect()
             gc.freeze()  # it skips the mappings, too
             supervisor.begin()
             await supervisor.stopped()
             services.cancel_scope.cancel()
+        if parent is not None:
+            await parent.say_last(report)
     return 1 if stop.is_unclean.is_set() else 0
 
 
@@ -183,14 +227,13 @@ async def _served(
         yield http
 
 
+def _the_parent_logs_it(_change: Fact) -> None:
+    """Emit nothing for a change that was passed on, because only the parent knows who has asked for it."""
+
+
 def _access(reloader: Reloader) -> Access:
     daemon = reloader.in_use.daemon
     return Access(hosts=daemon.http_hosts, admin_token=daemon.admin_token)
-
-
-def _written(address: Address) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _obey(signals: AsyncIterator[signal.Signals], stop: Stop, reloader: Reloader) -> None:

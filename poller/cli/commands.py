@@ -52,6 +52,9 @@ from poller.settings.schema import json_schema
 from poller.settings.showing import effective_toml
 from poller.settings.values import Settings
 
+MAXIMUM_WORKERS = 64
+"""More processes than most hosts have cores."""
+
 app = typer.Typer(
     name="poller",
     epilog=EXIT_CODES,
@@ -93,21 +96,40 @@ def run(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Log only warnings and errors, and no output of functions.")
     ] = False,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1, max=MAXIMUM_WORKERS, help="How many processes run the mappings; one for each core uses all cores."
+        ),
+    ] = 1,
+    as_worker: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the daemon until SIGTERM or SIGINT.
 
     Example: `poller run -c /etc/poller/poller.toml`
+
+    Example: `poller run --workers 4`, which uses four cores and is one daemon for all who ask it
 
     The first signal stops polling, lets running invocations end within the grace, makes the other messages visible
     again, and stores the last positions. A second signal ends the grace.
     """
     if verbose and quiet:
         raise refused("--verbose and --quiet exclude each other", code=2)
-    settings = examined(config, prints_warnings=False).settings  # the daemon's log has them
-    from poller.app import run as run_daemon
+    if as_worker is None and workers > 1:
+        from poller.workers.parent import run as run_workers
 
+        found = examined(config, prints_warnings=False)  # the daemon's log has the warnings
+        with exit_on_failure(config):
+            status = run_workers(found, settings_path=config, workers=workers, verbose=verbose, quiet=quiet)
+        raise typer.Exit(status)
+    from poller.app import run as run_daemon
+    from poller.workers.membership import Membership
+
+    membership = None if as_worker is None else Membership.parsed(as_worker)
+    copy = None if membership is None else membership.settings_copy
+    settings = examined(config, prints_warnings=False, copy=copy).settings
     with exit_on_failure(config):
-        status = run_daemon(settings, settings_path=config, verbose=verbose, quiet=quiet)
+        status = run_daemon(settings, settings_path=config, verbose=verbose, quiet=quiet, membership=membership)
     raise typer.Exit(status)
 
 

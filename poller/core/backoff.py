@@ -73,6 +73,9 @@ DELETE = Backoff(initial=0.2, maximum=10.0)
 CRASH = Backoff(initial=1.0, maximum=60.0)
 """For a mapping that crashed because of an error in poller."""
 
+WORKER = Backoff(initial=0.5, maximum=60.0)
+"""For a worker process that has ended by itself. Most causes, such as a lack of memory, are over at once."""
+
 STREAM_RETRY = Backoff(initial=0.5, maximum=30.0)
 """For a stream batch whose function failed. A batch that always fails gets about eight tries in its first minute.
 

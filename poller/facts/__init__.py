@@ -30,3 +30,4 @@ from poller.facts.sources import *
 from poller.facts.stores import *
 from poller.facts.streams import *
 from poller.facts.urls import *
+from poller.facts.workers import *

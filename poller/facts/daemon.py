@@ -13,7 +13,7 @@ class DaemonStarted(NamedTuple):
     """The daemon has read its settings and starts its mappings.
 
     `http` and `api` are the addresses where it listens, as `host:port`. For port 0, they have the port that the system
-    chose.
+    chose. `workers` is the number of its worker processes, if there are several.
     """
 
     version: str
@@ -21,6 +21,7 @@ class DaemonStarted(NamedTuple):
     mappings: int
     http: str | None = None
     api: str | None = None
+    workers: int | None = None
 
 
 @declare(Line("info"))

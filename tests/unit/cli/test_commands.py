@@ -11,8 +11,10 @@ import pytest
 
 from poller import __version__
 from poller.cli.ending import exit_on_crash
+from poller.settings.loading import Examined
 from poller.settings.values import Settings
 from poller.stores.sqlite_file import owned
+from poller.workers.membership import Membership
 from tests.fakes.disk import no_file_grows_beyond
 from tests.unit.cli.conftest import Poller
 
@@ -167,7 +169,8 @@ def test_run_passes_on_the_settings_and_ends_with_the_daemons_exit_code(
 ) -> None:
     handed: list[tuple[Settings, Path, bool, bool]] = []
 
-    def run(settings: Settings, *, settings_path: Path, verbose: bool, quiet: bool) -> int:
+    def run(settings: Settings, *, settings_path: Path, verbose: bool, quiet: bool, membership: None) -> int:
+        assert membership is None
         handed.append((settings, settings_path, verbose, quiet))
         return 7
 
@@ -179,6 +182,47 @@ def test_run_passes_on_the_settings_and_ends_with_the_daemons_exit_code(
     assert [mapping.name for mapping in settings.queue_mappings] == ["users"]
     assert settings_path == Path("poller.toml")
     assert (verbose, quiet) == ([True, False], [False, True])
+
+
+def test_run_with_workers_runs_their_parent(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+    handed: list[tuple[Examined, Path, int, bool, bool]] = []
+
+    def run(found: Examined, *, settings_path: Path, workers: int, verbose: bool, quiet: bool) -> int:
+        handed.append((found, settings_path, workers, verbose, quiet))
+        return 7
+
+    monkeypatch.setattr("poller.workers.parent.run", run)
+    Path("poller.toml").write_text(SOUND)
+    assert poller("run", "--workers", "3", "--quiet", TOKEN="s3cret").exit_code == 7
+    [(found, *others)] = handed
+    assert found.text == SOUND
+    assert others == [Path("poller.toml"), 3, False, True]
+
+
+def test_a_worker_reads_the_copy_of_its_parent(poller: Poller, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    handed: list[tuple[Settings, Path, Membership]] = []
+
+    def run(settings: Settings, *, settings_path: Path, membership: Membership, **_: bool) -> int:
+        handed.append((settings, settings_path, membership))
+        return 7
+
+    monkeypatch.setattr("poller.app.run", run)
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "settings.toml").write_text(SOUND)
+    Path("poller.toml").write_text("faulty")
+    member = Membership(number=2, of=3, folder=str(tmp_path / "private"), channel=7)
+    assert poller("run", "--workers", "3", "--as-worker", str(member), TOKEN="s3cret").exit_code == 7
+    [(settings, settings_path, membership)] = handed
+    assert [mapping.name for mapping in settings.queue_mappings] == ["users"]
+    assert (settings_path, membership) == (Path("poller.toml"), member)
+
+
+def test_workers_need_a_state_that_they_can_share(poller: Poller) -> None:
+    Path("poller.toml").write_text('[daemon]\nstate = "memory:"\n' + SOUND)
+    result = poller("run", "--workers", "2", TOKEN="s3cret")
+    assert result.exit_code == 2
+    assert 'daemon.state = "memory:": several workers share the state' in result.stderr
+    assert poller("run", "--workers", "0", TOKEN="s3cret").exit_code == 2
 
 
 def test_verbose_and_quiet_exclude_each_other(poller: Poller) -> None:

@@ -1,0 +1,351 @@
+"""How does the parent pass a change or an invocation on to the workers? It sends the request to their sockets.
+
+    reload   ── the parent reads the file: faulty? nobody is asked ──> a copy of the file ──> all workers
+    pause, resume, restart of a function ──────────────────────────────────────────────────> all workers
+    an order about a blocked shard, a question of an autoscaler ───────────────────────────> all workers
+    Invoke   ──────────────────────────────────────────────> the worker with the fewest of these calls
+
+A change is made when all workers have made it. If one of them refuses, the answer says which one; the others have made
+the change. An order is executed by the worker that reads the shard; the others refuse it.
+All workers read the same copy of the settings, also a worker that is started later. So a file that somebody edits is
+used by no worker before a reload, and a faulty file is refused by all or none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import aiohttp
+import anyio
+import orjson
+from aiohttp import web
+from anyio import to_thread
+
+from poller.admin.changing import LONGEST_SECONDS, refuse_another_file
+from poller.admin.connections import Connections
+from poller.core.backlog import Known, of_workers
+from poller.errors import CannotChange, SettingsError
+from poller.facts import Emit, ReloadRefused, SettingsWarning, WorkerNotChanged
+from poller.lambda_api.server import LONGEST_CALL_IN_SECONDS
+from poller.model.backlog import Backlog, UnknownBacklog
+from poller.model.order import ShardOrder
+from poller.model.status import ReloadStatus
+from poller.settings.loading import Examined
+from poller.settings.values import Settings
+from poller.workers.membership import SETTINGS_COPY, socket_path
+from poller.workers.team import Team, Worker
+
+STOPPING = "the daemon stops"
+NO_WORKER = "no worker runs now; they are being started"
+
+MAXIMUM_WAITING = 16
+"""How many reloads that nobody waits for may stand in line."""
+
+
+class Reply(NamedTuple):
+    """What a worker has answered to a change."""
+
+    worker: int
+    status: int
+    body: Mapping[str, Any]
+
+
+class Changes:
+    """Implements `admin.changing.Changes` for all workers. `in_use` has the settings that the parent uses now."""
+
+    def __init__(
+        self,
+        in_use: Examined,
+        *,
+        file: Path,
+        read: Callable[[], Examined],
+        folder: Path,
+        team: Team,
+        emit: Emit,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`read` reads the file, in a worker thread. It raises SettingsError if the file is faulty."""
+        self.in_use: Settings = in_use.settings
+        self.status = ReloadStatus(was_successful=True, succeeded_at=now())
+        self._file = file
+        self._read = read
+        self._folder = folder
+        self._team = team
+        self._now = now
+        self._emit = emit
+        self._turn = anyio.Lock()
+        self._line, self._waiting = anyio.create_memory_object_stream[Callable[[], Awaitable[None]]](MAXIMUM_WAITING)
+        _write(self._folder, in_use.text)
+        team.on_start = self._catch_up
+
+    async def run(self) -> None:
+        """Make the reloads that nobody waits for, until cancelled."""
+        with self._line, self._waiting:
+            async for reload in self._waiting:
+                await reload()
+
+    def reload_soon(self) -> None:
+        """Ask for a reload without waiting for it."""
+        self._stand_in_line(self._reload_by_signal)
+
+    async def reload(self, *, settings: str | None) -> Mapping[str, Any]:
+        """Let all workers use the present file. Raises SettingsError if it is faulty, and CannotChange."""
+        refuse_another_file(settings, self._file)
+        async with self._turn:
+            self._refuse_if_stopping()
+            try:
+                found = await to_thread.run_sync(self._read)
+            except SettingsError as error:
+                self.status = self.status._replace(was_successful=False)
+                self._emit(ReloadRefused(settings=str(self._file), faults=tuple(error.faults)))
+                raise
+            for warning in found.settings.warnings:
+                if warning not in self.in_use.warnings:
+                    self._emit(SettingsWarning(warning))
+            await to_thread.run_sync(_write, self._folder, found.text)
+            self.in_use = found.settings
+            self._team.settings_number += 1
+            replies = await self._ask_all("/api/reload", {})
+            self._note(replies)
+        return _reloaded(_all_made(replies))
+
+    async def restart_function(self, name: str, *, settings: str | None) -> Mapping[str, Any]:
+        return await self._changed("/api/reload", {"function": name}, settings)
+
+    async def pause(self, mapping: str, *, settings: str | None) -> Mapping[str, Any]:
+        return await self._changed("/api/pause", {"mapping": mapping}, settings)
+
+    async def resume(self, mapping: str, *, settings: str | None) -> Mapping[str, Any]:
+        return await self._changed("/api/resume", {"mapping": mapping}, settings)
+
+    async def order(self, mapping: str, order: ShardOrder, *, settings: str | None) -> Mapping[str, Any]:
+        """Let the worker that reads the shard execute the order."""
+        refuse_another_file(settings, self._file)
+        self._refuse_if_stopping()
+        body = {
+            "mapping": mapping,
+            "shard": order.shard_id,
+            "action": order.action,
+            "start_sequence_number": order.start_sequence_number,
+            "end_sequence_number": order.end_sequence_number,
+        }
+        replies = await self._ask_all("/api/shard", body)
+        made = [reply.body for reply in replies if reply.status == 200]
+        return made[0] if made else _all_made(replies)[0].body
+
+    async def _changed(self, path: str, body: Mapping[str, str], settings: str | None) -> Mapping[str, Any]:
+        refuse_another_file(settings, self._file)
+        self._refuse_if_stopping()
+        return _all_made(await self._ask_all(path, body))[0].body
+
+    async def _reload_by_signal(self) -> None:
+        """Reload. The workers and `reload` have logged each error that has an answer."""
+        try:
+            await self.reload(settings=None)
+        except SettingsError:
+            pass
+        except CannotChange as error:
+            self._emit(ReloadRefused(settings=str(self._file), faults=(str(error),)))
+
+    def _catch_up(self, worker: Worker) -> None:
+        """Let a worker reload that has read the settings before they were changed."""
+        if worker.settings_number != self._team.settings_number:
+            self._stand_in_line(partial(self._reload_of, worker))
+
+    def _stand_in_line(self, reload: Callable[[], Awaitable[None]]) -> None:
+        try:
+            self._line.send_nowait(reload)
+        except anyio.WouldBlock:
+            why = f"{MAXIMUM_WAITING} other reloads wait already"
+            self._emit(ReloadRefused(settings=str(self._file), faults=(why,)))
+
+    async def _reload_of(self, worker: Worker) -> None:
+        number = self._team.settings_number
+        reply = await asked(self._folder, worker, "/api/reload", {})
+        if reply.status == 200:
+            worker.settings_number = number
+        else:
+            self._emit(WorkerNotChanged(worker=worker.number, detail=_why(reply)))
+
+    async def _ask_all(self, path: str, body: Mapping[str, str | None]) -> Sequence[Reply]:
+        replies = await all_asked(self._folder, self._team.at_work, path, body)
+        if not replies:
+            raise CannotChange(NO_WORKER)
+        return replies
+
+    def _note(self, replies: Sequence[Reply]) -> None:
+        """Note how the reload ended, and which workers use the new settings."""
+        made = {reply.worker for reply in replies if reply.status == 200}
+        for worker in self._team.workers:
+            if worker.number in made:
+                worker.settings_number = self._team.settings_number
+        was_successful = len(made) == len(replies) and not any(reply.body.get("failed") for reply in replies)
+        succeeded_at = self._now() if was_successful else self.status.succeeded_at
+        self.status = ReloadStatus(was_successful=was_successful, succeeded_at=succeeded_at)
+
+    def _refuse_if_stopping(self) -> None:
+        if self._team.stop.has_begun:
+            raise CannotChange(STOPPING)
+
+
+class Backlogs:
+    """Implements `admin.scaling.Backlogs`: asks all workers, and makes one backlog of their answers."""
+
+    def __init__(self, folder: Path, team: Team) -> None:
+        self._folder = folder
+        self._team = team
+
+    async def of_daemon(self) -> Known:
+        return await self._known("/api/scaling") or UnknownBacklog(NO_WORKER)
+
+    async def of_mapping(self, name: str, /) -> Known | None:
+        return await self._known(f"/api/scaling/mappings/{quote(name, safe='')}")
+
+    async def of_function(self, name: str, /) -> Known | None:
+        return await self._known(f"/api/scaling/functions/{quote(name, safe='')}")
+
+    async def _known(self, path: str) -> Known | None:
+        replies = await all_asked(self._folder, self._team.at_work, path)
+        if not replies:
+            return UnknownBacklog(NO_WORKER)
+        if any(reply.status == 404 for reply in replies):
+            return None
+        return of_workers([_backlog(reply) for reply in replies])
+
+
+def _backlog(reply: Reply) -> Known:
+    return Backlog(**reply.body) if reply.status == 200 else UnknownBacklog(f"worker {reply.worker}: {_why(reply)}")
+
+
+class Invocations:
+    """Passes each call of the control socket on to one worker."""
+
+    def __init__(self, folder: Path, team: Team) -> None:
+        self._folder = folder
+        self._team = team
+        self._running: Counter[int] = Counter()
+
+    async def respond(self, request: web.Request, /, *, connections: Connections) -> web.StreamResponse:
+        workers = self._team.at_work
+        if not workers or self._team.stop.has_begun:
+            return _unavailable("no worker runs now")
+        worker = min(workers, key=lambda worker: self._running[worker.number])
+        self._running[worker.number] += 1
+        try:
+            with connections.working(request.transport, LONGEST_CALL_IN_SECONDS):
+                return await self._passed_on(worker, request)
+        except (aiohttp.ClientError, OSError):
+            return _unavailable(f"worker {worker.number} ended before it answered")
+        finally:
+            self._running[worker.number] -= 1
+
+    async def _passed_on(self, worker: Worker, request: web.Request) -> web.Response:
+        headers = {name: value for name, value in request.headers.items() if name not in _OF_REQUEST}
+        async with (
+            _session(self._folder, worker, LONGEST_CALL_IN_SECONDS) as session,
+            session.post(request.raw_path, data=request.content, headers=headers) as answer,
+        ):
+            body = await answer.read()
+            kept = {name: value for name, value in answer.headers.items() if name not in _OF_ANSWER}
+            return web.Response(status=answer.status, body=body, headers=kept)
+
+
+_OF_REQUEST = ("Connection", "Expect", "Host", "Transfer-Encoding")
+_OF_ANSWER = ("Connection", "Content-Length", "Date", "Transfer-Encoding")
+"""The headers that belong to one connection, so that the parent does not pass them on."""
+
+
+async def all_asked(
+    folder: Path, workers: Sequence[Worker], path: str, body: Mapping[str, str | None] | None = None
+) -> Sequence[Reply]:
+    """Ask the workers at the same time, and return their answers in the order of their numbers."""
+    replies: list[Reply] = []
+
+    async def ask(worker: Worker) -> None:
+        replies.append(await asked(folder, worker, path, body))
+
+    async with anyio.create_task_group() as tasks:
+        for worker in workers:
+            tasks.start_soon(ask, worker)
+    return sorted(replies, key=lambda reply: reply.worker)
+
+
+async def asked(folder: Path, worker: Worker, path: str, body: Mapping[str, str | None] | None = None) -> Reply:
+    """Return the worker's answer to a POST with this body, or to a GET without a body.
+
+    A worker that ends before it answers has the status 503.
+    """
+    method, data = ("GET", None) if body is None else ("POST", orjson.dumps(body))
+    try:
+        async with (
+            _session(folder, worker, LONGEST_SECONDS) as session,
+            session.request(method, path, data=data) as answer,
+        ):
+            return Reply(worker.number, answer.status, await answer.json())
+    except (aiohttp.ClientError, OSError, ValueError):
+        return Reply(worker.number, 503, {"error": "it ended before it answered"})
+
+
+def _session(folder: Path, worker: Worker, seconds: float) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        "http://localhost",
+        connector=aiohttp.UnixConnector(str(socket_path(folder, worker.number))),
+        timeout=aiohttp.ClientTimeout(total=seconds),
+    )
+
+
+def _all_made(replies: Sequence[Reply]) -> Sequence[Reply]:
+    """Return the replies if all workers have made the change.
+
+    Else raise CannotChange, or SettingsError if a worker found faults.
+    """
+    refused = [reply for reply in replies if reply.status != 200]
+    if not refused:
+        return replies
+    reasons = list(dict.fromkeys(map(_why, refused)))
+    if len(refused) == len(replies) and len(reasons) == 1:
+        raise CannotChange(reasons[0])
+    raise CannotChange("; ".join(f"worker {reply.worker}: {_why(reply)}" for reply in refused))
+
+
+def _why(reply: Reply) -> str:
+    faults = reply.body.get("faults")
+    return "; ".join(faults) if faults else str(reply.body.get("error"))
+
+
+def _reloaded(replies: Sequence[Reply]) -> Mapping[str, Any]:
+    """Return what changed at the worker with the most changes: one that has just been started has read the new file."""
+    report = dict(max(replies, key=lambda reply: len(orjson.dumps(reply.body))).body)
+    failures: dict[str, dict[int, str]] = {}
+    for reply in replies:
+        for mapping, why in reply.body.get("failed", {}).items():
+            failures.setdefault(mapping, {})[reply.worker] = why
+    report["failed"] = {mapping: _of_workers(reasons, len(replies)) for mapping, reasons in failures.items()}
+    return report
+
+
+def _of_workers(reasons: Mapping[int, str], workers: int) -> str:
+    """Return the reason why a mapping could not be changed, with the workers that say so, unless all say the same."""
+    if len(reasons) == workers and len(set(reasons.values())) == 1:
+        return next(iter(reasons.values()))
+    return "; ".join(f"worker {worker}: {why}" for worker, why in sorted(reasons.items()))
+
+
+def _write(folder: Path, text: str) -> None:
+    """Replace the copy of the settings in one step. Only the daemon's user may read it."""
+    new = folder / "settings.new"
+    new.touch(0o600)
+    new.write_bytes(text.encode())
+    new.replace(folder / SETTINGS_COPY)
+
+
+def _unavailable(why: str) -> web.Response:
+    return web.Response(
+        status=503, body=orjson.dumps({"Type": "Service", "message": why}), content_type="application/json"
+    )

@@ -1,0 +1,36 @@
+"""What does a worker tell its parent about itself? The statuses of its mappings, its counts, and what its process uses.
+
+A report is JSON: tuples are lists. pydantic makes the values again, and checks each of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pydantic import TypeAdapter
+
+from poller.model.status import MappingStatus
+from poller.telemetry.numbers import Numbers
+
+
+class Report(NamedTuple):
+    """`answers` is the number of the parent's last question before the report was made, or 0."""
+
+    answers: int
+    statuses: Sequence[MappingStatus]
+    numbers: Sequence[Numbers]
+    usage: dict[str, float]
+
+
+_REPORT: TypeAdapter[Report] = TypeAdapter(Report)
+
+
+def encoded(report: Report) -> bytes:
+    """Return the report as JSON. A function's error message may have lone surrogates, which become question marks."""
+    return json.dumps(report, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+
+
+def decoded(message: bytes) -> Report:
+    return _REPORT.validate_json(message)

@@ -1,0 +1,207 @@
+"""Which workers run, and when is one started again?
+
+    start ── worker 1 ── it has started ── workers 2 to N ──> all run
+                └── it could not start: the whole ends with its exit code, and the person reads one message
+
+    a worker ends ── the daemon stops ──> its exit code counts
+                  ├─ it could not start, and had never started before ──> the whole ends with its exit code
+                  └─ else ──> it is started again, after a pause that grows with each failure
+
+At the stop, the parent tells each worker once and waits until all have ended. A worker has the grace of the settings,
+and then a margin to release what it has in hand; after both it is killed.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import anyio
+
+from poller.core.backoff import WORKER
+from poller.engine.stop import Stop
+from poller.facts import Emit, WorkerEnded, WorkerStarted
+from poller.workers.life import Life
+from poller.workers.membership import Membership
+
+FORGIVEN_AFTER_IN_SECONDS = 600.0
+"""If a worker has run for at least this time before it ends, the count of failures begins again at one."""
+
+MARGIN_IN_SECONDS = 30.0
+"""How long a worker may take, after the grace, to cut its invocations and to release what it has in hand."""
+
+
+class Worker:
+    """A worker, whose process may end and be started again. `since` is when the present process was started.
+
+    `settings_number` is that of the settings which the present process has read.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.life = Life()
+        self.restarts = 0
+        self.since = 0.0
+        self.has_started_once = False
+        self.settings_number = 0
+        self.first_start_is_over = anyio.Event()
+
+    @property
+    def is_at_work(self) -> bool:
+        return self.life.started.is_set() and not self.life.over.is_set()
+
+
+class _End(NamedTuple):
+    """How a process has ended. `status` is None if it could not be started, for the reason in `detail`."""
+
+    status: int | None
+    detail: str = ""
+
+    @property
+    def is_refusal(self) -> bool:
+        """Return whether the process has ended with an exit code of ours, which says that it cannot run."""
+        return self.status in (None, 1, 2)
+
+
+class Team:
+    """The workers of this daemon.
+
+    `settings_number` counts the versions of the settings that the workers read. `on_start` is called after the first
+    report of a process, and `on_end` after its end.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        command: Sequence[str],
+        folder: Path,
+        api_listeners: Sequence[socket.socket],
+        stop: Stop,
+        get_grace_in_seconds: Callable[[], float],
+        emit: Emit,
+        log: IO[bytes] | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`command` starts a worker, without the option of the membership."""
+        self.workers = [Worker(number) for number in range(1, size + 1)]
+        self.settings_number = 1
+        self.on_start: Callable[[Worker], None] = _nothing
+        self.on_end: Callable[[Worker], None] = _nothing
+        self.stop = stop
+        self._command = command
+        self._folder = folder
+        self._api_listeners = api_listeners
+        self._get_grace_in_seconds = get_grace_in_seconds
+        self._now = now
+        self._randomness = random.Random()
+        self._emit = emit
+        self._log = sys.stderr.buffer if log is None else log
+        self._exit_code = 0
+
+    @property
+    def at_work(self) -> list[Worker]:
+        """Return the workers that have started and not ended."""
+        return [worker for worker in self.workers if worker.is_at_work]
+
+    async def run(self) -> int:
+        """Run the workers until the stop. Return the exit code of the daemon: the worst one of the workers."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._stop_workers)
+            async with anyio.create_task_group() as keepers:
+                first, *others = self.workers
+                keepers.start_soon(self._keep, first)
+                await first.first_start_is_over.wait()
+                for worker in others:
+                    keepers.start_soon(self._keep, worker)
+            tasks.cancel_scope.cancel()
+        return self._exit_code
+
+    async def _keep(self, worker: Worker) -> None:
+        """Run one process of the worker after the other, until the stop."""
+        failures = 0
+        while not self.stop.has_begun:
+            begun_at = anyio.current_time()
+            end = await self._live(worker)
+            has_started = worker.life.started.is_set()
+            if self.stop.has_begun:
+                if has_started:
+                    self._count(end.status)
+            elif end.is_refusal and not has_started and not worker.has_started_once:
+                self._emit(self._ended(worker, end))
+                self._count(end.status)
+                self.stop.begin()
+            else:
+                has_gone_well = has_started and anyio.current_time() - begun_at > FORGIVEN_AFTER_IN_SECONDS
+                failures = 0 if end.status == 0 else 1 if has_gone_well else failures + 1
+                delay = WORKER.delay(failures, self._randomness) if failures else 0.0
+                worker.restarts += 1
+                self._emit(self._ended(worker, end)._replace(restart_in_seconds=delay))
+                await self.stop.sleep(delay)
+            worker.has_started_once |= has_started
+        worker.first_start_is_over.set()
+
+    async def _live(self, worker: Worker) -> _End:
+        """Run one process to its end."""
+        worker.life, worker.since = Life(), self._now()
+        worker.settings_number = self.settings_number
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(self._welcome, worker)
+            try:
+                status = await worker.life.run(
+                    self._command, lambda channel: self._member(worker, channel), self._api_listeners, self._log
+                )
+                end = _End(status)
+            except OSError as error:
+                end = _End(None, error.strerror or str(error))
+            beside.cancel_scope.cancel()
+        self.on_end(worker)
+        return end
+
+    async def _welcome(self, worker: Worker) -> None:
+        await worker.life.started.wait()
+        assert worker.life.pid is not None, "it has reported"
+        self._emit(WorkerStarted(worker=worker.number, pid=worker.life.pid))
+        worker.first_start_is_over.set()
+        self.on_start(worker)
+
+    def _member(self, worker: Worker, channel: int) -> Membership:
+        return Membership(
+            number=worker.number,
+            of=len(self.workers),
+            folder=str(self._folder),
+            channel=channel,
+            api_listeners=tuple(listener.fileno() for listener in self._api_listeners),
+            has_colors=sys.stderr.isatty(),
+        )
+
+    def _ended(self, worker: Worker, end: _End) -> WorkerEnded:
+        return WorkerEnded(worker=worker.number, pid=worker.life.pid, exit_status=end.status, detail=end.detail)
+
+    def _count(self, status: int | None) -> None:
+        """Take the exit status into account. A process that a signal has ended was unclean."""
+        self._exit_code = max(self._exit_code, 1 if status is None or status < 0 else status)
+
+    async def _stop_workers(self) -> None:
+        await self.stop.draining.wait()
+        for listener in self._api_listeners:
+            listener.close()  # no client may connect and wait for an answer in vain
+        for worker in self.workers:
+            worker.life.stop()
+        with anyio.move_on_after(self._get_grace_in_seconds()):
+            await self.stop.releasing.wait()
+        if self.stop.releasing.is_set():
+            for worker in self.workers:
+                worker.life.hurry()
+        await anyio.sleep(MARGIN_IN_SECONDS)
+        for worker in self.workers:
+            worker.life.kill()
+
+
+def _nothing(_worker: Worker) -> None:
+    pass

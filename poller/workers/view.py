@@ -1,0 +1,114 @@
+"""What do the pages show of all workers? The sums of their numbers, one status for each mapping, and each worker.
+
+    a client asks for a page ──> refresh: ask every worker ──> their reports ──> merged
+
+The pages show the last report of a worker that does not answer soon.
+The counts of a worker that has ended are kept, so that no counter goes down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import anyio
+from anyio import from_thread
+from prometheus_client import CollectorRegistry
+
+from poller.admin.readiness import is_ready
+from poller.core.merging import merged
+from poller.model.status import MappingStatus, ReloadStatus, WorkerState, WorkerStatus
+from poller.telemetry.gauges import ReloadCollector, StatusCollector
+from poller.telemetry.numbers import Numbers, Totals
+from poller.telemetry.processes import NO_USAGE, Usage, kept
+from poller.telemetry.series import TotalsCollector, register_process
+from poller.workers.team import Team, Worker
+
+LONGEST_WAIT_IN_SECONDS = 2.0
+"""How long a page waits for the reports of all workers."""
+
+SILENT_AFTER_IN_SECONDS = 5.0
+"""After this time without a report, the pages show that the worker is silent."""
+
+NAMES_SHOWN = 5
+"""How many mappings the reason of a worker names that is not ready."""
+
+PARENT = "parent"
+"""The parent's name among those who count; the workers have numbers."""
+
+
+class View:
+    """The merged statuses and numbers of a team."""
+
+    def __init__(self, team: Team, *, own_numbers: Callable[[], Sequence[Numbers]]) -> None:
+        """`own_numbers` returns what the parent itself has counted."""
+        self._team = team
+        self._own_numbers = own_numbers
+        self._totals = Totals()
+        self._usage_of_ended = NO_USAGE
+        team.on_end = self._keep
+
+    async def refresh(self) -> None:
+        """Ask the workers for reports, and wait for them."""
+        with anyio.move_on_after(LONGEST_WAIT_IN_SECONDS):
+            for life, question in [(worker.life, worker.life.ask()) for worker in self._team.at_work]:
+                await life.until_answered(question)
+
+    def statuses(self) -> list[MappingStatus]:
+        reports = [worker.life.report for worker in self._team.at_work]
+        return merged(report.statuses for report in reports if report is not None)
+
+    def workers(self) -> list[WorkerStatus]:
+        return [self._status(worker) for worker in self._team.workers]
+
+    def numbers(self) -> list[Numbers]:
+        """Return the numbers of all workers, of those that have ended, and of the parent."""
+        for worker in self._team.at_work:
+            self._report(worker)
+        self._totals.report(PARENT, self._own_numbers())
+        return self._totals.numbers()
+
+    def usage(self) -> list[Usage]:
+        """Return what all processes but the parent use."""
+        reports = [worker.life.report for worker in self._team.at_work]
+        return [self._usage_of_ended, *(report.usage for report in reports if report is not None)]
+
+    def registry(self, reload_status: Callable[[], ReloadStatus]) -> CollectorRegistry:
+        """Return what /metrics shows. It is read in a worker thread."""
+        registry = CollectorRegistry()
+        register_process(registry, lambda: from_thread.run_sync(self.usage))
+        registry.register(TotalsCollector(lambda: from_thread.run_sync(self.numbers)))
+        registry.register(StatusCollector(lambda: from_thread.run_sync(self.statuses)))
+        registry.register(ReloadCollector(reload_status))
+        return registry
+
+    def _report(self, worker: Worker) -> None:
+        if worker.life.report is not None:
+            self._totals.report(str(worker.number), worker.life.report.numbers)
+
+    def _keep(self, worker: Worker) -> None:
+        """Keep the numbers of the process that has ended."""
+        self._report(worker)
+        self._totals.keep(str(worker.number))
+        if worker.life.report is not None:
+            self._usage_of_ended = kept(worker.life.report.usage, self._usage_of_ended)
+
+    def _status(self, worker: Worker) -> WorkerStatus:
+        state, reason = self._state(worker)
+        pid = None if worker.life.over.is_set() else worker.life.pid
+        return WorkerStatus(worker.number, state, reason, pid, worker.since, worker.restarts)
+
+    def _state(self, worker: Worker) -> tuple[WorkerState, str | None]:
+        life = worker.life
+        if self._team.stop.has_begun:
+            return "stopping", None
+        if life.over.is_set():
+            return "ended", "its process has ended, and is started again soon"
+        if life.report is None:
+            return "starting", "its process has not started yet"
+        silence = anyio.current_time() - life.reported_at
+        if silence > SILENT_AFTER_IN_SECONDS:
+            return "silent", f"it has not reported for {silence:.0f} s"
+        if waiting := [status.mapping for status in life.report.statuses if not is_ready(status)]:
+            more = f" and {len(waiting) - NAMES_SHOWN:,} more" if len(waiting) > NAMES_SHOWN else ""
+            return "starting", f"not ready: {', '.join(waiting[:NAMES_SHOWN])}{more}"
+        return "ready", None

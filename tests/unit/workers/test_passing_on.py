@@ -1,0 +1,389 @@
+"""How does the parent pass a change or an invocation on to the workers?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+from aiohttp import ClientSession, UnixConnector, web
+from prometheus_client import CollectorRegistry
+
+from poller.admin.connections import Connections
+from poller.admin.server import Pages, serve_control
+from poller.core.backlog import Known
+from poller.engine.stop import Stop
+from poller.errors import CannotChange, SettingsError
+from poller.facts import Fact, ReloadRefused, SettingsWarning, WorkerNotChanged
+from poller.http.request_body import read_body
+from poller.model.backlog import Backlog, UnknownBacklog
+from poller.model.order import ShardOrder
+from poller.model.stream import SequenceNumber, ShardId
+from poller.settings.loading import examine
+from poller.workers.passing_on import STOPPING, Backlogs, Changes, Invocations
+from poller.workers.team import Team
+from tests.fakes.changes import FakeChanges
+
+pytestmark = pytest.mark.anyio
+
+NEW = '[daemon]\nhttp_listen = "127.0.0.1:0"\nhttp_hosts = ["poller.internal"]\n'
+FAULTY = "[daemon]\nshutdown_grace_in_seconds = -1\n"
+PATH = "/2015-03-31/functions/store/invocations"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class FakeFunction:
+    """Answers each call of Lambda's API with the worker's name; a call waits until `go` is set."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.requests: list[tuple[str, dict[str, str], bytes | None]] = []
+        self.is_asked = anyio.Event()
+        self.go = anyio.Event()
+        self.go.set()
+
+    async def respond(self, request: web.Request, /, *, connections: Connections) -> web.StreamResponse:
+        body = await read_body(request, maximum_bytes=10_000_000)
+        self.requests.append((request.raw_path, dict(request.headers), body.content))
+        self.is_asked.set()
+        await self.go.wait()
+        return web.Response(
+            body=self.name.encode(), headers={"X-Amz-Function-Error": "Unhandled", "X-Amzn-RequestId": "8f3"}
+        )
+
+
+class FakeBacklogs:
+    """Returns the same backlog for each question, and remembers the names that were asked for."""
+
+    def __init__(self) -> None:
+        self.known: Known | None = Backlog(2.5, 3, 40)
+        self.asked: list[str] = []
+
+    async def of_daemon(self) -> Known:
+        assert self.known is not None
+        return self.known
+
+    async def of_mapping(self, name: str, /) -> Known | None:
+        self.asked.append(f"mapping {name}")
+        return self.known
+
+    async def of_function(self, name: str, /) -> Known | None:
+        self.asked.append(f"function {name}")
+        return self.known
+
+
+class Daemon:
+    """A parent of two workers. What a worker is asked for stands in `workers` and `functions`, by its number."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "poller.toml"
+        self.file.write_text("")
+        self.folder = folder / "private"
+        self.folder.mkdir()
+        self.facts: list[Fact] = []
+        self.stop = Stop()
+        self.workers = {1: FakeChanges(), 2: FakeChanges()}
+        self.backlogs = {number: FakeBacklogs() for number in self.workers}
+        self.functions = {number: FakeFunction(f"worker {number}") for number in self.workers}
+        self.team = Team(
+            2,
+            command=[],
+            folder=self.folder,
+            api_listeners=[],
+            stop=self.stop,
+            get_grace_in_seconds=lambda: 0.0,
+            emit=self.facts.append,
+        )
+        self.changes = Changes(
+            examine(self.file, {}),
+            file=self.file,
+            read=lambda: examine(self.file, {}),
+            folder=self.folder,
+            team=self.team,
+            emit=self.facts.append,
+            now=lambda: 1000.0 + len(self.asked(1)),
+        )
+        self.invocations = Invocations(self.folder, self.team)
+        self.all_backlogs = Backlogs(self.folder, self.team)
+
+    def asked(self, number: int) -> list[str | None]:
+        return [what for what, _ in self.workers[number].asked]
+
+    @property
+    def copy(self) -> str:
+        return (self.folder / "settings.toml").read_text()
+
+    def start(self, number: int) -> None:
+        worker = self.team.workers[number - 1]
+        worker.settings_number = worker.settings_number or self.team.settings_number
+        worker.life.started.set()
+        self.team.on_start(worker)
+
+    @asynccontextmanager
+    async def running(self, *numbers: int) -> AsyncIterator[None]:
+        """Run these workers."""
+        async with AsyncExitStack() as stack:
+            for number in numbers:
+                path, pages = self.folder / str(number), Pages(CollectorRegistry(), list, self.backlogs[number])
+                server = serve_control(
+                    path,
+                    pages,
+                    changes=self.workers[number],
+                    emit=lambda _: None,
+                    invoke=self.functions[number].respond,
+                )
+                await stack.enter_async_context(server)
+                self.start(number)
+            yield
+
+
+@pytest.fixture
+async def daemon(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Daemon]:
+    daemon = Daemon(tmp_path)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(daemon.changes.run)
+        await anyio.wait_all_tasks_blocked()
+        yield daemon
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_reload_reaches_all_workers_with_one_copy_of_the_file(daemon: Daemon) -> None:
+    assert daemon.copy == ""
+    async with daemon.running(1, 2):
+        daemon.file.write_text(NEW)
+        assert daemon.copy == ""
+        answer = await daemon.changes.reload(settings=str(daemon.file))
+    assert answer == dict(daemon.workers[1].report) | {"failed": {}}
+    assert (daemon.asked(1), daemon.asked(2)) == ([None], [None])
+    assert daemon.copy == NEW
+    assert daemon.changes.in_use.daemon.http_hosts == ("poller.internal",)
+    assert daemon.changes.status == (True, 1001.0)
+
+
+async def test_no_worker_is_asked_to_read_a_faulty_file(daemon: Daemon) -> None:
+    async with daemon.running(1, 2):
+        daemon.file.write_text(FAULTY)
+        with pytest.raises(SettingsError, match="shutdown_grace_in_seconds"):
+            await daemon.changes.reload(settings=None)
+    assert daemon.asked(1) == daemon.asked(2) == []
+    assert daemon.copy == ""
+    assert daemon.changes.status == (False, 1000.0)
+    assert [type(fact) for fact in daemon.facts] == [ReloadRefused]
+
+
+async def test_a_new_warning_is_logged_once(daemon: Daemon) -> None:
+    async with daemon.running(1, 2):
+        daemon.file.write_text('[functions.store]\nurl = "http://127.0.0.1:1/"\n')
+        for _ in range(2):
+            await daemon.changes.reload(settings=None)
+    assert daemon.facts == [SettingsWarning("functions.store: no mapping uses it")]
+
+
+async def test_the_answer_names_a_worker_that_refused(daemon: Daemon) -> None:
+    daemon.workers[2].error = CannotChange("16 other reloads wait already")
+    async with daemon.running(1, 2):
+        with pytest.raises(CannotChange, match=r"^worker 2: 16 other reloads wait already$"):
+            await daemon.changes.reload(settings=None)
+        assert daemon.changes.status == (False, 1000.0)
+        with pytest.raises(CannotChange, match=r"^worker 2: 16 other"):
+            await daemon.changes.pause("orders", settings=None)
+    assert daemon.asked(1) == [None, "pause orders"]
+
+
+async def test_a_reason_that_all_workers_have_is_given_once(daemon: Daemon) -> None:
+    for worker in daemon.workers.values():
+        worker.error = CannotChange("there is no mapping orders; there are none")
+    async with daemon.running(1, 2):
+        with pytest.raises(CannotChange, match=r"^there is no mapping orders; there are none$"):
+            await daemon.changes.resume("orders", settings=None)
+
+
+async def test_a_mapping_that_one_worker_could_not_change_is_named_with_the_worker(daemon: Daemon) -> None:
+    daemon.workers[1].report = {"failed": {"orders": "gone", "clicks": "gone"}}
+    daemon.workers[2].report = {"failed": {"clicks": "gone"}, "mappings": {"replaced": ["orders", "clicks"]}}
+    async with daemon.running(1, 2):
+        answer = await daemon.changes.reload(settings=None)
+    assert answer["failed"] == {"orders": "worker 1: gone", "clicks": "gone"}
+    assert answer["mappings"] == {"replaced": ["orders", "clicks"]}, "those of the worker with the most changes"
+    assert daemon.changes.status == (False, 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "asked"),
+    [
+        (lambda changes, file: changes.pause("orders", settings=file), "pause orders"),
+        (lambda changes, file: changes.resume("orders", settings=file), "resume orders"),
+        (lambda changes, file: changes.restart_function("store", settings=file), "store"),
+        (lambda changes, file: changes.reload(settings=file), None),
+    ],
+    ids=["pause", "resume", "restart", "reload"],
+)
+async def test_each_change_reaches_all_workers_unless_another_file_is_meant(
+    daemon: Daemon, change: Any, asked: str | None
+) -> None:
+    async with daemon.running(1, 2):
+        with pytest.raises(CannotChange, match="not /another"):
+            await change(daemon.changes, "/another")
+        assert await change(daemon.changes, str(daemon.file))
+        daemon.stop.begin()
+        with pytest.raises(CannotChange, match=STOPPING):
+            await change(daemon.changes, None)
+    assert (daemon.asked(1), daemon.asked(2)) == ([asked], [asked])
+
+
+ORDER = ShardOrder("bisect", ShardId("shard-1"), SequenceNumber("1"), None)
+
+
+async def test_an_order_is_executed_by_the_worker_that_reads_the_shard(daemon: Daemon) -> None:
+    daemon.workers[1].error = CannotChange("the shard is not blocked")
+    daemon.workers[2].report = {
+        "mapping": "clicks",
+        "action": "bisect",
+        "records": 2,
+        "reason": "KeyError",
+        "blocked_since": "then",
+    }
+    async with daemon.running(1, 2):
+        assert await daemon.changes.order("clicks", ORDER, settings=None) == daemon.workers[2].report
+        assert daemon.workers[2].orders == [ORDER]
+        daemon.workers[2].error = CannotChange("the shard is blocked by other records")
+        with pytest.raises(CannotChange, match=r"^worker 1: the shard is not .*; worker 2: the shard is blocked by"):
+            await daemon.changes.order("clicks", ORDER, settings=None)
+        with pytest.raises(CannotChange, match="not /another"):
+            await daemon.changes.order("clicks", ORDER, settings="/another")
+        daemon.stop.begin()
+        with pytest.raises(CannotChange, match=STOPPING):
+            await daemon.changes.order("clicks", ORDER, settings=None)
+
+
+async def test_the_backlogs_of_all_workers_are_one_backlog(daemon: Daemon) -> None:
+    daemon.backlogs[2].known = Backlog(1.5, 4, 41)
+    async with daemon.running(1, 2):
+        assert await daemon.all_backlogs.of_daemon() == Backlog(2.5, 7, 41)
+        assert await daemon.all_backlogs.of_mapping("a/b ü") == Backlog(2.5, 7, 41)
+        assert await daemon.all_backlogs.of_function("store") == Backlog(2.5, 7, 41)
+    assert daemon.backlogs[1].asked == daemon.backlogs[2].asked == ["mapping a/b ü", "function store"]
+
+
+async def test_a_backlog_that_one_worker_does_not_know_is_unknown(daemon: Daemon) -> None:
+    assert isinstance(await daemon.all_backlogs.of_daemon(), UnknownBacklog)
+    daemon.backlogs[2].known = UnknownBacklog("mapping orders is starting")
+    async with daemon.running(1, 2):
+        assert await daemon.all_backlogs.of_daemon() == UnknownBacklog("worker 2: mapping orders is starting")
+        daemon.backlogs[2].known = None
+        assert await daemon.all_backlogs.of_mapping("orders") is None
+
+
+async def test_a_worker_that_ends_before_it_answers_has_refused(daemon: Daemon) -> None:
+    async with daemon.running(1):
+        daemon.start(2)  # nothing listens at its socket
+        with pytest.raises(CannotChange, match=r"^worker 2: it ended before it answered$"):
+            await daemon.changes.pause("orders", settings=None)
+
+
+async def test_without_a_running_worker_nothing_can_be_changed(daemon: Daemon) -> None:
+    with pytest.raises(CannotChange, match="no worker runs now"):
+        await daemon.changes.pause("orders", settings=None)
+
+
+async def test_a_worker_that_was_started_before_a_reload_and_is_ready_after_it_reloads_too(daemon: Daemon) -> None:
+    async with daemon.running(1):
+        daemon.team.workers[1].settings_number = daemon.team.settings_number
+        await daemon.changes.reload(settings=None)
+        async with daemon.running(2):
+            with anyio.fail_after(30):
+                await daemon.workers[2].is_asked.wait()
+            assert daemon.asked(2) == [None]
+    assert daemon.asked(1) == [None], "it has reloaded already"
+
+
+async def test_a_worker_that_cannot_catch_up_is_logged(daemon: Daemon) -> None:
+    daemon.workers[2].error = CannotChange("no")
+    async with daemon.running(1):
+        daemon.team.workers[1].settings_number = daemon.team.settings_number
+        await daemon.changes.reload(settings=None)
+        async with daemon.running(2):
+            with anyio.fail_after(30):
+                while not daemon.facts:
+                    await anyio.wait_all_tasks_blocked()
+    assert daemon.facts == [WorkerNotChanged(worker=2, detail="no")]
+
+
+async def test_a_signal_reloads_and_an_error_is_logged_because_nobody_gets_an_answer(daemon: Daemon) -> None:
+    async with daemon.running(1, 2):
+        daemon.changes.reload_soon()
+        with anyio.fail_after(30):
+            await daemon.workers[1].is_asked.wait()
+        daemon.workers[1].error = daemon.workers[2].error = CannotChange("no")
+        daemon.changes.reload_soon()
+        daemon.file.write_text(FAULTY)
+        with anyio.fail_after(30):
+            while not daemon.facts:
+                await anyio.wait_all_tasks_blocked()
+    assert all(isinstance(fact, ReloadRefused) for fact in daemon.facts)
+
+
+async def test_only_a_few_reloads_by_signals_wait(daemon: Daemon) -> None:
+    for _ in range(20):
+        daemon.changes.reload_soon()
+    assert len(daemon.facts) == 3, "one runs, and 16 wait"
+
+
+@asynccontextmanager
+async def client_of(daemon: Daemon) -> AsyncIterator[ClientSession]:
+    """Yield a client of the parent's control socket."""
+    path = daemon.folder.parent / "control"
+    pages = Pages(CollectorRegistry(), list)
+    async with (
+        serve_control(path, pages, changes=daemon.changes, emit=daemon.facts.append, invoke=daemon.invocations.respond),
+        ClientSession("http://localhost", connector=UnixConnector(str(path))) as client,
+    ):
+        yield client
+
+
+async def called(client: ClientSession, body: bytes = b"{}", **headers: str) -> tuple[int, bytes, Mapping[str, str]]:
+    async with client.post(f"{PATH}?Qualifier=live", data=body, headers=headers) as answer:
+        return answer.status, await answer.read(), answer.headers
+
+
+async def test_an_invocation_and_its_answer_are_passed_on_unchanged(daemon: Daemon) -> None:
+    body = orjson.dumps({"large": "x" * 1_000_000})
+    async with daemon.running(1), client_of(daemon) as client:
+        status, answer, headers = await called(client, body, **{"X-Amz-Log-Type": "Tail", "X-Odd": "\u00e4"})
+    assert (status, answer) == (200, b"worker 1")
+    assert (headers["X-Amz-Function-Error"], headers["X-Amzn-RequestId"]) == ("Unhandled", "8f3")
+    ((path, received, content),) = daemon.functions[1].requests
+    assert (path, content) == (f"{PATH}?Qualifier=live", body)
+    assert received["X-Amz-Log-Type"] == "Tail"
+    assert received["X-Odd"] == "ä"
+
+
+async def test_the_worker_with_the_fewest_invocations_gets_the_next_one(daemon: Daemon) -> None:
+    daemon.functions[1].go = anyio.Event()
+    async with daemon.running(1, 2), client_of(daemon) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(called, client)
+        with anyio.fail_after(30):
+            await daemon.functions[1].is_asked.wait()
+            assert [await called(client) for _ in range(2)]
+        assert [len(function.requests) for function in daemon.functions.values()] == [1, 2]
+        daemon.functions[1].go.set()
+
+
+async def test_an_invocation_fails_if_no_worker_answers(daemon: Daemon) -> None:
+    async with client_of(daemon) as client:
+        status, answer, _ = await called(client)
+        assert (status, orjson.loads(answer)["message"]) == (503, "no worker runs now")
+        daemon.start(2)
+        status, answer, _ = await called(client)
+        assert (status, orjson.loads(answer)["message"]) == (503, "worker 2 ended before it answered")
+        daemon.stop.begin()
+        status, answer, _ = await called(client)
+        assert (status, orjson.loads(answer)["message"]) == (503, "no worker runs now")

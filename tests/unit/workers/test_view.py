@@ -1,0 +1,178 @@
+"""What do the pages show of all workers?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio import to_thread
+from prometheus_client import generate_latest
+
+from poller import facts
+from poller.engine.stop import Stop
+from poller.model.ids import FunctionName, MappingName
+from poller.model.status import MappingState, MappingStatus, ReloadStatus
+from poller.telemetry.processes import SUMMED
+from poller.telemetry.telemetry import Telemetry
+from poller.workers.life import Life
+from poller.workers.report import Report
+from poller.workers.team import Team
+from poller.workers.view import SILENT_AFTER_IN_SECONDS, View
+
+pytestmark = pytest.mark.anyio
+
+ORDERS = MappingStatus(MappingName("orders"), FunctionName("store"), "arn", "ready", None, 1, 0, 5, 8)
+CPU = SUMMED[0]
+
+
+class AnsweringLife(Life):
+    """A process that answers each question at once, with the same report but for the number."""
+
+    def ask(self) -> int:
+        question = super().ask()
+        if self.report is not None:
+            self.report = self.report._replace(answers=question)
+        return question
+
+
+class Shown:
+    """A team of which no process runs, what the parent itself has counted, and the view of both."""
+
+    def __init__(self) -> None:
+        self.stop = Stop()
+        self.own = Telemetry()
+        self.team = Team(
+            2,
+            command=[],
+            folder=Path(),
+            api_listeners=[],
+            stop=self.stop,
+            get_grace_in_seconds=lambda: 0.0,
+            emit=self.own.emit,
+        )
+        self.view = View(self.team, own_numbers=self.own.numbers)
+
+    def report(self, number: int, *, polled: int = 0, state: MappingState = "ready", cpu: float = 0.0) -> None:
+        """Let a worker report that it has polled so many messages since it was started."""
+        telemetry = Telemetry()
+        telemetry.begin_mapping(ORDERS.mapping, ORDERS.function, is_stream=False)
+        telemetry.emit(facts.MessagesReceived(ORDERS.mapping, polled))
+        life = self.team.workers[number - 1].life
+        if life.report is None:
+            life = self.team.workers[number - 1].life = AnsweringLife()
+            life.pid = 4710 + number
+            life.started.set()
+        life.reported_at = anyio.current_time()
+        life.report = Report(0, [ORDERS._replace(state=state)], telemetry.numbers(), {CPU: cpu})
+
+    def end(self, number: int) -> None:
+        worker = self.team.workers[number - 1]
+        worker.life.over.set()
+        self.team.on_end(worker)
+
+    async def metric(self, name: str) -> str | None:
+        """Return the value that /metrics shows, rendered in a thread as by the server."""
+        registry = self.view.registry(lambda: ReloadStatus(was_successful=True, succeeded_at=9.0))
+        text = (await to_thread.run_sync(generate_latest, registry)).decode()
+        return dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#").get(name)
+
+    def states(self) -> Sequence[tuple[str, str | None]]:
+        return [(worker.state, worker.reason) for worker in self.view.workers()]
+
+
+POLLED = 'poller_records_polled_total{mapping="orders"}'
+
+
+async def test_one_status_is_shown_for_all_workers() -> None:
+    shown = Shown()
+    assert shown.view.statuses() == []
+    shown.report(1)
+    shown.report(2, state="troubled")
+    (status,) = shown.view.statuses()
+    assert (status.state, status.messages_held) == ("troubled", 10)
+    assert await shown.metric('poller_records_held{mapping="orders"}') == "10.0"
+    assert await shown.metric('poller_mapping_ready{mapping="orders"}') == "0.0"
+    assert await shown.metric("poller_config_last_reload_success_timestamp_seconds") == "9.0"
+
+
+async def test_the_counts_of_a_worker_stay_when_it_ends_and_begins_again() -> None:
+    shown = Shown()
+    shown.report(1, polled=3)
+    shown.report(2, polled=4)
+    assert await shown.metric(POLLED) == "7.0"
+    shown.report(1, polled=5)  # nobody looked at this report before the end
+    shown.end(1)
+    assert await shown.metric(POLLED) == "9.0"
+    shown.team.workers[0].life = Life()
+    assert await shown.metric(POLLED) == "9.0"
+    shown.report(1, polled=1)
+    assert await shown.metric(POLLED) == "10.0"
+    assert [status.messages_held for status in shown.view.statuses()] == [10]
+
+
+async def test_the_parent_counts_too() -> None:
+    shown = Shown()
+    shown.report(1)
+    shown.own.emit(facts.WorkerEnded(worker=2, pid=7, exit_status=-9, restart_in_seconds=1.0))
+    shown.own.emit(facts.WorkerEnded(worker=2, pid=7, exit_status=2))
+    assert await shown.metric("poller_worker_restarts_total") == "1.0"
+
+
+async def test_the_cpu_time_of_all_processes_is_shown_also_of_those_that_have_ended() -> None:
+    shown = Shown()
+    shown.report(1, cpu=1e6)
+    shown.report(2, cpu=1e6)
+    shown.end(2)
+    shown.team.workers[1].life = Life()
+    shown.report(2, cpu=1e5)
+    assert float(await shown.metric(CPU) or 0) == pytest.approx(2.1e6, rel=0.01)
+
+
+async def test_the_state_of_each_worker_is_shown() -> None:
+    shown = Shown()
+    not_started = ("starting", "its process has not started yet")
+    assert shown.states() == [not_started, not_started]
+    shown.report(1)
+    shown.report(2, state="starting")
+    assert shown.states() == [("ready", None), ("starting", "not ready: orders")]
+    shown.team.workers[0].life.reported_at -= SILENT_AFTER_IN_SECONDS + 1
+    assert shown.states()[0] == ("silent", "it has not reported for 6 s")
+    shown.end(1)
+    assert shown.states()[0] == ("ended", "its process has ended, and is started again soon")
+    shown.stop.begin()
+    assert shown.states() == [("stopping", None)] * 2
+
+
+async def test_the_reason_names_only_a_few_of_many_mappings() -> None:
+    shown = Shown()
+    shown.report(1)
+    life = shown.team.workers[0].life
+    assert life.report is not None
+    many = [ORDERS._replace(mapping=MappingName(f"m{n}"), state="starting") for n in range(1000)]
+    life.report = life.report._replace(statuses=many)
+    assert shown.states()[0] == ("starting", "not ready: m0, m1, m2, m3, m4 and 995 more")
+
+
+async def test_a_page_waits_for_the_present_reports_of_all_workers_that_run() -> None:
+    shown = Shown()
+    shown.report(1)
+    shown.report(2)
+    shown.end(2)
+    await shown.view.refresh()
+    answers = [worker.life.report.answers for worker in shown.team.workers if worker.life.report]
+    assert answers == [1, 0]
+
+
+async def test_a_page_does_not_wait_long_for_a_worker_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poller.workers.view.LONGEST_WAIT_IN_SECONDS", 0.05)
+    shown = Shown()
+    shown.report(1)
+    worker = shown.team.workers[0]
+    silent = Life()
+    silent.report, silent.pid = worker.life.report, 1
+    silent.started.set()
+    worker.life = silent
+    with anyio.fail_after(30):
+        await shown.view.refresh()
