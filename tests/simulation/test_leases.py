@@ -551,3 +551,23 @@ def test_a_worker_takes_no_child_whose_parent_is_not_drained() -> None:
             tasks.cancel_scope.cancel()
 
     run_seeded(1, main)
+
+
+def test_whoever_asks_for_rows_during_a_scan_waits_only_for_the_next_one() -> None:
+    world = LeaseWorld(seed=1)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            life = world.start(tasks, "only", faults=FaultPlan(latency_in_seconds=(0.5, 0.5)))
+            await anyio.sleep(0.1)
+            for _ in range(5):
+                began = anyio.current_time()
+                await life.worker.rows("clicks/")
+                assert anyio.current_time() - began < 3
+                await anyio.sleep(LEASE_DURATION_IN_SECONDS - 1.5)
+            life.cut_off(5)
+            with anyio.fail_after(12):
+                await life.worker.rows("clicks/")
+            tasks.cancel_scope.cancel()
+
+    run_seeded(1, main)

@@ -171,10 +171,14 @@ class Taking:
 
     async def _scan(self) -> None:
         self._scans_begun += 1
-        number, began = self._scans_begun, self._clock.now()
-        rows = await self._table.scan()
+        number = self._scans_begun
+        self._scan_at = self._clock.now() + self._lease_duration  # somebody may ask for another scan meanwhile
+        try:
+            rows = await self._table.scan()
+        except ServiceError:
+            self._scan_at = -inf
+            raise
         now = self._clock.now()
-        self._scan_at = began + self._lease_duration
         self._observed.scanned(rows, now=now)
         self._not_before = {key: at for key, at in self._not_before.items() if at > now}
         self._scans_done = number
