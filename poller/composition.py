@@ -374,6 +374,9 @@ class Pauses:
             return frozenset()
         return await (await self._composition.state()).pauses.load()
 
+    async def is_paused(self, mapping: MappingName) -> bool:
+        return await (await self._composition.state()).pauses.is_paused(mapping)
+
     async def pause(self, mapping: MappingName) -> None:
         await (await self._composition.state()).pauses.pause(mapping)
 

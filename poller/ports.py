@@ -180,10 +180,16 @@ class LeaseStore(Protocol):
 
 
 class PauseStore(Protocol):
-    """The store of the mappings that a person has paused. In a file store, a pause survives a crash of the process."""
+    """The store of the mappings that a person has paused. In a file or a table, a pause survives a crash.
+
+    Several workers may share the store.
+    """
 
     async def load(self) -> frozenset[MappingName]:
-        """Return the mappings that are paused."""
+        """Return the mappings that are paused. A change by another worker may be missing for some seconds."""
+
+    async def is_paused(self, mapping: MappingName) -> bool:
+        """Return whether the mapping is paused now."""
 
     async def pause(self, mapping: MappingName) -> None:
         """Store durably that the mapping is paused. Idempotent."""

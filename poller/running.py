@@ -11,7 +11,7 @@ A mapping that could not be added does not exist. A mapping that could not be re
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -46,6 +46,9 @@ class Supervisor(Protocol):
     async def resume(self, name: MappingName) -> None: ...
 
     def order(self, name: MappingName, order: ShardOrder) -> BlockedShard: ...
+    async def follow_pause(self, name: MappingName) -> None: ...
+
+    def changed_pauses(self, paused: Collection[MappingName]) -> Sequence[MappingName]: ...
 
     def is_paused(self, name: MappingName) -> bool: ...
 
@@ -185,6 +188,22 @@ class Running:
         """
         self._check_existence(name)
         return self._supervisor.order(name, order)
+
+    async def follow_pauses(self, paused: Collection[MappingName]) -> None:
+        """Pause and resume mappings as other workers have done. `paused` is what a scan of the shared state shows.
+
+        A change that fails is tried again after the next scan.
+        """
+
+        async def follow(name: MappingName) -> None:
+            try:
+                await self._supervisor.follow_pause(name)
+            except Exception as error:  # the fault of one mapping must not end the others
+                self._emit(MappingNotChanged(name, safe_text(error)))
+
+        async with anyio.create_task_group() as tasks:
+            for name in self._supervisor.changed_pauses(paused):
+                tasks.start_soon(follow, name)
 
     def _is_paused(self, name: MappingName) -> bool:
         self._check_existence(name)

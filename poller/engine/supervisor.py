@@ -18,18 +18,21 @@ groups and shards that the old run still holds (`queues/groups.py`, `streams/sha
     await supervisor.pause(name)                   does not wait; the pause survives a restart
     await supervisor.resume(name)
     supervisor.order(name, order)                  a person's order about a blocked shard
+    await supervisor.follow_pause(name)            pauses or resumes as another worker has done
     supervisor.mappings(), supervisor.status(name), supervisor.statuses()
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Literal, Protocol
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
+from anyio.lowlevel import checkpoint as turn
 
 from poller.core.backoff import CRASH
 from poller.disclosure import safe_text
@@ -205,12 +208,7 @@ class Supervisor:
         async with supervised.changing:
             self._refuse_if_removed(supervised)
             await self._pauses.pause(name)
-            self._paused.add(name)
-            if not supervised.is_paused:
-                supervised.is_paused = True
-                self._emit(MappingPausedByRequest(name))
-            if supervised.run is not None:
-                supervised.run.stop.begin()
+            self._pause(supervised)
 
     async def resume(self, name: MappingName) -> None:
         """End the pause of the mapping and begin a run.
@@ -221,21 +219,26 @@ class Supervisor:
         supervised = self._mappings[name]
         async with supervised.changing:
             self._refuse_if_removed(supervised)
-            if not supervised.is_paused:
-                return
-            supervised.is_paused = False
-            run = None
-            try:
-                run = await self._begin(supervised, supervised.mapping, supervised.function)
-                await self._pauses.resume(name)
-            except BaseException:
-                supervised.is_paused = True
-                if run is not None:
-                    run.stop.begin()
-                raise
-            supervised.run = run
-            self._paused.discard(name)
-            self._emit(MappingResumedByRequest(name))
+            if supervised.is_paused:
+                await self._resume(supervised, partial(self._pauses.resume, name))
+
+    async def follow_pause(self, name: MappingName) -> None:
+        """Pause or resume the mapping if another worker has done so. Raises the errors of `resume`."""
+        supervised = self._mappings[name]
+        async with supervised.changing:
+            self._refuse_if_removed(supervised)
+            if await self._pauses.is_paused(name):
+                self._pause(supervised)
+            elif supervised.is_paused:
+                await self._resume(supervised, turn)
+
+    def changed_pauses(self, paused: Collection[MappingName]) -> Sequence[MappingName]:
+        """Return the mappings whose pause another worker may have changed. `paused` is what the store shows.
+
+        A mapping that is added later is paused if the store shows it so.
+        """
+        self._paused = (self._paused & self._mappings.keys()) | (set(paused) - self._mappings.keys())
+        return [name for name, one in self._mappings.items() if one.is_paused != (name in paused)]
 
     def order(self, name: MappingName, order: ShardOrder) -> BlockedShard:
         """Execute a person's order about a blocked shard, and return the block as it was before.
@@ -260,6 +263,31 @@ class Supervisor:
     def statuses(self) -> Sequence[MappingStatus]:
         """Return the status of each mapping, in the order in which the mappings were added."""
         return [status_of(supervised, is_stopping=self._stop.has_begun) for supervised in self._mappings.values()]
+
+    def _pause(self, supervised: Supervised) -> None:
+        name = supervised.mapping.name
+        self._paused.add(name)
+        if not supervised.is_paused:
+            supervised.is_paused = True
+            self._emit(MappingPausedByRequest(name))
+        if supervised.run is not None:
+            supervised.run.stop.begin()
+
+    async def _resume(self, supervised: Supervised, store: Callable[[], Awaitable[None]]) -> None:
+        """Begin a run and store the change. If one of both fails, raises that error, and the mapping stays paused."""
+        supervised.is_paused = False
+        run = None
+        try:
+            run = await self._begin(supervised, supervised.mapping, supervised.function)
+            await store()
+        except BaseException:
+            supervised.is_paused = True
+            if run is not None:
+                run.stop.begin()
+            raise
+        supervised.run = run
+        self._paused.discard(supervised.mapping.name)
+        self._emit(MappingResumedByRequest(supervised.mapping.name))
 
     def _refuse_if_removed(self, supervised: Supervised) -> None:
         name = supervised.mapping.name

@@ -65,9 +65,9 @@ class Reloaded(NamedTuple):
 
 @declare(Line("error"))
 class MappingNotChanged(NamedTuple):
-    """A reload of the settings could not add, change or remove a mapping, for the reason in `detail`. The next reload
-    tries again. A mapping that could not be changed continues as before. A mapping that could not be added does not
-    run.
+    """A mapping could not be added, changed or removed at a reload, or could not be resumed as by another worker, for
+    the reason in `detail`. The next reload, or the next look at the pauses, tries again. A mapping that could not be
+    changed continues as before. A mapping that could not be added does not run.
     """
 
     mapping: MappingName

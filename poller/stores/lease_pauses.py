@@ -19,6 +19,9 @@ class LeasePauses:
         keys = [row.key for row in await self._store.scan() if row.key.startswith(PREFIX)]
         return frozenset(MappingName(key.removeprefix(PREFIX)) for key in keys)
 
+    async def is_paused(self, mapping: MappingName) -> bool:
+        return bool(await self._store.read([_row(mapping).key]))
+
     async def pause(self, mapping: MappingName) -> None:
         await self._store.create([_row(mapping)])
 

@@ -80,6 +80,9 @@ class MemoryPauses:
         await turn()
         return frozenset(self._paused)
 
+    async def is_paused(self, mapping: MappingName) -> bool:
+        return mapping in await self.load()
+
     async def pause(self, mapping: MappingName) -> None:
         await turn()
         self._paused.add(mapping)

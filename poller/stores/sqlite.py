@@ -101,6 +101,9 @@ class SqlitePauses:
         with translated(self._path):
             return await self._writer.do(paused)
 
+    async def is_paused(self, mapping: MappingName) -> bool:
+        return mapping in await self.load()
+
     async def pause(self, mapping: MappingName) -> None:
         with translated(self._path):
             await self._writer.do(lambda file: pause(file, mapping))

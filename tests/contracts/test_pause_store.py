@@ -56,6 +56,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: s
 
 async def test_no_mapping_is_paused_at_first(store: PauseStore) -> None:
     assert await store.load() == frozenset()
+    assert not await store.is_paused(CLICKS)
 
 
 async def test_a_mapping_is_paused_until_it_is_resumed_and_the_others_stay_as_they_are(store: PauseStore) -> None:
@@ -64,6 +65,8 @@ async def test_a_mapping_is_paused_until_it_is_resumed_and_the_others_stay_as_th
     assert await store.load() == {CLICKS, USERS}
     await store.resume(CLICKS)
     assert await store.load() == {USERS}
+    assert not await store.is_paused(CLICKS)
+    assert await store.is_paused(USERS)
 
 
 async def test_a_second_pause_or_resume_changes_nothing(store: PauseStore) -> None:

@@ -10,7 +10,7 @@ from poller.model.ids import MappingName
 
 
 class FakePauses:
-    """`ports.PauseStore`. While `is_broken` is true, every change fails. Every change waits until `go` is set."""
+    """`ports.PauseStore`. While `is_broken` is true, calls other than `load` fail. Changes wait until `go` is set."""
 
     def __init__(self) -> None:
         self.paused: set[MappingName] = set()
@@ -21,6 +21,12 @@ class FakePauses:
     async def load(self) -> frozenset[MappingName]:
         await turn()
         return frozenset(self.paused)
+
+    async def is_paused(self, mapping: MappingName) -> bool:
+        await turn()
+        if self.is_broken:
+            raise Unreachable("the store refuses, by plan", code="StoreFailed", was_sent=False)
+        return mapping in self.paused
 
     async def pause(self, mapping: MappingName) -> None:
         await self._change()

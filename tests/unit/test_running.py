@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import anyio
@@ -80,6 +80,14 @@ class Daemon:
     def order(self, name: MappingName, order: ShardOrder) -> BlockedShard:
         self.orders.append((name, order))
         return BLOCKED
+
+    async def follow_pause(self, name: MappingName) -> None:
+        if name in self.cannot_open:
+            raise self.cannot_open[name]
+        self.paused ^= {name}
+
+    def changed_pauses(self, paused: Collection[MappingName]) -> Sequence[MappingName]:
+        return sorted(self.paused ^ set(paused))
 
     def is_paused(self, name: MappingName) -> bool:
         return name in self.paused
@@ -235,3 +243,17 @@ async def test_a_restart_uses_the_present_settings_of_the_function(settings: Cal
     await made.apply(changes(before, after))
     made.restart_function(after.functions[FunctionName("f")])
     assert daemon.renewed == [after.functions[FunctionName("f")]]
+
+
+async def test_mappings_follow_the_pauses_of_other_workers_and_one_that_fails_holds_up_no_other(
+    settings: Callable[[str], Settings],
+) -> None:
+    daemon, facts = Daemon(settings(file("a:f", "b:f", "c:f"))), list[Fact]()
+    a, b, c = (MappingName(name) for name in "abc")
+    daemon.paused = {a, b}
+    daemon.cannot_open[a] = CannotStore("the disk is full")
+    await running(daemon, facts).follow_pauses([c])
+    assert daemon.paused == {a, c}
+    assert facts == [MappingNotChanged(a, "the disk is full")]
+    await running(daemon, facts).follow_pauses([a, c])
+    assert len(facts) == 1

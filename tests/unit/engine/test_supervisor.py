@@ -399,6 +399,81 @@ async def test_a_pause_survives_a_restart_and_a_replacement() -> None:
     assert not pauses.paused
 
 
+async def test_a_mapping_follows_the_pauses_that_other_workers_store() -> None:
+    world = World()
+
+    async def until() -> None:
+        assert world.supervisor.changed_pauses([]) == []
+        world.pauses.paused = {NAME}
+        assert world.supervisor.changed_pauses([NAME, MappingName("unknown")]) == [NAME]
+        for _ in range(2):
+            await world.supervisor.follow_pause(NAME)
+            assert world.status().state == "paused"
+        assert world.supervisor.changed_pauses([NAME]) == []
+        await anyio.sleep(10)
+        world.pauses.paused = set()
+        assert world.supervisor.changed_pauses([]) == [NAME]
+        for _ in range(2):
+            await world.supervisor.follow_pause(NAME)
+            await anyio.wait_all_tasks_blocked()
+            assert world.status().state == "ready"
+        assert world.pauses.paused == set()
+
+    await world.live(mapping(), until=until)
+    assert [run.began_at for run in world.runs] == [0, 10]
+
+
+async def test_a_scan_from_before_a_change_changes_nothing() -> None:
+    world = World()
+
+    async def until() -> None:
+        await world.supervisor.pause(NAME)
+        for name in world.supervisor.changed_pauses([]):
+            await world.supervisor.follow_pause(name)
+        assert world.status().state == "paused"
+        await world.supervisor.resume(NAME)
+        for name in world.supervisor.changed_pauses([NAME]):
+            await world.supervisor.follow_pause(name)
+        assert not world.supervisor.is_paused(NAME)
+
+    await world.live(mapping(), until=until)
+
+
+async def test_a_mapping_that_another_worker_resumes_and_that_cannot_be_opened_stays_paused() -> None:
+    world = World()
+
+    async def until() -> None:
+        await world.supervisor.pause(NAME)
+        world.pauses.paused = set()
+        world.fails_to_open = SettingsError(["no such thing"])
+        with pytest.raises(SettingsError):
+            await world.supervisor.follow_pause(NAME)
+        assert world.status().state == "paused"
+        world.fails_to_open = None
+        assert world.supervisor.changed_pauses([]) == [NAME]
+        await world.supervisor.follow_pause(NAME)
+        assert not world.supervisor.is_paused(NAME)
+
+    await world.live(mapping(), until=until)
+
+
+async def test_a_mapping_that_is_added_later_is_paused_if_another_worker_has_paused_it() -> None:
+    world = World()
+    other = MappingName("other")
+
+    async def until() -> None:
+        world.pauses.paused = {other}
+        world.supervisor.changed_pauses([other])
+        await world.supervisor.add(mapping(other), FUNCTION)
+        assert world.supervisor.is_paused(other)
+        await world.supervisor.remove(other)
+        world.supervisor.changed_pauses([])
+        await world.supervisor.add(mapping(other), FUNCTION)
+        assert not world.supervisor.is_paused(other)
+
+    await world.live(mapping(), until=until)
+
+
 async def test_a_pause_belongs_to_the_name_until_it_is_resumed() -> None:
     world = World()
 
