@@ -23,7 +23,7 @@ from poller.model.lease import Row, RowKey
 from poller.ports import LeaseStore
 from poller.stores.dynamodb_items import KEY, Item, Items
 from poller.stores.dynamodb_leases import creation, removal
-from poller.stores.kcl_rows import Meaning, changed_item, is_lease, new_item, renewed_by_kcl, row_of
+from poller.stores.kcl_rows import Meaning, changed_item, is_lease, is_of_kcl, new_item, renewed_by_kcl, row_of
 from poller.stores.notation import refuse_to_move_back
 
 
@@ -89,9 +89,12 @@ async def refuse_while_kcl_runs(
     """Return if no KCL application renews a lease of the table during the pause. Otherwise raise InUse.
 
     KCL and poller cannot share a table at the same time. `option` is the setting that names the table.
-    KCL renews three times in its `failoverTimeMillis`, whose default is the duration of our leases.
+    KCL renews three times in its `failoverTimeMillis`, whose default is the duration of our leases. If no lease has an
+    owner of KCL, there is no pause.
     """
     before = await store.scan()
+    if not any(is_of_kcl(row) for row in before):
+        return
     await anyio.sleep(pause_in_seconds)
     if renewed := renewed_by_kcl(before, await store.scan()):
         which = f"{len(renewed)} of its leases, such as {renewed[0]}"

@@ -112,13 +112,14 @@ def row_of(item: Item, meaning: Meaning) -> Row:
 
 
 def renewed_by_kcl(before: Iterable[Row], after: Iterable[Row]) -> list[RowKey]:
-    """Return the leases that a worker of KCL has written between two scans.
-
-    The owner of such a lease does not have the form of our owners.
-    """
+    """Return the leases that a worker of KCL has written between two scans."""
     counters = {row.key: row.counter for row in before}
-    owned = (row for row in after if row.owner is not None and not OUR_OWNER.fullmatch(row.owner))
-    return [row.key for row in owned if counters.get(row.key) != row.counter]
+    return [row.key for row in after if is_of_kcl(row) and counters.get(row.key) != row.counter]
+
+
+def is_of_kcl(row: Row) -> bool:
+    """Return whether a worker of KCL owns the lease: its owner does not have the form of ours."""
+    return row.owner is not None and not OUR_OWNER.fullmatch(row.owner)
 
 
 def new_item(row: Row, meaning: Meaning) -> Item:

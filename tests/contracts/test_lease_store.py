@@ -37,6 +37,7 @@ from poller.stores.dynamodb_leases import DynamoDbLeaseStore
 from poller.stores.dynamodb_table import made_ready
 from poller.stores.memory_leases import MemoryLeaseStore
 from poller.stores.notation import CheckpointMovedBack
+from poller.stores.routed_leases import RoutedLeaseStore
 from poller.stores.sqlite_leases import SqliteLeaseStore
 from tests.fakes.dynamodb import FakeDynamoDb
 from tests.fakes.lease_store import FakeLeaseTable
@@ -52,6 +53,10 @@ ME, OTHER = Owner(f"blue-1/{'0' * 32}"), Owner(f"blue-2/{'1' * 32}")
 async def opened(kind: str, folder: Path) -> AsyncIterator[LeaseStore]:
     if kind == "memory":
         yield MemoryLeaseStore()
+    elif kind == "routed":
+        routed = RoutedLeaseStore(MemoryLeaseStore())
+        routed.route(f"clicks/{STREAM}/", MemoryLeaseStore())
+        yield routed
     elif kind == "fake":
         yield FakeLeaseTable().store("me")
     elif kind == "dynamodb":
@@ -67,7 +72,7 @@ async def in_new_table(client: Client) -> DynamoDbLeaseStore:
     return DynamoDbLeaseStore(Items(client, table=table, rng=Random(0)))
 
 
-LOCAL = ["memory", "fake", "sqlite", "dynamodb"]
+LOCAL = ["memory", "fake", "sqlite", "dynamodb", "routed"]
 
 IMPLEMENTATIONS = [
     *(f"{kind} on {backend}" for kind in LOCAL for backend in ("asyncio", "trio")),

@@ -9,6 +9,7 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
+from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
 from poller.errors import InUse, Throttled, Unreachable
 from poller.model.lease import Owner, Row, RowKey
 from poller.model.stream import Checkpoint, ShardEnd, TrimHorizon
@@ -208,6 +209,18 @@ async def test_a_table_that_only_our_workers_write_is_not_refused(owner: Owner |
     async with anyio.create_task_group() as worker:
         worker.start_soon(renew)
         await refuse_while_kcl_runs(store, option="kcl_table")
+
+
+async def test_a_table_in_which_kcl_owns_no_lease_is_taken_over_without_a_pause() -> None:
+    _, store = await table_of_kcl()
+    owned = [row for row in await store.scan() if row.owner is not None]
+    began = anyio.current_time()
+    await refuse_while_kcl_runs(store, option="kcl_table")
+    assert anyio.current_time() - began == LEASE_DURATION_IN_SECONDS
+    await store.update([following(row, owner=ME) for row in owned])
+    began = anyio.current_time()
+    await refuse_while_kcl_runs(store, option="kcl_table")
+    assert anyio.current_time() == began
 
 
 async def test_a_lease_that_kcl_creates_meanwhile_shows_that_it_runs() -> None:

@@ -1,0 +1,102 @@
+"""Where is each row if the shards of some mappings are in tables of KCL? All other rows are in the state.
+
+    MAPPING/STREAM_ARN/SHARD_ID of a mapping with a table of KCL  ──> that table
+    everything else                                               ──> the state
+
+A call uses all stores that it needs at the same time. If one of them fails, the call fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import TypeVar
+
+import anyio
+
+from poller.errors import ServiceError
+from poller.model.lease import Row, RowKey
+from poller.ports import LeaseStore
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class RoutedLeaseStore:
+    """`ports.LeaseStore` over the state and the tables that `route` has added."""
+
+    def __init__(self, state: LeaseStore) -> None:
+        self._state = state
+        self._tables: dict[str, LeaseStore] = {}
+
+    def route(self, prefix: str, table: LeaseStore) -> None:
+        """From now on, use this table for the rows whose key begins with `prefix`."""
+        self._tables[prefix] = table
+
+    async def scan(self) -> list[Row]:
+        """Return all rows. Rows of the state that belong into another table are left out."""
+        found = await _together({store: store.scan for store in (self._state, *self._tables.values())})
+        return [row for store, rows in found.items() for row in rows if self._store_of(row.key) is store]
+
+    async def read(self, keys: Collection[RowKey]) -> dict[RowKey, Row]:
+        """Return those of these rows that exist."""
+        found = await _together(
+            {store: _bound(store.read, some) for store, some in self._by_store(keys, lambda key: key).items()}
+        )
+        return {key: row for rows in found.values() for key, row in rows.items()}
+
+    async def create(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """Store new rows. Return the keys that already existed."""
+        return await self._write(rows, lambda store: store.create)
+
+    async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """Replace rows. Return the keys of the rows whose stored counter was another one, or that do not exist."""
+        return await self._write(rows, lambda store: store.update)
+
+    async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """Delete rows. Return the keys of the rows whose stored counter is another one."""
+        return await self._write(rows, lambda store: store.delete)
+
+    async def _write(
+        self,
+        rows: Collection[Row],
+        method: Callable[[LeaseStore], Callable[[Collection[Row]], Awaitable[frozenset[RowKey]]]],
+    ) -> frozenset[RowKey]:
+        by_store = self._by_store(rows, lambda row: row.key)
+        rejected = await _together({store: _bound(method(store), some) for store, some in by_store.items()})
+        return frozenset[RowKey]().union(*rejected.values())
+
+    def _by_store(self, values: Iterable[T], key_of: Callable[[T], RowKey]) -> dict[LeaseStore, list[T]]:
+        found: dict[LeaseStore, list[T]] = {}
+        for value in values:
+            found.setdefault(self._store_of(key_of(value)), []).append(value)
+        return found
+
+    def _store_of(self, key: RowKey) -> LeaseStore:
+        prefix = f"{key.rpartition('/')[0]}/"
+        return self._tables.get(prefix, self._state)
+
+
+def _bound(method: Callable[[Collection[T]], Awaitable[R]], values: Collection[T]) -> Callable[[], Awaitable[R]]:
+    return lambda: method(values)
+
+
+async def _together(calls: Mapping[LeaseStore, Callable[[], Awaitable[T]]]) -> dict[LeaseStore, T]:
+    """Make the calls at the same time. When all have ended, return their answers, or raise one of their errors."""
+    answers: dict[LeaseStore, T] = {}
+    errors: list[ServiceError] = []
+
+    async def make(store: LeaseStore, call: Callable[[], Awaitable[T]]) -> None:
+        try:
+            answers[store] = await call()
+        except ServiceError as error:
+            errors.append(error)
+
+    if len(calls) == 1:
+        [(store, call)] = calls.items()
+        return {store: await call()}
+    async with anyio.create_task_group() as tasks:
+        for store, call in calls.items():
+            tasks.start_soon(make, store, call)
+    if errors:
+        raise errors[0]
+    return answers
