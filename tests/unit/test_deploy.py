@@ -7,13 +7,18 @@ import shlex
 import shutil
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
+import yaml
 
 from poller.descriptors import MOST
 from poller.settings.daemon import DaemonOptions
+from poller.settings.loading import load
+from poller.settings.values import Settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -30,10 +35,10 @@ def last(instruction: str) -> str:
     return [rest for word, rest in dockerfile() if word == instruction][-1]
 
 
-def unit() -> dict[str, list[str]]:
+def unit(name: str = "poller.service") -> dict[str, list[str]]:
     """The settings of the unit file, over all sections."""
     settings: dict[str, list[str]] = {}
-    for line in (DEPLOY / "poller.service").read_text().splitlines():
+    for line in (DEPLOY / name).read_text().splitlines():
         if line and line[0] not in "#[":
             name, _, value = line.partition("=")
             settings.setdefault(name, []).append(value)
@@ -96,7 +101,9 @@ def test_the_image_is_built_from_files_that_exist() -> None:
 
 
 def test_the_container_does_not_run_as_root_and_is_stopped_by_a_signal_that_drains() -> None:
-    assert last("USER") == "poller"
+    user, group = last("USER").split(":")
+    assert f"--uid {user} --gid {group} " in last("RUN")
+    assert int(user) > 0
     assert last("STOPSIGNAL") == "SIGTERM"
     assert "/var/lib/poller" in (last("VOLUME"), last("ENV").rpartition("=")[2])
 
@@ -119,17 +126,136 @@ def test_systemd_waits_longer_than_the_grace_and_lets_the_daemon_stop_its_childr
     assert settings["RestartPreventExitStatus"] == ["2"]
 
 
+def test_the_template_unit_differs_from_the_unit_only_in_the_names_of_its_files() -> None:
+    named = {
+        name: [value.replace("/etc/poller/poller.toml", "/etc/poller/%i.toml") for value in values]
+        for name, values in unit().items()
+    }
+    named |= {
+        "Description": ["Event source mappings of %i: queues and streams to functions"],
+        "StateDirectory": ["poller-%i"],
+        "EnvironmentFile": ["-/etc/poller/%i.environment"],
+    }
+    assert unit("poller@.service") == named
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-def test_systemd_finds_no_fault_in_the_unit(tmp_path: Path) -> None:
-    text = (DEPLOY / "poller.service").read_text()
-    installed = tmp_path / "poller.service"
+@pytest.mark.parametrize(("source", "name"), [("poller", "poller"), ("poller@", "poller@orders")])
+def test_systemd_finds_no_fault_in_the_unit_and_little_exposure(source: str, name: str, tmp_path: Path) -> None:
+    text = (DEPLOY / f"{source}.service").read_text()
+    installed = tmp_path / f"{name}.service"
     installed.write_text(re.sub("^(Exec[A-Z][a-z]+)=[^ ]+", rf"\1={sys.executable}", text, flags=re.MULTILINE))
-    answer = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(installed)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    verified = analyzed("verify", "--man=no", "--recursive-errors=no", str(installed))
+    assert (verified.returncode, [line for line in verified.stderr.splitlines() if name in line]) == (0, [])
+    secure = analyzed("security", "--offline=true", "--threshold=20", str(installed))
+    assert secure.returncode == 0, secure.stdout
+
+
+def analyzed(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_build_gets_every_file_that_the_image_is_built_from() -> None:
+    kept = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), flags=re.MULTILINE)
+    copied = [rest.split()[:-1] for word, rest in dockerfile() if word == "COPY" and not rest.startswith("--from")]
+    assert sorted(kept) == sorted(chain(*copied))
+
+
+def manifests() -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
+
+
+WORKLOADS = {one["metadata"]["name"]: one for one in manifests() if one["kind"] in ("Deployment", "StatefulSet")}
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_a_workload_runs_the_image_without_rights_and_may_drain(name: str, tmp_path: Path) -> None:
+    pod = WORKLOADS[name]["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert container["args"] == orjson.loads(last("CMD"))
+    user, group = map(int, last("USER").split(":"))
+    secure = pod["securityContext"]
+    assert (secure["runAsNonRoot"], secure["runAsUser"], secure["runAsGroup"]) == (True, user, group)
+    assert container["securityContext"] == {
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/etc/poller", "/tmp", last("VOLUME")}
+    [volume] = [volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume]
+    settings = settings_of(volume, tmp_path)
+    assert settings.daemon.http_listen == ("0.0.0.0", container["ports"][0]["containerPort"])
+    assert pod["terminationGracePeriodSeconds"] > settings.daemon.shutdown_grace_in_seconds + 10
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def settings_of(config_map: str, folder: Path) -> Settings:
+    [data] = [one["data"] for one in manifests() if (one["kind"], one["metadata"]["name"]) == ("ConfigMap", config_map)]
+    file = folder / "poller.toml"
+    file.write_text(data["poller.toml"])
+    return load(file, {"POLLER_ADMIN_TOKEN": "a-token-that-is-long-enough"})
+
+
+def test_the_deployment_may_have_many_pods_because_it_has_no_streams_and_the_streams_have_one(tmp_path: Path) -> None:
+    assert settings_of("poller", tmp_path).stream_mappings == ()
+    assert settings_of("poller-streams", tmp_path).queue_mappings == ()
+    assert WORKLOADS["poller-streams"]["spec"]["replicas"] == 1
+
+
+def test_keda_scales_the_deployment_and_asks_its_pods() -> None:
+    service, scaled = yaml.safe_load_all((DEPLOY / "keda.yaml").read_text())
+    deployment = WORKLOADS[scaled["spec"]["scaleTargetRef"]["name"]]
+    assert deployment["kind"] == "Deployment"
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert (
+        service["spec"]["selector"].items() <= labels.items() == deployment["spec"]["selector"]["matchLabels"].items()
     )
-    assert (answer.returncode, [line for line in answer.stderr.splitlines() if "poller.service" in line]) == (0, [])
+    assert "replicas" not in deployment["spec"], "an apply would undo what KEDA has chosen"
+
+
+@pytest.mark.slow
+def test_kubernetes_accepts_the_manifests() -> None:
+    validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed").validate
+    for manifest in manifests():
+        validate(manifest, "1.30", strict=True)
+
+
+def test_the_list_of_the_files_is_complete() -> None:
+    linked = set(re.findall(r"\]\(([^)]+)\)", (DEPLOY / "README.md").read_text()))
+    assert {name for name in linked if not (DEPLOY / name).exists()} == set()
+    tops = {name.partition("/")[0] for name in linked} | {"README.md"}
+    assert {path.name for path in DEPLOY.iterdir() if not path.name.startswith("_")} == tops
+
+
+COMPOSE = DEPLOY / "compose"
+
+
+def test_compose_runs_the_daemon_confined_and_lets_it_drain(tmp_path: Path) -> None:
+    services = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
+    daemon = services["poller"]
+    assert (daemon["read_only"], daemon["cap_drop"], daemon["init"]) == (True, ["ALL"], True)
+    file = tmp_path / "poller.toml"
+    file.write_text((COMPOSE / "poller.toml").read_text())
+    settings = load(file, {"POLLER_ADMIN_TOKEN": "a-token-that-is-long-enough"})
+    assert int(daemon["stop_grace_period"].removesuffix("s")) > settings.daemon.shutdown_grace_in_seconds + 10
+    assert settings.daemon.http_listen == ("0.0.0.0", 9464)
+    assert not settings.warnings
+
+
+def test_compose_mounts_only_files_that_exist_and_publishes_ports_on_loopback_alone() -> None:
+    services = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
+    mounted = [volume.partition(":")[0] for one in services.values() for volume in one.get("volumes", ())]
+    assert [name for name in mounted if name.startswith(".") and not (COMPOSE / name).is_file()] == []
+    ports = [port for one in services.values() for port in one.get("ports", ())]
+    assert len(ports) == 4
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_prometheus_in_compose_scrapes_the_daemon_under_the_name_that_the_alerts_expect() -> None:
+    [job] = yaml.safe_load((COMPOSE / "prometheus.yml").read_text())["scrape_configs"]
+    assert job["job_name"] == "poller"
+    assert 'up{job="poller"}' in (DEPLOY / "prometheus-alerts.yml").read_text()
+    [target] = job["static_configs"][0]["targets"]
+    assert target == "poller:9464"
