@@ -49,7 +49,7 @@ class Supervised:
         self.function = function
         self.is_paused = is_paused
         self.run: Run | None = None
-        self.runs: set[Run] = set()
+        self.runs: dict[Run, None] = {}  # in the order of their begin, so that a seed of the simulation replays exactly
         self.found: str | None = None
         self.crash: Health | None = None
         self.crashes = 0
@@ -78,7 +78,9 @@ def status_of(supervised: Supervised, *, is_stopping: bool) -> MappingStatus:
     """
     run = supervised.run
     status = _idle(supervised.mapping) if run is None else run.runner.status()
-    for other in supervised.runs - {run}:
+    for other in supervised.runs:
+        if other is run:
+            continue
         finishing = other.runner.status()
         status = status._replace(
             batches_in_flight=status.batches_in_flight + finishing.batches_in_flight,

@@ -106,7 +106,7 @@ class Supervisor:
         self._emit = emit
         self._randomness = randomness
         self._mappings: dict[MappingName, Supervised] = {}
-        self._runs: set[Run] = set()
+        self._runs: dict[Run, None] = {}  # ordered, as Supervised.runs
         self._paused: set[MappingName] = set()
         self._begun = anyio.Event()
         self._tasks: TaskGroup
@@ -175,7 +175,7 @@ class Supervisor:
             self._begin_series(mapping)
             if old is not None:
                 old.stop.begin()
-            stopped = supervised.runs - {new}
+            stopped = [run for run in supervised.runs if run is not new]
         if new is not None:
             await new.began.wait()
         else:
@@ -187,7 +187,7 @@ class Supervisor:
         async with supervised.changing:
             del self._mappings[name]
             supervised.run = None
-            runs = frozenset(supervised.runs)
+            runs = list(supervised.runs)
         try:
             for run in runs:
                 run.stop.begin()
@@ -319,8 +319,7 @@ class Supervisor:
             with self._stop.part() as run.stop:
                 async with self._open_runner(run.mapping, run.function, run.stop) as run.runner:
                     run.is_open = True
-                    supervised.runs.add(run)
-                    self._runs.add(run)
+                    supervised.runs[run] = self._runs[run] = None
                     task_status.started()
                     await self._work(run, after)
         except Exception as error:  # a crash of one mapping must not end the other mappings
@@ -328,8 +327,8 @@ class Supervisor:
                 raise
             run.stop.fail(error)
         finally:
-            supervised.runs.discard(run)
-            self._runs.discard(run)
+            supervised.runs.pop(run, None)
+            self._runs.pop(run, None)
             run.stop.begin()
             run.began.set()
             run.ended.set()

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import anyio
+import trio
 import trio._core._run as trio_run
 from trio.testing import MockClock
 
@@ -62,12 +63,24 @@ def draw_clock(randomness: random.Random, until: float) -> tuple[ClockStep, ...]
     return tuple((at, randomness.choice([0.0, *wrong])) for at in moments)
 
 
-def run_seeded(seed: int, main: Callable[..., Awaitable[T]], *args: Any) -> T:
+def run_seeded(
+    seed: int, main: Callable[..., Awaitable[T]], *args: Any, instruments: Sequence[trio.abc.Instrument] = ()
+) -> T:
     """Run `main` on a virtual clock that skips all waiting. The seed sets the scheduler's randomness."""
     vars(trio_run)["_ALLOW_DETERMINISTIC_SCHEDULING"] = True  # trio has no public switch; Hypothesis does the same
     trio_run._r.seed(seed)
-    clock = MockClock(autojump_threshold=0)
-    return anyio.run(main, *args, backend="trio", backend_options={"clock": clock})
+    options = {"clock": MockClock(autojump_threshold=0), "instruments": instruments}
+    return anyio.run(main, *args, backend="trio", backend_options=options)
+
+
+class Steps(trio.abc.Instrument):
+    """Keeps the name of the task of each step of the scheduler, in order."""
+
+    def __init__(self) -> None:
+        self.tasks: list[str] = []
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.tasks.append(task.name)
 
 
 class World:
