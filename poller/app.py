@@ -53,12 +53,6 @@ from poller.tracing.opening import open_tracing
 from poller.workers.membership import Membership, Parent, end_with_parent
 from poller.workers.report import Report
 
-GC_THRESHOLDS = (100_000, 20, 20)
-"""With these thresholds, the garbage collector runs less often than by default.
-
-A start makes many objects, and there are many records in hand. They form no cycles, so a collection finds nothing.
-"""
-
 SWITCH_INTERVAL_IN_SECONDS = 0.0005
 """How long the event loop waits for a busy worker thread before it runs again. Python's default is 5 ms.
 
@@ -92,7 +86,6 @@ def run(
     )
     with_uvloop = importlib.util.find_spec("uvloop") is not None
     gc.freeze()  # the collector skips the modules, which live until the end
-    gc.set_threshold(*GC_THRESHOLDS)
     sys.setswitchinterval(SWITCH_INTERVAL_IN_SECONDS)
     return anyio.run(_run, settings, settings_path, membership, backend_options={"use_uvloop": with_uvloop})
 

@@ -22,9 +22,10 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from poller.__main__ import GC_THRESHOLDS
 from poller.admin.guard import Access
 from poller.admin.server import Pages, serve
-from poller.app import GC_THRESHOLDS, SWITCH_INTERVAL_IN_SECONDS
+from poller.app import SWITCH_INTERVAL_IN_SECONDS
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import MappingStatus, StreamStatus
 from poller.telemetry.telemetry import Telemetry
