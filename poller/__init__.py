@@ -6,7 +6,7 @@ It is configured by one TOML file and watched through Prometheus. It is one proc
 
 The packages, from the bottom layer to the command line.
 A package imports only from packages above its own line, and a contract in the gate checks it.
-Only app.py, reloading.py, running.py, single_call.py, live_checks.py, tailing.py and the compositions stand in the
+Only app.py, reloading.py, running.py, single_call.py, live_checks/, tailing.py and the compositions stand in the
 reverse order: each may import those below it.
 
     errors.py    the exceptions, drawn as a tree
@@ -43,7 +43,7 @@ reverse order: each may import those below it.
     event_queue_composition.py  opens the queues of asynchronous events
     state_composition.py  opens the state: memory, a file or a table
     api_composition.py    what the server of AWS Lambda's own API runs with
-    live_checks.py     `poller check --live`: asks AWS what the settings alone cannot tell
+    live_checks/       `poller check --live`: asks AWS what the settings alone cannot tell
     tailing.py         `poller tail`: follows a stream, or looks at a queue, without a daemon
     single_call.py     `poller invoke` without a daemon: one function, called once
     boot_clock.py      the clock that leases are measured with

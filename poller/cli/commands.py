@@ -139,6 +139,7 @@ def check(
     live: Annotated[
         bool, typer.Option("--live", help="Ask AWS whether the resources are as the settings need them.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --live: print JSON, for programs.")] = False,
 ) -> None:
     """Check the settings: show their faults or, if there are none, the settings with every default.
 
@@ -149,15 +150,18 @@ def check(
     Example: `poller check --live`, before the first start
 
     It warns of missing modules, programs and folders, and shows `${NAME}` in place of a value from the environment.
-    Without `--live` it sends no request over the network. With `--live` it prints a table of what AWS says about the
-    SQS event queues (`event_queue_arn`), and changes nothing; the exit code is 1 if there is a fault.
+    Without `--live` it sends no request over the network. With `--live` it prints a table of what AWS says: whether
+    sources, functions and destinations are there, may be used, and suit each other. It changes nothing. The exit code
+    is 1 if there is a fault; an advice is none.
     """
+    if as_json and not live:
+        raise refused("--json goes with --live", code=2)
     if schema:
         typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
         return
     found = examined(config)
     if live:
-        _check_live(found.settings, config)
+        _check_live(found.settings, config, as_json=as_json)
         return
     warn(missing(found, os.environ))
     _print_counts(found.settings, config)
@@ -187,20 +191,20 @@ def demo(
     raise typer.Exit(run_demo(keep=keep, reshard=reshard))
 
 
-def _check_live(settings: Settings, config: Path) -> None:
+def _check_live(settings: Settings, config: Path, *, as_json: bool) -> None:
     """Print what AWS says about the settings. If there is a fault, end the program with exit code 1."""
-    from poller.live_checks import rows_of
+    from poller.live_checks.making import rows_of
 
     with exit_on_failure(config):
         rows = rows_of(settings)
-    if not rows:
-        typer.echo("There is nothing to ask AWS: no function has an event_queue_arn.")
-        return
-    texts = [
-        ["fault" if row.finding.is_fault else "ok", row.option, row.resource, row.check, row.finding.text]
-        for row in rows
-    ]
-    print_table(["RESULT", "OPTION", "RESOURCE", "CHECK", "FINDING"], texts)
+    texts = [[row.finding.result, row.option, row.resource, row.check, row.finding.text] for row in rows]
+    columns = ["result", "option", "resource", "check", "finding"]
+    if as_json:
+        typer.echo(json.dumps({"rows": [dict(zip(columns, text, strict=True)) for text in texts]}, indent=2))
+    elif rows:
+        print_table([column.upper() for column in columns], texts)
+    else:
+        typer.echo("There is nothing to ask AWS: the settings name no resource of AWS.")
     if any(row.finding.is_fault for row in rows):
         raise typer.Exit(1)
 

@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import anyio.to_thread
+import orjson
 import pytest
 
 from tests.e2e.harness import World, environment, poller
+from tests.fakes.target import FakeTarget
 
 
 @pytest.mark.anyio
@@ -97,6 +99,69 @@ async def test_a_live_check_without_a_fault_has_exit_code_0(world: World) -> Non
     ended = await anyio.to_thread.run_sync(poller, world.folder, "check", "--live")
     assert (ended.returncode, ended.stdout.count("fault")) == (0, 0), ended.stdout + ended.stderr
     assert str(mails.arn) in ended.stdout
+
+
+@pytest.mark.anyio
+async def test_a_live_check_tells_a_denied_permission_that_the_daemon_needs_from_one_that_it_does_not(
+    world: World,
+) -> None:
+    orders, failures = world.queue("orders"), world.queue("failures")
+    clicks = world.aws.create_stream("clicks")
+    world.aws.forbidden |= {"failures", "orders"}
+    bill = world.aws.functions["arn:aws:lambda:eu-west-1:123456789012:function:bill"] = FakeTarget()
+    world.write(f"""
+        [functions.bill]
+        arn = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
+        [mappings.orders]
+        event_source_arn = "{orders.arn}"
+        function_name = "bill"
+        [mappings.clicks]
+        event_source_arn = "{clicks.arn}"
+        function_name = "bill"
+        starting_position = "LATEST"
+        destination_config.on_failure.destination_arn = "{failures.arn}"
+    """)
+    before = len(clicks.history)
+    ended = await anyio.to_thread.run_sync(poller, world.folder, "check", "--live", "--json")
+    assert ended.returncode == 1, ended.stderr
+    rows = {(row["option"], row["check"]): row for row in orjson.loads(ended.stdout)["rows"]}
+    assert {key: row["result"] for key, row in rows.items()} == {
+        ("mappings.orders.event_source_arn", "GetQueueAttributes"): "fault",
+        ("mappings.clicks.event_source_arn", "ListShards"): "ok",
+        ("mappings.clicks.event_source_arn", "GetRecords"): "ok",
+        ("mappings.clicks.destination_config.on_failure", "exists"): "advice",
+        ("functions.bill", "Invoke (DryRun)"): "ok",
+        ("functions.bill", "Timeout"): "advice",
+    }
+    needed = rows["mappings.clicks.destination_config.on_failure", "exists"]["finding"]
+    assert needed == "cannot be checked, because access is denied; the daemon needs only sqs:SendMessage"
+    assert {entry.kind for entry in clicks.history[before:]} == {"read"}
+    assert not orders.history
+    assert not failures.history
+    assert not bill.calls
+
+
+def test_json_is_for_a_live_check_alone(tmp_path: Path) -> None:
+    (tmp_path / "poller.toml").write_text("")
+    ended = poller(tmp_path, "check", "--json")
+    assert (ended.returncode, ended.stderr) == (2, "poller: --json goes with --live\n")
+
+
+@pytest.mark.anyio
+async def test_a_live_check_says_that_a_table_has_switched_its_stream_off(world: World) -> None:
+    table = world.aws.create_table("users")
+    world.write(f"""
+        [mappings.users]
+        event_source_arn = "{table.stream.arn}"
+        function_name = "arn:aws:lambda:eu-west-1:123456789012:function:missing"
+        starting_position = "LATEST"
+    """)
+    table.is_enabled = False
+    ended = await anyio.to_thread.run_sync(poller, world.folder, "check", "--live")
+    lines = {line.split()[3]: line for line in ended.stdout.splitlines()}
+    assert lines["DescribeStream"].startswith("advice ")
+    assert "set event_source_arn to the table's LatestStreamArn" in lines["DescribeStream"]
+    assert lines["Invoke"].startswith("fault ")
 
 
 @pytest.mark.parametrize("kind", ['handler = "handlers:handle"', 'url = "http://127.0.0.1:1"'])

@@ -180,6 +180,8 @@ class AwsOverHttp:
         function = self.functions.get(name)
         if function is None:
             return error(404, "ResourceNotFoundException", "Function not found")
+        if request.headers.get("x-amz-invocation-type") == "DryRun":
+            return Reply(status=204)
         context = orjson.loads(base64.b64decode(request.headers["x-amz-client-context"]))["custom"]
         invocation = Invocation(
             RequestId(context["request_id"]), request.body, MappingName(context["mapping"]), int(context["attempt"])

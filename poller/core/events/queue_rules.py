@@ -14,19 +14,14 @@ Reference, "SetQueueAttributes".
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from poller.core.finding import Finding
 
 LONGEST_WAIT_IN_SECONDS = 21_600
 """The longest time for which an event may wait. Source: AWS Lambda API Reference, MaximumEventAgeInSeconds."""
 
 Attributes = Mapping[str, Any]
-
-
-class Finding(NamedTuple):
-    """The result of one rule for a queue. `text` continues a sentence that begins with the name of the queue."""
-
-    text: str
-    is_fault: bool = False
 
 
 def faults_of(attributes: Attributes) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The rules for SQS queues.
 
+    attributes    do the attributes of a queue suit its mapping?
     delivery      what happens to the messages of a batch until they are deleted or visible again?
     in_hand       until when is a message in hand hidden?
     ordering      which messages may be in two invocations at the same time?

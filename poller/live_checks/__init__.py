@@ -1,0 +1,16 @@
+"""LIVE CHECKS: the faults of the settings that only AWS can find. `poller check --live` asks AWS, and changes nothing.
+
+    making.py         makes all checks, some at a time
+    rows.py           what a check returns, and what an error of AWS means
+    sources.py        are the queues and streams there, can they be read, and do they suit the function?
+    functions.py      may the functions on Lambda be invoked?
+    destinations.py   are the destinations there?
+    event_queues.py   may an SQS queue have the events of a function?
+
+To check something else, write a function that returns rows, and add it to `making.checks_of`.
+Each check has the identity that the daemon has for the same resource.
+
+Belongs here: requests that read, or that AWS itself calls a dry run.
+Does not belong here: rules of AWS (core/), and any request that changes something.
+cli/ imports this package.
+"""

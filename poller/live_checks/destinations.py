@@ -1,0 +1,54 @@
+"""Are the destinations of invocation records and of events there?
+
+No service but Lambda has a dry run, so whether a destination accepts a record shows only a delivery. These checks ask
+for its description. The daemon does not need the permission to do so.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from poller.aws.clients import Aws
+from poller.aws.kept_client import KeptClient
+from poller.core.finding import Finding
+from poller.errors import PollerError
+from poller.live_checks.functions import dry_run
+from poller.live_checks.rows import ANSWER_TIMEOUT_IN_SECONDS, Row, attributes_of, unless_denied
+from poller.model.arn import Arn, queue_url, unqualified
+from poller.settings.arns import RECEIVERS
+
+EXISTS = Finding("exists")
+
+
+async def destination(option: str, arn: Arn, region: str, role_arn: str | None, aws: Aws) -> list[Row]:
+    """Check one destination. `region` is used if the ARN has no region."""
+    region = arn.region or region
+    row = partial(Row, option, str(arn))
+    if arn.service == "lambda":
+        _, _, qualifier = arn.resource.removeprefix("function:").partition(":")
+        async with KeptClient(lambda: aws.client("lambda", region=region, role_arn=role_arn)) as client:
+            return [row("Invoke (DryRun)", await dry_run(client, str(unqualified(arn)), qualifier or None))]
+    operation, parameters = _description(arn)
+    try:
+        if arn.service == "sqs":
+            sqs = await aws.json_client("sqs", region=region, role_arn=role_arn)
+            await attributes_of(sqs, queue_url(sqs.endpoint_url, arn))
+        else:
+            async with KeptClient(lambda: aws.client(arn.service, region=region, role_arn=role_arn)) as client:
+                await client.call(operation, timeout_in_seconds=ANSWER_TIMEOUT_IN_SECONDS, **parameters)
+    except PollerError as error:
+        return [row("exists", unless_denied(error, RECEIVERS[arn.service].action))]
+    return [row("exists", EXISTS)]
+
+
+def _description(arn: Arn) -> tuple[str, dict[str, Any]]:
+    """Return the operation of the service's general client that describes the resource, and its parameters."""
+    match arn.service:
+        case "sns":
+            return "get_topic_attributes", {"TopicArn": str(arn)}
+        case "s3":
+            return "head_bucket", {"Bucket": arn.resource}
+        case "events":
+            return "describe_event_bus", {"Name": arn.resource.removeprefix("event-bus/")}
+    return "get_queue_attributes", {}

@@ -1,0 +1,30 @@
+"""May an SQS queue have the events of a function? core/events/queue_rules.py has the rules."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from poller.aws.clients import Aws
+from poller.core.events.queue_rules import RULES
+from poller.core.finding import Finding
+from poller.errors import PollerError
+from poller.event_queue_composition import role_of
+from poller.live_checks.rows import Row, attributes_of, failure
+from poller.model.arn import queue_url
+from poller.model.function import Function
+
+
+async def event_queue(function: Function, aws: Aws) -> list[Row]:
+    """Return one row for each rule."""
+    arn = function.event_invoke_config.event_queue_arn
+    assert arn is not None, "the function has an event queue"
+    row = partial(Row, f"functions.{function.name}.event_invoke_config.event_queue_arn", str(arn))
+    try:
+        client = await aws.json_client("sqs", region=arn.region, role_arn=role_of(function))
+        attributes = await attributes_of(client, queue_url(client.endpoint_url, arn))
+    except PollerError as error:
+        return [row("GetQueueAttributes", failure(error))]
+    return [
+        row("GetQueueAttributes", Finding("exists, and can be read")),
+        *(row(name, rule(attributes)) for name, rule in RULES.items()),
+    ]
