@@ -45,6 +45,19 @@ RECORDS_FAILED = Counter(
     of="mapping",
 )
 
+INVOCATION_SECONDS = Histogram(
+    "poller_invocation_duration_seconds",
+    "Time from the start of an invocation to the function's answer.",
+    of="mapping",
+    buckets=SECONDS_OF_WORK,
+)
+INVOCATIONS_POSTPONED = Counter(
+    "poller_invocations_postponed_total",
+    "Attempts to invoke a function that was throttled or could not be reached. The batch waits and is tried again.",
+    of="mapping",
+    labels=(Label("reason", ("throttled", "unreachable"), field="cause"),),
+)
+
 
 @declare(Line("debug"), RECORDS_FILTERED_OUT.by("records"))
 class RecordsFilteredOut(NamedTuple):
@@ -90,12 +103,7 @@ class RecordsFilteredOut(NamedTuple):
     RECORDS_INVOKED.by("records"),
     RECORDS_FAILED.by("failed"),
     Histogram("poller_batch_records", "Records in an invocation.", of="mapping", buckets=RECORDS).by("records"),
-    Histogram(
-        "poller_invocation_duration_seconds",
-        "Time from the start of an invocation to the function's answer.",
-        of="mapping",
-        buckets=SECONDS_OF_WORK,
-    ).by("duration_seconds"),
+    INVOCATION_SECONDS.by("duration_seconds"),
     Histogram(
         "poller_oldest_record_age_seconds",
         "Age of the oldest record of a batch when its invocation began.",
@@ -126,12 +134,7 @@ class BatchInvoked(NamedTuple):
 
 @declare(
     Line("warning", once_per=("mapping", "is_throttled")),
-    Counter(
-        "poller_invocations_postponed_total",
-        "Attempts to invoke a function that was throttled or could not be reached. The batch waits and is tried again.",
-        of="mapping",
-        labels=(Label("reason", ("throttled", "unreachable"), field="cause"),),
-    ).by(1),
+    INVOCATIONS_POSTPONED.by(1),
 )
 class InvocationPostponed(NamedTuple):
     """The function was throttled or could not be reached, so the batch waits. The function is invoked with it again in
