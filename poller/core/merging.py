@@ -3,6 +3,7 @@
     state, reason, since, tries    those of the worker that is worst off
     numbers of work in hand        their sum: polls, batches, records, bytes, shards that are read
     ages                           the highest one
+    the last error                 the newest one
     what every worker knows        counted once: drained shards, and the events of a shared event queue
     blocked shards                 those of all workers, the longest blocked first
 
@@ -39,6 +40,7 @@ def _merged(statuses: Sequence[MappingStatus]) -> MappingStatus:
         concurrency_limit=sum(status.concurrency_limit for status in statuses),
         stream=_streams(streams) if streams else None,
         events=_events(events) if events else None,
+        last_error=max((one.last_error for one in statuses if one.last_error is not None), default=None),
         was_found=all(status.was_found for status in statuses),
     )
 

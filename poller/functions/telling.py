@@ -17,6 +17,7 @@ from poller.functions.opened import Invoked
 from poller.model.ids import FunctionName, MappingName
 from poller.model.invocation import FunctionError
 from poller.model.outcome import Failed, Oversized, PartlyFailed, Postponed, Succeeded
+from poller.model.status import ERROR_DETAIL_CHARACTERS, LastError
 from poller.ports import Clock
 
 OutcomeName = Literal["succeeded", "partly_failed", "failed"]
@@ -27,6 +28,8 @@ class Invocations:
 
     def __init__(self, *, mapping: MappingName, function: FunctionName, clock: Clock, emit: Emit) -> None:
         self.health = FunctionHealth(mapping=mapping, function=function, clock=clock, emit=emit)
+        self.last_error: LastError | None = None
+        self._clock = clock
         self._mapping = mapping
         self._function = function
         self._emit = emit
@@ -72,6 +75,8 @@ class Invocations:
     def _ran(self, invoked: Invoked, outcome: Succeeded | PartlyFailed | Failed) -> None:
         invocation, contents, response, _, duration = invoked
         name, failed, reason, detail = _in_words(outcome, contents.records)
+        if failed:
+            self.last_error = LastError(self._clock.now(), reason, detail[:ERROR_DETAIL_CHARACTERS])
         self._emit(
             BatchInvoked(
                 self._mapping,

@@ -10,6 +10,8 @@ from poller.model.stream import SequenceNumber, ShardId
 
 MappingState = Literal["starting", "ready", "waiting", "troubled", "paused", "disabled", "stopping"]
 
+ERROR_DETAIL_CHARACTERS = 1024
+
 BLOCKED_KEYS_SHOWN = 10
 """The most keys of records that the status of a blocked shard lists."""
 
@@ -119,6 +121,17 @@ class WorkerStatus(NamedTuple):
     restarts: int
 
 
+class LastError(NamedTuple):
+    """The last invocation of a mapping's function that failed, in whole or in part, and when (epoch seconds).
+
+    `error` is the function's error type; `detail` is its message, cut to `ERROR_DETAIL_CHARACTERS`, or empty.
+    """
+
+    at: float
+    error: str
+    detail: str = ""
+
+
 class Health(NamedTuple):
     """The state of a mapping, the reason of the state, and the time when it began. Times are in epoch seconds.
 
@@ -148,6 +161,7 @@ class MappingStatus(NamedTuple):
     `concurrency_limit` is how many invocations may run at once now.
     `since`, `attempt` and `next_try` are the same as in `Health`.
     `stream` is None if the source is no stream. `events` is None if the source is no event queue of a function.
+    `last_error` is the last failure of the function since the mapping began its run, also if it works again.
     `destination` is the ARN to which discarded batches of a stream are reported, or None.
     `was_found` is true if an earlier run of the mapping has found the same source.
     """
@@ -168,3 +182,4 @@ class MappingStatus(NamedTuple):
     events: EventsStatus | None = None
     was_found: bool = False
     destination: str | None = None
+    last_error: LastError | None = None

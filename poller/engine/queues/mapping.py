@@ -237,4 +237,5 @@ class QueueMappingRunner:
             since=health.since,
             attempt=health.attempt,
             next_try=health.next_try,
+            last_error=self._invocations.last_error,
         )

@@ -168,6 +168,7 @@ class StreamMappingRunner:
             since=health.since,
             attempt=health.attempt,
             next_try=health.next_try,
+            last_error=self._context.lane.invocations.last_error,
         )
 
     def order(self, order: ShardOrder) -> BlockedShard:

@@ -11,6 +11,7 @@ from poller.model.ids import FunctionName, MappingName
 from poller.model.status import (
     BlockedShard,
     EventsStatus,
+    LastError,
     MappingState,
     MappingStatus,
     StreamStatus,
@@ -71,6 +72,14 @@ def test_every_state_has_a_rank() -> None:
 def test_a_source_counts_as_found_if_every_worker_has_found_it(of_workers: tuple[bool, bool], expected: bool) -> None:
     (status,) = merged([[READY._replace(was_found=was_found)] for was_found in of_workers])
     assert status.was_found is expected
+
+
+def test_the_newest_error_of_all_workers_is_shown() -> None:
+    old, new = LastError(10.0, "KeyError", "'email'"), LastError(20.0, "ValueError")
+    (status,) = merged([[READY._replace(last_error=old)], [READY], [READY._replace(last_error=new)]])
+    assert status.last_error == new
+    (status,) = merged([[READY], [READY]])
+    assert status.last_error is None
 
 
 def test_the_work_of_streams_is_added_up_and_the_highest_age_is_shown() -> None:

@@ -19,7 +19,7 @@ from poller.functions.telling import Invocations
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, FunctionError, Invocation, LostAnswer, Response, TooLarge
 from poller.model.outcome import Failed, PartlyFailed, Postponed
-from poller.model.status import Health
+from poller.model.status import ERROR_DETAIL_CHARACTERS, Health, LastError
 
 M, F, R = MappingName("m"), FunctionName("f"), RequestId("r")
 NAMED = Answered(b'{"batchItemFailures":[{"itemIdentifier":"b"}]}')
@@ -111,3 +111,14 @@ def test_a_function_that_cannot_start_is_tried_again_at_the_given_time() -> None
     reports = Reports()
     reports.ended(FunctionError(error_type="Runtime.ImportModuleError", message="no boto3"), retry_in=8.0)
     assert reports.invocations.health.together_with(Health("ready")).next_try == 108.0
+
+
+def test_the_last_failure_is_kept_with_its_time_and_its_cut_message_also_after_a_success() -> None:
+    reports = Reports()
+    reports.ended(Answered(b""))
+    assert reports.invocations.last_error is None
+    reports.ended(NAMED, reports=True)
+    assert reports.invocations.last_error == LastError(100.0, "batchItemFailures")
+    reports.ended(FunctionError(error_type="KeyError", message="x" * 5000))
+    reports.ended(Answered(b""))
+    assert reports.invocations.last_error == LastError(100.0, "KeyError", "x" * ERROR_DETAIL_CHARACTERS)
