@@ -27,9 +27,11 @@ import prometheus_client
 from anyio import from_thread
 
 from poller import __version__, process_memory
+from poller.admin.acting import PageSources
 from poller.admin.control import control_path
 from poller.admin.guard import Access
 from poller.admin.listening import Address, written
+from poller.admin.recent import RecentChanges
 from poller.admin.server import Pages, serve, serve_control
 from poller.api_composition import api_listeners, control_api, routes_of, serve_api
 from poller.composition import Pauses, compose
@@ -45,8 +47,10 @@ from poller.model.status import MappingStatus
 from poller.reloading import Reloader
 from poller.running import Running
 from poller.settings.loading import load
+from poller.settings.showing import effective_text
 from poller.settings.values import Settings
 from poller.telemetry import logs
+from poller.telemetry.history import History
 from poller.telemetry.processes import own_usage
 from poller.telemetry.telemetry import Telemetry
 from poller.tracing.opening import open_tracing
@@ -139,14 +143,21 @@ async def _run_until(
         )
         telemetry.watch_reloads(lambda: reloader.status)
         backlogs = Backlogs(supervisor, count_messages=composition.messages_waiting)
-        pages = Pages(telemetry.registry, statuses, backlogs)
+        history, recent = History(telemetry.registry), RecentChanges(telemetry.emit)
+        page = PageSources(
+            history=history,
+            functions=lambda: list(reloader.in_use.functions.values()),
+            changes=recent.changes,
+            settings=partial(effective_text, settings_path, os.environ),
+        )
+        pages = Pages(telemetry.registry, statuses, backlogs, page=page)
         calls = composition.calls_of_clients(stop)
         routes = routes_of(composition, calls, lambda: reloader.in_use, file=str(settings_path))
         control = control_api(routes, emit=telemetry.emit)
         http = None
         if membership is None:
             listeners = await api_listeners(settings)
-            http = await stack.enter_async_context(_served(pages, reloader, control, settings_path, telemetry.emit))
+            http = await stack.enter_async_context(_served(pages, reloader, control, settings_path, recent.emit))
         else:
             listeners = membership.sockets()
             server = serve_control(
@@ -168,6 +179,7 @@ async def _run_until(
             if parent is not None:
                 services.start_soon(parent.attend, stop, report)
             else:
+                services.start_soon(history.run)
                 telemetry.emit(
                     DaemonStarted(
                         version=__version__,

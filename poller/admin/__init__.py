@@ -4,17 +4,21 @@
     readiness.py    what /readyz and /api/status say
     changing.py     the calls that change something
     requester.py    who asks for a change, in words for the log
-    guard.py        which requests are refused before anything else is done
+    guard.py        the rules by which requests are refused
     control.py      where the control socket is, and who may connect
     listening.py    at which addresses a server listens
     connections.py  which connections are accepted, and for how long
     hosts.py        by which names a browser may call the server
     rendering.py    when a page is rendered
-    page.py         the page for people
+    page/           the page for people
+    acting.py       the routes of the page, and the forms on it
+    recent.py       the changes that were made lately
+    sessions.py     which browsers have logged in
+    checking.py     what a request may do
     words.py        how the page writes numbers
 
 Belongs here: /metrics, /healthz, /readyz, the status page and /api/.
 Does not belong here: counting (telemetry/), the state of a mapping (engine/), making a change (reloading.py).
 app.py imports this package; so do the command line, for the control socket, and lambda_api/, for code of both servers.
-It imports facts/, model/ and errors, and is one of the few packages that know aiohttp.
+It imports facts/, model/, telemetry/ and errors, and is one of the few packages that know aiohttp.
 """

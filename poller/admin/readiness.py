@@ -30,6 +30,7 @@ records that are tried together:
                             "end_sequence_number": "49590338271490256608559692540925702759324208523137515618",
                             "kept_until": "2026-02-01T11:59:58Z", "actions": ["retry", "bisect", "discard"]}]}
 
+`detail` and `keys` are null if the reader may not see them (`checking.py`).
 `keys` are the first different keys of the records. `kept_until` is the time until which the stream keeps the first
 record at least. `actions` are what a person may order (`changing.py`).
 
@@ -68,14 +69,21 @@ Guide, "Change data capture for DynamoDB Streams".
 """
 
 
-def readiness(statuses: Sequence[MappingStatus], workers: Sequence[WorkerStatus] = ()) -> dict[str, Any]:
-    """Return the body of /readyz. `workers` is empty if the daemon is one process."""
+def readiness(
+    statuses: Sequence[MappingStatus], workers: Sequence[WorkerStatus] = (), *, sees_words: bool
+) -> dict[str, Any]:
+    """Return the body of /readyz. `workers` is empty if the daemon is one process.
+
+    Without `sees_words`, the body has no words of functions and no keys of records.
+    """
     of_workers = {"workers": {str(worker.number): _entry_of_worker(worker) for worker in workers}} if workers else {}
     return {
         "ready": all(is_ready(status) for status in statuses) and all(worker.state == "ready" for worker in workers),
-        "mappings": {status.mapping: _entry(status) for status in statuses if status.events is None},
+        "mappings": {
+            status.mapping: _entry(status, sees_words=sees_words) for status in statuses if status.events is None
+        },
         "events": {
-            status.function: _entry(status) | _numbers(status.events)
+            status.function: _entry(status, sees_words=sees_words) | _numbers(status.events)
             for status in statuses
             if status.events is not None
         },
@@ -83,16 +91,18 @@ def readiness(statuses: Sequence[MappingStatus], workers: Sequence[WorkerStatus]
     }
 
 
-def status_report(statuses: Sequence[MappingStatus], workers: Sequence[WorkerStatus] = ()) -> dict[str, Any]:
+def status_report(
+    statuses: Sequence[MappingStatus], workers: Sequence[WorkerStatus] = (), *, sees_words: bool
+) -> dict[str, Any]:
     """Return the body of /api/status: the body of /readyz with the numbers of each mapping."""
-    report = readiness(statuses, workers)
+    report = readiness(statuses, workers, sees_words=sees_words)
     for status in statuses:
         if status.events is None:
-            report["mappings"][status.mapping] |= _numbers_of_mapping(status)
+            report["mappings"][status.mapping] |= _numbers_of_mapping(status, sees_words=sees_words)
     return report
 
 
-def shards_report(mapping: str, statuses: Sequence[MappingStatus]) -> dict[str, Any] | None:
+def shards_report(mapping: str, statuses: Sequence[MappingStatus], *, sees_words: bool) -> dict[str, Any] | None:
     """Return the body of /api/shards: the blocked shards of this mapping. Return None if there is no such mapping."""
     for status in statuses:
         if status.mapping == mapping and status.events is None:
@@ -100,9 +110,23 @@ def shards_report(mapping: str, statuses: Sequence[MappingStatus]) -> dict[str, 
             return {
                 "mapping": mapping,
                 "destination": status.destination,
-                "blocked": [_blocked(shard) for shard in blocked[:BLOCKED_SHARDS_LISTED]],
+                "blocked": [_blocked(shard, sees_words=sees_words) for shard in blocked[:BLOCKED_SHARDS_LISTED]],
             }
     return None
+
+
+def kept_until(shard: BlockedShard) -> float | None:
+    """Return the time until which the stream keeps the first record of the batch at least, in epoch seconds."""
+    return None if shard.oldest_arrived_at is None else shard.oldest_arrived_at + LEAST_RETENTION_IN_SECONDS
+
+
+def reason_for(status: MappingStatus, *, sees_words: bool) -> str | None:
+    """Return the reason of the state, without the function's own words unless the reader may see them.
+
+    Only a waiting mapping has a reason from its function: `function f cannot start: …` (functions/health.py).
+    """
+    reason = status.reason
+    return reason if sees_words or reason is None or status.state != "waiting" else reason.partition(": ")[0]
 
 
 def is_ready(status: MappingStatus) -> bool:
@@ -110,34 +134,35 @@ def is_ready(status: MappingStatus) -> bool:
     return status.was_found if status.state == "starting" else status.state != "stopping"
 
 
-def _entry(status: MappingStatus) -> dict[str, Any]:
+def _entry(status: MappingStatus, *, sees_words: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "state": status.state,
-        "reason": status.reason,
+        "reason": reason_for(status, sees_words=sees_words),
         "since": _written(status.since),
         "attempt": status.attempt,
         "next_try": _written(status.next_try),
     }
     if status.stream is not None:
         entry["shards_blocked"] = status.stream.shards_blocked
-        entry["blocked"] = [_blocked(shard) for shard in status.stream.blocked[:BLOCKED_SHARDS_SHOWN]]
+        entry["blocked"] = [
+            _blocked(shard, sees_words=sees_words) for shard in status.stream.blocked[:BLOCKED_SHARDS_SHOWN]
+        ]
     return entry
 
 
-def _blocked(shard: BlockedShard) -> dict[str, Any]:
-    arrived_at = shard.oldest_arrived_at
+def _blocked(shard: BlockedShard, *, sees_words: bool) -> dict[str, Any]:
     return {
         "shard": shard.shard_id,
         "reason": shard.reason,
-        "detail": shard.detail,
+        "detail": shard.detail if sees_words else None,
         "since": written(shard.since),
         "attempt": shard.attempt,
         "next_try": _written(shard.next_try),
         "records": shard.records,
-        "keys": shard.keys,
+        "keys": shard.keys if sees_words else None,
         "start_sequence_number": shard.start_sequence_number,
         "end_sequence_number": shard.end_sequence_number,
-        "kept_until": _written(None if arrived_at is None else arrived_at + LEAST_RETENTION_IN_SECONDS),
+        "kept_until": _written(kept_until(shard)),
         "actions": shard.actions,
     }
 
@@ -152,7 +177,8 @@ def _entry_of_worker(worker: WorkerStatus) -> dict[str, Any]:
     }
 
 
-def _numbers_of_mapping(status: MappingStatus) -> dict[str, Any]:
+def _numbers_of_mapping(status: MappingStatus, *, sees_words: bool) -> dict[str, Any]:
+    error = status.last_error
     numbers: dict[str, Any] = {
         "source": status.source,
         "destination": status.destination,
@@ -161,6 +187,9 @@ def _numbers_of_mapping(status: MappingStatus) -> dict[str, Any]:
         "batches_in_flight": status.batches_in_flight,
         "records_in_hand": status.messages_held,
         "concurrency_limit": status.concurrency_limit,
+        "last_error": None
+        if error is None
+        else {"at": written(error.at), "error": error.error, "detail": error.detail if sees_words else None},
     }
     if status.stream is not None:
         stream = status.stream

@@ -3,7 +3,7 @@
     /metrics      Prometheus' text format, or OpenMetrics where the Accept header asks for it
     /healthz      200 while the event loop turns
     /readyz       503 while a mapping is starting or the daemon stops, else 200; the body has the state of each mapping
-    /             the state of each mapping as a page for people
+    /             the state of each mapping as a page for people, with forms that change something (`acting.py`)
     /api/status   the body of /readyz, with more numbers, and always 200 (`readiness.py`)
     /api/scaling  how much work waits, for an autoscaler (`scaling.py`)
     /api/shards   all blocked shards of one mapping: /api/shards?mapping=NAME
@@ -12,6 +12,7 @@
 The control socket serves Lambda's Invoke API, too, for `poller invoke`.
 Pages allow only GET and HEAD, changes only POST. Errors and the answers to changes are JSON.
 Reading needs no login: no page shows a secret, and an operator who listens beyond 127.0.0.1 decides who may read.
+Beyond loopback, a function's own words and the keys of records need the token or a login, because they may quote data.
 A change may need a token, and no page of another site may ask for anything (`guard.py`).
 A client that calls the server by a name that is not allowed gets 421 (`hosts.py`). /metrics and /healthz allow any
 name, for scrapers and probes.
@@ -33,22 +34,21 @@ import anyio
 import anyio.lowlevel
 import orjson
 from aiohttp import web
-from anyio import from_thread
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from poller.admin import changing, scaling
+from poller.admin.acting import Acting, PageSources
 from poller.admin.changing import Call, Changes
+from poller.admin.checking import Guard
 from poller.admin.connections import Connections
 from poller.admin.control import listening_at
-from poller.admin.guard import ANOTHER_SITE, WRONG_HOST, Access, Denial, GetAccess, is_of_another_site, refused_change
-from poller.admin.hosts import is_allowed
+from poller.admin.guard import Access, GetAccess
 from poller.admin.listening import Address, bound
-from poller.admin.page import render
 from poller.admin.readiness import readiness, shards_report, status_report
 from poller.admin.rendering import Rendering
-from poller.admin.requester import requester
 from poller.admin.scaling import Backlogs
+from poller.admin.sessions import Sessions
 from poller.facts import Emit
 from poller.model.status import MappingStatus, WorkerStatus
 
@@ -62,22 +62,14 @@ OPTION = "daemon.http_listen"
 _SHUTDOWN_SECONDS = 1.0
 """How long an answer may still take when the server closes."""
 
-_PAGE_SECONDS = 1.0
-"""The largest age of a page that is shown again, so that many open tabs cost no more than one."""
-
-_OF_ANY_HOST = ("/healthz", "/metrics")
-
-_READING = ("GET", "HEAD")
-
-_ENCODED = Denial(415, "the body must have no Content-Encoding")
-
-_IN_CHUNKS = Denial(411, "the body must have a Content-Length")
-"""A body in chunks is refused, because aiohttp does not end the read of a body whose later chunks are malformed."""
-
 _HEADERS = {
     "Connection": "close",  # aiohttp does not send it, because `force_close` is called after aiohttp asks for it
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
 
@@ -97,6 +89,7 @@ class Pages(NamedTuple):
     `backlogs` answers /api/scaling. If it is None, there is no such page.
     `workers` returns the status of each worker process, or nothing if the daemon is one process.
     `refresh` is called before each page, and waits until the values are up to date.
+    `page` has what only the page for people shows.
     """
 
     registry: CollectorRegistry
@@ -104,6 +97,7 @@ class Pages(NamedTuple):
     backlogs: Backlogs | None = None
     workers: Callable[[], Sequence[WorkerStatus]] = tuple
     refresh: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
+    page: PageSources = PageSources()
 
 
 @asynccontextmanager
@@ -119,7 +113,7 @@ async def serve(
     with ExitStack() as stack:
         listeners = [stack.enter_context(listener) for listener in await bound(listen, option=OPTION)]
         is_loopback = all(ip_address(listener.getsockname()[0]).is_loopback for listener in listeners)
-        async with _serving(listeners, pages, Guard(access, is_loopback=is_loopback), changes, emit):
+        async with _serving(listeners, pages, _guard(access, is_loopback=is_loopback), changes, emit):
             host, port, *_ = listeners[0].getsockname()
             yield host, port
 
@@ -136,7 +130,7 @@ async def serve_control(
     Raises CannotListen if the socket cannot be made.
     """
     with listening_at(path) as listener:
-        async with _serving([listener], pages, Guard(Access, is_loopback=True), changes, emit, invoke):
+        async with _serving([listener], pages, _guard(Access, is_loopback=True), changes, emit, invoke):
             yield
 
 
@@ -174,40 +168,12 @@ async def _serving(
             await runner.cleanup()
 
 
-class Guard(NamedTuple):
-    """Decides which requests to one server are refused."""
-
-    access: GetAccess
-    is_loopback: bool
-
-    def denial(self, request: web.Request) -> Denial | None:
-        """Return why the request is refused, or None if it is accepted."""
-        access, headers = self.access(), request.headers
-        hosts = headers.getall("Host", ())
-        if request.path not in _OF_ANY_HOST and not is_allowed(hosts, access.hosts):
-            return WRONG_HOST
-        if is_of_another_site(
-            origins=headers.getall("Origin", ()), fetch_sites=headers.getall("Sec-Fetch-Site", ()), hosts=hosts
-        ):
-            return ANOTHER_SITE
-        if request.method in _READING or not request.path.startswith("/api/"):
-            return None
-        denial = refused_change(
-            authorizations=headers.getall("Authorization", ()), token=access.admin_token, is_loopback=self.is_loopback
-        )
-        if denial is not None:
-            return denial
-        if "Content-Encoding" in headers:
-            return _ENCODED
-        return _IN_CHUNKS if "Transfer-Encoding" in headers else None
-
-    def requester(self, request: web.Request) -> str:
-        """Return who has sent a request that was not refused, in words for the log."""
-        return requester(request.transport, needs_token=self.access().admin_token is not None)
+def _guard(access: GetAccess, *, is_loopback: bool) -> Guard:
+    return Guard(access, is_loopback, Sessions(anyio.current_time))
 
 
 def _application(pages: Pages, guard: Guard, changes: Changes, connections: Connections, emit: Emit) -> web.Application:
-    registry, statuses, backlogs, workers, refresh = pages
+    registry, statuses, backlogs, workers, refresh, _ = pages
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -227,26 +193,19 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
     async def health(_request: web.Request) -> web.Response:
         return _json(200, {"healthy": True})
 
-    async def ready(_request: web.Request) -> web.Response:
+    async def ready(request: web.Request) -> web.Response:
         await refresh()
-        report = readiness(statuses(), workers())
+        report = readiness(statuses(), workers(), sees_words=guard.viewer(request).sees_words)
         return _json(200 if report["ready"] else 503, report)
 
-    html = Rendering(
-        lambda: render(from_thread.run_sync(statuses), registry).encode(), refresh, maximum_age_in_seconds=_PAGE_SECONDS
-    )
-
-    async def page(_request: web.Request) -> web.Response:
-        return web.Response(body=await html.get(), content_type="text/html", charset="utf-8")
-
-    async def status(_request: web.Request) -> web.Response:
+    async def status(request: web.Request) -> web.Response:
         await refresh()
-        return _json(200, status_report(statuses(), workers()))
+        return _json(200, status_report(statuses(), workers(), sees_words=guard.viewer(request).sees_words))
 
     async def shards(request: web.Request) -> web.Response:
         name = request.query.get("mapping", "")
         await refresh()
-        report = shards_report(name, statuses())
+        report = shards_report(name, statuses(), sees_words=guard.viewer(request).sees_words)
         return _json(404, {"error": f"there is no mapping {name}"}) if report is None else _json(200, report)
 
     def change(call: Call[Any]) -> Handler:
@@ -257,16 +216,27 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
 
         return answer
 
+    acting = Acting(
+        registry,
+        statuses,
+        pages.page,
+        workers=workers,
+        refresh=refresh,
+        guard=guard,
+        changes=changes,
+        connections=connections,
+        emit=emit,
+    )
     application = web.Application(middlewares=[_errors_as_json, check], client_max_size=changing.MAXIMUM_BODY_BYTES)
     application.add_routes(
         [
             web.get("/metrics", metrics),
             web.get("/healthz", health),
             web.get("/readyz", ready),
-            web.get("/", page),
             web.get("/api/status", status),
             web.get("/api/shards", shards),
             *(web.post(call.path, change(call)) for call in changing.CALLS),
+            *acting.routes(),
         ]
     )
     if backlogs is not None:

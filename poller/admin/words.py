@@ -29,3 +29,10 @@ def size(number: int) -> str:
 def written(epoch_seconds: float) -> str:
     """Return a moment as ISO 8601 in UTC, to the second."""
     return datetime.fromtimestamp(epoch_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def rate(number: float) -> str:
+    """Return a number a second with two or three digits: `0`, `0.03`, `4.5`, `120`, `34,600`."""
+    if number == 0:
+        return "0"
+    return f"{number:,.0f}" if number >= 10 else f"{number:.1f}" if number >= 1 else f"{number:.2f}"

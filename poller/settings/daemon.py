@@ -99,6 +99,7 @@ class DaemonOptions(Options):
     """The token for calls over HTTP that change something, such as POST /api/reload: "Authorization: Bearer TOKEN".
     If http_listen is not a loopback address, such calls need the token, even from this host. Without one, they get 403.
     If http_listen is a loopback address, such calls need the token only if it is set.
+    A person logs in on the page with it. Beyond loopback, it also shows the messages of a function's errors.
     It has only letters, digits and - . _ ~ + /. Write it as ${NAME}, so that it is not in this file.
     Default: none."""
 

@@ -24,17 +24,21 @@ import anyio
 import prometheus_client
 
 from poller import __version__, process_memory
+from poller.admin.acting import PageSources
 from poller.admin.control import control_path
 from poller.admin.guard import Access
 from poller.admin.listening import bound, written
+from poller.admin.recent import RecentChanges
 from poller.admin.server import Pages, serve, serve_control
 from poller.engine.stop import Stop
 from poller.errors import CannotListen, SettingsError
 from poller.facts import ControlSocketFailed, DaemonStarted, SettingsWarning
 from poller.lambda_api.server import OPTION as API_OPTION
 from poller.settings.loading import Examined, examine
+from poller.settings.showing import effective_text
 from poller.settings.values import Daemon
 from poller.telemetry import logs
+from poller.telemetry.history import History
 from poller.telemetry.telemetry import Telemetry
 from poller.workers.life import command_line
 from poller.workers.passing_on import Changes, Invocations
@@ -89,7 +93,15 @@ async def _run_until(signals: AsyncIterator[signal.Signals], found: Examined, se
             team=team,
             emit=telemetry.emit,
         )
-        pages = Pages(view.registry(lambda: changes.status), view.statuses, workers=view.workers, refresh=view.refresh)
+        registry, recent = view.registry(lambda: changes.status), RecentChanges(telemetry.emit)
+        history = History(registry, refresh=view.refresh)
+        page = PageSources(
+            history=history,
+            functions=lambda: list(changes.in_use.functions.values()),
+            changes=recent.changes,
+            settings=partial(effective_text, settings_path, os.environ),
+        )
+        pages = Pages(registry, view.statuses, workers=view.workers, refresh=view.refresh, page=page)
         http = None
         if daemon.http_listen is not None:
             server = serve(
@@ -97,19 +109,20 @@ async def _run_until(signals: AsyncIterator[signal.Signals], found: Examined, se
                 pages,
                 access=lambda: _access(changes.in_use.daemon),
                 changes=changes,
-                emit=telemetry.emit,
+                emit=recent.emit,
             )
             http = await stack.enter_async_context(server)
         try:
             path = control_path(daemon.state, settings_path)
             invoke = Invocations(folder, team).respond
-            control = serve_control(path, pages, changes=changes, emit=telemetry.emit, invoke=invoke)
+            control = serve_control(path, pages, changes=changes, emit=recent.emit, invoke=invoke)
             await stack.enter_async_context(control)
         except CannotListen as error:  # the workers run without the socket
             telemetry.emit(ControlSocketFailed(str(error)))
         async with anyio.create_task_group() as services:
             services.start_soon(_obey, signals, stop, changes)
             services.start_soon(changes.run)
+            services.start_soon(history.run)
             telemetry.emit(
                 DaemonStarted(
                     version=__version__,

@@ -109,6 +109,7 @@ def test_the_status_for_programs_has_the_numbers_of_each_mapping(poller: Poller)
         "attempt": None,
         "next_try": None,
         "destination": None,
+        "last_error": None,
         "source": "arn:aws:sqs:eu-west-1:123456789012:alpha",
         "function": "f",
         "polls_in_flight": 1,

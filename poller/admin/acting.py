@@ -1,0 +1,245 @@
+"""How does a person act on the page? By forms, whose answers lead back to the page.
+
+    GET  /           the page                           POST /change     one call of /api/ (`changing.py`)
+    GET  /settings   the settings file                  POST /login      begin a session, with the admin token
+    GET  /login      asks for the admin token           POST /logout     end it
+    GET  /page.css, /page.js
+
+A form is refused without a proof that our page made it (`sessions.py`), and if its reader may not change anything.
+A discard is asked for twice: the answer to the first form shows the batch, and the second form makes the change.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from time import time
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+import anyio
+import orjson
+from aiohttp import web
+from anyio import from_thread, to_thread
+from prometheus_client import CollectorRegistry
+
+from poller.admin import changing
+from poller.admin.changing import CALLS, Changes, ShardBody
+from poller.admin.checking import Guard
+from poller.admin.connections import Connections
+from poller.admin.page.dialogs import failure, login, question, settings
+from poller.admin.page.document import SCRIPT, STYLE, render
+from poller.admin.page.forms import CALL, CHANGE_PATH, IS_SURE, LOGIN_PATH, LOGOUT_PATH, PROOF, QUERY
+from poller.admin.page.view import Query, RecentChange, View, Viewer
+from poller.admin.rendering import Rendering
+from poller.admin.sessions import COOKIE, LASTS_IN_SECONDS
+from poller.facts import Emit
+from poller.facts.child_processes import CHILD_PROCESSES
+from poller.model.function import Function
+from poller.model.status import MappingStatus, WorkerStatus
+from poller.telemetry.history import History
+
+PAGE_SECONDS = 1.0
+"""The largest age of a page that is shown again, so that many open tabs cost no more than one."""
+
+PAGES_KEPT = 16
+"""How many different pages are kept for `PAGE_SECONDS`: readers may have different rights and searches."""
+
+PAUSE_AFTER_WRONG_TOKEN_IN_SECONDS = 1.0
+
+MAXIMUM_FIELDS = 20
+
+
+class PageSources(NamedTuple):
+    """Where the page gets what no other page shows.
+
+    `functions` returns the functions of the settings, and `changes` the last changes, the oldest first. Both are called
+    in the event loop. `settings` returns the settings file as text; it is called in a worker thread. If it is None,
+    there is no such page.
+    """
+
+    history: History | None = None
+    functions: Callable[[], Sequence[Function]] = tuple
+    changes: Callable[[], Sequence[RecentChange]] = tuple
+    settings: Callable[[], str] | None = None
+
+
+class Acting:
+    """The page of one server, and the forms on it."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        statuses: Callable[[], Sequence[MappingStatus]],
+        sources: PageSources,
+        *,
+        workers: Callable[[], Sequence[WorkerStatus]],
+        refresh: Callable[[], Awaitable[None]],
+        guard: Guard,
+        changes: Changes,
+        connections: Connections,
+        emit: Emit,
+    ) -> None:
+        self._registry = registry
+        self._statuses = statuses
+        self._sources = sources
+        self._workers = workers
+        self._refresh = refresh
+        self._guard = guard
+        self._changes = changes
+        self._connections = connections
+        self._emit = emit
+        self._started_at = time()
+        self._pages: dict[tuple[Viewer, Query], Rendering] = {}
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/", self._page),
+            web.get("/page.css", partial(_file, STYLE, "text/css")),
+            web.get("/page.js", partial(_file, SCRIPT, "text/javascript")),
+            web.get("/settings", self._settings),
+            web.get(LOGIN_PATH, self._ask_for_token),
+            web.post(LOGIN_PATH, self._log_in),
+            web.post(LOGOUT_PATH, self._log_out),
+            web.post(CHANGE_PATH, self._change),
+        ]
+
+    async def _page(self, request: web.Request) -> web.Response:
+        key = (self._guard.viewer(request), Query.of(request.query))
+        if (page := self._pages.pop(key, None)) is None:
+            page = Rendering(
+                lambda: render(self._view(*key)).encode(), self._refresh, maximum_age_in_seconds=PAGE_SECONDS
+            )
+        self._pages[key] = page
+        while len(self._pages) > PAGES_KEPT:
+            del self._pages[next(iter(self._pages))]
+        return web.Response(body=await page.get(), content_type="text/html", charset="utf-8")
+
+    def _view(self, viewer: Viewer, query: Query) -> View:
+        """Return what the page shows now. Runs in a worker thread."""
+        children = {
+            sample.labels["function"]: int(sample.value)
+            for family in self._registry.restricted_registry([CHILD_PROCESSES.name]).collect()
+            for sample in family.samples
+        }
+        return from_thread.run_sync(self._view_with, children, viewer, query)
+
+    def _view_with(self, children: Mapping[str, int], viewer: Viewer, query: Query) -> View:
+        history = self._sources.history
+        return View(
+            now=time(),
+            started_at=self._started_at,
+            statuses=self._statuses(),
+            histories={} if history is None else history.histories(),
+            functions=self._sources.functions(),
+            children=children,
+            changes=self._sources.changes(),
+            workers=self._workers(),
+            viewer=viewer,
+            query=query,
+        )
+
+    async def _settings(self, request: web.Request) -> web.Response:
+        if self._sources.settings is None:
+            raise web.HTTPNotFound
+        if not self._guard.viewer(request).sees_words:
+            return _html(login(), status=401)
+        return _html(settings(await to_thread.run_sync(self._sources.settings, abandon_on_cancel=True)))
+
+    async def _ask_for_token(self, _request: web.Request) -> web.Response:
+        return _html(login())
+
+    async def _log_in(self, request: web.Request) -> web.Response:
+        fields, expected = await _fields(request), self._guard.access().admin_token
+        given = fields.get("token", "")
+        if expected is None or not hmac.compare_digest(given.encode(errors="replace"), expected.encode()):
+            await anyio.sleep(PAUSE_AFTER_WRONG_TOKEN_IN_SECONDS)
+            return _html(login(was_wrong=True), status=401)
+        answer = _redirect("/")
+        answer.set_cookie(
+            COOKIE,
+            self._guard.sessions.begin(expected),
+            max_age=LASTS_IN_SECONDS,
+            httponly=True,
+            samesite="Strict",
+        )
+        return answer
+
+    async def _log_out(self, request: web.Request) -> web.Response:
+        fields, viewer = await _fields(request), self._guard.viewer(request)
+        if not _is_ours(fields, viewer):
+            return _html(failure(NOT_OURS), status=403)
+        self._guard.sessions.end(request.cookies.get(COOKIE, ""))
+        answer = _redirect("/")
+        answer.del_cookie(COOKIE)
+        return answer
+
+    async def _change(self, request: web.Request) -> web.Response:
+        fields, viewer = await _fields(request), self._guard.viewer(request)
+        back = _back(fields.get(QUERY, ""))
+        if not viewer.may_change:
+            return _html(login(), status=401)
+        if not _is_ours(fields, viewer):
+            return _html(failure(NOT_OURS, back=back), status=403)
+        call = next((call for call in CALLS if call.path == f"/api/{fields.get(CALL)}"), None)
+        if call is None:
+            return _html(failure("There is no such change.", back=back), status=400)
+        body: dict[str, str | None] = {key: value for key, value in fields.items() if key not in OWN_FIELDS}
+        if call.body is ShardBody:
+            body = {**dict.fromkeys(("start_sequence_number", "end_sequence_number")), **body}
+            if body.get("action") == "discard" and fields.get(IS_SURE) != "yes":
+                await self._refresh()
+                return self._ask(body, viewer, back)
+        with self._connections.working(request.transport, changing.LONGEST_SECONDS):
+            answer = await changing.respond(
+                call, self._changes, orjson.dumps(body), by=self._guard.requester(request), emit=self._emit
+            )
+        if answer.status != 200:
+            return _html(failure(str(answer.body["error"]), back=back), status=answer.status)
+        return _redirect(back)
+
+    def _ask(self, body: Mapping[str, str | None], viewer: Viewer, back: str) -> web.Response:
+        """Return the question before a discard, or why there is nothing to discard."""
+        for status in self._statuses():
+            if status.mapping == body.get("mapping") and status.stream is not None:
+                for shard in status.stream.blocked:
+                    if shard.shard_id == body.get("shard") and "discard" in shard.actions:
+                        return _html(question(status, shard, viewer, back=back))
+        return _html(failure("This batch blocks the shard no more.", back=back), status=409)
+
+
+NOT_OURS = "This form is too old, or is not from this page. Load the page again."
+
+OWN_FIELDS = (CALL, PROOF, QUERY, IS_SURE)
+
+
+async def _fields(request: web.Request) -> Mapping[str, str]:
+    """Return the fields of a form. A body that is no form has none."""
+    body = await request.read()
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAXIMUM_FIELDS))
+    except ValueError:
+        return {}
+
+
+def _is_ours(fields: Mapping[str, str], viewer: Viewer) -> bool:
+    """Return whether the form has the proof that our page made it."""
+    return hmac.compare_digest(fields.get(PROOF, "").encode(errors="replace"), viewer.proof.encode())
+
+
+def _back(url: str) -> str:
+    """Return the address of our page with the query of this address, whatever else the address says."""
+    return Query.of(dict(parse_qsl(urlsplit(url).query, max_num_fields=MAXIMUM_FIELDS))).url
+
+
+def _redirect(to: str) -> web.Response:
+    return web.Response(status=303, headers={"Location": to})
+
+
+def _html(page: str, *, status: int = 200) -> web.Response:
+    return web.Response(text=page, status=status, content_type="text/html", charset="utf-8")
+
+
+async def _file(content: bytes, content_type: str, _request: web.Request) -> web.Response:
+    return web.Response(body=content, content_type=content_type, charset="utf-8")

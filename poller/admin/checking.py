@@ -1,0 +1,78 @@
+"""What may a request to one server do? `guard.py` has the rules; this module reads the request's headers.
+
+/api/...         a change needs the token, or a server on loopback without a token
+forms            `acting.py` asks `viewer` what the reader may do
+a page, a JSON   everybody may read it; beyond loopback, a function's own words need the token or a login
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from aiohttp import web
+
+from poller.admin.guard import ANOTHER_SITE, WRONG_HOST, Denial, GetAccess, is_of_another_site, refused_change
+from poller.admin.hosts import is_allowed
+from poller.admin.page.forms import CHANGE_PATH, LOGIN_PATH, LOGOUT_PATH
+from poller.admin.page.view import Viewer
+from poller.admin.requester import requester
+from poller.admin.sessions import COOKIE, Sessions
+
+_OF_ANY_HOST = ("/healthz", "/metrics")
+
+_READING = ("GET", "HEAD")
+
+_FORMS = (CHANGE_PATH, LOGIN_PATH, LOGOUT_PATH)
+
+_ENCODED = Denial(415, "the body must have no Content-Encoding")
+
+_IN_CHUNKS = Denial(411, "the body must have a Content-Length")
+"""A body in chunks is refused, because aiohttp does not end the read of a body whose later chunks are malformed."""
+
+
+class Guard(NamedTuple):
+    """Decides what the requests to one server may do."""
+
+    access: GetAccess
+    is_loopback: bool
+    sessions: Sessions
+
+    def denial(self, request: web.Request) -> Denial | None:
+        """Return why the request is refused, or None if it is accepted."""
+        headers = request.headers
+        hosts = headers.getall("Host", ())
+        if request.path not in _OF_ANY_HOST and not is_allowed(hosts, self.access().hosts):
+            return WRONG_HOST
+        if is_of_another_site(
+            origins=headers.getall("Origin", ()), fetch_sites=headers.getall("Sec-Fetch-Site", ()), hosts=hosts
+        ):
+            return ANOTHER_SITE
+        is_call = request.path.startswith("/api/")
+        if request.method in _READING or not (is_call or request.path in _FORMS):
+            return None
+        if is_call and (denial := self._refused_change(request)) is not None:
+            return denial
+        if "Content-Encoding" in headers:
+            return _ENCODED
+        return _IN_CHUNKS if "Transfer-Encoding" in headers else None
+
+    def viewer(self, request: web.Request) -> Viewer:
+        """Return what the reader of the page may see and do."""
+        token, session = self.access().admin_token, request.cookies.get(COOKIE, "")
+        is_logged_in = token is not None and self.sessions.is_valid(session, token)
+        may_change = is_logged_in or self._refused_change(request) is None
+        return Viewer(
+            sees_words=may_change or self.is_loopback,
+            may_change=may_change,
+            can_log_in=token is not None,
+            is_logged_in=is_logged_in,
+            proof=self.sessions.proof(session if is_logged_in else ""),
+        )
+
+    def requester(self, request: web.Request) -> str:
+        """Return who has sent a request that was not refused, in words for the log."""
+        return requester(request.transport, needs_token=self.access().admin_token is not None)
+
+    def _refused_change(self, request: web.Request) -> Denial | None:
+        authorizations, token = request.headers.getall("Authorization", ()), self.access().admin_token
+        return refused_change(authorizations=authorizations, token=token, is_loopback=self.is_loopback)

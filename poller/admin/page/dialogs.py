@@ -1,0 +1,101 @@
+"""Which small pages are there? A question before a discard, the login, an error, and the settings."""
+
+from __future__ import annotations
+
+from poller.admin.page.document import document
+from poller.admin.page.forms import CALL, CHANGE_PATH, IS_SURE, LOGIN_PATH, PROOF, QUERY, body_of, hidden
+from poller.admin.page.markup import NOTHING, Html, element, field, joined, text
+from poller.admin.page.view import Viewer
+from poller.admin.words import count
+from poller.model.status import BlockedShard, MappingStatus
+
+
+def question(status: MappingStatus, shard: BlockedShard, viewer: Viewer, *, back: str) -> str:
+    """Return the question whether the batch that blocks a shard is discarded."""
+    start, end = shard.ends
+    what = [
+        ("mapping", status.mapping),
+        ("shard", shard.shard_id),
+        ("records", f"{shard.records:,}"),
+        ("from", start or "the batch has no records"),
+        ("to", end or ""),
+        ("keys", ", ".join(shard.keys)),
+        ("destination", status.destination or "none"),
+    ]
+    if status.destination is None:
+        effect = (
+            f"The mapping has no destination, so nothing will report {count(shard.records, 'record')}, and the mapping "
+            "never tries them again."
+        )
+    else:
+        effect = (
+            f"The mapping will report {count(shard.records, 'record')} to its destination, and never try them again."
+        )
+    own = {CALL: "shard", PROOF: viewer.proof, QUERY: back, IS_SURE: "yes"}
+    return _dialog(
+        f"Discard {count(shard.records, 'record')}?",
+        element("p", text(effect)),
+        element(
+            "dl", *(joined([element("dt", text(name)), element("dd", text(value))]) for name, value in what if value)
+        ),
+        element(
+            "form",
+            hidden(**own, **body_of(status.mapping, shard, "discard")),
+            element("button", text(f"Discard {count(shard.records, 'record')}"), type="submit", class_="danger"),
+            element("a", text("Keep them"), href=back),
+            method="post",
+            action=CHANGE_PATH,
+            class_="actions",
+        ),
+    )
+
+
+def login(*, was_wrong: bool = False) -> str:
+    """Return the form that asks for the admin token."""
+    mistake = (
+        element("p", text("This is not the admin token."), class_="troubled", role="alert") if was_wrong else NOTHING
+    )
+    token = field(
+        type="password",
+        name="token",
+        id="token",
+        autocomplete="current-password",
+        required="required",
+        autofocus="autofocus",
+    )
+    return _dialog(
+        "Log in",
+        mistake,
+        element(
+            "form",
+            element("label", text("[daemon] admin_token "), token),
+            element("button", text("Log in"), type="submit"),
+            method="post",
+            action=LOGIN_PATH,
+        ),
+    )
+
+
+def failure(why: str, *, back: str = "/") -> str:
+    """Return a page that says why nothing was changed."""
+    return _dialog(
+        "Nothing was changed",
+        element("p", text(why), role="alert"),
+        element("p", element("a", text("Back"), href=back)),
+    )
+
+
+def settings(toml: str) -> str:
+    """Return the page with the settings file as it is now."""
+    return _dialog(
+        "Settings",
+        element(
+            "p", text("The settings file as it is now, with its defaults. The daemon uses it since its last reload.")
+        ),
+        element("pre", text(toml), tabindex="0", role="region", aria_label="settings"),
+        element("p", element("a", text("Back"), href="/")),
+    )
+
+
+def _dialog(title: str, *content: Html) -> str:
+    return document(f"{title} — poller", element("main", element("h1", text(title)), *content, class_="dialog"))

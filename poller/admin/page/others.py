@@ -1,0 +1,117 @@
+"""What else runs? Functions, asynchronous events, destinations, and what was changed lately."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from poller.admin.page.markup import NOTHING, Html, joined, lasting, moment, small, table, text
+from poller.admin.page.view import View
+from poller.admin.words import count, duration
+from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
+from poller.model.status import EventsStatus, MappingStatus
+
+ROWS_SHOWN = 200
+
+
+def others(view: View) -> Html:
+    return joined([_workers(view), _functions(view), _events(view), _destinations(view), _changes(view)])
+
+
+def _workers(view: View) -> Html:
+    rows = [
+        [
+            text(worker.number),
+            joined([text(worker.state), small(text(worker.reason)) if worker.reason else NOTHING]),
+            text(worker.pid or ""),
+            lasting(worker.since, view.now),
+            text(f"{worker.restarts:,}"),
+        ]
+        for worker in view.workers
+    ]
+    return table("Workers", ("worker", "state", "process", "runs for", "restarts"), rows)
+
+
+def _functions(view: View) -> Html:
+    by_function: defaultdict[str, list[MappingStatus]] = defaultdict(list)
+    for status in view.mappings:
+        by_function[status.function].append(status)
+    rows = [list(_function(function, by_function[function.name], view)) for function in view.functions[:ROWS_SHOWN]]
+    caption = (
+        "Functions"
+        if len(rows) == len(view.functions)
+        else f"Functions: the first {ROWS_SHOWN} of {len(view.functions):,}"
+    )
+    return table(
+        caption, ("function", "kind", "in flight", "child processes", "throttles in 30 min", "mean duration"), rows
+    )
+
+
+def _function(function: Function, statuses: Sequence[MappingStatus], view: View) -> Iterator[Html]:
+    histories = [view.histories[status.mapping] for status in statuses if status.mapping in view.histories]
+    invocations = sum(sum(history.invocations) for history in histories)
+    yield joined([text(function.name), small(text(count(len(statuses), "mapping")))])
+    yield text(_kind(function))
+    yield text(f"{sum(status.batches_in_flight for status in statuses):,} of {function.reserved_concurrency:,}")
+    yield text(f"{view.children.get(function.name, 0):,}" if isinstance(function.kind, ChildProcess) else "")
+    yield text(f"{sum(sum(history.postponed) for history in histories):,.0f}")
+    yield text(duration(sum(sum(history.seconds) for history in histories) / invocations) if invocations else "")
+
+
+def _kind(function: Function) -> str:
+    match function.kind:
+        case LambdaApi():
+            return "AWS Lambda"
+        case HttpService(urls=urls):
+            return f"HTTP, {count(len(urls), 'url')}"
+        case ChildProcess(handler=handler):
+            return "program" if handler is None else f"handler {handler}"
+
+
+def _events(view: View) -> Html:
+    rows = [
+        [
+            text(status.function),
+            text(status.state),
+            *(text(f"{number:,}") for number in (events.waiting, events.in_flight, events.stuck)),
+            text(duration(events.oldest_age_in_seconds))
+            if events.waiting + events.in_flight + events.stuck
+            else NOTHING,
+        ]
+        for status in view.statuses
+        if (events := status.events or EventsStatus()) and status.events is not None
+    ]
+    return table(
+        "Asynchronous events", ("function", "state", "waiting", "in flight", "stuck", "oldest"), rows[:ROWS_SHOWN]
+    )
+
+
+def _destinations(view: View) -> Html:
+    mappings: defaultdict[str, int] = defaultdict(int)
+    refused: defaultdict[str, int] = defaultdict(int)
+    for status in view.mappings:
+        if status.destination is not None:
+            mappings[status.destination] += 1
+            blocked = () if status.stream is None else status.stream.blocked
+            refused[status.destination] += sum(shard.reason.startswith("destination: ") for shard in blocked)
+    rows = [
+        [text(arn), text(f"{number:,}"), text(count(refused[arn], "shard") if refused[arn] else "none")]
+        for arn, number in sorted(mappings.items(), key=lambda item: (-refused[item[0]], item[0]))
+    ]
+    return table(
+        "Destinations of discarded batches", ("destination", "mappings", "shards blocked by it"), rows[:ROWS_SHOWN]
+    )
+
+
+def _changes(view: View) -> Html:
+    rows = [
+        [
+            moment(at, view.now),
+            text(change.change),
+            joined([text(change.mapping or ""), small(text(change.shard)) if change.shard else NOTHING]),
+            text(change.by),
+            text(change.before or ""),
+        ]
+        for at, change in reversed(view.changes)
+    ]
+    return table("Changes by people and programs", ("when", "change", "mapping", "by", "before"), rows)

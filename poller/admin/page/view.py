@@ -1,0 +1,101 @@
+"""What does the page show? One value, made for one request, and what its reader may see and do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+from urllib.parse import urlencode
+
+from poller.facts import ChangeMade
+from poller.model.function import Function
+from poller.model.ids import MappingName
+from poller.model.status import MappingState, MappingStatus, WorkerStatus
+from poller.telemetry.history import MappingHistory
+
+Filter = Literal["blocked", MappingState]
+FILTERS: tuple[Filter, ...] = ("blocked", "troubled", "waiting", "starting", "stopping", "paused", "ready", "disabled")
+"""The filters, in the order of the page: what needs a person comes first."""
+
+Grouping = Literal["state", "function", "source"]
+GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
+
+LONGEST_SEARCH_IN_CHARACTERS = 200
+
+
+class Query(NamedTuple):
+    """Which mappings a reader wants to see: those with this text in their name, source or function, in this state.
+
+    `page` is the number of the part of the list, from 1.
+    """
+
+    text: str = ""
+    state: Filter | None = None
+    grouping: Grouping = "state"
+    page: int = 1
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, str]) -> Query:
+        """Return the query of a URL. A parameter that makes no sense is ignored."""
+        state, grouping, page = parameters.get("state"), parameters.get("group"), parameters.get("page", "")
+        return cls(
+            parameters.get("q", "").strip()[:LONGEST_SEARCH_IN_CHARACTERS],
+            next((each for each in FILTERS if each == state), None),
+            next((each for each in GROUPINGS if each == grouping), "state"),
+            int(page) if re.fullmatch("[1-9][0-9]{0,5}", page) else 1,
+        )
+
+    @property
+    def url(self) -> str:
+        """Return the address of the page with this query. Defaults are left out."""
+        given = {"q": self.text, "state": self.state or "", "group": self.grouping, "page": str(self.page)}
+        defaults = {"q": "", "state": "", "group": "state", "page": "1"}
+        changed = {key: value for key, value in given.items() if value != defaults[key]}
+        return f"/?{urlencode(changed)}" if changed else "/"
+
+
+class Viewer(NamedTuple):
+    """A reader of the page.
+
+    `sees_words` is true if the reader may see a function's own words and the keys of records. `may_change` is true if
+    the reader may change something. `can_log_in` is true if the settings have an admin token, and `is_logged_in` if the
+    browser has logged in with it. `proof` is a text that every form must send back (`sessions.py`).
+    """
+
+    sees_words: bool = False
+    may_change: bool = False
+    can_log_in: bool = False
+    is_logged_in: bool = False
+    proof: str = ""
+
+
+class RecentChange(NamedTuple):
+    """A change that was made, and when (epoch seconds)."""
+
+    at: float
+    change: ChangeMade
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Everything that the page shows. Times are in epoch seconds.
+
+    `children` are the numbers of child processes of the functions. `changes` are the last ones, the oldest first.
+    `workers` are the worker processes, or none if the daemon is one process.
+    """
+
+    now: float
+    started_at: float
+    statuses: Sequence[MappingStatus]
+    histories: Mapping[MappingName, MappingHistory]
+    functions: Sequence[Function]
+    children: Mapping[str, int]
+    changes: Sequence[RecentChange]
+    workers: Sequence[WorkerStatus]
+    viewer: Viewer
+    query: Query
+
+    @property
+    def mappings(self) -> Sequence[MappingStatus]:
+        return [status for status in self.statuses if status.events is None]
