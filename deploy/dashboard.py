@@ -198,6 +198,12 @@ ROWS: Mapping[str, Sequence[Stat | Graph]] = {
             rate("poller_leases_taken_total", "taken"),
             rate("poller_leases_given_away_total", "given away"),
             rate("poller_leases_lost_total", "lost"),
+            rate("poller_leases_renewed_late_total", "renewed late"),
+        ),
+        Graph(
+            "Lost workers, and errors of the table of leases, per second",
+            rate("poller_worker_restarts_total", "workers restarted"),
+            rate("poller_lease_table_errors_total", "table errors"),
         ),
     ],
 }
