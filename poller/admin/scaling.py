@@ -15,10 +15,10 @@ Source: KEDA, "Metrics API" scaler.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from poller.core.backlog import Known, of_workers
+from poller.core.backlog import Known
 from poller.model.backlog import Backlog, UnknownBacklog
 
 
@@ -46,11 +46,3 @@ def answer(backlog: Known | None) -> Answer:
             return Answer(503, {"error": backlog.reason})
         case None:
             return Answer(404, {"error": "there is no such mapping, or no mapping that invokes the function"})
-
-
-def merged(answers: Sequence[Answer]) -> Answer:
-    """Return the answer of a daemon whose workers gave these answers to the same question."""
-    for each in answers:
-        if each.status != 200:
-            return each
-    return answer(of_workers([Backlog(**each.body) for each in answers]))

@@ -41,7 +41,7 @@ from poller.telemetry import logs
 from poller.telemetry.history import History
 from poller.telemetry.telemetry import Telemetry
 from poller.workers.life import command_line
-from poller.workers.passing_on import Changes, Invocations
+from poller.workers.passing_on import Backlogs, Changes, Invocations
 from poller.workers.team import Team
 from poller.workers.view import View
 
@@ -101,7 +101,14 @@ async def _run_until(signals: AsyncIterator[signal.Signals], found: Examined, se
             changes=recent.changes,
             settings=partial(effective_text, settings_path, os.environ),
         )
-        pages = Pages(registry, view.statuses, workers=view.workers, refresh=view.refresh, page=page)
+        pages = Pages(
+            registry,
+            view.statuses,
+            Backlogs(folder, team),
+            workers=view.workers,
+            refresh=view.refresh,
+            page=page,
+        )
         http = None
         if daemon.http_listen is not None:
             server = serve(

@@ -566,7 +566,7 @@ def test_whoever_asks_for_rows_during_a_scan_waits_only_for_the_next_one() -> No
                 assert anyio.current_time() - began < 3
                 await anyio.sleep(LEASE_DURATION_IN_SECONDS - 1.5)
             life.cut_off(5)
-            with anyio.fail_after(12):
+            with anyio.fail_after(9):
                 await life.worker.rows("clicks/")
             tasks.cancel_scope.cancel()
 

@@ -6,7 +6,6 @@ import pytest
 from aiohttp import ClientSession
 
 from poller.admin.guard import Access
-from poller.admin.scaling import Answer, answer, merged
 from poller.admin.server import Pages, serve
 from poller.core.backlog import Known
 from poller.model.backlog import Backlog, UnknownBacklog
@@ -55,18 +54,3 @@ async def test_an_autoscaler_gets_the_backlog_or_the_reason_why_it_is_unknown(
         client.get(f"/api/scaling{path}") as received,
     ):
         assert (received.status, await received.json()) == (status, body)
-
-
-def test_the_answers_of_workers_become_one_answer() -> None:
-    assert merged([answer(SOME), answer(MORE)]) == answer(Backlog(30.0, 6, 120))
-
-
-@pytest.mark.parametrize("other", [UNKNOWN, None])
-def test_an_answer_without_numbers_of_one_worker_is_the_answer_of_all(other: Known | None) -> None:
-    assert merged([answer(SOME), answer(other), answer(MORE)]) == answer(other)
-
-
-def test_a_merged_answer_is_made_from_what_a_worker_has_sent() -> None:
-    assert merged([Answer(200, {"seconds_to_catch_up": 1, "shards": 2, "messages_waiting": 3})]) == answer(
-        Backlog(1, 2, 3)
-    )
