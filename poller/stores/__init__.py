@@ -10,7 +10,7 @@
     sqlite_file    opens the file
     ownership      lets one process own the file, or several processes share it
     by_hand        shows and changes the file for a person
-    notation       writes a position as text, and tells which of two positions is later
+    notation       tells which of two positions is later, as texts that a store can compare
     sqlite_leases  stores leases in a file that several processes of one host share
       lease_rows   reads and writes rows in the file
       lease_schema has the file's table, and migrates a file of the format without leases

@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from poller.core.streams.notation import format_position
 from poller.model.ids import MappingName
 from poller.model.stream import Checkpoint, Position, ShardId, StartingPosition, StateKey
-from poller.stores.notation import format_position, rank
+from poller.stores.notation import rank
 from poller.stores.pauses import pause, paused, resume
 from poller.stores.rows import load, starting_position
 from poller.stores.schema import STATE

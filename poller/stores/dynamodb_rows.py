@@ -20,11 +20,12 @@ from typing import Any
 
 import orjson
 
+from poller.core.streams.notation import format_position, parse_position
 from poller.errors import Rejected
 from poller.model.lease import Owner, Row, RowKey
 from poller.model.stream import Checkpoint, Latest, Window
 from poller.stores.dynamodb_items import KEY, Attribute, Item
-from poller.stores.notation import format_position, parse_position, rank
+from poller.stores.notation import rank
 
 MAXIMUM_BYTES = 400 * 1024
 """The largest item. Source: Amazon DynamoDB Developer Guide, "Quotas"."""

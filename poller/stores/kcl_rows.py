@@ -36,6 +36,7 @@ from typing import NamedTuple, assert_never
 
 import orjson
 
+from poller.core.streams.notation import format_position, parse_position
 from poller.errors import Rejected
 from poller.model.lease import Detail, Owner, Row, RowKey
 from poller.model.stream import (
@@ -53,7 +54,6 @@ from poller.model.stream import (
 )
 from poller.stores.dynamodb_items import KEY, Attribute, Item
 from poller.stores.dynamodb_rows import check_size, window_attributes, window_of
-from poller.stores.notation import format_position, parse_position
 
 WINDOW = ("windowStart", "windowEnd", "windowState")
 

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from poller.core.streams.notation import format_position
 from poller.model.lease import Owner, Row, RowKey
 from poller.model.stream import Checkpoint, Latest
 from poller.sqlite.kind import DamagedRow
-from poller.stores.notation import format_position, rank, refuse_to_move_back
+from poller.stores.notation import rank, refuse_to_move_back
 from poller.stores.rows import position_of, window_of
 
 SCAN = """

@@ -1,13 +1,12 @@
-"""How is a position written as text, and which of two positions is later?
+"""Which of two positions is later, for a store that compares texts?
 
-    position              text                            rank
-    TrimHorizon           TRIM_HORIZON                    0
-    AtTimestamp(12.5)     AT_TIMESTAMP 12.5               1 0000000000012.500000
-    AtSequence("00123")   AT_SEQUENCE_NUMBER 00123        2 003 123 0
-    AfterSequence("123")  AFTER_SEQUENCE_NUMBER 123       2 003 123 1
-    ShardEnd              SHARD_END                       3
+    position              text (core/streams/notation.py)   rank
+    TrimHorizon           TRIM_HORIZON                      0
+    AtTimestamp(12.5)     AT_TIMESTAMP 12.5                 1 0000000000012.500000
+    AtSequence("00123")   AT_SEQUENCE_NUMBER 00123          2 003 123 0
+    AfterSequence("123")  AFTER_SEQUENCE_NUMBER 123         2 003 123 1
+    ShardEnd              SHARD_END                         3
 
-The words are those of Kinesis and DynamoDB ("GetShardIterator", ShardIteratorType).
 A rank (written without the spaces) is a text that sorts in the order of the positions in one shard.
 Sequence numbers have different lengths, so a rank omits leading zeros and writes the number of digits first.
 TRIM_HORIZON and times sort before all sequence numbers, and the shard's end sorts after them.
@@ -15,9 +14,9 @@ TRIM_HORIZON and times sort before all sequence numbers, and the shard's end sor
 
 from __future__ import annotations
 
-import re
 from typing import assert_never
 
+from poller.core.streams.notation import DIGITS, TOO_LATE, format_position
 from poller.model.lease import Row
 from poller.model.stream import (
     AfterSequence,
@@ -29,12 +28,6 @@ from poller.model.stream import (
     ShardEnd,
     TrimHorizon,
 )
-
-DIGITS = re.compile(r"[0-9]{1,999}")
-"""A sequence number. AWS's have 21 to 56 digits, and its APIs accept up to 128."""
-
-TOO_LATE = 1e13
-"""In epoch seconds. This time and later ones have more digits than `rank` writes, so they would sort wrongly."""
 
 
 class CheckpointMovedBack(AssertionError):
@@ -55,43 +48,6 @@ def refuse_to_move_back(stored: Row | None, new: Row) -> None:
     refused = None if new.checkpoint is None else new.checkpoint.position
     if refused is None or rank(refused) < rank(stored.checkpoint.position):
         raise CheckpointMovedBack(new.key, stored=stored.checkpoint.position, refused=refused)
-
-
-def format_position(position: Position) -> str:
-    match position:
-        case TrimHorizon():
-            return "TRIM_HORIZON"
-        case Latest():
-            return "LATEST"
-        case AtTimestamp(timestamp):
-            return f"AT_TIMESTAMP {timestamp!r}"
-        case AtSequence(number):
-            return f"AT_SEQUENCE_NUMBER {number}"
-        case AfterSequence(number):
-            return f"AFTER_SEQUENCE_NUMBER {number}"
-        case ShardEnd():
-            return "SHARD_END"
-        case _:
-            assert_never(position)
-
-
-def parse_position(text: str) -> Position:
-    """Parse a text that `format_position` wrote. Raises ValueError for any other text."""
-    match text.split(" "):
-        case ["TRIM_HORIZON"]:
-            return TrimHorizon()
-        case ["LATEST"]:
-            return Latest()
-        case ["AT_TIMESTAMP", timestamp] if 0 <= float(timestamp) < TOO_LATE:
-            return AtTimestamp(float(timestamp))
-        case ["AT_SEQUENCE_NUMBER", number] if DIGITS.fullmatch(number):
-            return AtSequence(SequenceNumber(number))
-        case ["AFTER_SEQUENCE_NUMBER", number] if DIGITS.fullmatch(number):
-            return AfterSequence(SequenceNumber(number))
-        case ["SHARD_END"]:
-            return ShardEnd()
-        case _:
-            raise ValueError(f"{text!r} is not a position")
 
 
 def rank(position: Position) -> str:

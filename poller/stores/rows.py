@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from poller.core.streams.notation import format_position, parse_position
 from poller.model.ids import MappingName
 from poller.model.stream import (
     Checkpoint,
@@ -23,7 +24,7 @@ from poller.model.stream import (
     WriterId,
 )
 from poller.sqlite.kind import DamagedRow
-from poller.stores.notation import CheckpointMovedBack, format_position, parse_position, rank
+from poller.stores.notation import CheckpointMovedBack, rank
 
 Row = tuple[MappingName, str, ShardId, str, str, int | None, int | None, str | None, int, WriterId]
 """Mapping, stream, shard; position and rank (`notation.py`); start, end and state of the window; version, writer."""
