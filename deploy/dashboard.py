@@ -154,9 +154,8 @@ ROWS: Mapping[str, Sequence[Stat | Graph]] = {
             rate("poller_records_dropped_total", "dropped"),
         ),
         Graph(
-            "Errors of sources, stores and destinations, per second",
+            "Errors of sources and destinations, per second",
             rate("poller_source_errors_total", "source"),
-            rate("poller_store_errors_total", "store"),
             rate("poller_destination_errors_total", "destination"),
         ),
         Graph("Age of the oldest checkpoint that is not stored", highest("poller_checkpoint_age_seconds"), unit="s"),
@@ -205,6 +204,7 @@ ROWS: Mapping[str, Sequence[Stat | Graph]] = {
             rate("poller_worker_restarts_total", "workers restarted"),
             rate("poller_lease_table_errors_total", "table errors"),
         ),
+        Graph("Failed calls of the table of leases, per second", rate("poller_lease_table_errors_total")),
     ],
 }
 

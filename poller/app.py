@@ -34,7 +34,7 @@ from poller.admin.listening import Address, written
 from poller.admin.recent import RecentChanges
 from poller.admin.server import Pages, serve, serve_control
 from poller.api_composition import api_listeners, control_api, routes_of, serve_api
-from poller.composition import Pauses, compose
+from poller.composition import Composition, Pauses, compose
 from poller.descriptors import raise_limit
 from poller.engine.backlogs import Backlogs
 from poller.engine.events.orphans import OrphanedEvents
@@ -173,7 +173,7 @@ async def _run_until(
             return Report(answers, statuses(), telemetry.numbers(), dict(own_usage()))
 
         async with anyio.create_task_group() as services:
-            services.start_soon(_obey, signals, stop, reloader)
+            services.start_soon(_obey, signals, stop, reloader, composition)
             services.start_soon(reloader.run)
             services.start_soon(composition.events.orphans.run)
             if parent is not None:
@@ -196,7 +196,7 @@ async def _run_until(
             services.cancel_scope.cancel()
         if parent is not None:
             await parent.say_last(report)
-    return 1 if stop.is_unclean.is_set() else 0
+    return 1 if stop.is_unclean.is_set() or composition.is_unclean else 0
 
 
 def _shown(supervisor: Supervisor, orphans: OrphanedEvents) -> list[MappingStatus]:
@@ -241,7 +241,9 @@ def _access(reloader: Reloader) -> Access:
     return Access(hosts=daemon.http_hosts, admin_token=daemon.admin_token)
 
 
-async def _obey(signals: AsyncIterator[signal.Signals], stop: Stop, reloader: Reloader) -> None:
+async def _obey(
+    signals: AsyncIterator[signal.Signals], stop: Stop, reloader: Reloader, composition: Composition
+) -> None:
     """Reload the settings at SIGHUP.
 
     Begin the stop at the first SIGTERM or SIGINT, and end its grace at each later one.
@@ -252,4 +254,5 @@ async def _obey(signals: AsyncIterator[signal.Signals], stop: Stop, reloader: Re
         elif stop.has_begun:
             stop.hurry()
         else:
+            composition.begin_stop()
             stop.begin()

@@ -1,18 +1,20 @@
 """Which objects does the run of a mapping need? This module makes them, and chooses their classes.
 
     a mapping of a queue     SqsSource ────────────────────────────────────────────────────────┐
-    a mapping of a stream    KinesisSource or DynamoDbStreamsSource, the state, a destination ─┼─ a function
+    a mapping of a stream    KinesisSource or DynamoDbStreamsSource, the worker, a destination ┼─ a function
     a function's events      their queue, destinations (event_composition.py) ─────────────────┘
 
 `Composition.open` makes one run of a mapping for the supervisor, with all that the run needs, and closes it afterwards.
 Runs share functions and AWS clients: the first run that needs one opens it, and it is closed after the last one.
-The state is opened at its first use, and stays open until the daemon ends.
+The state is opened at its first use, together with the worker of this process, and stays open until the daemon ends.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import secrets
+import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -27,10 +29,12 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.aws.json_client import JsonClient
+from poller.boot_clock import BootClock
 from poller.core.filtering import DataKey, RecordFilter, compile_filters
 from poller.engine.calls import Calls, Opening
 from poller.engine.events.mapping import EventMappingRunner
 from poller.engine.idle import IdleRunner
+from poller.engine.leases.worker import Worker
 from poller.engine.queues.groups import GroupTurns
 from poller.engine.queues.mapping import QueueContext, QueueMappingRunner
 from poller.engine.queues.permits import MappingRoom
@@ -39,20 +43,19 @@ from poller.engine.stop import Stop
 from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, Budget
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
-from poller.engine.streams.shards_in_hand import ShardsInHand
 from poller.engine.supervised import Runner
 from poller.event_composition import EventComposition, open_destination
 from poller.event_queue_composition import aws_settings
-from poller.facts import Emit, StateOpened
+from poller.facts import Emit
 from poller.functions.capacity import FunctionCapacity
 from poller.functions.opened import OpenFunction
 from poller.functions.telling import Invocations
 from poller.model.arn import Arn, queue_url
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName, RequestId
+from poller.model.lease import Owner
 from poller.model.mapping import AnyMapping, EventMapping, QueueMapping, StreamMapping
-from poller.model.stream import StateKey
-from poller.ports import CheckpointStore, Destination, PauseStore, StreamSource, Target
+from poller.ports import Destination, PauseStore, StreamSource, Target
 from poller.settings.changes import FunctionKey, function_key
 from poller.settings.values import Settings
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
@@ -61,8 +64,7 @@ from poller.sources.pacing import Pace, PacedClient
 from poller.sources.reader_identity import AskedOnce, reader_arn
 from poller.sources.receive_attempts import ReceiveAttempts
 from poller.sources.sqs import SqsSource
-from poller.stores.memory import MemoryPauses, MemoryStore
-from poller.stores.sqlite import SqliteStore
+from poller.state_composition import open_state
 from poller.targets.http import HttpTarget
 from poller.targets.lambda_api import LambdaApiTarget
 from poller.targets.runtime import RuntimeTarget
@@ -129,7 +131,6 @@ class Composition:
         self._groups: WeakValueDictionary[Arn, GroupTurns] = WeakValueDictionary()
         self._capacities: WeakValueDictionary[FunctionName, FunctionCapacity] = WeakValueDictionary()
         self._attempts: WeakValueDictionary[Arn, ReceiveAttempts] = WeakValueDictionary()
-        self._shards: WeakValueDictionary[StateKey, ShardsInHand] = WeakValueDictionary()
         self.events = EventComposition(
             lambda: self.settings,
             open_aws=self._clients,
@@ -199,16 +200,30 @@ class Composition:
                 self._state = await self._tasks.start(self._keep_state)
             return self._state
 
+    def begin_stop(self) -> None:
+        """Let each lease go to another worker as soon as its shard is done. Call this before the mappings stop."""
+        if self._state is not None:
+            self._state.worker.begin_stop()
+
+    @property
+    def is_unclean(self) -> bool:
+        """Return whether the worker has ended without storing all checkpoints."""
+        return self._state is not None and self._state.worker.is_unclean
+
     async def _keep_state(self, *, task_status: TaskStatus[State]) -> None:
-        if self.settings.daemon.state == "memory:":
-            task_status.started(State(MemoryStore(), MemoryPauses()))
-            return
-        path = _file_of(self.settings)
-        async with SqliteStore(path) as store:
-            kept_copy = None if store.kept_copy is None else str(store.kept_copy)
-            self._emit(StateOpened(state=self.settings.daemon.state, positions=store.positions, kept_copy=kept_copy))
-            task_status.started(State(store, store.pauses))
-            await self.is_over.wait()
+        async with open_state(
+            self.settings.daemon.state,
+            aws_settings(self.settings),
+            open_aws=self._clients,
+            randomness=self.randomness,
+            emit=self._emit,
+        ) as state:
+            worker = Worker(
+                new_owner(), store=state.leases, clock=BootClock(), randomness=self.randomness, emit=self._emit
+            )
+            async with worker.running():
+                task_status.started(State(worker, state.pauses))
+                await self.is_over.wait()
 
     async def messages_waiting(self, mapping: QueueMapping) -> int:
         """Ask the queue of a mapping how many messages wait. Raises PollerError if it does not answer."""
@@ -270,10 +285,9 @@ class Composition:
         return StreamContext(
             lane=lane,
             source=source,
-            store=(await self.state()).checkpoints,
+            worker=(await self.state()).worker,
             filters=_filters(mapping.filters, data_key="data" if mapping.is_kinesis else "dynamodb"),
             budget=self._budget,
-            in_hand=self._shards.setdefault(mapping.state_key, ShardsInHand()),
         )
 
     async def _stream(self, mapping: StreamMapping, function: SharedFunction, aws: SharedAws) -> StreamSource:
@@ -356,9 +370,9 @@ class Composition:
 
 
 class State(NamedTuple):
-    """The stores of checkpoints and of paused mappings."""
+    """The worker of this process, and the store of paused mappings."""
 
-    checkpoints: CheckpointStore
+    worker: Worker
     pauses: PauseStore
 
 
@@ -411,6 +425,11 @@ def _file_of(settings: Settings) -> Path:
 
 def _without(withheld: Collection[str], environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in withheld}
+
+
+def new_owner() -> Owner:
+    """Return an owner of leases that no other process has, on any host."""
+    return Owner(f"{socket.gethostname()}/{secrets.token_hex(16)}")
 
 
 def new_request_id() -> RequestId:

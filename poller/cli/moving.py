@@ -1,6 +1,6 @@
 """What does a move of stored positions change, and what does it mean for the records?
 
-    a mapping moves   all its checkpoints are deleted; the next start begins at TRIM_HORIZON, at LATEST, or at a time
+    a mapping moves   all its shards are reset; the next start begins at TRIM_HORIZON, at LATEST, or at a time
     a shard moves     its checkpoint is replaced by the new position, which may be earlier or later; the other shards
                       keep their checkpoints
 
@@ -25,7 +25,7 @@ from poller.model.stream import (
     StartingPosition,
     TrimHorizon,
 )
-from poller.stores.by_hand import Hand
+from poller.stores.lease_by_hand import Hand
 from poller.stores.notation import rank
 
 NAMES_TOLD = 20
@@ -41,12 +41,12 @@ class Move(NamedTuple):
     shard_id: ShardId | None
     position: Position
 
-    def make(self, hand: Hand) -> None:
+    async def make(self, hand: Hand) -> None:
         if self.shard_id is not None:
-            hand.move_shard(self.before.key, self.shard_id, self.position)
+            await hand.move_shard(self.before.key, self.shard_id, self.position)
         else:
             assert isinstance(self.position, StartingPosition)
-            hand.start_over(self.before.key, self.position)
+            await hand.start_over(self.before.key, self.position)
 
     def sentences(self) -> Iterable[str]:
         """Yield sentences: the new position, its effect on the records, and which open windows are lost."""
@@ -120,7 +120,7 @@ def planned(before: Entry, text: str, *, shard: str | None, is_after: bool) -> M
     if shard is None:
         return Move(before, None, position)
     shard_id = ShardId(shard)
-    of_shard = before.stored._replace(checkpoints={shard_id: checkpoints[shard_id]})
+    of_shard = before.stored._replace(rows={shard_id: before.stored.rows[shard_id]})
     return Move(before._replace(stored=of_shard), shard_id, position)
 
 

@@ -1,7 +1,6 @@
-"""What can a person do with the stored positions? Show them at any time; move or rename them while no daemon runs.
+"""What can a person do with the stored positions? Show them at any time; move or rename them while nobody reads them.
 
-Before a move, the command shows what it changes, and asks.
-It locks the state file until the person has answered and the move is made, so that no daemon can start meanwhile.
+Before a move, the command shows what it changes, and asks. If a worker begins to read meanwhile, nothing is changed.
 """
 
 from __future__ import annotations
@@ -16,12 +15,14 @@ import typer
 
 from poller.cli.ending import OF_CHANGES, Config, counted, examined, exit_on_failure, refused
 from poller.cli.moving import Move, planned
+from poller.cli.opened_state import name_of, opened, shown_rows
 from poller.cli.positions import NoPosition
 from poller.cli.tables import Entry, document, entries, table
+from poller.cli.workers import documents_of_units, documents_of_workers, units_table, workers_table
 from poller.model.ids import MappingName
+from poller.model.lease import Row
 from poller.settings.values import Settings
-from poller.stores.by_hand import Renamed, held, stored, stored_pauses
-from poller.stores.schema import STATE
+from poller.stores.lease_by_hand import Renamed, grouped, paused
 
 state_commands = typer.Typer(
     help="Show the positions of streams, move them by hand, and rename their mappings.",
@@ -36,36 +37,39 @@ def show(
     config: Config = Path("poller.toml"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; times are seconds since 1970.")] = False,
 ) -> None:
-    """Show the position of each shard, and when it was saved. It works while the daemon runs.
+    """Show the position of each shard, when it was saved, and who reads it. It works while daemons run.
 
     Example: `poller state show -c poller.toml clicks`
 
     Example: `poller state show --json | jq '.mappings[].shards[]'`
 
     It also shows the positions of streams that a mapping no longer reads; the mapping uses them if it reads the stream
-    again. It names all paused mappings, also those of queues.
+    again. It names all paused mappings, also those of queues, and the workers that share the state.
     """
     settings = examined(config).settings
-    path = _file_of(settings)
     with exit_on_failure(config):
-        has_file = path is not None and STATE.is_there(path)
-        found = entries(settings.stream_mappings, {} if path is None else stored(path))
-        paused = sorted(frozenset() if path is None else stored_pauses(path))
+        rows = None if settings.daemon.state == "memory:" else shown_rows(settings)
+    found = entries(settings.stream_mappings, grouped(rows or []))
+    are_paused = sorted(paused(rows or []))
     if mapping is not None:
         _refuse_unless_known(mapping, (entry.key.mapping for entry in found), settings)
     found = [entry for entry in found if mapping in (None, entry.key.mapping)]
-    paused = [name for name in paused if mapping in (None, name)]
+    are_paused = [name for name in are_paused if mapping in (None, name)]
     if as_json:
-        _print_json(settings, has_file, found, paused)
-    elif path is None:
+        _print_json(settings, rows, found, are_paused)
+    elif settings.daemon.state == "memory:":
         typer.echo('daemon.state is "memory:": positions end with the process, and nothing is stored.')
     else:
-        typer.echo(f"{path}{'' if has_file else ': there is no such file, so mappings begin at starting_position'}")
-        if paused:
-            typer.echo(f"Paused by a person, until a person resumes them: {', '.join(paused)}")
-        for entry in found:
+        what = (
+            "" if rows is not None else f": there is no such {_kind(settings)}, so mappings begin at starting_position"
+        )
+        typer.echo(f"{name_of(settings)}{what}")
+        if are_paused:
+            typer.echo(f"Paused by a person, until a person resumes them: {', '.join(are_paused)}")
+        tables = [*map(table, found), *([] if mapping else [workers_table(rows or []), units_table(rows or [])])]
+        for text in filter(None, tables):
             typer.echo()
-            typer.echo(table(entry))
+            typer.echo(text)
 
 
 @state_commands.command("set", epilog=OF_CHANGES)
@@ -87,7 +91,7 @@ def set_position(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation. For scripts.")] = False,
 ) -> None:
-    """Move a mapping, or one of its shards, forward or back. The daemon must be stopped.
+    """Move a mapping, or one of its shards, forward or back. Pause the mapping before, or stop all daemons.
 
     Example: `poller state set clicks TRIM_HORIZON` delivers again all records that the stream still has.
 
@@ -102,18 +106,17 @@ def set_position(
     settings = examined(config).settings
     _refuse_unless_known(mapping, (known.name for known in settings.stream_mappings), settings)
     (found,) = (known for known in settings.stream_mappings if known.name == mapping)
-    path = _file_of(settings)
-    if path is None:
+    if settings.daemon.state == "memory:":
         raise refused('daemon.state is "memory:": nothing is stored, so nothing can be moved', code=1)
-    with exit_on_failure(config):
-        if not STATE.is_there(path):
-            raise refused(f"{path} does not exist yet; a first start begins at starting_position", code=1)
-        with held(path) as hand:
-            (before, *_) = entries([found], hand.stored())
-            move = _planned(before, position, shard=shard, is_after=after)
-            _ask(move, is_sure=yes)
-            move.make(hand)
-    typer.echo("Done; the next start of the daemon begins there.")
+    with exit_on_failure(config), opened(settings) as state:
+        if state is None:
+            raise refused(f"{name_of(settings)} does not exist yet; a first start begins at starting_position", code=1)
+        state.loop.call(state.hand.refuse_while_read, found.name)
+        (before, *_) = entries([found], grouped(state.hand.rows))
+        move = _planned(before, position, shard=shard, is_after=after)
+        _ask(move, is_sure=yes)
+        state.loop.call(move.make, state.hand)
+    typer.echo("Done; the mapping begins there at its next start, or when it is resumed.")
 
 
 @state_commands.command("rename", epilog=OF_CHANGES)
@@ -122,7 +125,7 @@ def rename_mapping(
     new: Annotated[str, typer.Argument(help="The new key of [mappings].")],
     config: Config = Path("poller.toml"),
 ) -> None:
-    """Move all stored positions of a stream mapping to a new name. The daemon must be stopped.
+    """Move all stored positions of a stream mapping to a new name. All daemons must be stopped.
 
     Example: `poller state rename clicks page_clicks`, before or after the name is changed in the file.
 
@@ -130,19 +133,18 @@ def rename_mapping(
     too. The command fails if positions are stored under the new name.
     """
     settings = examined(config).settings
-    path = _file_of(settings)
-    if path is None:
+    if settings.daemon.state == "memory:":
         raise refused('daemon.state is "memory:": nothing is stored, so nothing can be renamed', code=1)
-    with exit_on_failure(config):
-        if not STATE.is_there(path):
-            raise refused(f"{path} does not exist yet, so nothing can be renamed", code=1)
-        with held(path) as hand:
-            names = {key.mapping for key in hand.stored()}
-            if old not in names | hand.paused():
-                raise refused(f"nothing is stored for a mapping {old}; {_there_are(sorted(names))}", code=2)
-            if new in names:
-                raise refused(f"nothing was changed: positions are already stored for a mapping {new}", code=1)
-            renamed = hand.rename(MappingName(old), MappingName(new))
+    with exit_on_failure(config), opened(settings) as state:
+        if state is None:
+            raise refused(f"{name_of(settings)} does not exist yet, so nothing can be renamed", code=1)
+        names = {key.mapping for key in grouped(state.hand.rows)}
+        if old not in names | paused(state.hand.rows):
+            raise refused(f"nothing is stored for a mapping {old}; {_there_are(sorted(names))}", code=2)
+        state.loop.call(state.hand.refuse_while_read, MappingName(old), MappingName(new))
+        if state.hand.is_mixed(MappingName(old), MappingName(new)):
+            raise refused(f"nothing was changed: positions are already stored for a mapping {new}", code=1)
+        renamed = state.loop.call(state.hand.rename, MappingName(old), MappingName(new))
     typer.echo(f"Done; {new} has {_in_words(renamed)}.")
     if any(mapping.name == old for mapping in settings.stream_mappings):
         typer.echo(f"Change the name in {config} too: there, {old} would now begin at its starting_position.")
@@ -192,17 +194,17 @@ def _there_are(names: Iterable[str]) -> str:
     return f"there are {', '.join(unique)}" if unique else "there is none"
 
 
-def _file_of(settings: Settings) -> Path | None:
-    """Return the path of the state file, or None if positions are kept in memory."""
-    state = settings.daemon.state
-    return None if state == "memory:" else Path(state.removeprefix("sqlite://"))
+def _kind(settings: Settings) -> str:
+    return "table" if settings.daemon.state.startswith("dynamodb://") else "file"
 
 
-def _print_json(settings: Settings, has_file: bool, found: list[Entry], paused: list[MappingName]) -> None:
+def _print_json(settings: Settings, rows: list[Row] | None, found: list[Entry], are_paused: list[MappingName]) -> None:
     shown = {
         "state": settings.daemon.state,
-        "exists": has_file,
+        "exists": rows is not None,
         "mappings": [document(entry) for entry in found],
-        "paused": paused,
+        "paused": are_paused,
+        "workers": documents_of_workers(rows or []),
+        "units": documents_of_units(rows or []),
     }
     typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))

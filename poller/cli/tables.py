@@ -14,13 +14,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from poller.cli.ending import counted
 from poller.cli.positions import for_programs, in_words, when
-from poller.cli.times import ago
+from poller.cli.times import ago, duration
+from poller.model.lease import Row
 from poller.model.mapping import StreamMapping
 from poller.model.stream import StateKey, Window
-from poller.stores.by_hand import Stored
+from poller.stores.lease_by_hand import Stored
+from poller.stores.owners import label
 
-NOTHING = Stored(None, {}, {})
+NOTHING = Stored(None, {})
 WIDEST_LINE = 100_000
 """Columns. No row is so wide, so rich never breaks one."""
 
@@ -54,7 +57,7 @@ def table(entry: Entry) -> str:
         console.print(Text(f"{entry.key.mapping}: {entry.key.stream_arn}", style="bold"))
         for note in _notes(entry):
             console.print(Text(f"  {note}"))
-        if entry.stored.checkpoints:
+        if entry.stored.rows:
             console.print(_table(entry.stored, time.time()))
     return "\n".join(line.rstrip() for line in lines.get().splitlines())
 
@@ -71,14 +74,51 @@ def _notes(entry: Entry) -> Iterable[str]:
 
 
 def _table(stored: Stored, now: float) -> Table:
+    """Return the table of the shards. A column that would be empty is left out."""
+    shards = [(shard_id, row, _blocked(row)) for shard_id, row in sorted(stored.rows.items())]
+    columns = {
+        "  SHARD": [f"  {shard_id}" for shard_id, _, _ in shards],
+        "SAVED": ["" if (at := saved_at(row)) is None else ago(now - at) for _, row, _ in shards],
+        "POSITION": [
+            "reset by hand" if row.checkpoint is None else in_words(row.checkpoint[0]) for _, row, _ in shards
+        ],
+        "OPEN WINDOW": [_window(row.checkpoint.window if row.checkpoint else None) for _, row, _ in shards],
+        "READER": ["" if row.owner is None else label(row) for _, row, _ in shards],
+        "BLOCKED": [
+            "" if block is None else f"{counted(block.attempts, 'attempt')} in {duration(block.age_in_seconds)}"
+            for _, _, block in shards
+        ],
+    }
+    return column_table({name: cells for name, cells in columns.items() if any(cells)})
+
+
+def column_table(columns: Mapping[str, list[str]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    has_windows = any(checkpoint.window for checkpoint in stored.checkpoints.values())
-    for column in ("  SHARD", "SAVED", "POSITION", *(["OPEN WINDOW"] if has_windows else [])):
-        table.add_column(column, no_wrap=True)
-    for shard_id, (position, window) in sorted(stored.checkpoints.items()):
-        cells = [f"  {shard_id}", ago(now - stored.saved_at[shard_id]), in_words(position)]
-        table.add_row(*map(Text, cells), *([Text(_window(window))] if has_windows else []))
+    for name in columns:
+        table.add_column(name, no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*map(Text, cells))
     return table
+
+
+class Blocked(NamedTuple):
+    """The batch that blocks a shard: its attempts, and how old the block was when the row was written last."""
+
+    attempts: int
+    age_in_seconds: float
+
+
+def _blocked(row: Row) -> Blocked | None:
+    match row.details.get("blocked"):
+        case [{"attempts": int(attempts), "age_in_seconds": int() | float() as age}, *_]:
+            return Blocked(attempts, age)
+    return None
+
+
+def saved_at(row: Row) -> int | None:
+    """Return when the checkpoint was saved, in epoch seconds, or None if the row does not tell."""
+    at = row.details.get("saved_at")
+    return int(at) if isinstance(at, int | float) and row.checkpoint is not None else None
 
 
 def _window(window: Window | None) -> str:
@@ -97,11 +137,13 @@ def document(entry: Entry) -> dict[str, Any]:
         "shards": [
             {
                 "shard_id": shard_id,
-                "position": for_programs(checkpoint.position),
-                "window": _bounds(checkpoint.window),
-                "saved_at": entry.stored.saved_at[shard_id],
+                "position": None if row.checkpoint is None else for_programs(row.checkpoint.position),
+                "window": None if row.checkpoint is None else _bounds(row.checkpoint.window),
+                "saved_at": saved_at(row),
+                "reader": None if row.owner is None else label(row),
+                "blocked": None if (block := _blocked(row)) is None else block._asdict(),
             }
-            for shard_id, checkpoint in sorted(entry.stored.checkpoints.items())
+            for shard_id, row in sorted(entry.stored.rows.items())
         ],
     }
 

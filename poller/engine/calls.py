@@ -115,7 +115,7 @@ class Calls:
 
     async def _send_home_at_stop(self, function: OpenFunction) -> None:
         await self._stop.draining.wait()
-        function.gate.send_home(self._stop.draining)
+        function.gate.send_home()
 
     async def _drained(self) -> None:
         """Wait until no call runs or waits, or until the grace is over."""

@@ -29,6 +29,7 @@ class Stop:
         self.is_unclean = anyio.Event()
         self.crash: Exception | None = None
         self._parts: set[Stop] = set()
+        self._waits: set[anyio.CancelScope] = set()
 
     @property
     def has_begun(self) -> bool:
@@ -53,8 +54,22 @@ class Stop:
             if self.has_begun and part.is_unclean.is_set():
                 self.is_unclean.set()
 
+    @contextmanager
+    def cutting(self) -> Iterator[None]:
+        """Cut what the block waits for when the stop begins, or at once if it has begun."""
+        with anyio.CancelScope() as scope:
+            if self.has_begun:
+                scope.cancel()
+            self._waits.add(scope)
+            try:
+                yield
+            finally:
+                self._waits.remove(scope)
+
     def begin(self) -> None:
         self.draining.set()
+        for scope in self._waits:
+            scope.cancel()
         for part in self._parts:
             part.begin()
 

@@ -43,10 +43,9 @@ class FunctionGate:
         """Return a context manager that waits for a slot and yields True, or False once `unless` is set."""
         return Slot(self, unless)
 
-    def send_home(self, unless: anyio.Event) -> None:
-        """End the wait of each invocation that waits with this event, which must be set. They get no slot."""
-        assert unless.is_set()
-        for waiter in [waiter for waiter in self._line if waiter.unless is unless]:
+    def send_home(self) -> None:
+        """End the wait of each invocation whose event `unless` is set. They get no slot."""
+        for waiter in [waiter for waiter in self._line if waiter.unless.is_set()]:
             self._line.remove(waiter)
             waiter.called.set()
 

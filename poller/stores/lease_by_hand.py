@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from poller.core.leases.expiry import is_worker, sign_of_life
+from poller.core.streams.notation import format_position, parse_position
 from poller.errors import InUse
 from poller.model.ids import MappingName
 from poller.model.lease import Detail, Row, RowKey, begun_key, prefix_of, shard_key, start_key
 from poller.model.stream import Checkpoint, Position, ShardId, StartingPosition, StateKey
 from poller.ports import LeaseStore
 from poller.stores.lease_file import shown
-from poller.stores.notation import format_position, parse_position, rank
+from poller.stores.notation import rank
 from poller.stores.owners import label, living_owner
 
 START, BEGUN, PAUSE = ":start/", ":begun/", ":pause/"

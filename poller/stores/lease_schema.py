@@ -2,6 +2,7 @@
 
     format 3                          format 4: rows of the table `lease` (model/lease.py has the keys)
     a checkpoint                 ──>  MAPPING/STREAM_ARN/SHARD_ID    without an owner; the counter is the version
+    any checkpoint of a mapping  ──>  :begun/MAPPING/STREAM_ARN
     a person's starting position ──>  :start/MAPPING/STREAM_ARN      details: {"position": "LATEST"}
     a paused mapping             ──>  :pause/MAPPING
 
@@ -50,6 +51,10 @@ MIGRATION = (
     INSERT INTO lease (key, counter, token, position, rank, window_start, window_end, window_state, details)
         SELECT mapping || '/' || stream_arn || '/' || shard_id, version, 0, position, rank, window_start, window_end,
             window_state, json_object('saved_at', saved_at) FROM checkpoint
+    """,
+    """
+    INSERT INTO lease (key, counter, token, details)
+        SELECT DISTINCT ':begun/' || mapping || '/' || stream_arn, 1, 0, '{}' FROM checkpoint
     """,
     """
     INSERT INTO lease (key, counter, token, details)

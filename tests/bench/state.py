@@ -18,36 +18,38 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from poller.model.ids import MappingName
+from poller.model.lease import Row, shard_key
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey
-from poller.stores.sqlite import SqliteStore
-from tests.fakes.saving import save
+from poller.stores.sqlite_leases import SqliteLeaseStore
 
 KEY = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
 FIRST = 49601189658422359378836298521827638475320189012309704722
 SECONDS = 3.0
 
 
-def checkpoints(first: int, count: int, number: int) -> dict[ShardId, Checkpoint]:
-    position = AfterSequence(SequenceNumber(str(FIRST + number)))
-    return {ShardId(f"shardId-{shard:012}"): Checkpoint(position) for shard in range(first, first + count)}
+def rows(first: int, count: int, number: int) -> list[Row]:
+    checkpoint = Checkpoint(AfterSequence(SequenceNumber(str(FIRST + number))))
+    shards = [ShardId(f"shardId-{shard:012}") for shard in range(first, first + count)]
+    return [Row(key=shard_key(KEY, shard_id), counter=number, checkpoint=checkpoint) for shard_id in shards]
 
 
 async def measured(name: str, savers: int, pause: float, shards_in_a_save: int = 1) -> None:
     """`savers` tasks save, each its own shards, again and again, with a pause between two saves."""
     latencies: list[float] = []
 
-    async def save_on(store: SqliteStore, saver: int, until: float) -> None:
+    async def save_on(store: SqliteLeaseStore, saver: int, until: float) -> None:
         await anyio.sleep(pause * saver / savers)
-        number = 0
+        number = 1
+        await store.create(rows(saver * shards_in_a_save, shards_in_a_save, number))
         while anyio.current_time() < until:
             number += 1
             began = time.perf_counter()
-            await save(store, KEY, checkpoints(saver * shards_in_a_save, shards_in_a_save, number))
+            await store.update(rows(saver * shards_in_a_save, shards_in_a_save, number))
             latencies.append(time.perf_counter() - began)
             await anyio.sleep(pause)
 
     with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as folder:
-        async with SqliteStore(Path(folder) / "poller.db") as store:
+        async with SqliteLeaseStore(Path(folder) / "poller.db") as store:
             cpu, began = time.process_time(), time.perf_counter()
             async with anyio.create_task_group() as tasks:
                 for saver in range(savers):

@@ -39,7 +39,6 @@ from poller.stores.memory import MemoryStore
 from poller.stores.notation import CheckpointMovedBack
 from poller.stores.sqlite import SqliteStore
 from tests.fakes.saving import load, save
-from tests.fakes.store import FakeStore
 
 pytestmark = pytest.mark.anyio
 
@@ -78,12 +77,8 @@ async def store(kind: str, tmp_path: Path, anyio_backend: str) -> AsyncIterator[
         yield store
 
 
-@pytest.fixture(params=["fake", "memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite"])
 async def shared(request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: str) -> AsyncIterator[CheckpointStore]:
-    """Return each store and also the fake, which compares versions but accepts a checkpoint that moves back."""
-    if request.param == "fake":
-        yield FakeStore()
-        return
     async with opened(request.param, tmp_path) as store:
         yield store
 

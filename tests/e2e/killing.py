@@ -26,7 +26,7 @@ from poller.aws.signing import Credentials
 from poller.model.ids import MappingName
 from poller.model.invocation import Answered, FunctionError, Invocation, LostAnswer, Response, Throttled
 from poller.model.stream import StateKey
-from poller.stores.by_hand import stored
+from poller.stores.lease_by_hand import stored
 from tests.e2e import stream_functions
 from tests.e2e.harness import Daemon, World, environment, until_gone
 from tests.e2e.kill_history import Began, Ended, Event, KillHistory, Reported, Stored, Summary

@@ -100,11 +100,33 @@ async def test_while_the_daemon_runs_its_state_can_be_shown_and_not_changed(worl
         with anyio.fail_after(60):
             while (await shown(world))[0]["position"].get("sequence_number") != number:
                 pass
+        assert (await shown(world))[0]["reader"] is not None
         ended = await run(world, "state", "set", "clicks", "TRIM_HORIZON", "--yes")
         assert (ended.exit_code, ended.stdout) == (1, "")
-        assert f"is in use by another poller (process {daemon.pid})" in ended.stderr
+        assert "runs, and may read clicks: stop all workers, or pause the mapping" in ended.stderr
         assert await daemon.stop() == 0
-    assert (await shown(world))[0]["position"] == {"type": "AFTER_SEQUENCE_NUMBER", "sequence_number": number}
+    [shard] = await shown(world)
+    assert shard["position"] == {"type": "AFTER_SEQUENCE_NUMBER", "sequence_number": number}
+    assert shard["reader"] is None
+
+
+async def test_a_paused_mapping_can_be_moved_while_the_daemon_runs(world: World) -> None:
+    clicks = Clicks(world.aws, "clicks")
+    function = new_function(world)
+    async with world.daemon(mapping("clicks", clicks, BILL)) as daemon:
+        first = clicks.put("k")
+        await world.watch.until(lambda: first in ids_of(function.calls))
+        assert (await run(world, "pause", "clicks")).exit_code == 0
+        with anyio.fail_after(60):
+            while (await shown(world))[0]["reader"] is not None:
+                pass
+        ended = await run(world, "state", "set", "clicks", "TRIM_HORIZON", "--yes")
+        assert (ended.exit_code, ended.stderr) == (0, "")
+        second = clicks.put("k")
+        assert (await run(world, "resume", "clicks")).exit_code == 0
+        await world.watch.until(lambda: second in ids_of(function.calls))
+        assert await daemon.stop() == 0
+    assert list(ids_of(function.calls)) == [first, first, second]
 
 
 def asked(folder: Path, answer: bytes, *arguments: str) -> tuple[int, str]:
@@ -150,4 +172,4 @@ async def test_a_change_asks_for_confirmation_and_no_is_the_default(world: World
     assert code == 0, screen
     assert f"after {number}" in screen
     assert "The function gets every record that the stream still has" in screen
-    assert await shown(world) == []
+    assert [shard["position"] for shard in await shown(world)] == [None]

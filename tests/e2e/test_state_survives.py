@@ -20,12 +20,11 @@ from pathlib import Path
 import pytest
 
 from poller.model.stream import Checkpoint, ShardId
-from poller.stores.by_hand import stored
-from poller.stores.sqlite import SqliteStore
-from poller.stores.sqlite_file import owned
+from poller.stores.lease_by_hand import stored
+from poller.stores.lease_file import shared
+from poller.stores.sqlite_leases import SqliteLeaseStore
 from tests.e2e import state_writer
-from tests.e2e.state_writer import KEY, PAIRS, checkpoint, number_of
-from tests.fakes.saving import load, save
+from tests.e2e.state_writer import KEY, PAIRS, checkpoint, load, number_of, save
 
 KILLS = 30
 """More by hand: KILLS=1000 pytest tests/e2e/test_state_survives.py"""
@@ -77,7 +76,7 @@ def check(path: Path, acknowledged: Acknowledged) -> None:
 
     The stored positions count as acknowledged from then on, because the next writer begins there.
     """
-    with owned(path) as file:
+    with shared(path) as file:
         assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     found = stored(path)
     checkpoints = found[KEY].checkpoints if found else {}
@@ -122,7 +121,7 @@ def test_a_copy_of_the_files_at_any_moment_has_every_save_acknowledged_by_then(t
 
 def check_prefix(path: Path, acknowledged: Acknowledged) -> None:
     """Do the same as `check`, but allow saves whose acknowledgement is still in the pipe."""
-    with owned(path):
+    with shared(path):
         pass
     for shard_id, stored_there in stored(path)[KEY].checkpoints.items():
         assert stored_there == checkpoint(number_of(stored_there))
@@ -159,7 +158,7 @@ def torn(path: Path, tear: int, randomness: random.Random) -> int:
 
 
 def state_of(path: Path) -> dict[ShardId, Checkpoint]:
-    with owned(path) as file:
+    with shared(path) as file:
         assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     return stored(path)[KEY].checkpoints
 
@@ -169,17 +168,17 @@ def state_of(path: Path) -> dict[ShardId, Checkpoint]:
 async def test_a_log_cut_off_anywhere_opens_with_the_last_complete_save(tmp_path: Path, log_began_anew: bool) -> None:
     randomness = random.Random()
     path, copy = tmp_path / "poller.db", tmp_path / "copy" / "poller.db"
-    async with SqliteStore(path) as store:
-        await save(store, KEY, dict.fromkeys(PAIRS[0], checkpoint(1)))
+    async with SqliteLeaseStore(path) as store:
+        await save(store, PAIRS[0], 1)
         if log_began_anew:
             for number in range(2, 100):
-                await save(store, KEY, dict.fromkeys(PAIRS[0], checkpoint(number)))
+                await save(store, PAIRS[0], number)
             with closing(sqlite3.connect(path)) as other:
                 other.execute("PRAGMA wal_checkpoint(RESTART)")
         saves = []
         for number in range(100, 130):
-            await save(store, KEY, dict.fromkeys(PAIRS[number % 3], checkpoint(number)))
-            saves.append((log_end(path), await load(store, KEY)))
+            await save(store, PAIRS[number % 3], number)
+            saves.append((log_end(path), await load(store)))
         for _ in range(60):
             intact = torn(copied(path, copy), randomness.randrange(saves[0][0], saves[-1][0] + 1), randomness)
             expected = [state for end, state in saves if end <= intact][-1]

@@ -20,7 +20,7 @@ from anyio import to_thread
 from poller.model.ids import MappingName
 from poller.model.invocation import Answered, Invocation, Response
 from poller.model.stream import AfterSequence, SequenceNumber, ShardEnd, StateKey
-from poller.stores.by_hand import stored
+from poller.stores.lease_by_hand import stored
 from tests.e2e.harness import World, poller
 from tests.e2e.streams import Clicks, Source, Users, calls_of, instant, mapping
 from tests.fakes.http_server import Reply, Request, http_server
@@ -285,14 +285,14 @@ async def test_a_stop_that_cannot_store_checkpoints_is_logged_and_fails(world: W
     source = Clicks(world.aws, "clicks")
     bill = world.aws.functions[BILL] = instant()
     async with world.daemon(mapping("clicks", source, BILL)) as daemon:
-        await daemon.until_logged("mapping_ready")
+        await daemon.until_logged("leases_taken")
         (world.folder / "poller.db").unlink()
         number = source.put()
-        await daemon.until_logged("store_failed", operation="save")
-        assert ids_of(bill.calls) == [number]
+        await daemon.until_logged("lease_table_failed", code="FileGone")
+        await world.watch.until(lambda: ids_of(bill.calls) == [number])
         assert await daemon.stop() == 1
         [lost] = daemon.logged("checkpoints_lost")
-    assert (lost["level"], lost["mapping"], lost["shards"]) == ("error", "clicks", 1)
+    assert (lost["level"], lost["shards"]) == ("error", 1)
 
 
 async def test_a_probable_mistake_in_the_settings_is_logged(world: World) -> None:
@@ -307,22 +307,22 @@ async def test_a_probable_mistake_in_the_settings_is_logged(world: World) -> Non
     assert (doubt["level"], doubt["warning"]) == ("warning", "functions.unused: no mapping uses it")
 
 
-async def test_a_second_daemon_on_the_same_state_does_not_start(world: World) -> None:
+async def test_a_second_daemon_on_the_same_state_goes_on_when_the_first_one_stops(world: World) -> None:
     source = Clicks(world.aws, "clicks")
     bill = world.aws.functions[BILL] = instant()
-    async with world.daemon(mapping("clicks", source, BILL)) as daemon:
-        await daemon.until_logged("mapping_ready")
-        second = poller(world.folder, "run", "-c", "poller.toml")
-        assert second.returncode == 1
-        path = world.folder / "poller.db"
-        assert second.stderr == f"poller: {path} is in use by another poller (process {daemon.pid})\n"
-        (world.folder / "poller.db-lock").unlink()
-        third = poller(world.folder, "run", "-c", "poller.toml")
-        assert third.returncode == 1
-        assert third.stderr == f"poller: {path} is in use by another poller, whose lock file was removed\n"
-        number = source.put()
-        await world.watch.until(lambda: ids_of(bill.calls) == [number])
-        assert await daemon.stop() == 0
+    text = mapping("clicks", source, BILL)
+    async with world.daemon(text) as first:
+        await first.until_logged("mapping_ready")
+        await first.until_logged("leases_taken")
+        async with world.daemon(text) as second:
+            await second.until_logged("mapping_ready")
+            numbers = [source.put()]
+            await world.watch.until(lambda: ids_of(bill.calls) == numbers)
+            assert await first.stop() == 0
+            numbers.append(source.put())
+            await second.until_logged("leases_taken")
+            await world.watch.until(lambda: ids_of(bill.calls) == numbers)
+            assert await second.stop() == 0
 
 
 async def test_all_mappings_of_an_account_list_shards_at_one_rate(world: World) -> None:

@@ -28,6 +28,16 @@ class VirtualClock:
         return EPOCH + self.ahead + anyio.current_time()
 
 
+class SteadyClock:
+    """`ports.MonotonicClock` for tests. It shows anyio's time, which may be virtual."""
+
+    def now(self) -> float:
+        return anyio.current_time()
+
+    async def sleep_until(self, moment: float) -> None:
+        await anyio.sleep_until(moment)
+
+
 def service_clock(ours: VirtualClock | None = None) -> ServiceClock:
     """Return a service's clock as seen by a process with the clock `ours`, which is correct by default."""
     return ServiceClock(ours=(ours or VirtualClock()).now, steady=anyio.current_time)

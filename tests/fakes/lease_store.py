@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection
+from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import count
 from random import Random
@@ -24,7 +25,7 @@ from typing import Literal, NamedTuple
 import anyio
 
 from poller.errors import Throttled
-from poller.model.lease import Row, RowKey
+from poller.model.lease import Owner, Row, RowKey
 from poller.stores.memory_leases import Table
 from tests.fakes.faults import Fault, FaultPlan
 
@@ -89,6 +90,25 @@ class FakeLeaseTable:
     ) -> FakeLeaseStore:
         """Return the handle of a worker. It waits up to `patience_in_seconds` for an answer that got lost."""
         return FakeLeaseStore(self, worker, faults or FaultPlan(), patience_in_seconds)
+
+    def free_all(self) -> None:
+        """Free all leases and forget all workers. Unanswered writes never arrive, because their processes are dead."""
+        self._late.clear()
+        for row in list(self._table.rows.values()):
+            if row.key.startswith(":worker/"):
+                self._table.delete(row)
+            elif row.owner is not None:
+                self._table.update(replace(row, counter=row.counter + 1, owner=None))
+
+    def take_by_force(self, key: RowKey, owner: Owner) -> None:
+        """Let another worker take a lease, whoever has it."""
+        row = self._table.rows[key]
+        self._table.update(replace(row, counter=row.counter + 1, owner=owner, token=row.counter + 1))
+
+    def renew(self, key: RowKey) -> None:
+        """Let the owner of a lease renew it."""
+        row = self._table.rows[key]
+        self._table.update(replace(row, counter=row.counter + 1))
 
     def write(self, worker: str, operation: Operation, row: Row, *, sent_at: float) -> bool:
         """Write a row now. Return whether it was accepted."""

@@ -1,108 +1,102 @@
-"""Which fake replaces the position store? A dict with a history. Requests and answers may get lost.
+"""Which fake replaces the state? A table of leases (lease_store.py). Checkers of streams see its checkpoints here.
 
-    save ──(faults, latency)──> stored, noted in `history` ──(faults, latency)──> return
+    a process ── create, update, delete ──(faults, latency)──> the table, which notes each write ──> stored, history
 
-It compares versions as every store does. It also stores a checkpoint that moves backwards, so that a checker can find
-it. A save that is cancelled, or whose answer is lost, may have an effect.
+The table compares and sets, as every store does. A call that is cancelled, or whose answer is lost, may have an effect.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-import anyio
-
-from poller.errors import Unreachable
-from poller.model.stream import Checkpoint, Claim, ShardId, StartingPosition, StateKey, StoredCheckpoint, WriterId
-from tests.fakes.clock import EPOCH
-from tests.fakes.faults import Fault, FaultPlan
+from poller.model.ids import MappingName
+from poller.model.lease import Row, RowKey, shard_of
+from poller.model.stream import Checkpoint, ShardId, StateKey
+from tests.fakes.faults import FaultPlan
+from tests.fakes.lease_store import FakeLeaseStore, FakeLeaseTable
 
 
 class Saved(NamedTuple):
-    """One save that has happened. The process number `life` requested it at `asked_at`.
-
-    `wanted` are all shards of the call. `checkpoints` are the checkpoints that were stored.
-    """
+    """A checkpoint that was stored at `at`. The process number `life` sent it at `asked_at`."""
 
     asked_at: float
     at: float
     life: int
     key: StateKey
-    checkpoints: Mapping[ShardId, Checkpoint]
-    wanted: frozenset[ShardId]
+    shard_id: ShardId
+    checkpoint: Checkpoint
 
 
 class Forgotten(NamedTuple):
+    """The row of a shard that was deleted."""
+
     at: float
     key: StateKey
-    shard_ids: frozenset[ShardId]
+    shard_id: ShardId
 
 
 class FakeStore:
-    """`ports.CheckpointStore`. The fault plan's operations are its methods."""
+    """The state of a world. Each method is one of `ports.LeaseStore`, called by the process number `life`.
+
+    The fault plan's operations are these methods. A test may override a method.
+    """
 
     def __init__(self, *, faults: FaultPlan | None = None) -> None:
         self.faults = faults or FaultPlan()
-        self.stored: defaultdict[StateKey, dict[ShardId, Checkpoint]] = defaultdict(dict)
-        self._claims: dict[tuple[StateKey, ShardId], tuple[int, WriterId]] = {}
-        self._saved_at: dict[tuple[StateKey, ShardId], float] = {}
-        self.history: list[Saved | Forgotten] = []
+        self.table = FakeLeaseTable(seed=self.faults.seed)
+        self._stores: dict[int, FakeLeaseStore] = {}
 
-    async def load(self, key: StateKey) -> dict[ShardId, StoredCheckpoint]:
-        fault = await self._way_there("load")
-        stored = {
-            shard_id: StoredCheckpoint(one, self._claims[key, shard_id][0], EPOCH + self._saved_at[key, shard_id])
-            for shard_id, one in self.stored[key].items()
-        }
-        await self._way_back(fault)
+    @property
+    def stored(self) -> defaultdict[StateKey, dict[ShardId, Checkpoint]]:
+        """Return the stored checkpoint of each shard."""
+        stored: defaultdict[StateKey, dict[ShardId, Checkpoint]] = defaultdict(dict)
+        for row in self.table.rows.values():
+            if row.checkpoint is not None:
+                stored[state_of(row.key)][shard_of(row.key)] = row.checkpoint
         return stored
 
-    async def save(
-        self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], claim: Claim, *, life: int = 0
-    ) -> frozenset[ShardId]:
-        asked_at, wanted = anyio.current_time(), dict(checkpoints)
-        fault = await self._way_there("save")
-        lost = {shard_id for shard_id in wanted if not self._is_next(key, shard_id, claim)}
-        saved = {shard_id: checkpoint for shard_id, checkpoint in wanted.items() if shard_id not in lost}
-        self.stored[key].update(saved)
-        self._saved_at |= {(key, shard_id): anyio.current_time() for shard_id in saved}
-        self._claims |= {(key, shard_id): (claim.version_of(shard_id), claim.writer) for shard_id in saved}
-        self.history.append(Saved(asked_at, anyio.current_time(), life, key, saved, frozenset(wanted)))
-        await self._way_back(fault)
-        return frozenset(lost)
+    @property
+    def history(self) -> Iterator[Saved | Forgotten]:
+        """Yield each checkpoint that was stored, and each row of a shard that was deleted, in order."""
+        for write in self.table.history:
+            row, before = write.row, write.before
+            if not write.is_accepted or row.checkpoint is None:
+                continue
+            key, shard_id = state_of(row.key), shard_of(row.key)
+            if write.operation == "delete":
+                if before is not None:
+                    yield Forgotten(write.at, key, shard_id)
+            elif before is None or before.checkpoint != row.checkpoint:
+                yield Saved(write.sent_at, write.at, int(write.worker), key, shard_id, row.checkpoint)
 
-    async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
-        fault = await self._way_there("forget")
-        for shard_id in shard_ids:
-            self.stored[key].pop(shard_id, None)
-            self._claims.pop((key, shard_id), None)
-        self.history.append(Forgotten(anyio.current_time(), key, frozenset(shard_ids)))
-        await self._way_back(fault)
+    def opened_alone(self) -> None:
+        """Free all leases, as a process does that opens the file while no other process has it open."""
+        self.table.free_all()
 
-    async def starting_position(self, key: StateKey) -> StartingPosition | None:
-        """Return None, because no person sets a position in this store."""
-        fault = await self._way_there("starting_position")
-        await self._way_back(fault)
-        return None
+    async def scan(self, *, life: int = 0) -> list[Row]:
+        return await self._of(life).scan()
 
-    def _is_next(self, key: StateKey, shard_id: ShardId, claim: Claim) -> bool:
-        """Return whether no other writer has stored the shard since this writer read it."""
-        version, writer = self._claims.get((key, shard_id), (0, None))
-        step = claim.version_of(shard_id) - version
-        return step == 1 or (step == 0 and writer == claim.writer)
+    async def read(self, keys: Collection[RowKey], *, life: int = 0) -> dict[RowKey, Row]:
+        return await self._of(life).read(keys)
 
-    async def _way_there(self, operation: str) -> Fault:
-        fault = self.faults.draw(operation, anyio.current_time())
-        await anyio.sleep(self.faults.latency())
-        if fault not in (Fault.NONE, Fault.ANSWER_LOST, Fault.ANSWER_SLOW):
-            raise Unreachable("the store refuses, by plan", code="StoreFailed", was_sent=False)
-        return fault
+    async def create(self, rows: Collection[Row], *, life: int = 0) -> frozenset[RowKey]:
+        return await self._of(life).create(rows)
 
-    async def _way_back(self, fault: Fault) -> None:
-        await anyio.sleep(self.faults.latency())
-        if fault is Fault.ANSWER_SLOW:
-            await anyio.sleep(self.faults.slow_answer_in_seconds)
-        if fault is Fault.ANSWER_LOST:
-            raise Unreachable("the store's answer got lost, by plan", code="StoreFailed", was_sent=True)
+    async def update(self, rows: Collection[Row], *, life: int = 0) -> frozenset[RowKey]:
+        return await self._of(life).update(rows)
+
+    async def delete(self, rows: Collection[Row], *, life: int = 0) -> frozenset[RowKey]:
+        return await self._of(life).delete(rows)
+
+    def _of(self, life: int) -> FakeLeaseStore:
+        if life not in self._stores:
+            self._stores[life] = self.table.store(str(life), self.faults)
+        return self._stores[life]
+
+
+def state_of(key: RowKey) -> StateKey:
+    """Return the mapping and the stream of a shard's lease."""
+    mapping, _, rest = key.partition("/")
+    return StateKey(MappingName(mapping), rest.rpartition("/")[0])

@@ -9,6 +9,7 @@ A function does not depend on the daemon that calls it: if the client disconnect
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import takewhile
 from random import Random
@@ -28,6 +29,9 @@ from poller.model.invocation import (
     Unreachable,
 )
 
+LIFE: ContextVar[int] = ContextVar("life", default=0)
+"""The number of the process that calls a function in this task."""
+
 Ending = Literal["succeeded", "partly_failed", "failed", "answer_lost", "cut"]
 
 
@@ -37,7 +41,8 @@ class Call:
 
     A record of a stream is identified by its sequence number, and has no receipt handle and no group. If a batch failed
     partly, only the records before the first failed one are done. `window` is the tumbling window with its state, or
-    None.
+    None. `life` is the number of the process that has called the function, if it has a number. `token` is the fencing
+    token.
     """
 
     mapping: str
@@ -50,6 +55,8 @@ class Call:
     groups: list[str | None]
     is_stream: bool = False
     window: dict[str, Any] | None = None
+    life: int = 0
+    token: int | None = None
     ending: Ending = "cut"
     done: frozenset[str] = frozenset()
 
@@ -143,6 +150,8 @@ class FakeTarget:
             groups=[identity[2] for identity in identities],
             is_stream="receiptHandle" not in event["Records"][0] if identities else True,
             window=event if "window" in event else None,
+            life=LIFE.get(),
+            token=invocation.fencing_token,
         )
         self.calls.append(call)
         return call

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from poller.core.streams.lineage import Lineage, first_positions
+from poller.core.streams.lineage import Lineage, Listing, first_positions
 from poller.model.stream import (
     AfterSequence,
     AtTimestamp,
@@ -37,7 +37,6 @@ class Resharding(RuleBasedStateMachine):
         self.made = 0
         self.stored: dict[ShardId, Position] = {}
         self.running: set[ShardId] = set()
-        self.begun_from: dict[ShardId, Position] = {}
         self.now = 0.0
         self.drained_at: dict[ShardId, float] = {}
 
@@ -70,7 +69,8 @@ class Resharding(RuleBasedStateMachine):
         self.begin_life()
 
     def begin_life(self) -> None:
-        self.lineage = Lineage(self.stored, self.drained_at, memory_in_seconds=MEMORY)
+        drained_at = {s: at for s, at in self.drained_at.items() if self.stored[s] == ShardEnd()}
+        self.lineage = Lineage(self.stored, drained_at, memory_in_seconds=MEMORY)
         self.running.clear()
         self.listings = 0
         self.waits_for: dict[ShardId, set[ShardId]] = {}
@@ -110,7 +110,6 @@ class Resharding(RuleBasedStateMachine):
                 del seen[young[place % len(young)]]
         listing = self.lineage.compared(list(seen.values())[::-1], now=self.now)
         assert set(listing.found) == seen.keys() - self.stored.keys(), "found is what was not known"
-        assert set(listing.found.values()) <= {TrimHorizon()}
         assert listing.gone == {
             shard_id
             for shard_id, position in self.stored.items()
@@ -118,8 +117,7 @@ class Resharding(RuleBasedStateMachine):
         }
         if not is_stored:
             return
-        self.lineage.take_in(listing)
-        self.stored |= listing.found
+        self.take_in(listing, place=len(listing.found))
         for shard_id in listing.gone:
             del self.stored[shard_id], self.drained_at[shard_id]
             self.waits_for.pop(shard_id, None)
@@ -135,9 +133,17 @@ class Resharding(RuleBasedStateMachine):
         parent = sorted(self.shards)[place % len(self.shards)]
         seen = [shard for shard in self.shards.values() if parent in shard.parent_ids]
         listing = self.lineage.compared(seen, now=self.now, is_complete=False)
-        self.lineage.take_in(listing)
-        self.stored |= listing.found
+        self.take_in(listing, place=place)
         self.place(seen)
+
+    def take_in(self, listing: Listing, *, place: int) -> None:
+        """Another worker may have drained a closed shard that this one finds."""
+        self.stored |= dict.fromkeys(listing.found, TrimHorizon())
+        closed = sorted(shard_id for shard_id in listing.found if not listing.shards[shard_id].is_open)
+        elsewhere = dict.fromkeys(closed[: place % 3], self.now)
+        self.stored |= dict.fromkeys(elsewhere, ShardEnd())
+        self.drained_at |= elsewhere
+        self.lineage.take_in(listing, elsewhere)
 
     def place(self, shards: Iterable[Shard]) -> None:
         """The model: a shard waits for its parents that were ever seen and are not drained.
@@ -150,13 +156,10 @@ class Resharding(RuleBasedStateMachine):
 
     @rule()
     def start(self) -> None:
-        for shard_id, position in self.lineage.startable():
+        for shard_id in self.lineage.startable():
             assert shard_id not in self.running
-            assert self.stored[shard_id] == position
             assert shard_id not in self.passed_over
-            expected = self.begun_from.get(shard_id, self.first_position(shard_id))
-            assert position == expected
-            self.begun_from[shard_id] = position
+            assert self.stored[shard_id] == self.first_position(shard_id)
             self.running.add(shard_id)
         free = {shard_id for shard_id, parents in self.waits_for.items() if not any(map(self.is_undone, parents))}
         assert self.running == {shard_id for shard_id in free if self.is_undone(shard_id)}

@@ -14,7 +14,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from poller.core.streams.lineage import Lineage
-from poller.engine.leases.lease import Block, Lease
+from poller.engine.leases.lease import Lease
 from poller.engine.leases.worker import Worker
 from poller.engine.stop import Stop
 from poller.model.ids import RequestId
@@ -87,8 +87,8 @@ class Reader:
                 listings.start_soon(self._list_again_and_again)
                 while not self._stop.has_begun:
                     self._changed = anyio.Event()
-                    for start in self._lineage.startable():
-                        shards.start_soon(self._read_shard, start.shard_id, shards)
+                    for shard_id in self._lineage.startable():
+                        shards.start_soon(self._read_shard, shard_id, shards)
                     await self._stop.before(self._changed)
                 listings.cancel_scope.cancel()
             shards.start_soon(self._end_waiting, shards)
@@ -116,7 +116,7 @@ class Reader:
         ]
         if found:
             await self._worker.create(found)
-        self._lineage.take_in(listing)
+        self._lineage.take_in(listing, {})
         self._changed.set()
 
     async def _read_shard(self, shard_id: ShardId, shards: TaskGroup) -> None:
@@ -151,7 +151,7 @@ class Reader:
         """Let the user leave, and wait for the function no longer, when this event is set."""
         await reason.wait()
         leaving.set()
-        self.units.capacity.gate.send_home(leaving)
+        self.units.capacity.gate.send_home()
 
     async def _deliver(self, shard_id: ShardId, lease: Lease, leaving: anyio.Event) -> bool:
         assert lease.checkpoint is not None
@@ -159,7 +159,7 @@ class Reader:
         while not self._must_leave(lease):
             records = self._stream.read(shard_id, after, limit=BATCH_SIZE)
             if records is None:
-                lease.save(Checkpoint(ShardEnd()))
+                lease.save(Checkpoint(ShardEnd()), at=0.0)
                 return await lease.stored()
             if not records:
                 await self._pause(lease, self._read_again_in_seconds)
@@ -167,21 +167,21 @@ class Reader:
             if not await self._deliver_batch(shard_id, lease, records, leaving):
                 return False
             after = records[-1]
-            lease.block = None
-            lease.save(Checkpoint(AfterSequence(SequenceNumber(str(after)))))
+            lease.blocks.clear()
+            lease.save(Checkpoint(AfterSequence(SequenceNumber(str(after)))), at=0.0)
         return False
 
     async def _deliver_batch(self, shard_id: ShardId, lease: Lease, records: range, leaving: anyio.Event) -> bool:
         """Deliver the batch until it is done or discarded. Return False if the user has to leave before."""
-        attempts = 0 if lease.block is None else lease.block.attempts
+        first = SequenceNumber(str(records[0]))
+        attempts = lease.blocks[first].attempts if first in lease.blocks else 0
         while attempts < ATTEMPTS:
             succeeded = await self._invoke(shard_id, lease, records, leaving)
             if succeeded:
                 return True
             if succeeded is False:
                 attempts += 1
-                since = self._clock.now() if lease.block is None else lease.block.since
-                lease.block = Block(attempts, RequestId("request"), since)
+                lease.block(first, len(records), attempts=attempts, request_id=RequestId("request"))
             if attempts < ATTEMPTS:
                 await self._pause(lease, RETRY_IN_SECONDS)
                 if self._must_leave(lease):

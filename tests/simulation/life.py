@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ import anyio
 import anyio.lowlevel
 
 from poller.core.filtering import DataKey, RecordFilter, compile_filters
+from poller.engine.leases.worker import Worker
 from poller.engine.queues.groups import GroupTurns
 from poller.engine.queues.mapping import QueueContext, QueueMappingRunner
 from poller.engine.queues.permits import MappingRoom
@@ -25,7 +26,6 @@ from poller.engine.stop import Stop
 from poller.engine.streams.budget import Budget
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
-from poller.engine.streams.shards_in_hand import ShardsInHand
 from poller.engine.supervised import Runner
 from poller.engine.supervisor import Supervisor
 from poller.functions.opened import OpenFunction
@@ -33,12 +33,14 @@ from poller.functions.telling import Invocations
 from poller.model.arn import Arn
 from poller.model.function import Function
 from poller.model.ids import MappingName, RequestId
+from poller.model.lease import Owner
 from poller.model.mapping import AnyMapping, QueueMapping, StreamMapping
 from poller.model.stream import Checkpoint, ShardId, StateKey
 from poller.ports import StreamSource
 from poller.sources.pacing import CALLS_IN_A_SECOND, Pace, PacedClient
 from poller.sources.receive_attempts import ReceiveAttempts
 from poller.sources.sqs import SqsSource
+from tests.fakes.clock import SteadyClock
 from tests.fakes.series import FakeSeries
 from tests.simulation.process import (
     Process,
@@ -83,7 +85,15 @@ class Life:
         self._functions: Shared[Function, OpenFunction]
         self._groups: defaultdict[Arn, GroupTurns] = defaultdict(GroupTurns)
         self._attempts: defaultdict[Arn, ReceiveAttempts] = defaultdict(ReceiveAttempts)
-        self._shards: defaultdict[StateKey, ShardsInHand] = defaultdict(ShardsInHand)
+        self.worker = Worker(
+            Owner(f"worker/{self.number:032x}"),
+            store=ProcessStore(self.process, world.store),
+            clock=SteadyClock(),
+            randomness=world.randomness,
+            emit=world.note,
+            lease_duration=world.lease_duration,
+            save_every_seconds=world.lease_duration / 10,
+        )
         self.supervisor = Supervisor(
             self._open,
             pauses=world.pauses,
@@ -105,6 +115,7 @@ class Life:
 
     def begin_stop(self) -> None:
         self.stopped_at = anyio.current_time()
+        self.worker.begin_stop()
         self.stop.begin()
 
     def function(self, mapping: AnyMapping) -> Function:
@@ -114,7 +125,11 @@ class Life:
         """Run the process until every mapping of the world has stopped."""
         async with anyio.create_task_group() as tasks:
             self._functions = Shared(self._open_function, tasks=tasks)
-            async with self.supervisor.running():
+            async with AsyncExitStack() as stack:
+                if self._world.streams:
+                    self._world.store.opened_alone()
+                    await stack.enter_async_context(self.worker.running())
+                await stack.enter_async_context(self.supervisor.running())
                 for mapping in self._world.all_mappings:
                     await self.supervisor.add(mapping, self.function(mapping))
                 self.supervisor.begin()
@@ -184,10 +199,9 @@ class Life:
         return StreamContext(
             lane=lane,
             source=source,
-            store=ProcessStore(self.process, world.store),
+            worker=self.worker,
             filters=_filters(mapping.filters, data_key="data" if mapping.is_kinesis else "dynamodb"),
             budget=self.budget,
-            in_hand=self._shards[mapping.state_key],
         )
 
     def _source(self, mapping: StreamMapping) -> StreamSource:

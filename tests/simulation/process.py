@@ -12,7 +12,7 @@ Calls that the process has made before its death continue: a function runs to it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,26 +21,15 @@ import orjson
 
 from poller.core.document import Document
 from poller.model.invocation import Invocation, Response
-from poller.model.stream import (
-    Checkpoint,
-    Claim,
-    Position,
-    Read,
-    Shard,
-    ShardId,
-    ShardIterator,
-    StartingPosition,
-    StateKey,
-    StoredCheckpoint,
-    StreamLimits,
-)
+from poller.model.lease import Row, RowKey
+from poller.model.stream import Position, Read, Shard, ShardId, ShardIterator, StreamLimits
 from poller.ports import Destination, SourceClock, StreamSource
 from poller.sources.pacing import CALLS_IN_A_SECOND
 from tests.fakes.clock import VirtualClock, service_clock
 from tests.fakes.sqs import FakeSqs
 from tests.fakes.store import FakeStore
 from tests.fakes.stream_service import Cursor, FakeStreamService
-from tests.fakes.target import FakeTarget
+from tests.fakes.target import LIFE, FakeTarget
 
 CRASH_AFTER_IN_SECONDS = 0.01
 """How long a function may run at most until the planned crash of the engine."""
@@ -210,27 +199,31 @@ class WatchedSource:
 
 
 class ProcessStore:
-    """The client of the store. A save that was sent before the process died may have an effect or not."""
+    """`ports.LeaseStore` of the process. A write that was sent before the process died may have an effect or not."""
 
     def __init__(self, process: Process, store: FakeStore) -> None:
         self._process = process
         self._store = store
 
-    async def load(self, key: StateKey) -> dict[ShardId, StoredCheckpoint]:
+    async def scan(self) -> list[Row]:
         self._process.check()
-        return await self._store.load(key)
+        return await self._store.scan(life=self._process.number)
 
-    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], claim: Claim) -> frozenset[ShardId]:
+    async def read(self, keys: Collection[RowKey]) -> dict[RowKey, Row]:
         self._process.check()
-        return await self._store.save(key, checkpoints, claim, life=self._process.number)
+        return await self._store.read(keys, life=self._process.number)
 
-    async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
+    async def create(self, rows: Collection[Row]) -> frozenset[RowKey]:
         self._process.check()
-        await self._store.forget(key, shard_ids)
+        return await self._store.create(rows, life=self._process.number)
 
-    async def starting_position(self, key: StateKey) -> StartingPosition | None:
+    async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
         self._process.check()
-        return await self._store.starting_position(key)
+        return await self._store.update(rows, life=self._process.number)
+
+    async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        self._process.check()
+        return await self._store.delete(rows, life=self._process.number)
 
 
 class ProcessDestination:
@@ -264,6 +257,7 @@ class ProcessTarget:
 
     async def invoke(self, invocation: Invocation) -> Response:
         self._process.check()
+        LIFE.set(self._process.number)
         self._running += 1
         self.most_running = max(self.most_running, self._running)
         try:

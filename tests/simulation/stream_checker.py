@@ -7,7 +7,6 @@ checkpoints           a save passes only records that were done when the save be
 lineage               the function gets records of a child only after all records of its ancestors are done
 one batch at a time   in one process, a lane has one invocation at a time. An invocation of a killed process may
                       overlap with a later one: the daemon cannot know of it, as Lambda's own pollers cannot
-own shards            no run loses a shard to another run of its mapping
 
 The rules of failure are in stream_rules.py, the bounds and the stop in stream_bounds.py.
 """
@@ -19,8 +18,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from math import inf
 
-from poller.facts import PositionTrimmed, ShardLost
-from poller.model.stream import ShardId, TrimHorizon
+from poller.facts import PositionTrimmed
+from poller.model.stream import TrimHorizon
 from tests.fakes.store import Forgotten
 from tests.fakes.target import Call
 from tests.simulation.checker import Violation
@@ -39,20 +38,10 @@ def check_stream(history: History, *, may_repeat: bool = False) -> None:
     check_checkpoints(history)
     check_lineage(history)
     check_one_batch_at_a_time(history)
-    check_no_shard_is_lost_to_an_own_run(history)
 
 
 THE_END = 1e9
 """A time later than everything that happens, and earlier than `inf`, which means never."""
-
-
-def check_no_shard_is_lost_to_an_own_run(history: History) -> None:
-    """Check that no run loses a shard.
-
-    There is no other writer, and the runs of one mapping pass their shards on to each other.
-    """
-    if lost := [fact for fact in history.world.facts if isinstance(fact, ShardLost)]:
-        raise Violation(f"a run of a mapping has lost a shard to another run: {lost[:3]}")
 
 
 def check_nothing_is_lost(history: History) -> None:
@@ -77,9 +66,8 @@ def check_trimming_is_reported(history: History) -> None:
             continue
         trimmed_at = history.trimmed_at[lost[0].number]
         has_place = any(
-            save.at < trimmed_at and passed(save.checkpoints[ShardId(shard_id)].position) >= 0
+            save.shard_id == shard_id and save.at < trimmed_at and passed(save.checkpoint.position) >= 0
             for save in history.saves
-            if shard_id in save.checkpoints
         )
         next_in = next(
             (s.life for s in history.sights if s.at > trimmed_at and history.puts[s.numbers[0]].shard_id == shard_id), 0
@@ -147,31 +135,29 @@ def check_checkpoints(history: History) -> None:
     before: dict[str, float] = defaultdict(lambda: -1)
     first_undone: defaultdict[str, int] = defaultdict(int)
     for save in history.saves:
-        for shard_id, checkpoint in save.checkpoints.items():
-            number = passed(checkpoint.position)
-            if number < before[shard_id] or (isinstance(checkpoint.position, TrimHorizon) and before[shard_id] > -1):
-                raise Violation(f"the checkpoint of {shard_id} moved back from {before[shard_id]} to {number}: {save}")
-            before[shard_id] = number
-            if number == inf and not history.closed_at.get(shard_id, inf) <= save.asked_at:
-                raise Violation(f"{shard_id} was stored as drained while it was open: {save}")
-            puts = history.shards[shard_id]
-            while first_undone[shard_id] < len(puts) and puts[first_undone[shard_id]].place <= number:
-                put = puts[first_undone[shard_id]]
-                if not history.is_done(put, save.asked_at, save.life):
-                    raise Violation(f"a checkpoint passed {put} before it was done: {save}")
-                first_undone[shard_id] += 1
+        shard_id, number = save.shard_id, passed(save.checkpoint.position)
+        if number < before[shard_id] or (isinstance(save.checkpoint.position, TrimHorizon) and before[shard_id] > -1):
+            raise Violation(f"the checkpoint of {shard_id} moved back from {before[shard_id]} to {number}: {save}")
+        before[shard_id] = number
+        if number == inf and not history.closed_at.get(shard_id, inf) <= save.asked_at:
+            raise Violation(f"{shard_id} was stored as drained while it was open: {save}")
+        puts = history.shards[shard_id]
+        while first_undone[shard_id] < len(puts) and puts[first_undone[shard_id]].place <= number:
+            put = puts[first_undone[shard_id]]
+            if not history.is_done(put, save.asked_at, save.life):
+                raise Violation(f"a checkpoint passed {put} before it was done: {save}")
+            first_undone[shard_id] += 1
     for entry in history.world.store.history:
-        if isinstance(entry, Forgotten) and entry.key == history.mapping.state_key:
-            for shard_id in entry.shard_ids:
-                if history.gone_at.get(shard_id, inf) > entry.at:
-                    raise Violation(f"{shard_id} was forgotten while the stream listed it")
+        is_own = isinstance(entry, Forgotten) and entry.key == history.mapping.state_key
+        if is_own and history.gone_at.get(entry.shard_id, inf) > entry.at:
+            raise Violation(f"{entry.shard_id} was forgotten while the stream listed it")
 
 
 def check_lineage(history: History) -> None:
     done: set[str] = set()
     found_at: dict[str, float] = {}
     for save in history.saves:
-        found_at = dict.fromkeys(save.checkpoints, save.asked_at) | found_at
+        found_at.setdefault(save.shard_id, save.asked_at)
 
     def ancestors(shard_id: str) -> Iterable[str]:
         """Return the ancestors of a shard.

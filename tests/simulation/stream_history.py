@@ -217,13 +217,8 @@ class History:
 
 
 def life_of(call: Call) -> int:
-    """Return the number of the process that made the call. The request ids of the world begin with this number."""
-    return int(call.request_id.partition("-")[0])
-
-
-def run_of(call: Call) -> str:
-    """Return the process and the run that made the call, as a text."""
-    return call.request_id.rpartition("-")[0]
+    """Return the number of the process that made the call."""
+    return call.life
 
 
 def by_beginning(calls: list[Call]) -> list[Call]:

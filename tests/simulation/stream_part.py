@@ -10,7 +10,7 @@ from math import inf
 
 import anyio
 
-from poller.facts import BatchInvoked
+from poller.facts import BatchInvoked, LeasesLost
 from poller.model.mapping import StreamMapping
 from tests.simulation import checker, stream_bounds
 from tests.simulation.life import Life
@@ -90,6 +90,8 @@ class Streams:
 
     def check(self) -> None:
         histories = self._histories()
+        if self.world.facts_of(LeasesLost) and not self.shape.has_store_faults:
+            raise checker.Violation("a process has lost a lease, though its table never failed")
         checker.check_ages(self.world.facts_of(BatchInvoked), anyio.current_time())
         for history in histories:
             check_stream(history, may_repeat=self._may_repeat(history.mapping))
@@ -112,9 +114,9 @@ class Streams:
         """Return whether one process may invoke the function again with finished records of this mapping.
 
         The next run of a mapping begins at the checkpoint, and other lanes may have finished records after the
-        checkpoint.
+        checkpoint. A process that has lost a lease begins at the checkpoint in the table.
         """
-        return self._has_changes and (mapping.parallelization_factor > 1 or self.shape.has_store_faults)
+        return bool(self.world.facts_of(LeasesLost)) or (self._has_changes and mapping.parallelization_factor > 1)
 
     def _histories(self) -> list[History]:
         return [self._history(mapping) for mapping in self.world.stream_mappings]

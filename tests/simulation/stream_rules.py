@@ -1,6 +1,7 @@
 """Did one mapping of a stream obey every rule of failures: retries, ages, invocation records and windows?
 
-retries              in one run, an unchanged batch keeps its request id, and no batch gets too many or too few attempts
+retries              under one lease, an unchanged batch keeps its request id; no batch gets too many or too few
+                     attempts. The next owner of the lease continues the count, from the last one that the table has
 ages                 the function gets no batch whose first record is too old
 invocation records   each has the right reason and count, and names records of one shard in order
 windows              each invocation has the state that the earlier records of the window have made
@@ -14,8 +15,10 @@ from itertools import pairwise
 from poller.core.envelope import iso_seconds
 from poller.facts import RecordsDropped
 from tests.fakes.clock import EPOCH
+from tests.fakes.destinations import Report
+from tests.fakes.target import Call
 from tests.simulation.checker import Violation
-from tests.simulation.stream_history import EPSILON, History, Put, by_beginning, by_request, life_of, reached, run_of
+from tests.simulation.stream_history import EPSILON, History, Put, by_beginning, by_request, life_of, reached
 
 
 def check_rules(history: History) -> None:
@@ -26,23 +29,36 @@ def check_rules(history: History) -> None:
 
 def check_retries(history: History) -> None:
     mapping = history.mapping
-    request_of: dict[tuple[str, tuple[str, ...]], str] = {}
+    request_of: dict[tuple[int | None, tuple[str, ...]], str] = {}
     for request_id, calls in by_request(history.calls).items():
         numbers = tuple(calls[0].message_ids)
         if any(tuple(call.message_ids) != numbers for call in calls):
             raise Violation(f"a batch changed under its request id: {calls}")
-        if [call.attempt for call in calls] != list(range(1, len(calls) + 1)):
-            raise Violation(f"attempts are not counted one by one: {[call.attempt for call in calls]} {calls[0]}")
-        if any(call.done for call in calls[:-1]):
-            raise Violation(f"tried again unchanged after a part of it was done: {calls}")
-        if mapping.maximum_retry_attempts is not None and len(calls) > mapping.maximum_retry_attempts + 1:
-            raise Violation(f"{len(calls)} attempts are too many: {calls}")
-        if mapping.bisect_batch_on_function_error and len(numbers) > 1 and len(calls) > 1:
-            raise Violation(f"tried again instead of bisected: {calls}")
-        if any(b.began_at - a.ended_at < 0.2 for a, b in pairwise(calls)):
-            raise Violation(f"tried again without a pause: {calls}")
-        if numbers and request_of.setdefault((run_of(calls[0]), numbers), request_id) != request_id:
-            raise Violation(f"an unchanged batch has a new request id: {calls[0]}")
+        attempts = [call.attempt for call in calls]
+        if attempts[0] != 1 or any(b > a + 1 for a, b in pairwise(attempts)):
+            raise Violation(f"attempts are not counted one by one: {attempts} {calls[0]}")
+        if mapping.maximum_retry_attempts is not None and max(attempts) > mapping.maximum_retry_attempts + 1:
+            raise Violation(f"{max(attempts)} attempts are too many: {calls}")
+        for call, after in pairwise(calls):
+            if call.token != after.token or is_cut(history, call):
+                continue
+            if after.attempt != call.attempt + 1:
+                raise Violation(f"attempts are not counted one by one: {attempts} {calls[0]}")
+            if call.done:
+                raise Violation(f"tried again unchanged after a part of it was done: {calls}")
+            if mapping.bisect_batch_on_function_error and len(numbers) > 1:
+                raise Violation(f"tried again instead of bisected: {calls}")
+            if after.began_at - call.ended_at < 0.2:
+                raise Violation(f"tried again without a pause: {calls}")
+        for call in calls:
+            known = numbers and not is_cut(history, call)
+            if known and request_of.setdefault((call.token, numbers), request_id) != request_id:
+                raise Violation(f"an unchanged batch has a new request id: {call}")
+
+
+def is_cut(history: History, call: Call) -> bool:
+    """Return whether the engine may not know the answer of this call, so that it does not count as an attempt."""
+    return call.ending == "cut" or (history.world.crash_rate > 0 and call.ending == "answer_lost")
 
 
 def check_ages(history: History) -> None:
@@ -59,20 +75,29 @@ def check_invocation_records(history: History) -> None:
         if {put.shard_id for put in puts} - {report.shard_id} or any(a.place >= b.place for a, b in pairwise(puts)):
             raise Violation(f"an invocation record of records of another shard, or out of order: {report}")
         calls = requests.get(report.request_id, [])
-        if report.invoke_count != max(1, len(calls)):
+        is_exact = len({call.token for call in calls}) <= 1 and not any(is_cut(history, call) for call in calls)
+        least = len(calls) if is_exact else 1
+        if is_exact and report.condition == "RecordAgeExceeded":
+            least -= 1  # the last attempt led to a discard, which a stop has cut short
+        if not max(1, least) <= report.invoke_count <= max(1, len(calls)):
             raise Violation(f"{len(calls)} calls, and the invocation record says {report.invoke_count}: {report}")
         if report.condition == "RecordAgeExceeded":
             if any(history.too_old_from(put) > report.at - EPOCH + EPSILON for put in puts):
                 raise Violation(f"a record was not too old when it was given up: {report}")
-        elif mapping.maximum_retry_attempts is None or len(calls) != mapping.maximum_retry_attempts + 1:
-            raise Violation(f"given up after {len(calls)} calls: {report}")
-        elif [put.number for put in puts] != calls[-1].message_ids or calls[-1].done or calls[-1].ended_at > taken_at:
+        elif mapping.maximum_retry_attempts is None or report.invoke_count != mapping.maximum_retry_attempts + 1:
+            raise Violation(f"given up after {report.invoke_count} calls: {report}")
+        elif not any(_led_to(call, report, taken_at) for call in calls):
             raise Violation(f"given up though it was not the batch that failed: {report}")
         elif mapping.bisect_batch_on_function_error and len(puts) > 1:
             raise Violation(f"given up before it was bisected: {report}")
     on_failure = mapping.on_failure
     if on_failure is not None and on_failure.if_unreachable == "wait" and _has_dropped(history):
         raise Violation("records were dropped though the mapping waits for its destination")
+
+
+def _led_to(call: Call, report: Report, taken_at: float) -> bool:
+    """Return whether this call may have been the last attempt before the records were given up."""
+    return call.message_ids == list(report.numbers) and not call.done and call.ended_at <= taken_at
 
 
 def check_windows(history: History) -> None:

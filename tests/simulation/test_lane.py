@@ -12,7 +12,10 @@ import orjson
 import pytest
 
 from poller.core.batching import MAXIMUM_EVENT_BYTES
+from poller.core.leases.holding import Held
 from poller.core.streams.tumbling import MAXIMUM_STATE_BYTES
+from poller.engine.leases.lease import Lease
+from poller.engine.leases.rate import Rate
 from poller.engine.stop import Stop
 from poller.engine.streams.blocking import KEY_LIMIT_IN_CHARACTERS
 from poller.engine.streams.lane import Lane, LaneContext
@@ -31,19 +34,30 @@ from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, FunctionError, Invocation, Response, Throttled, TooLarge
+from poller.model.lease import Owner, Row, RowKey
 from poller.model.mapping import OnFailure, StreamMapping
 from poller.model.order import Action
 from poller.model.status import BLOCKED_KEYS_SHOWN, BlockedShard
-from poller.model.stream import SequenceNumber, ShardId, StreamRecord, TrimHorizon, Window
-from tests.fakes.clock import EPOCH, VirtualClock, service_clock
+from poller.model.stream import Checkpoint, SequenceNumber, ShardId, StreamRecord, TrimHorizon, Window
+from tests.fakes.clock import EPOCH, SteadyClock, VirtualClock, service_clock
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import Fault, FaultPlan
 from tests.simulation.world import run_seeded
 
+SHARD = ShardId("shardId-000000000001")
 Answer = Callable[[list[str]], Response]
 FAILURES = Arn.parse("arn:aws:sqs:eu-west-1:123456789012:failures")
 ERROR = FunctionError(error_type="ValueError", message="by plan")
 FULL = Throttled(reason="TooManyRequests", detail="the function's own words")
+
+
+def lease(*, duration: float = 1e6) -> Lease:
+    """Return the lease of the lane's shard, which was taken at 0 and is never renewed."""
+    row = Row(key=RowKey(f"m/stream/{SHARD}"), checkpoint=Checkpoint(TrimHorizon()))
+    held = Held(row, Owner("me"), lease_duration=duration)
+    held.take(0.0)
+    held.accepted(0.0)
+    return Lease(held, rate=Rate(row, 0.0), clock=SteadyClock(), hurry=lambda: None)
 
 
 @dataclass
@@ -60,6 +74,7 @@ class Scene:
     duration: float = 0.0
     invoked: list[tuple[float, str, list[str]]] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
+    new_lease: Callable[[], Lease] = lambda: lease()
     shards: list[ShardId | None] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
@@ -99,7 +114,9 @@ class Scene:
             emit=self.facts.append,
             stop=self.stop,
         )
-        self.lane = Lane(parts, ShardId("shardId-000000000001"), self._finished)
+        self.context = parts
+        self.lease: Lease
+        self.lane: Lane
 
     async def invoke(self, invocation: Invocation) -> Response:
         names = [record["name"] for record in orjson.loads(invocation.payload)["Records"]]
@@ -118,6 +135,8 @@ class Scene:
         """Run the lane and the script at the same time, until the lane ends."""
 
         async def main() -> None:
+            self.lease = self.new_lease()
+            self.lane = Lane(self.context, SHARD, self.lease, self._finished)
             async with anyio.create_task_group() as group:
                 group.start_soon(script)
                 await self.lane.run()

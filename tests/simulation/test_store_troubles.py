@@ -1,4 +1,4 @@
-"""What does a stream mapping do while its store fails? The clock is virtual."""
+"""What does a stream mapping do while its state fails, or while another worker has its leases? The clock is virtual."""
 
 from __future__ import annotations
 
@@ -7,41 +7,31 @@ from typing import Any
 import anyio
 import pytest
 
+from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
+from poller.core.leases.holding import SAFE_PART
 from poller.facts import (
     CheckpointsLost,
-    MappingCrashed,
+    LeasesLost,
+    LeaseTableFailed,
+    LeaseTableRecovered,
     MappingReady,
-    ShardLost,
     SourceFailed,
-    StoreFailed,
-    StoreRecovered,
 )
-from poller.model.ids import MappingName
+from poller.model.lease import Owner, shard_key
 from poller.model.status import MappingStatus
-from poller.model.stream import (
-    AfterSequence,
-    Checkpoint,
-    Claim,
-    Latest,
-    Position,
-    ShardEnd,
-    ShardId,
-    TrimHorizon,
-    WriterId,
-)
+from poller.model.stream import AfterSequence, Latest, Position, ShardEnd, ShardId
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.store import FakeStore
 from tests.simulation.life import Life
 from tests.simulation.one_stream import KinesisWorld, play, play_life
-from tests.simulation.process import OurFault
 from tests.simulation.steps import stopping_after
 
 PARENT = ShardId("shardId-000000000000")
-A_MINUTE = Outage(begins_at=10, ends_at=70, fault=Fault.UNREACHABLE)
+DEADLINE = SAFE_PART * LEASE_DURATION_IN_SECONDS
 
 
 class StoreWorld(KinesisWorld):
-    """A world whose position store may fail."""
+    """A world whose state may fail."""
 
     def __init__(self, *, faults: FaultPlan | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -52,22 +42,35 @@ class StoreWorld(KinesisWorld):
         return {shard_id: checkpoint.position for shard_id, checkpoint in stored.items()}
 
 
-class StoreWithOurFault(FakeStore):
-    """A store in which, for some time, each save raises an error that is a fault in poller itself."""
+def test_records_are_delivered_while_the_state_fails_for_less_than_a_lease_lasts() -> None:
+    world = StoreWorld(faults=FaultPlan(outages=[Outage(10, 13, Fault.UNREACHABLE)]))
+    seen: list[MappingStatus] = []
 
-    def __init__(self, *, begins_at: float, ends_at: float) -> None:
-        super().__init__()
-        self._begins_at = begins_at
-        self._ends_at = ends_at
+    async def until(life: Life) -> None:
+        await anyio.sleep(10)
+        for number in range(20):
+            world.put("key", f"{number}")
+            await anyio.sleep(0.5)
+            if number == 5:
+                seen.extend(life.supervisor.statuses())
+        await anyio.sleep(20)
+        seen.extend(life.supervisor.statuses())
+        life.begin_stop()
 
-    async def save(self, *arguments: Any, **options: Any) -> frozenset[ShardId]:
-        if self._begins_at <= anyio.current_time() < self._ends_at:
-            raise OurFault
-        return await super().save(*arguments, **options)
+    play_life(world, until)
+    assert world.succeeded == [str(number) for number in range(20)], "nothing is repeated"
+    assert not world.facts_of(LeasesLost, SourceFailed)
+    assert 2 < len(world.facts_of(LeaseTableFailed)) < 20, "it waits longer after each failure"
+    assert len(world.facts_of(LeaseTableRecovered)) == 1
+    during, after = seen
+    assert during.state == "troubled"
+    assert "the state fails: renew leases: ConnectionRefused: connection refused" in (during.reason or "")
+    assert (during.attempt or 0) > 2
+    assert (after.state, after.reason, after.attempt) == ("ready", None, None)
 
 
-def test_records_are_delivered_while_the_store_fails_and_the_source_has_no_trouble() -> None:
-    world = StoreWorld(faults=FaultPlan(outages=[A_MINUTE]))
+def test_no_invocation_begins_after_the_deadline_of_a_lease_that_cannot_be_renewed_and_nothing_is_lost() -> None:
+    world = StoreWorld(batch_size=1, faults=FaultPlan(outages=[Outage(10, 70, Fault.UNREACHABLE)]))
     seen: list[MappingStatus] = []
 
     async def until(life: Life) -> None:
@@ -76,51 +79,26 @@ def test_records_are_delivered_while_the_store_fails_and_the_source_has_no_troub
             world.put("key", f"{number}")
             await anyio.sleep(1)
         seen.extend(life.supervisor.statuses())
-        await anyio.sleep(100)
+        await anyio.sleep(60)
         seen.extend(life.supervisor.statuses())
         life.begin_stop()
 
     play_life(world, until)
-    assert world.succeeded == [str(number) for number in range(50)]
-    failed = world.facts_of(StoreFailed)
-    assert 3 < len(failed) < 15, "it waits longer after each failure"
-    assert {fact.operation for fact in failed} == {"save"}
-    assert world.facts_of(StoreRecovered) == [StoreRecovered(failed[0].mapping)]
-    assert not world.facts_of(SourceFailed)
+    assert not [at for at in world.succeeded_at if 10 + DEADLINE <= at < 70]
+    assert sorted(set(world.succeeded), key=int) == [str(number) for number in range(50)]
+    assert len(world.facts_of(LeasesLost)) == 1
     during, after = seen
-    assert (during.state, during.reason) == ("troubled", "the position store fails: save: the store refuses, by plan")
-    assert (during.attempt or 0) > 3
-    assert (after.state, after.reason, after.attempt) == ("ready", None, None)
+    assert (during.state, during.polls_in_flight) == ("troubled", 0)
+    assert "the state fails: take leases: ConnectionRefused: connection refused" in (during.reason or "")
+    assert (after.state, after.polls_in_flight) == ("ready", 1)
 
 
-def test_after_a_fault_of_ours_in_the_store_the_next_run_reads_the_shards() -> None:
-    world = StoreWorld()
-    world.store = StoreWithOurFault(begins_at=10, ends_at=13)
-    seen: list[MappingStatus] = []
-
-    async def until(life: Life) -> None:
-        await anyio.sleep(11)
-        world.put("key", "before")
-        await anyio.sleep(20)
-        world.put("key", "after")
-        await anyio.sleep(20)
-        seen.extend(life.supervisor.statuses())
-        life.begin_stop()
-
-    play_life(world, until)
-    assert world.facts_of(MappingCrashed)
-    assert [status.polls_in_flight for status in seen] == [1], "the crashed run has freed its shard"
-    assert world.succeeded[-1] == "after"
-
-
-def test_a_failing_store_does_not_lengthen_the_pauses_of_the_source() -> None:
-    """After a minute of failing saves, one listing fails. It is tried again after a second, and not after a minute."""
-    world = StoreWorld(faults=FaultPlan(outages=[A_MINUTE]))
+def test_a_failing_state_does_not_lengthen_the_pauses_of_the_source() -> None:
+    """After a minute of failing writes, one listing fails. It is tried again after a second, and not after a minute."""
+    world = StoreWorld(faults=FaultPlan(outages=[Outage(10, 70, Fault.UNREACHABLE)]))
 
     async def until(life: Life) -> None:
-        await anyio.sleep(10)
-        world.put("key", "a")
-        await anyio.sleep(50)
+        await anyio.sleep(60)
         world.service.faults.script("ListShards", Fault.ACCESS_DENIED)
         await anyio.sleep(60)
         life.begin_stop()
@@ -131,18 +109,18 @@ def test_a_failing_store_does_not_lengthen_the_pauses_of_the_source() -> None:
     assert failed.retry_in_seconds <= 1
 
 
-@pytest.mark.parametrize("operation", ["load", "starting_position", "save"])
-def test_a_mapping_starts_when_its_store_works_and_reports_the_failure_until_then(operation: str) -> None:
+@pytest.mark.parametrize("operation", ["scan", "create"])
+def test_a_mapping_starts_when_its_state_works_and_reports_the_failure_until_then(operation: str) -> None:
     world = StoreWorld(starting_position=Latest())
     seen: list[MappingStatus] = []
 
     async def main() -> None:
-        world.store.faults.script(operation, *[Fault.UNREACHABLE] * 3)
+        world.store.faults.script(operation, *[Fault.UNREACHABLE] * 4)
 
         async def until(life: Life) -> None:
             await anyio.sleep(0.4)
             seen.extend(life.supervisor.statuses())
-            world.put("key", "while the store fails")
+            world.put("key", "while the state fails")
             await anyio.sleep(30)
             life.begin_stop()
 
@@ -151,15 +129,15 @@ def test_a_mapping_starts_when_its_store_works_and_reports_the_failure_until_the
     play(world, main)
     [status] = seen
     assert status.state == "starting"
-    assert status.reason == f"the position store fails: {operation}: the store refuses, by plan"
-    assert [fact.operation for fact in world.facts if isinstance(fact, StoreFailed)] == [operation] * 3
+    assert (status.reason or "").startswith("the state fails: ")
+    assert len(world.facts_of(LeaseTableFailed)) == 4
     assert not world.facts_of(SourceFailed)
     assert len(world.facts_of(MappingReady)) == 1
-    if operation == "save":
-        assert world.succeeded == ["while the store fails"], "the place was fixed before"
+    if operation == "create":
+        assert world.succeeded == ["while the state fails"], "the place was fixed before"
 
 
-def test_found_children_are_stored_before_they_are_read_even_if_the_store_fails_for_a_while() -> None:
+def test_found_children_have_rows_before_they_are_read_even_if_the_state_fails_for_a_while() -> None:
     world = StoreWorld(starting_position=Latest())
 
     async def main() -> None:
@@ -182,7 +160,32 @@ def test_found_children_are_stored_before_they_are_read_even_if_the_store_fails_
     assert len(world.positions()) == 3
 
 
-def test_a_shard_that_another_writer_has_stored_is_no_longer_read_and_the_others_go_on() -> None:
+def test_a_daemon_that_cannot_store_its_last_checkpoints_says_so_and_ends_in_time() -> None:
+    world = StoreWorld(batch_size=1)
+    stopped: list[float] = []
+
+    async def main() -> None:
+        async def until(life: Life) -> None:
+            await anyio.sleep(5)
+            world.store.faults.outages.append(Outage(5, 60, Fault.UNREACHABLE))
+            world.put("key", "a")
+            await anyio.sleep(2)
+            life.begin_stop()
+
+        life = await world.live(until)
+        assert life.worker.is_unclean
+        assert life.stopped_at is not None
+        stopped.append(anyio.current_time() - life.stopped_at)
+        await anyio.sleep(60)
+        await world.live(stopping_after(20))
+
+    play(world, main)
+    assert world.facts_of(CheckpointsLost) == [CheckpointsLost(1)]
+    assert stopped[0] <= 5.1
+    assert world.succeeded == ["a", "a"], "it is delivered again"
+
+
+def test_a_shard_that_another_worker_has_taken_is_read_no_more_and_the_others_go_on() -> None:
     world = StoreWorld(batch_size=1)
     world.duration = 1.0
     lost, kept = ShardId("shardId-000000000000"), ShardId("shardId-000000000001")
@@ -193,49 +196,23 @@ def test_a_shard_that_another_writer_has_stored_is_no_longer_read_and_the_others
             for number in range(20):
                 world.put_at(shard * 2**127, f"{shard}/{number}")
         await anyio.sleep(5.5)
-        await take(world, lost)
-        await anyio.sleep(1)
+        take(world, lost)
+        await anyio.sleep(5)
         seen.append(len(world.calls))
-        await anyio.sleep(60)
+        for _ in range(40):
+            renew(world, lost)
+            await anyio.sleep(1)
         life.begin_stop()
 
     play_life(world, until, shards=2)
-    assert world.facts_of(ShardLost) == [ShardLost(MappingName("m"), lost)]
-    assert world.positions()[lost] == TrimHorizon()
+    assert sum(fact.leases for fact in world.facts_of(LeasesLost)) == 1
     assert {f"1/{number}" for number in range(20)} <= set(world.succeeded), "the other shard is delivered to its end"
     assert not [names for names in world.calls[seen[0] :] if names[0].startswith("0/")], "no invocation after the loss"
     assert not world.facts_of(CheckpointsLost)
     assert isinstance(world.positions()[kept], AfterSequence)
 
 
-async def take(world: StoreWorld, shard_id: ShardId) -> None:
-    """Store a checkpoint of a shard, as another writer that has read the present version."""
-    (key,) = world.store.stored
-    stored = (await world.store.load(key)).get(shard_id)
-    claim = Claim(WriterId("the other"), {shard_id: stored.version + 1 if stored else 1})
-    assert not await world.store.save(key, {shard_id: Checkpoint(TrimHorizon())}, claim)
-
-
-def test_a_found_child_that_another_writer_has_stored_first_is_not_read() -> None:
-    world = StoreWorld(batch_size=1)
-    children = ShardId("shardId-000000000001"), ShardId("shardId-000000000002")
-
-    async def until(life: Life) -> None:
-        await anyio.sleep(5)
-        world.stream.split(PARENT, now=anyio.current_time())
-        await take(world, children[0])
-        for number, name in enumerate(("theirs", "ours")):
-            world.put_at(number * 2**127, name)
-        await anyio.sleep(60)
-        life.begin_stop()
-
-    play_life(world, until)
-    assert world.succeeded == ["ours"]
-    assert world.positions()[children[0]] == TrimHorizon()
-
-
-def test_the_children_of_a_shard_that_is_lost_at_its_end_are_not_read() -> None:
-    """The other writer of the parent may not have finished it."""
+def test_the_children_of_a_shard_that_is_lost_at_its_end_wait_until_its_next_owner_has_drained_it() -> None:
     world = StoreWorld(batch_size=1)
     world.duration = 2.5
 
@@ -246,10 +223,25 @@ def test_the_children_of_a_shard_that_is_lost_at_its_end_are_not_read() -> None:
         for number in range(2):
             world.put_at(number * 2**127, f"child {number}")
         await anyio.sleep(2)
-        await take(world, PARENT)
+        take(world, PARENT)
+        for _ in range(30):
+            renew(world, PARENT)
+            await anyio.sleep(1)
+        assert world.calls == [["last of the parent"]]
         await anyio.sleep(60)
         life.begin_stop()
 
     play_life(world, until)
-    assert world.calls == [["last of the parent"]]
-    assert world.positions()[PARENT] == TrimHorizon()
+    assert world.calls[:2] == [["last of the parent"]] * 2, "the other owner has died"
+    assert sorted(world.succeeded[2:]) == ["child 0", "child 1"]
+    assert world.positions()[PARENT] == ShardEnd()
+
+
+def take(world: StoreWorld, shard_id: ShardId) -> None:
+    """Let another worker take the lease, as if this one had not renewed it."""
+    world.store.table.take_by_force(shard_key(world.mapping.state_key, shard_id), Owner("other/1"))
+
+
+def renew(world: StoreWorld, shard_id: ShardId) -> None:
+    """Let the other worker renew its lease."""
+    world.store.table.renew(shard_key(world.mapping.state_key, shard_id))

@@ -6,8 +6,8 @@ They run on a virtual clock, over fakes.
 from __future__ import annotations
 
 from base64 import b64decode
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
 
 import anyio
 import orjson
@@ -16,8 +16,9 @@ import pytest
 from poller.engine.streams.budget import LEAST
 from poller.facts import MappingCrashed, PositionTrimmed, RecordsRead, SourceFailed
 from poller.model.invocation import Invocation, Response, Throttled
+from poller.model.lease import Row, RowKey
 from poller.model.mapping import StreamMapping
-from poller.model.stream import Read, Shard, ShardId, ShardIterator, StreamRecord
+from poller.model.stream import Read, Shard, ShardIterator, StreamRecord
 from poller.ports import StreamSource
 from poller.sources.client import Client
 from tests.fakes.faults import Fault, FaultPlan, Outage
@@ -25,7 +26,7 @@ from tests.fakes.store import FakeStore
 from tests.simulation.life import Life
 from tests.simulation.one_stream import FAILURES, KinesisWorld, TableWorld, play, play_life
 from tests.simulation.steps import crashing_after, stopping_after
-from tests.simulation.test_stream_source_troubles import DAY, reshard
+from tests.simulation.test_stream_source_troubles import DAY, HOUR, reshard
 
 MEBIBYTE = 2**20
 LAST_HASH_KEY = 2**128 - 1
@@ -36,15 +37,15 @@ def names(key: str, count: int) -> list[str]:
 
 
 class SlowStore(FakeStore):
-    """A store whose saves take `save_in_seconds`."""
+    """A state whose writes take `save_in_seconds`."""
 
     def __init__(self, save_in_seconds: float) -> None:
         super().__init__()
         self._save_in_seconds = save_in_seconds
 
-    async def save(self, *arguments: Any, **options: Any) -> frozenset[ShardId]:
+    async def update(self, rows: Collection[Row], *, life: int = 0) -> frozenset[RowKey]:
         await anyio.sleep(self._save_in_seconds)
-        return await super().save(*arguments, **options)
+        return await super().update(rows, life=life)
 
 
 def test_a_parent_is_not_read_again_after_a_child_has_begun() -> None:
@@ -57,7 +58,7 @@ def test_a_parent_is_not_read_again_after_a_child_has_begun() -> None:
             return await super().invoke(invocation)
 
     world = Telling(batch_size=1)
-    world.store = SlowStore(3.0)
+    world.store = SlowStore(2.5)
 
     async def main() -> None:
         world.begun = anyio.Event()
@@ -231,6 +232,7 @@ def test_a_shard_that_is_blocked_for_hours_with_a_full_buffer_continues_at_its_p
 @pytest.mark.slow
 def test_a_merged_shard_waits_for_a_parent_that_is_blocked_longer_than_it_is_listed() -> None:
     world = KinesisWorld(batch_size=2)
+    world.lease_duration = HOUR
     world.poison = {"low/0"}
 
     def put(hash_key: int, name: str) -> None:
@@ -343,6 +345,7 @@ def test_the_iterator_age_grows_while_a_shard_cannot_be_read() -> None:
     ages: list[float] = []
 
     async def until(life: Life) -> None:
+        await life.has_begun.wait()
         for _ in range(3):
             stream = life.supervisor.statuses()[0].stream
             assert stream is not None

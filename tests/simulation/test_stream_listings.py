@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -11,8 +11,9 @@ import anyio
 import pytest
 
 from poller.errors import Rejected, Throttled, Unreachable
-from poller.facts import MappingCrashed, PositionTrimmed, SourceFailed, StoreFailed, StoreRecovered
+from poller.facts import LeaseTableFailed, LeaseTableRecovered, MappingCrashed, PositionTrimmed, SourceFailed
 from poller.model.ids import MappingName
+from poller.model.lease import Row, RowKey, shard_of
 from poller.model.mapping import StreamMapping
 from poller.model.stream import Checkpoint, Latest, Shard, ShardEnd, ShardId, StateKey, TrimHorizon
 from poller.ports import StreamSource
@@ -22,7 +23,6 @@ from poller.sources.pacing import Pace, PacedClient
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams
 from tests.fakes.faults import Fault
 from tests.fakes.kinesis import INVOKE_IDENTITY_ARN, FakeKinesis, always
-from tests.fakes.saving import load
 from tests.fakes.store import FakeStore
 from tests.simulation.life import Life
 from tests.simulation.one_stream import KinesisWorld, OneStreamWorld, TableWorld, play, play_life
@@ -37,17 +37,17 @@ HOUR = 3600.0
 
 
 class FailingStore(FakeStore):
-    """A store whose first two saves of a shard other than the first one fail."""
+    """A state in which the first two tries to create a row fail for a shard other than the first one."""
 
     def __init__(self) -> None:
         super().__init__()
         self.failures = 0
 
-    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], *more: Any, **options: Any) -> Any:
-        if self.failures < 2 and checkpoints.keys() != {PARENT}:
+    async def create(self, rows: Collection[Row], *, life: int = 0) -> frozenset[RowKey]:
+        if self.failures < 2 and any(row.checkpoint is not None and shard_of(row.key) != PARENT for row in rows):
             self.failures += 1
             raise Rejected("the disk is full", code="SQLITE_FULL")
-        return await super().save(key, checkpoints, *more, **options)
+        return await super().create(rows, life=life)
 
 
 class Flickering(KinesisWorld):
@@ -122,7 +122,7 @@ def test_a_found_child_whose_save_failed_is_stored_by_the_next_listing(ending: A
             world.stream.split(PARENT, now=anyio.current_time())
 
         await world.live(ending(HOUR + 200), beside=go_on)
-        assert len(await load(world.store, key_of(world))) == 3
+        assert len(world.store.stored[key_of(world)]) == 3
         world.put("a", "written while down")
         await world.live(stopping_after(60))
 
@@ -143,8 +143,8 @@ def test_a_save_that_fails_at_a_listing_is_a_trouble_of_the_store_until_the_next
     play_life(world, watch, beside=go_on)
     assert [state for state, _ in watch.seen] == ["ready", "ready"]
     assert world.facts_of(SourceFailed) == []
-    assert len(world.facts_of(StoreFailed)) == store.failures == 2
-    assert len(world.facts_of(StoreRecovered)) == 1
+    assert len(world.facts_of(LeaseTableFailed)) == store.failures == 2
+    assert len(world.facts_of(LeaseTableRecovered)) == 1
 
 
 def test_a_drained_shard_that_listings_leave_out_for_a_while_is_not_read_again() -> None:
@@ -299,7 +299,7 @@ def test_stored_ends_of_a_tables_drained_shards_are_removed_after_a_day() -> Non
             world.put("a", f"a/{number}")
             await world.live(stopping_after(25))
             await anyio.sleep(4 * HOUR)
-        positions = [checkpoint.position for checkpoint in (await load(world.store, key_of(world))).values()]
+        positions = [checkpoint.position for checkpoint in world.store.stored[key_of(world)].values()]
         drained = [position for position in positions if isinstance(position, ShardEnd)]
         assert (len(drained), len(positions)) == (7, 8), "those of 25 hours; one rolls over every four"
 
@@ -378,7 +378,7 @@ def test_many_shards_that_are_drained_at_once_cost_one_listing() -> None:
             world.table.roll_over()
 
         await world.live(stopping_after(8), beside=roll_over)
-        assert len(await load(world.store, key_of(world))) == 600
+        assert len(world.store.stored[key_of(world)]) == 600
 
     play(world, main, shards=300)
     assert world.notes.calls["DescribeStream"] <= 10 + 2 * 6, "some were asked for one by one, before there were many"
@@ -454,12 +454,12 @@ def test_a_child_that_two_listings_find_at_once_is_stored_once() -> None:
     """Otherwise, the second save of the child could follow its first checkpoint and move the checkpoint backwards."""
 
     class SlowToStoreFound(FakeStore):
-        pauses = iter([5, 8])
+        pauses = iter([1.5, 2.5])
 
-        async def save(self, key: StateKey, checkpoints: Any, *more: Any, **options: Any) -> Any:
-            if any(checkpoint.position == TrimHorizon() for checkpoint in checkpoints.values()):
+        async def create(self, rows: Collection[Row], *, life: int = 0) -> frozenset[RowKey]:
+            if any(row.checkpoint == Checkpoint(TrimHorizon()) for row in rows):
                 await anyio.sleep(next(self.pauses))
-            return await super().save(key, checkpoints, *more, **options)
+            return await super().create(rows, life=life)
 
     world = KinesisWorld(starting_position=Latest())
     world.store = SlowToStoreFound()

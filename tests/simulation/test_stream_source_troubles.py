@@ -25,12 +25,12 @@ from poller.ports import StreamSource
 from poller.sources.client import Client
 from tests.fakes.clock import EPOCH
 from tests.fakes.faults import Fault, FaultPlan, Outage
-from tests.fakes.saving import load
 from tests.simulation.life import Life
 from tests.simulation.one_stream import KinesisWorld, TableWorld, play, play_life
 from tests.simulation.steps import crashing_after, stopping_after
 
-DAY = 86_400.0
+HOUR = 3_600.0
+DAY = 24 * HOUR
 MEBIBYTE = 1024 * 1024
 
 
@@ -269,7 +269,7 @@ def test_a_mapping_waits_for_a_stream_that_is_missing_for_a_while() -> None:
             world.put("a", "a/2")
 
         await world.live(watch, beside=hide)
-        [checkpoint] = (await load(world.store, StateKey(MappingName("m"), str(world.stream.arn)))).values()
+        [checkpoint] = world.store.stored[StateKey(MappingName("m"), str(world.stream.arn))].values()
         assert not isinstance(checkpoint.position, ShardEnd)
 
     play(world, main)
@@ -401,6 +401,7 @@ def test_a_listing_without_shards_does_not_show_that_a_shard_has_left() -> None:
 @pytest.mark.slow
 def test_a_shard_that_left_before_it_was_read_to_its_end_is_reported_and_blocks_no_other() -> None:
     world = KinesisWorld(faults=FaultPlan(outages=[Outage(5, DAY + 60, Fault.UNREACHABLE)]))
+    world.lease_duration = HOUR
     watch = Watch(DAY + 300, 60)
 
     async def go_on(_life: Life) -> None:

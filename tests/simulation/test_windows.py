@@ -12,7 +12,6 @@ import pytest
 from poller.facts import RecordsDropped
 from poller.model.invocation import Answered, FunctionError, Response, Throttled
 from poller.model.stream import Checkpoint, ShardEnd, ShardId
-from tests.fakes.saving import load
 from tests.simulation.life import Life
 from tests.simulation.one_stream import ERROR, FAILURES, play, play_life
 from tests.simulation.steps import crashing_after, stopping_after
@@ -33,8 +32,8 @@ def shown(world: Windows) -> list[tuple[int, int, list[str] | str, list[str]]]:
     ]
 
 
-async def stored(world: Windows) -> list[Checkpoint]:
-    (checkpoints,) = [await load(world.store, key) for key in list(world.store.stored)]
+def stored(world: Windows) -> list[Checkpoint]:
+    (checkpoints,) = world.store.stored.values()
     return list(checkpoints.values())
 
 
@@ -53,7 +52,7 @@ def test_the_state_of_a_window_is_stored_five_times_a_second() -> None:
             world.put_one()
         for _ in range(100):
             await anyio.sleep(0.1)
-            positions.update(str(checkpoint.position) for checkpoint in await stored(world))
+            positions.update(str(checkpoint.position) for checkpoint in stored(world))
         life.begin_stop()
 
     play_life(world, until)
@@ -258,7 +257,7 @@ def test_a_failing_last_call_is_retried_then_reported_without_records_and_the_ne
             life.begin_stop()
 
         await world.live(until)
-        assert [checkpoint.window for checkpoint in await stored(world)] == [None]
+        assert [checkpoint.window for checkpoint in stored(world)] == [None]
 
     play(world, main)
     assert shown(world) == [
@@ -357,7 +356,7 @@ def test_a_window_does_not_outlive_its_shard(kind: type[Windows]) -> None:
         (final,) = world.finals()
         assert final.at < 60, "at the shard's end, long before the window's"
         assert all(call.at >= final.at for call in world.windows if call.shard_id != final.shard_id)
-        checkpoints = await stored(world)
+        checkpoints = stored(world)
         assert [c.window for c in checkpoints if isinstance(c.position, ShardEnd)] == [None]
         await world.live(stopping_after(1000))
 
@@ -387,8 +386,8 @@ def test_a_crash_during_a_failing_last_call_at_the_shards_end_keeps_the_window_a
             life.crash()
 
         await world.live(until)
-        key = next(iter(world.store.stored))
-        parent = (await load(world.store, key))[ShardId(parents[0])]
+        [checkpoints] = world.store.stored.values()
+        parent = checkpoints[ShardId(parents[0])]
         assert parent.window is not None
         assert not isinstance(parent.position, ShardEnd)
         assert {call.shard_id for call in world.windows} == set(parents)
@@ -511,12 +510,12 @@ def test_a_mapping_that_no_longer_has_windows_forgets_the_stored_one() -> None:
     async def main() -> None:
         world.put_one()
         await world.live(crashing_after(5))
-        assert all(checkpoint.window is not None for checkpoint in await stored(world))
+        assert all(checkpoint.window is not None for checkpoint in stored(world))
         del world.options["tumbling_window_in_seconds"]
         world.put_one()
         world.invoke = lambda invocation: plain(invocation)  # type: ignore[method-assign]  # the events are plain now
         await world.live(stopping_after(100))
-        assert [checkpoint.window for checkpoint in await stored(world)] == [None]
+        assert [checkpoint.window for checkpoint in stored(world)] == [None]
 
     async def plain(invocation: Any) -> Response:
         calls.append(list(orjson.loads(invocation.payload)))
@@ -577,7 +576,7 @@ def test_a_restart_neither_loses_nor_repeats_a_state(seed: int) -> None:
                 await world.live(ending(randomness.uniform(0.1, 12)))
                 await anyio.sleep(randomness.choice([0, 0, 3]))
         await world.live(stopping_after(120))
-        assert [checkpoint.window for checkpoint in await stored(world) if checkpoint.window] == []
+        assert [checkpoint.window for checkpoint in stored(world) if checkpoint.window] == []
 
     play(world, main, shards=2, seed=seed, empty_read_rate=0.2, short_read_rate=0.2)
     assert_each_window_saw_its_records(world)

@@ -18,6 +18,7 @@ import trio
 import trio._core._run as trio_run
 from trio.testing import MockClock
 
+from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
 from poller.engine.streams.budget import BYTES_OF_THE_PROCESS
 from poller.facts import Fact, MappingReady
 from poller.model.arn import Arn
@@ -123,6 +124,8 @@ class World:
         self.ready_at: dict[str, float] = {}
         self.notes = Notes()
         self.lives: list[Life] = []
+        self.lease_duration = LEASE_DURATION_IN_SECONDS
+        """A scene that lasts for a day may set a longer one, because an idle worker has something to do each second."""
         self.crash_rate = 0.0
         """The chance of a fault in poller itself during an invocation, from 0 to 1, until `crashes_end_at`."""
         self.crashes_end_at = 0.0

@@ -64,7 +64,8 @@ class _Write(NamedTuple):
 class Held:
     """A lease that this worker takes, holds or gives away. At most one write of it is under way at a time.
 
-    `row` is the lease as this worker last knew it in the table. Times are on the worker's monotonic clock.
+    `row` is the lease as this worker last knew it in the table. `written_at` is when the worker sent the last write
+    that was accepted. Times are on the worker's monotonic clock.
     """
 
     def __init__(self, row: Row, owner: Owner, *, lease_duration: float = LEASE_DURATION_IN_SECONDS) -> None:
@@ -74,7 +75,7 @@ class Held:
         self.token = row.counter + 1
         self.checkpoint = row.checkpoint
         self.deadline: float | None = None
-        self.renew_at = float("-inf")
+        self.written_at = self.renew_at = float("-inf")
         self.is_given = False
         self._lease_duration = lease_duration
         self._details: dict[str, Detail] = {}
@@ -141,6 +142,7 @@ class Held:
             self.row, self._end = write.row, "given away"
         elif self.end(now) is None:
             self.row = write.row
+            self.written_at = write.sent_at
             self.deadline = write.sent_at + SAFE_PART * self._lease_duration
             self.renew_at = write.sent_at + self._lease_duration / RENEWALS_PER_DURATION
 

@@ -9,7 +9,7 @@ A listing may omit a shard that the next listing contains again. So a listing ad
     omitted, drained        the shard is remembered for as long as the stream may list it again, so that it is never
                             read twice; then it is forgotten
 
-The position at which a shard begins is decided once and stored at once:
+The position at which a shard begins is decided once, when its row of the table of leases is created:
 
     at the first start    `first_positions` decides for every listed shard, by the mapping's starting position:
                           TRIM_HORIZON   each shard begins at its oldest record
@@ -18,8 +18,8 @@ The position at which a shard begins is decided once and stored at once:
     at a later listing    an unknown shard was created after the first start. It begins at its oldest record, whatever
                           the starting position: otherwise the records that arrived before the listing would be lost
 
-The lineage changes only after the store: `compared` changes nothing, then the engine stores its result, and then
-`take_in` changes the lineage.
+The lineage changes only after the table: `compared` changes nothing, then the engine creates and deletes rows, and then
+`take_in` changes the lineage. Another worker may have created a row before, and drained its shard.
 
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis"; Amazon Kinesis Data Streams Developer Guide,
 "Resharding, scaling, and parallel processing" and "Quotas and limits"; Amazon DynamoDB Developer Guide, "Change data
@@ -28,46 +28,54 @@ capture for DynamoDB Streams".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from poller.model.stream import AtTimestamp, Latest, Position, Shard, ShardEnd, ShardId, TrimHorizon
 
 
-class Start(NamedTuple):
-    """A shard that may be read from now on, and the position at which its reading begins."""
-
-    shard_id: ShardId
-    position: Position
-
-
 class Listing(NamedTuple):
-    """A listing and the changes that it brings. The engine stores `found`, removes `gone`, and then calls `take_in`.
+    """A listing and the changes that it brings. The engine creates rows for `found`, deletes those of `gone`, and then
+    calls `take_in`.
 
-    `found` has the new shards with their positions. `gone` has the drained shards that have left the stream for good.
+    `found` has the new shards. `gone` has the drained shards that have left the stream for good.
     `is_complete` is false if the listing contains only some of the stream's shards.
     """
 
     shards: dict[ShardId, Shard]
     is_complete: bool
-    found: dict[ShardId, Position]
+    found: frozenset[ShardId]
     gone: frozenset[ShardId]
 
 
 def first_positions(shards: Iterable[Shard], starting: TrimHorizon | Latest | AtTimestamp) -> dict[ShardId, Position]:
     """Return the position at which each listed shard begins if nothing is stored for the mapping.
 
-    The engine must replace each Latest by the present time before any shard is read, and store all positions together.
+    The engine must replace each Latest by the present time before any shard is read.
     """
     if isinstance(starting, Latest):
         return {shard.shard_id: starting if shard.is_open else ShardEnd() for shard in shards}
     return {shard.shard_id: starting for shard in shards}
 
 
-class Lineage:
-    """The shards of one mapping. `stored` has the position of every known shard. No stored position is Latest.
+def by_generation(shards: Iterable[Shard]) -> Iterator[list[Shard]]:
+    """Yield the shards in groups. The parents of a shard, as far as they are among these shards, are in groups before.
 
-    `drained_at` is the time when each drained shard was stored as drained, in epoch seconds.
+    The row of a parent is created before those of its children (`core/leases/`, R9).
+    """
+    left = {shard.shard_id: shard for shard in shards}
+    while left:
+        generation = [shard for shard in left.values() if not any(parent in left for parent in shard.parent_ids)]
+        generation = generation or list(left.values())  # a fault of the service: shards that are their own ancestors
+        yield generation
+        for shard in generation:
+            del left[shard.shard_id]
+
+
+class Lineage:
+    """The shards of one mapping. `known` has every shard with a row.
+
+    `drained_at` has the time when each drained shard was stored as drained, in epoch seconds.
     A drained shard that is not listed is forgotten after `memory_in_seconds`.
     """
 
@@ -75,20 +83,20 @@ class Lineage:
         "_children",
         "_classified",
         "_drained_at",
+        "_known",
         "_listed",
         "_memory_in_seconds",
-        "_positions",
         "_ready",
         "_running",
         "_waiting_for",
     )
 
     def __init__(
-        self, stored: Mapping[ShardId, Position], drained_at: Mapping[ShardId, float], *, memory_in_seconds: float
+        self, known: Collection[ShardId], drained_at: Mapping[ShardId, float], *, memory_in_seconds: float
     ) -> None:
-        self._positions = dict(stored)
-        """The position at which each shard begins, or ShardEnd. Reading a shard does not change its position here."""
-        self._drained_at = {shard_id: drained_at[shard_id] for shard_id, at in stored.items() if at == ShardEnd()}
+        assert drained_at.keys() <= set(known), "a drained shard has a row"
+        self._known = set(known)
+        self._drained_at = dict(drained_at)
         self._memory_in_seconds = memory_in_seconds
         self._listed: set[ShardId] = set()
         self._classified: set[ShardId] = set()
@@ -103,9 +111,9 @@ class Lineage:
         `shards` may be in any order; `now` is in epoch seconds.
         """
         by_id = {shard.shard_id: shard for shard in shards}
-        found: dict[ShardId, Position] = {each: TrimHorizon() for each in by_id if each not in self._positions}
+        found = frozenset(each for each in by_id if each not in self._known)
         gone: frozenset[ShardId] = frozenset()
-        if is_complete and by_id:  # an empty listing removes nothing: without positions, the mapping would seem new
+        if is_complete and by_id:  # an empty listing removes nothing, because it may be a mistake of the service
             too_old = now - self._memory_in_seconds
             gone = frozenset(each for each, at in self._drained_at.items() if at < too_old and each not in by_id)
         return Listing(by_id, is_complete, found, gone)
@@ -116,16 +124,22 @@ class Lineage:
         If not, only a complete listing shows whether the missing parent has left the stream.
         """
         by_id = {shard.shard_id: shard for shard in shards}
-        known = by_id.keys() | self._positions.keys()
-        return all(parent in known for each in by_id.keys() - self._positions for parent in by_id[each].parent_ids)
+        known = by_id.keys() | self._known
+        return all(parent in known for each in by_id.keys() - self._known for parent in by_id[each].parent_ids)
 
-    def take_in(self, listing: Listing) -> None:
-        """Make the changes of a listing. The engine must have stored `found` and removed `gone` before."""
+    def take_in(self, listing: Listing, drained_at: Mapping[ShardId, float]) -> None:
+        """Make the changes of a listing. The engine must have created and deleted the rows before.
+
+        `drained_at` has those of the new shards that another worker has drained already.
+        """
         if not listing.shards:
             return
-        self._positions |= listing.found
+        assert drained_at.keys() <= listing.found, "only a new shard can have been drained by another worker"
+        self._known |= listing.found
+        self._drained_at |= drained_at
         for shard_id in listing.gone:
-            del self._positions[shard_id], self._drained_at[shard_id]
+            self._known.remove(shard_id)
+            del self._drained_at[shard_id]
         self._classified -= listing.gone
         for shard in listing.shards.values():
             self._classify(shard)
@@ -134,12 +148,12 @@ class Lineage:
                 self._classify_unlisted()
             self._listed = set(listing.shards)
 
-    def startable(self) -> list[Start]:
+    def startable(self) -> list[ShardId]:
         """Return the shards that became readable since the last call. They count as being read from now on."""
-        starts = [Start(shard_id, self._positions[shard_id]) for shard_id in self._ready]
-        self._running.update(self._ready)
+        ready = list(self._ready)
+        self._running.update(ready)
         self._ready.clear()
-        return starts
+        return ready
 
     def drained(self, shard_id: ShardId, *, now: float) -> bool:
         """Allow the shard's children to start, because all its records are done or because it has left the stream.
@@ -149,7 +163,6 @@ class Lineage:
         assert shard_id in self._running, f"{shard_id} was drained and never begun"
         self._running.remove(shard_id)
         self._drained_at[shard_id] = now
-        self._positions[shard_id] = ShardEnd()
         children = self._children.pop(shard_id, set())
         for child in sorted(children):
             blockers = self._waiting_for[child]
@@ -173,7 +186,7 @@ class Lineage:
         The children of a shard that was drained later may not be listed yet.
         """
         drained_at = self._drained_at
-        return bool(self._positions) and all(drained_at.get(each, before) < before for each in self._positions)
+        return bool(self._known) and all(drained_at.get(each, before) < before for each in self._known)
 
     @property
     def reading(self) -> int:
@@ -206,13 +219,13 @@ class Lineage:
             self._children.setdefault(parent, set()).add(shard_id)
 
     def _blocks(self, parent: ShardId) -> bool:
-        return parent in self._positions and parent not in self._drained_at
+        return parent in self._known and parent not in self._drained_at
 
     def _classify_unlisted(self) -> None:
-        """Make those stored shards readable that no listing has shown. A read then shows whether they still exist.
+        """Make those known shards readable that no listing has shown. A read then shows whether they still exist.
 
         Call this from the second complete listing on, because the second listing may still show such a shard and its
         parents.
         """
-        for shard_id in sorted(self._positions.keys() - self._classified):
+        for shard_id in sorted(self._known - self._classified):
             self._classify(Shard(shard_id, (), is_open=False))

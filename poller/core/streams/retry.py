@@ -131,6 +131,13 @@ class Discard(NamedTuple, Generic[R]):
     response: Response | None
 
 
+class Attempts(NamedTuple):
+    """How often a piece was tried, and with which request id."""
+
+    number: int
+    request_id: RequestId
+
+
 Step = Invoke[R] | Wait | Settle[R] | Discard[R]
 
 
@@ -157,6 +164,7 @@ class Delivery(Generic[R]):
     """One batch until all of its records are done. Without records, it is the last invocation of a tumbling window.
 
     `room_in_bytes` is the space for records in an event.
+    `before` are the attempts with this batch that were made before, if another worker has begun to deliver it.
     """
 
     __slots__ = ("_done", "_is_invoking", "_new_request_id", "_pieces", "_policy", "_randomness", "_room_in_bytes")
@@ -170,6 +178,7 @@ class Delivery(Generic[R]):
         randomness: random.Random,
         now: float,
         room_in_bytes: int = MAXIMUM_EVENT_BYTES - EMPTY_EVENT_BYTES,
+        before: Attempts | None = None,
     ) -> None:
         self._room_in_bytes = room_in_bytes
         self._policy = policy
@@ -177,7 +186,9 @@ class Delivery(Generic[R]):
         self._randomness = randomness
         self._done: Settle[R] | Discard[R] | None = None
         self._is_invoking = False
-        self._pieces = [Piece(records, new_request_id(), now)]
+        attempts, request_id = before or Attempts(0, new_request_id())
+        self._pieces = [Piece(records, request_id, now)]
+        self._pieces[0].attempts = attempts
 
     def step(self, now: float) -> Step[R] | None:
         """Return the next step, or None once all records are done. `now` is in epoch seconds."""
@@ -238,6 +249,11 @@ class Delivery(Generic[R]):
     def attempts(self) -> int:
         """Return how many tries of these records have failed in a row. A postponed invocation counts, too."""
         return self._pieces[-1].attempts + self._pieces[-1].postponements if self._pieces else 0
+
+    @property
+    def made(self) -> Attempts | None:
+        """Return the attempts with the records that are `tried`, or None if all records are done."""
+        return Attempts(self._pieces[-1].attempts, self._pieces[-1].request_id) if self._pieces else None
 
     @property
     def pause(self) -> Wait | None:

@@ -162,7 +162,7 @@ class EventMappingRunner:
         stop = self._context.stop
         await stop.draining.wait()
         taking.cancel()
-        self._context.function.gate.send_home(stop.draining)
+        self._context.function.gate.send_home()
         await stop.releasing.wait()
         working.cancel()
 

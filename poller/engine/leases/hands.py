@@ -22,6 +22,7 @@ from poller.engine.leases.lease import Block, Lease
 from poller.engine.leases.rate import Rate
 from poller.facts.leases import NAMED
 from poller.model.lease import Owner, RowKey
+from poller.model.stream import SequenceNumber
 from poller.ports import MonotonicClock
 
 
@@ -106,7 +107,7 @@ class Hands:
         if one is not None and waiter.lease is not None and one.lease is waiter.lease:
             one.held.note(waiter.lease.details)
             one.lease = None
-            self._pass_on(one, waiter.lease.block)
+            self._pass_on(one, waiter.lease.blocks)
 
     def took(self, held: Held) -> None:
         """Put a lease into the hands, and give it to the first user that waits for it."""
@@ -156,8 +157,8 @@ class Hands:
             self.may_give_away = True
             self.is_urgent.set()
 
-    def _pass_on(self, one: InHand, block: Block | None = None) -> None:
-        """Give a lease without a user to the next user, with the block of the user before; or let it be given away."""
+    def _pass_on(self, one: InHand, blocks: dict[SequenceNumber | None, Block] | None = None) -> None:
+        """Give a lease without a user to the next user, with the blocks of the user before; or let it be given away."""
         waiting = self._waiting.get(one.held.key)
         stays = not (one.held.is_given or self.is_stopping or one.is_leaving)
         stays = stays and one.held.end(self._clock.now()) is None  # the host may have slept (deadlines.py)
@@ -168,7 +169,7 @@ class Hands:
         if not waiting:
             del self._waiting[waiter.key]
         one.lease = waiter.lease = Lease(one.held, rate=one.rate, clock=self._clock, hurry=lambda: self._hurry(one))
-        one.lease.block = block or one.lease.block
+        one.lease.blocks = one.lease.blocks if blocks is None else blocks
         waiter.came.set()
 
     def _hurry(self, one: InHand) -> None:

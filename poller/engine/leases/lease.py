@@ -14,31 +14,47 @@ import anyio
 from poller.core.leases.holding import Held
 from poller.engine.leases.rate import Rate
 from poller.model.ids import RequestId
-from poller.model.lease import Detail, RowKey
-from poller.model.stream import Checkpoint, ShardId
+from poller.model.lease import Detail, Row, RowKey
+from poller.model.stream import Checkpoint, SequenceNumber, ShardId
 from poller.ports import MonotonicClock
 
 
 class Block(NamedTuple):
-    """A batch that blocks a shard. The next worker of the shard goes on with it, so that the limits of retries hold.
+    """A batch that blocks a lane of a shard. The next user goes on with it, so that the limits of retries hold.
 
+    The batch has `records` records from `first` on. Without records, it is the last invocation of a tumbling window.
     `attempts` have been made with this request id. `since` is the time on this process's MonotonicClock.
     """
 
+    first: SequenceNumber | None
+    records: int
     attempts: int
     request_id: RequestId
     since: float
 
     def detail(self, now: float) -> Detail:
         """Return the block as a detail of a row. It has the age of the block, because no two clocks are compared."""
-        return {"attempts": self.attempts, "request_id": self.request_id, "age_in_seconds": now - self.since}
+        return {
+            "first": self.first,
+            "records": self.records,
+            "attempts": self.attempts,
+            "request_id": self.request_id,
+            "age_in_seconds": now - self.since,
+        }
 
     @classmethod
     def of(cls, detail: Detail, now: float) -> Block | None:
         """Return the block that a row's detail describes, or None."""
         match detail:
-            case {"attempts": int(attempts), "request_id": str(request_id), "age_in_seconds": int() | float() as age}:
-                return cls(attempts, RequestId(request_id), now - age)
+            case {
+                "first": str() | None as first,
+                "records": int(records),
+                "attempts": int(attempts),
+                "request_id": str(request_id),
+                "age_in_seconds": int() | float() as age,
+            }:
+                number = None if first is None else SequenceNumber(first)
+                return cls(number, records, attempts, RequestId(request_id), now - age)
         return None
 
 
@@ -46,7 +62,8 @@ class Lease:
     """A lease that one user has, until the user leaves or the worker loses it.
 
     The user's invocations run within `scope`, and each one carries `token`.
-    `block` is the block of the shard; the user reads it, and sets it.
+    `blocks` has the block of each blocked lane, by the first record of the batch. The user reads them, and removes
+    those that have ended.
     `children` are the shard's children. The user sets them when it has read the last record, and the lease then stays.
     `rate` counts the bytes that the user has delivered.
     """
@@ -57,9 +74,11 @@ class Lease:
         self.is_wanted_back = anyio.Event()
         """Set when another worker should get the lease: the user finishes what is in hand, and leaves."""
         self.is_lost = False
-        self.block = Block.of(held.row.details.get("blocked"), clock.now())
+        self.blocks = _blocks_of(held.row, clock)
         self.children: tuple[ShardId, ...] = ()
         self.rate = rate
+        self._saved_at: float | None = None
+        self._unstored_since: float | None = None
         self._held = held
         self._clock = clock
         self._hurry = hurry
@@ -77,8 +96,13 @@ class Lease:
     @property
     def details(self) -> dict[str, Detail]:
         """Return what the row of the lease tells about the shard."""
-        block = None if self.block is None else self.block.detail(self._clock.now())
-        return {"blocked": block} | ({"children": list(self.children)} if self.children else {})
+        now = self._clock.now()
+        details: dict[str, Detail] = {"blocked": [block.detail(now) for block in self.blocks.values()]}
+        if self.children:
+            details["children"] = list(self.children)
+        if self._saved_at is not None:
+            details["saved_at"] = self._saved_at
+        return details
 
     def may_begin(self) -> bool:
         """Return whether an invocation may begin now."""
@@ -89,10 +113,38 @@ class Lease:
         """Return for how long the user may deliver, if no renewal follows."""
         return -1.0 if self._held.deadline is None else self._held.deadline - self._clock.now()
 
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Let the worker store this checkpoint soon. Only the newest one is stored."""
-        if not self.is_lost:
-            self._held.move(checkpoint)
+    @property
+    def seconds_unstored(self) -> float:
+        """Return for how many seconds the oldest checkpoint has waited to be stored, or 0 if all are stored."""
+        return 0.0 if self._unstored_since is None else self._clock.now() - self._unstored_since
+
+    def save(self, checkpoint: Checkpoint, *, at: float) -> None:
+        """Let the worker store this checkpoint soon. Only the newest one is stored.
+
+        `at` is the time of day in epoch seconds. The row has it for a person, and for the end of a drained shard's row.
+        """
+        if self.is_lost:
+            return
+        self._held.move(checkpoint)
+        self._saved_at = at
+        if self._unstored_since is None:
+            self._unstored_since = self._clock.now()
+
+    def block(self, first: SequenceNumber | None, records: int, *, attempts: int, request_id: RequestId) -> None:
+        """Note that a batch blocks a lane. `Block` explains the arguments."""
+        before = self.blocks.get(first)
+        since = self._clock.now() if before is None else before.since
+        self.blocks[first] = Block(first, records, attempts, request_id, since)
+
+    def seconds_blocked(self, first: SequenceNumber | None) -> float:
+        """Return how long the batch with this first record has blocked its lane, also at earlier workers."""
+        block = self.blocks.get(first)
+        return 0.0 if block is None else self._clock.now() - block.since
+
+    def store_soon(self) -> None:
+        """Let the worker store the checkpoint now, without waiting for it."""
+        if not (self.is_lost or self._held.is_stored):
+            self._hurry()
 
     async def stored(self) -> bool:
         """Let the worker store the checkpoint at once, and wait for it. Return False if the lease is lost before."""
@@ -109,5 +161,17 @@ class Lease:
 
     def written(self) -> None:
         """Note that the worker has written the lease."""
+        if self._held.is_stored:
+            self._unstored_since = None
+        elif self._unstored_since is not None:
+            self._unstored_since = max(self._unstored_since, self._held.written_at)
         self._changed.set()
         self._changed = anyio.Event()
+
+
+def _blocks_of(row: Row, clock: MonotonicClock) -> dict[SequenceNumber | None, Block]:
+    details = row.details.get("blocked")
+    if not (details and isinstance(details, list)):
+        return {}
+    blocks = [Block.of(detail, clock.now()) for detail in details]
+    return {block.first: block for block in blocks if block is not None}

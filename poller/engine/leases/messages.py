@@ -22,8 +22,11 @@ from poller.engine.leases.table import Table
 from poller.errors import ServiceError
 from poller.model.lease import Detail, Owner, Row, RowKey
 
-READ_EVERY_SECONDS = 1.0
-"""How often a worker reads its own row. A lease that is given away stays without a reader for about this time."""
+READS_PER_DURATION = 10
+"""How often a worker reads its own row in one lease duration: each second.
+
+A lease that is given away stays without a reader for about this time.
+"""
 
 MESSAGES_AT_ONCE = 100
 """How many offers, and how many requests, a row holds at most. A full row lets its worker scan the table."""
@@ -56,6 +59,7 @@ class Messages:
         self._observed = observed
         self._table = table
         self._clock = table.clock
+        self._lease_duration = lease_duration
         self._interval = lease_duration / RENEWALS_PER_DURATION
         self._status = status
         self._offered = offered
@@ -85,22 +89,20 @@ class Messages:
 
     async def run(self) -> None:
         """Read and write messages again and again, until closed or cancelled."""
-        failures = 0
         while True:
             self._hurried = anyio.Event()
             began = self._clock.now()
             try:
                 await self.run_once()
+                self._table.health.succeeded("exchange messages")
                 if self._is_closing and not self._outgoing:
                     await self._delete_own_row()
                     self._closed.set()
                     return
             except ServiceError as error:
-                failures += 1
-                await self._table.pause(error, failures=failures)
+                await self._table.pause("exchange messages", error)
                 continue
-            failures = 0
-            await self._table.wait_for(self._hurried, until=began + READ_EVERY_SECONDS)
+            await self._table.wait_for(self._hurried, until=began + self._lease_duration / READS_PER_DURATION)
 
     async def close(self) -> None:
         """Wait until all messages are sent, and delete the own row."""

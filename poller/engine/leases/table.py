@@ -1,19 +1,20 @@
 """How does the worker call the table? It waits less long than a lease lasts, and pauses after a failed call.
 
-A call without an answer may have had its effect. The pause lets many workers not burden a table that is too slow.
+A call without an answer may have had its effect.
+After a failure, each kind of work pauses for itself (`health.py`), so that many workers do not burden a slow table.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
 import anyio
 
-from poller.core.backoff import Backoff
-from poller.errors import LASTING, ServiceError, Unreachable
-from poller.facts import Emit, LeaseTableFailed, LeaseTableRecovered
+from poller.engine.leases.health import TableHealth, Work
+from poller.errors import ServiceError, Unreachable
+from poller.facts import Emit
 from poller.model.lease import Row, RowKey
 from poller.ports import LeaseStore, MonotonicClock
 
@@ -25,9 +26,6 @@ CALL_LIMIT_IN_SECONDS = 3.0
 SCAN_LIMIT_IN_SECONDS = 10.0
 """How long a scan may take."""
 
-PAUSE = Backoff(initial=0.25, maximum=2.0)
-"""The pause after a failed call. It is short, because a lease that is not renewed is lost after seconds."""
-
 
 class Table:
     """The table of leases as one worker calls it, with the methods of `ports.LeaseStore`.
@@ -37,10 +35,8 @@ class Table:
 
     def __init__(self, store: LeaseStore, *, clock: MonotonicClock, randomness: random.Random, emit: Emit) -> None:
         self.clock = clock
+        self.health = TableHealth(clock, randomness=randomness, emit=emit)
         self._store = store
-        self._randomness = randomness
-        self._emit = emit
-        self._is_failing = False
 
     async def scan(self) -> list[Row]:
         return await self._bounded(self._store.scan(), limit=SCAN_LIMIT_IN_SECONDS)
@@ -57,12 +53,20 @@ class Table:
     async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
         return await self._bounded(self._store.delete(rows))
 
-    async def pause(self, error: ServiceError, *, failures: int) -> None:
-        """Report a failed call, and wait before the next one. `failures` is the number of failures in a row."""
-        delay = PAUSE.delay(failures, self._randomness)
-        self._is_failing = True
-        self._emit(LeaseTableFailed(error.code, str(error), delay, isinstance(error, LASTING)))
-        await self.clock.sleep_until(self.clock.now() + delay)
+    async def pause(self, work: Work, error: ServiceError) -> None:
+        """Report that a kind of work has failed, and wait before it is tried again."""
+        await self.clock.sleep_until(self.clock.now() + self.health.failed(work, error))
+
+    async def until_done(self, work: Work, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat the call until it succeeds, and return its answer."""
+        while True:
+            try:
+                answer = await call()
+            except ServiceError as error:
+                await self.pause(work, error)
+            else:
+                self.health.succeeded(work)
+                return answer
 
     async def wait_for(self, event: anyio.Event, *, until: float) -> None:
         """Wait for the event, at most until this moment of the clock."""
@@ -78,9 +82,5 @@ class Table:
 
     async def _bounded(self, call: Awaitable[T], *, limit: float = CALL_LIMIT_IN_SECONDS) -> T:
         with anyio.move_on_after(limit):
-            answer = await call
-            if self._is_failing:
-                self._is_failing = False
-                self._emit(LeaseTableRecovered())
-            return answer
+            return await call
         raise Unreachable(f"the table of leases has not answered for {limit:g} s", code="NoAnswer", was_sent=True)

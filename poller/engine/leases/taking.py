@@ -74,16 +74,14 @@ class Taking:
 
     async def run(self) -> None:
         """Scan and take again and again, until cancelled."""
-        failures = 0
         while True:
             self._hands.is_wanting = anyio.Event()
             try:
                 await self.run_once()
             except ServiceError as error:
-                failures += 1
-                await self._table.pause(error, failures=failures)
+                await self._table.pause("take leases", error)
                 continue
-            failures = 0
+            self._table.health.succeeded("take leases")
             expiry = self._observed.next_expiry(now=self._looked_at, held=self._hands.in_hand) or inf
             await self._table.wait_for(self._hands.is_wanting, until=min(self._scan_at, expiry))
 
@@ -232,19 +230,24 @@ class Taking:
 
     async def _take(self, rows: Iterable[Row]) -> None:
         taking = [Held(row, self._owner, lease_duration=self._lease_duration) for row in rows]
+        failure: ServiceError | None = None
         for _ in range(TRIES):
             if not taking:
-                return
-            taking = await self._try_to_take(taking)
+                break
+            taking, failure = await self._try_to_take(taking)
+        if failure is not None:
+            raise failure
 
-    async def _try_to_take(self, taking: list[Held]) -> list[Held]:
-        """Write the takes. Return those that are worth another write."""
+    async def _try_to_take(self, taking: list[Held]) -> tuple[list[Held], ServiceError | None]:
+        """Write the takes. Return those that are worth another write, and the error of the write if it failed."""
         now = self._clock.now()
         rows = [held.take(now) for held in taking]
+        failure: ServiceError | None = None
+        rejected: Collection[RowKey]
         try:
-            rejected: Collection[RowKey] = await self._table.update(rows)
-        except ServiceError:
-            rejected = {held.key for held in taking}
+            rejected = await self._table.update(rows)
+        except ServiceError as error:
+            failure, rejected = error, {held.key for held in taking}
         now = self._clock.now()
         in_doubt = [held for held in taking if held.key in rejected]
         accepted = [held for held in taking if held.key not in rejected]
@@ -260,7 +263,7 @@ class Taking:
             if (offered_at := self._offered_at.pop(held.key, None)) is not None:
                 self._emit(LeaseReceived(held.key, now - offered_at))
         if not in_doubt:
-            return []
+            return [], None
         found = await self._table.read([held.key for held in in_doubt])
         now = self._clock.now()
         for held in in_doubt:
@@ -269,7 +272,7 @@ class Taking:
                 self._observed.missed(held.key)
             else:
                 self._observed.saw(row, now=now)
-        return [held for held in in_doubt if held.end(now) is None]
+        return [held for held in in_doubt if held.end(now) is None], failure
 
     def _chosen(self) -> list[Row]:
         """Return the free leases that this worker should take."""

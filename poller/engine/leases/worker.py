@@ -26,14 +26,17 @@ from poller.engine.leases.messages import Messages
 from poller.engine.leases.table import Table
 from poller.engine.leases.taking import Taking
 from poller.engine.leases.writing import Writing
-from poller.errors import ServiceError
-from poller.facts import Emit
+from poller.facts import CheckpointsLost, Emit
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Detail, Owner, Row, RowKey
+from poller.model.status import Health
 from poller.ports import LeaseStore, MonotonicClock
 
 SAVE_EVERY_SECONDS = 1.0
-"""How long a checkpoint that has moved waits to be stored."""
+"""How long a checkpoint that has moved waits to be stored. After a crash, these records are delivered again."""
+
+SAVE_WINDOWS_EVERY_SECONDS = 0.2
+"""The same for a mapping with tumbling windows. It is as short as the pause between two reads of a Kinesis shard."""
 
 LAST_WRITES_IN_SECONDS = 5.0
 """How long the end of a worker waits for the table. Then other workers get its leases when these expire."""
@@ -52,12 +55,16 @@ class Worker:
         emit: Emit,
         lease_duration: float = LEASE_DURATION_IN_SECONDS,
         save_every_seconds: float = SAVE_EVERY_SECONDS,
+        save_windows_every_seconds: float = SAVE_WINDOWS_EVERY_SECONDS,
     ) -> None:
         self.owner = owner
         self.functions: dict[MappingName, FunctionName] = {}
         """The function of each mapping whose function has a limit that all workers share."""
         self.limits: dict[LimitName, int] = {}
         """The number of units of each limit that this process uses. The worker deletes the units beyond it."""
+        self.save_windows_every_seconds = save_windows_every_seconds
+        self.is_unclean = False
+        """Whether the worker has ended without storing all checkpoints."""
         self._clock = clock
         self._emit = emit
         self._table = Table(store, clock=clock, randomness=randomness, emit=emit)
@@ -106,9 +113,13 @@ class Worker:
             tasks.start_soon(end_at_deadlines, self._hands, self._clock, self._emit)
             yield
             self.begin_stop()
+            last = list(self._hands.in_hand.values())
             with anyio.move_on_after(LAST_WRITES_IN_SECONDS):
                 await self._hands.is_empty.wait()
                 await self._messages.close()
+            if lost := sum(not one.held.is_stored for one in last):
+                self.is_unclean = True
+                self._emit(CheckpointsLost(lost))
             tasks.cancel_scope.cancel()
 
     @asynccontextmanager
@@ -126,24 +137,45 @@ class Worker:
         await self._taking.scan()
         return [row for row in self._observed.leases() if row.key.startswith(prefix)]
 
-    async def create(self, rows: Collection[Row]) -> None:
-        """Create the rows of leases that do not exist yet. Repeats the call until it succeeds.
+    async def read(self, keys: Collection[RowKey]) -> dict[RowKey, Row]:
+        """Return these rows of any kind as they are now, without those that do not exist."""
+        return await self._table.until_done("read leases", lambda: self._table.read(keys))
 
-        A row that a person has reset (`model/lease.py`) gets the checkpoint of the new row.
+    async def create(self, rows: Collection[Row]) -> dict[RowKey, Row]:
+        """Create those of these rows that do not exist, and return all of them as they are in the table.
+
+        A row that a person has reset (`model/lease.py`) gets the checkpoint of the new row. A row is missing in the
+        result if it was deleted meanwhile.
         """
-        failures = 0
-        while True:
-            try:
-                existing = await self._table.create(rows)
-                now = self._clock.now()
-                for row in rows:
-                    if row.key not in existing:
-                        self._observed.saw(row, now=now)
-                await self._taking.look_up(existing)
-                return await self._place_reset(row for row in rows if row.key in existing)
-            except ServiceError as error:
-                failures += 1
-                await self._table.pause(error, failures=failures)
+        return await self._table.until_done("create leases", lambda: self._create_once(rows))
+
+    async def delete(self, keys: Collection[RowKey]) -> None:
+        """Delete these rows, if nobody has changed them since this worker saw them."""
+        rows = [row for key in keys if (row := self._observed.get(key)) is not None]
+        if not rows:
+            return
+        await self._table.until_done("delete leases", lambda: self._delete_once(rows))
+
+    def health_with(self, source: Health, *, now: float) -> Health:
+        """Return one health for a source and the table of leases. `now` is in epoch seconds."""
+        return self._table.health.together_with(source, now=now)
+
+    def begin_stop(self) -> None:
+        """Take no more leases, and scan once more, so that the leases go to the workers of this moment."""
+        if not self._hands.is_stopping:
+            self._hands.begin_stop()
+            self._messages.beat()
+            self._taking.scan_soon()
+
+    async def _create_once(self, rows: Collection[Row]) -> dict[RowKey, Row]:
+        existing = await self._table.create(rows)
+        now = self._clock.now()
+        created = {row.key: row for row in rows if row.key not in existing}
+        for row in created.values():
+            self._observed.saw(row, now=now)
+        await self._taking.look_up(existing)
+        await self._place_reset(row for row in rows if row.key in existing)
+        return created | {key: found for key in existing if (found := self._observed.get(key)) is not None}
 
     async def _place_reset(self, rows: Iterable[Row]) -> None:
         """Store the checkpoints of these rows where the table has a row without one."""
@@ -157,12 +189,12 @@ class Worker:
             await self._table.update(new)
             await self._taking.look_up([row.key for row in new])  # another worker may have been faster
 
-    def begin_stop(self) -> None:
-        """Take no more leases, and scan once more, so that the leases go to the workers of this moment."""
-        if not self._hands.is_stopping:
-            self._hands.begin_stop()
-            self._messages.beat()
-            self._taking.scan_soon()
+    async def _delete_once(self, rows: Collection[Row]) -> None:
+        rejected = await self._table.delete(rows)
+        for row in rows:
+            if row.key not in rejected:
+                self._observed.missed(row.key)
+        await self._taking.look_up(rejected)
 
     def _status(self) -> dict[str, Detail]:
         in_hand = self._hands.in_hand.values()

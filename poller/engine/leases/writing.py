@@ -59,17 +59,16 @@ class Writing:
 
     async def run(self) -> None:
         """Write the leases in hand again and again, until cancelled."""
-        failures = 0
         while True:
             self._hands.is_urgent = anyio.Event()
             try:
                 await self.run_once()
             except ServiceError as error:
-                failures += 1
                 self._renew_at = self._save_at = -inf
-                await self._table.pause(error, failures=failures)
+                await self._table.pause("renew leases", error)
                 continue
-            failures = 0
+            if not self._hands.in_hand:  # nothing can be renewed; other work shows whether the table fails
+                self._table.health.succeeded("renew leases")
             if not (self._in_doubt or self._own_again):
                 until = min(self._renew_at, self._save_at)
                 await self._table.wait_for(self._hands.is_urgent, until=until)
@@ -129,6 +128,7 @@ class Writing:
         if not rows:
             return
         rejected = await self._table.update(rows)
+        self._table.health.succeeded("renew leases")
         now = self._clock.now()
         accepted = [one for one in holding if one.held.key not in rejected]
         known = set(accepted)

@@ -218,7 +218,7 @@ class QueueMappingRunner:
         await self._context.stop.draining.wait()
         self._permits.close()
         self._receiver.cut()
-        self._context.function.gate.send_home(self._context.stop.draining)
+        self._context.function.gate.send_home()
         await self._context.stop.releasing.wait()
         working.cancel()
 

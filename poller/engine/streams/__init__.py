@@ -1,9 +1,9 @@
-"""What happens to a record? lineage -> read -> filter -> lane -> batch -> invoke -> interpret -> done -> checkpoint.
+"""What happens to a record? lineage -> lease -> read -> filter -> lane -> batch -> invoke -> interpret -> done.
 
-mapping.py         runs one mapping: stores where each shard begins, and reads the shards that may be read
+mapping.py         runs one mapping: creates the row of each shard, and reads the shards that may be read, with a lease
+rows.py            creates and deletes the rows of the mapping's shards in the table of leases
 listing.py         lists the shards of the stream again and again
-shards_in_hand.py  allows one run at a time to read a shard
-shard.py           reads one shard from a position to its end; begin here to follow a record
+shard.py           reads one shard from its checkpoint to its end, under its lease; begin here to follow a record
 budget.py          limits how many bytes are read ahead
 weighing.py        decides how many records one read asks for
 lane.py            delivers one batch after another
@@ -12,9 +12,9 @@ window.py          keeps the tumbling window that is open in a lane
 discarding.py      reports discarded records
 blocking.py        knows why a lane is blocked, and since when
 orders.py          gives a person's order to the blocked lane
-checkpoints.py     decides when checkpoints are stored
-positions.py       stores checkpoints, and notices that another process has stored a checkpoint of the same shard
-store_health.py    repeats calls to the store that fail, and reports them
 tail.py            shows the records of a stream to a person, and stores nothing
 watching.py        makes the status of a stream mapping
+
+The worker of the process (engine/leases/) decides which shards this process reads. It also stores their checkpoints:
+soon after they have moved, and at the latest when a shard goes to another worker.
 """

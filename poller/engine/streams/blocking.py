@@ -5,6 +5,7 @@ It waits after a failed or postponed invocation, while a destination fails, or w
 The log says only once that the lane is blocked, even if many attempts follow.
 The status has the reason and the records of the last attempt.
 A person's order ends the wait (`orders.py`).
+The lease of the shard has the attempts and the age of the block, for the next worker that reads the shard.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from itertools import islice
 import anyio
 
 from poller.core.streams.retry import Wait
+from poller.engine.leases.lease import Lease
 from poller.engine.stop import Stop
 from poller.facts import Emit, ShardBlocked, ShardUnblocked
 from poller.model.ids import MappingName
@@ -33,8 +35,11 @@ KEY_LIMIT_IN_CHARACTERS = 128
 class LaneBlock:
     """The block of one lane. `blocked` says why the lane is blocked; None if it is not blocked."""
 
-    def __init__(self, *, mapping: MappingName, shard_id: ShardId, stop: Stop, clock: Clock, emit: Emit) -> None:
+    def __init__(
+        self, lease: Lease, *, mapping: MappingName, shard_id: ShardId, stop: Stop, clock: Clock, emit: Emit
+    ) -> None:
         self.blocked: BlockedShard | None = None
+        self._lease = lease
         self._mapping = mapping
         self._shard_id = shard_id
         self._stop = stop
@@ -56,7 +61,7 @@ class LaneBlock:
         self.blocked = BlockedShard(
             self._shard_id,
             reason,
-            since=now if before is None else before.since,
+            since=now - self._lease.seconds_blocked(start) if before is None else before.since,
             records=count,
             start_sequence_number=start,
             end_sequence_number=end,

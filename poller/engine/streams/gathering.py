@@ -9,6 +9,10 @@ A batch is filled with the lane's records, in order.  It is ready when the first
     no room             no more records can be read until records in hand are done
     closed              the shard has no more records
 
+If another worker, or another run, has tried a batch in vain, this lane forms the same batch again: it has the same
+first record, and waits for as many records. These come soon, because they were read before. If not all of them come
+(the mapping's filters or its number of lanes have changed), the batch is another one, and its attempts begin at one.
+
 When a tumbling window is over and all its records are done, the next batch is empty: the function is invoked a last
 time for the window.
 
@@ -20,6 +24,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from itertools import takewhile
+from math import inf
 from operator import attrgetter
 
 import anyio
@@ -27,6 +32,7 @@ import anyio
 from poller.core.batching import BatchBuilder
 from poller.core.event_limit import EventLimit
 from poller.core.streams.retry import RetryPolicy
+from poller.engine.leases.lease import Lease
 from poller.engine.stop import Stop
 from poller.engine.streams.window import LaneWindow
 from poller.model.mapping import StreamMapping
@@ -43,6 +49,7 @@ class LaneGathering:
         self,
         mapping: StreamMapping,
         window: LaneWindow,
+        lease: Lease,
         *,
         event_limit: EventLimit,
         source_clock: SourceClock,
@@ -52,12 +59,15 @@ class LaneGathering:
         self._event_limit = event_limit
         self._policy = RetryPolicy.of(mapping)
         self._window = window
+        self._lease = lease
         self._source_clock = source_clock
         self._stop = stop
         self._pending: deque[StreamRecord] = deque()
         self._batch: list[StreamRecord] = []
         self._done_of_batch = 0
         self._caught_up_at: float | None = None
+        self._again: int | None = None
+        """How many records the next batch needs to be one that was tried before; None if it is a new one."""
         self._has_room = True
         self._is_closed = False
         self._changed = anyio.Event()
@@ -82,7 +92,8 @@ class LaneGathering:
     def caught_up(self, at: float) -> None:
         """Note that this lane has all its records that arrived before `at` (epoch seconds of the source's clock)."""
         self._caught_up_at = at
-        if self._window.open is not None:
+        if self._window.open is not None or self._again is not None:
+            self._again = None
             self._changed.set()
 
     def close(self) -> None:
@@ -101,8 +112,11 @@ class LaneGathering:
             if not batch:
                 builder = self._builder(now)
             self._fill(batch, builder, now)
+            if self._again is not None and len(batch) >= self._again:
+                self._again = None
             waits_in_vain = self._pending or self._is_closed or not self._has_room
-            if batch and (waits_in_vain or builder.is_due(now) or self._is_expired(batch[0])):
+            is_due = self._again is None and builder.is_due(now)
+            if batch and (waits_in_vain or is_due or self._is_expired(batch[0])):
                 return batch
             if self._is_window_over():
                 return batch
@@ -113,8 +127,12 @@ class LaneGathering:
         return None
 
     def _builder(self, now: float) -> BatchBuilder:
+        block = None
+        if self._lease.blocks and self._pending:
+            block = self._lease.blocks.get(self._pending[0].sequence_number)
+        self._again = None if block is None else min(self._mapping.batch_size, block.records)
         return BatchBuilder(
-            batch_size=self._mapping.batch_size,
+            batch_size=self._again or self._mapping.batch_size,
             window_in_seconds=self._mapping.maximum_batching_window_in_seconds,
             limit_in_bytes=self._window.batch_limit_in_bytes(self._event_limit.in_bytes(now)),
         )
@@ -155,6 +173,6 @@ class LaneGathering:
         """
         if builder.deadline is None:
             return None
-        patience = builder.deadline - now
+        patience = builder.deadline - now if self._again is None else inf
         expires_at = self._policy.expires_at(batch[0].arrived_at)
         return patience if expires_at is None else min(patience, max(0.0, expires_at - self._source_clock.now()))

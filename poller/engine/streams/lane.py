@@ -3,7 +3,7 @@
 A lane has one batch at a time. While the batch fails, the lane is blocked, and the other lanes continue.
 `gathering.py` forms the batches. `core/streams/retry.py` decides the next step, and the lane executes it:
 
-    Invoke    wait until the function's concurrency allows it, then invoke the function
+    Invoke    wait until the function's concurrency allows it, then invoke the function, if the lease still allows it
     Wait      sleep, at most until the stop; after a stop the records are read again at the next start
     Settle    the records are done
     Discard   report the records (`discarding.py`); then they are done. While the destination fails, the lane is blocked
@@ -30,7 +30,8 @@ from typing import assert_never
 import anyio
 
 from poller.core.outcome import from_the_first
-from poller.core.streams.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
+from poller.core.streams.retry import Attempts, Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
+from poller.engine.leases.lease import Lease
 from poller.engine.stop import Stop
 from poller.engine.streams.blocking import LaneBlock, ends_of
 from poller.engine.streams.discarding import Discarding
@@ -45,7 +46,7 @@ from poller.model.mapping import StreamMapping
 from poller.model.order import ACTIONS, Action, Ends
 from poller.model.outcome import Oversized, PartlyFailed, Postponed
 from poller.model.status import BlockedShard
-from poller.model.stream import ShardId, StreamRecord, Window
+from poller.model.stream import SequenceNumber, ShardId, StreamRecord, Window
 from poller.ports import Clock, Destination, SourceClock
 
 Finished = Callable[[Records, Window | None], None]
@@ -54,7 +55,7 @@ Finished = Callable[[Records, Window | None], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneContext:
-    """The things that all lanes of a mapping share.
+    """The things that all lanes of a mapping share. The lanes of one shard have a `stop` of their own.
 
     Without a `destination`, discarded records are only counted and logged.
     """
@@ -74,17 +75,25 @@ class LaneContext:
 class Lane:
     """One lane of one shard. It calls `finished` with the records that are done, in order, each record once.
 
+    Its invocations carry the token of the `lease`.
     `window` is the tumbling window that is open where the lane begins.
     """
 
     def __init__(
-        self, context: LaneContext, shard_id: ShardId, finished: Finished, *, window: Window | None = None
+        self,
+        context: LaneContext,
+        shard_id: ShardId,
+        lease: Lease,
+        finished: Finished,
+        *,
+        window: Window | None = None,
     ) -> None:
         self.is_invoking = False
         self.may_run_until = -inf
         """The latest time at which a cancelled invocation may still run, on anyio's clock."""
         self._context = context
         self._shard_id = shard_id
+        self._lease = lease
         self._finished = finished
         self._policy = RetryPolicy.of(context.mapping)
         self._delivery: Delivery[StreamRecord] | None = None
@@ -93,11 +102,13 @@ class Lane:
         self._gathering = LaneGathering(
             context.mapping,
             self._window,
+            lease,
             event_limit=context.function.event_limit,
             source_clock=context.source_clock,
             stop=context.stop,
         )
         self._block = LaneBlock(
+            lease,
             mapping=context.mapping.name,
             shard_id=shard_id,
             stop=context.stop,
@@ -178,6 +189,7 @@ class Lane:
             randomness=self._context.randomness,
             now=clock.now(),
             room_in_bytes=self._window.room_in_bytes,
+            before=self._attempts_before(batch) if self._lease.blocks else None,
         )
         while (step := delivery.step(clock.now())) is not None:
             self._delivery = None if isinstance(step, Discard) else delivery
@@ -186,6 +198,7 @@ class Lane:
                     if not await self._invoke(delivery, step):
                         return False
                 case Wait():
+                    self._note_block(delivery)
                     actions = tuple(action for action in ACTIONS if delivery.denial(action) is None)
                     if not await self._block.wait(step, delivery.tried, attempt=delivery.attempts, actions=actions):
                         return False
@@ -203,20 +216,36 @@ class Lane:
                     assert_never(step)
         return True
 
+    def _attempts_before(self, batch: Records) -> Attempts | None:
+        """Return the attempts that another worker, or another run, has made with the same batch (gathering.py)."""
+        block = self._lease.blocks.get(_first(batch))
+        is_same = block is not None and block.records == len(batch)
+        return Attempts(block.attempts, block.request_id) if block is not None and is_same else None
+
+    def _note_block(self, delivery: Delivery[StreamRecord]) -> None:
+        attempts, records = delivery.made, delivery.tried
+        assert attempts is not None, "no wait follows the last record"
+        self._lease.block(_first(records), len(records), attempts=attempts.number, request_id=attempts.request_id)
+
     def _done(self, records: Records) -> None:
         self._block.end()
+        if self._lease.blocks:
+            self._lease.blocks.pop(_first(records), None)
+            self._lease.blocks.pop(None, None)
         self._gathering.done(len(records))
         self._finished(records, self._window.open)
 
     async def _invoke(self, delivery: Delivery[StreamRecord], step: Invoke[StreamRecord]) -> bool:
-        """Invoke the function for this step, and tell the delivery the outcome. Return False if the stop comes first.
+        """Invoke the function for this step, and tell the delivery the outcome.
+
+        Return False if the stop comes first, or if the lease is over: then the reader of the shard is cut soon.
 
         The function is not invoked if the first record has become too old during the wait for the function, or if a
         person has ordered another step meanwhile.
         """
         context = self._context
         async with context.function.gate.slot(unless=context.stop.draining) as has_slot:
-            if not has_slot:
+            if not (has_slot and self._lease.may_begin()):  # the wait for the slot may have been long
                 return False
             if delivery.withdraw_if_void(context.source_clock.now()):
                 return True
@@ -245,7 +274,14 @@ class Lane:
             oldest_age_in_seconds=max(0.0, context.source_clock.now() - records[0].arrived_at) if records else 0.0,
             empty_event_bytes=self._window.empty_event_bytes,
         )
-        invocation = Invocation(step.request_id, payload, context.mapping.name, step.attempt, shard_id=self._shard_id)
+        invocation = Invocation(
+            step.request_id,
+            payload,
+            context.mapping.name,
+            step.attempt,
+            shard_id=self._shard_id,
+            fencing_token=self._lease.token,
+        )
         self.is_invoking = True
         try:
             return await context.function.invoke(invocation, contents, began_at=anyio.current_time())
@@ -272,3 +308,7 @@ class Lane:
         return await self._discarding.report(
             discard, event=self._window.event(records), window_call=self._window.call(records)
         )
+
+
+def _first(records: Records) -> SequenceNumber | None:
+    return records[0].sequence_number if records else None

@@ -1,11 +1,12 @@
-"""Which shards does the stream have now?  A loop: list ── compare ── store ── change the lineage.
+"""Which shards does the stream have now?  A loop: list ── compare ── create rows ── change the lineage.
 
     every 20 seconds      list all shards to find new ones; if a listing takes long, the pause is longer
     a shard is drained    if its children are unknown, ask for its children at once
     the stream has ended  all shards are drained, or the stream takes no records: report a trouble, list once a minute
     a shard is not found  list at once: this tells whether only the shard or the whole stream is missing
 
-The lineage (core/streams/lineage.py) changes only after the store has stored what changes.
+The lineage (core/streams/lineage.py) changes only after the table of leases has what changes.
+Each worker lists the stream for itself. Whoever is first creates the row of a new shard.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from poller.core.streams.lineage import Lineage
 from poller.core.streams.stream_end import why_nothing_comes
 from poller.engine.source_health import SourceHealth
 from poller.engine.source_pauses import SourcePauses
-from poller.engine.streams.positions import StoredPositions
+from poller.engine.streams.rows import ShardRows, drained_at
 from poller.errors import Rejected, ServiceError
 from poller.model.arn import Arn
-from poller.model.stream import Checkpoint, Shard, ShardId
+from poller.model.stream import Shard, ShardId, TrimHorizon
 from poller.ports import Clock, StreamSource
 
 LIST_AGAIN_IN_SECONDS = 20.0
@@ -53,14 +54,14 @@ class Listings:
         self,
         *,
         source: StreamSource,
-        positions: StoredPositions,
+        rows: ShardRows,
         arn: Arn,
         health: SourceHealth,
         pauses: SourcePauses,
         clock: Clock,
     ) -> None:
         self._source = source
-        self._positions = positions
+        self._rows = rows
         self._arn = arn
         self._operation = source.limits.listing_operation
         self._health = health
@@ -131,7 +132,7 @@ class Listings:
         self._list_by(max(asked_at + pause, anyio.current_time() + PAUSE_PER_LISTING * took))
 
     def drained(self, shard_id: ShardId) -> None:
-        """Allow the children of this shard to be read. Call this when the end of the shard is stored."""
+        """Allow the children of this shard to be read. Call this when the table has the end of the shard."""
         if not self.lineage.drained(shard_id, now=self._clock.now()):
             self._childless.append(shard_id)
             self._childless_came.set()
@@ -184,18 +185,17 @@ class Listings:
         self._ended = anyio.Event()
 
     async def _take_in(self, shards: list[Shard], *, is_complete: bool = True) -> None:
-        """Store the changes that a listing shows, then change the lineage.
+        """Create and delete the rows that a listing asks for, and then change the lineage.
 
-        A lock keeps two listings from storing the same shard.
+        A lock keeps two listings from finding the same shard.
         """
         async with self._taking_in:
-            listing = self.lineage.compared(shards, now=self._clock.now(), is_complete=is_complete)
-            if listing.found:
-                checkpoints = {shard_id: Checkpoint(position) for shard_id, position in listing.found.items()}
-                await self._positions.save(checkpoints)
-            if listing.gone:
-                await self._positions.forget(listing.gone)
-            self.lineage.take_in(listing)
+            now = self._clock.now()
+            listing = self.lineage.compared(shards, now=now, is_complete=is_complete)
+            found = [listing.shards[shard_id] for shard_id in listing.found]
+            rows = await self._rows.create(found, dict.fromkeys(listing.found, TrimHorizon()), at=now)
+            await self._rows.delete(listing.gone)
+            self.lineage.take_in(listing, drained_at(rows, now=now))
         self.changed.set()
 
     def _check_same_stream(self, shards: list[Shard], *, asked_at: float) -> None:

@@ -1,15 +1,31 @@
-"""How does a mapping of a stream run?  list the shards ── read the shards that may be read ── lanes ── checkpoints.
+"""How does a mapping of a stream run?  list the shards ── use each shard that may be read, whenever there is its lease.
 
-    list the shards, again and again ── those that may be read (core/streams/lineage.py) get a reader each (shard.py)
-         ^                                                               │
-         └── at once, if the children of a drained shard are unknown ────┘   (listing.py)
+    list the shards, again and again ── those that may be read (core/streams/lineage.py) get a task each:
+         ^
+         │      wait for the lease ── read and deliver (shard.py) ──┬── the shard is drained: its children may be read
+         │             ^                                            └── the lease is lost, or another worker wants it
+         │             └────────────────────────────────────────────────────────┘
+         └── at once, if the children of a drained shard are unknown   (listing.py)
 
-At its first start, the mapping stores where each shard begins, before it reads a record. So it misses no record that is
+The process has one worker, which shares the leases with the workers of other processes (engine/leases/). A shard is
+read from the checkpoint of its lease, so it does not matter who has read it before: another worker, an old run of this
+mapping, or this run.
+
+At its first start, the mapping creates the row of each shard, before it reads a record. So it misses no record that is
 written after the mapping is ready, even if the daemon crashes before the first record.
-For LATEST, it requests iterators for all open shards, and stores the present time. The time comes from the source's
-clock, which also dates the records. After a restart before the first record, reading begins at this time.
-While a stream has no shards, no position can be stored, and the mapping is not ready.
-At a stop, the readers end, invocations that run may finish within the grace, and the last checkpoints are stored.
+For LATEST, it requests iterators for all open shards, and stores the time before these requests. The time comes from
+the source's clock, which also dates the records. After a restart before the first record, reading begins at this time.
+The first start is over when the table has the row `:begun/...`, and not when it has the row of a shard. So a crash in
+the middle, or another worker that lists meanwhile, never lets a shard begin elsewhere:
+
+    list the shards, note the time, request iterators ── is the row `:begun/...` there now?
+        no     another worker can be ready only later, so these positions are early enough: create the rows of the
+               shards, where another worker has not done so, and then `:begun/...`; the mapping is ready
+        yes    an unknown shard of the listing was created after the first start: it begins at its oldest record
+
+While a stream has no shards, no row can be created, and the mapping is not ready.
+At a stop, the readers end, invocations that run may finish within the grace, and each lease goes with its last
+checkpoint to the next user or the next worker.
 
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lambda with DynamoDB".
 """
@@ -17,51 +33,35 @@ Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lamb
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import inf
-from operator import itemgetter
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 
 import anyio
 from anyio.abc import TaskGroup
 
 from poller.core.filtering import RecordFilter
-from poller.core.streams.lineage import (
-    Lineage,
-    Start,
-    first_positions,
-)
+from poller.core.streams.lineage import Lineage, first_positions
 from poller.core.streams.stream_end import ENDED
+from poller.engine.leases.lease import Lease
+from poller.engine.leases.worker import Worker
 from poller.engine.source_health import SourceHealth
 from poller.engine.source_pauses import SourcePauses
 from poller.engine.streams.budget import BYTES_OF_A_SHARD, Budget
-from poller.engine.streams.checkpoints import Checkpoints
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.listing import Listings
 from poller.engine.streams.orders import carry_out
-from poller.engine.streams.positions import StoredPositions
+from poller.engine.streams.rows import ShardRows, drained_at
 from poller.engine.streams.shard import READS_AT_ONCE, ShardContext, ShardReader
-from poller.engine.streams.shards_in_hand import ShardsInHand
-from poller.engine.streams.store_health import StoreHealth
 from poller.engine.streams.watching import stream_status
 from poller.engine.streams.weighing import RecordWeight
 from poller.errors import CannotChange, NotFound, ServiceError
-from poller.facts import CheckpointsLost, MappingReady
+from poller.facts import MappingReady
+from poller.model.lease import Row
 from poller.model.mapping import StreamMapping
 from poller.model.order import ShardOrder
 from poller.model.status import BlockedShard, MappingStatus
-from poller.model.stream import (
-    AtTimestamp,
-    Checkpoint,
-    Latest,
-    Shard,
-    ShardEnd,
-    ShardId,
-    ShardIterator,
-    StoredCheckpoint,
-    Window,
-    WriterId,
-)
-from poller.ports import CheckpointStore, StreamSource
+from poller.model.stream import AtTimestamp, Checkpoint, Latest, Position, Shard, ShardId, ShardIterator
+from poller.ports import StreamSource
 
 ITERATORS_AT_ONCE = 10
 """How many iterators are requested at the same time when a mapping starts at LATEST."""
@@ -69,17 +69,13 @@ ITERATORS_AT_ONCE = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamContext:
-    """Everything that a run of a stream mapping needs.
-
-    All stream mappings of the process share `budget`; all runs of the mapping share `in_hand`.
-    """
+    """Everything that a run of a stream mapping needs. All runs of the process share `worker` and `budget`."""
 
     lane: LaneContext
     source: StreamSource
-    store: CheckpointStore
+    worker: Worker
     filters: RecordFilter | None
     budget: Budget
-    in_hand: ShardsInHand
 
 
 class StreamMappingRunner:
@@ -96,32 +92,13 @@ class StreamMappingRunner:
             emit=context.lane.emit,
         )
         self._pauses = SourcePauses(context.lane.randomness)
-        self._store_health = StoreHealth(
-            mapping=self.mapping.name,
-            clock=context.lane.clock,
-            emit=context.lane.emit,
-            randomness=context.lane.randomness,
-        )
-        self._positions = StoredPositions(
-            context.store,
-            key=self.mapping.state_key,
-            writer=WriterId(context.lane.new_request_id()),
-            health=self._store_health,
-            emit=context.lane.emit,
-            on_loss=self._lose,
-        )
-        self._checkpoints = Checkpoints(
-            self._positions,
-            health=self._store_health,
-            has_windows=self.mapping.tumbling_window_in_seconds is not None,
-        )
+        self._rows = ShardRows(context.worker, self.mapping.state_key)
         self._readers: dict[ShardId, ShardReader] = {}
         self._lineage: Lineage | None = None
         self._latest: dict[ShardId, ShardIterator] = {}
-        self._windows: dict[ShardId, Window] = {}
         self._listings = Listings(
             source=context.source,
-            positions=self._positions,
+            rows=self._rows,
             arn=self.mapping.event_source_arn,
             health=self._health,
             pauses=self._pauses,
@@ -134,22 +111,13 @@ class StreamMappingRunner:
             budget=context.budget,
             weight=RecordWeight(),
             reads=anyio.Semaphore(READS_AT_ONCE, fast_acquire=True),
-            checkpoints=self._checkpoints,
             health=self._health,
             pauses=self._pauses,
             has_left=self._listings.has_left,
         )
-        self._following = anyio.CancelScope()
-        self._held: dict[ShardId, float] = {}
-        """The shards that this run holds, each with the latest time at which a cancelled invocation may still run."""
-        self._held_by_old_runs: frozenset[ShardId] = frozenset()
-        """The shards that old runs held when this run loaded its positions.
-
-        Old runs may store later positions of these shards.
-        """
 
     def status(self) -> MappingStatus:
-        health = self._store_health.together_with(self._health.health)
+        health = self._context.worker.health_with(self._health.health, now=self._context.lane.clock.now())
         health = self._context.lane.invocations.health.together_with(health)
         lanes = [lane for reader in self._readers.values() for lane in reader.lanes]
         return MappingStatus(
@@ -162,9 +130,7 @@ class StreamMappingRunner:
             batches_in_flight=sum(lane.is_invoking for lane in lanes),
             messages_held=sum(reader.records_in_hand for reader in self._readers.values()),
             concurrency_limit=min(len(lanes), self._context.lane.function.definition.reserved_concurrency),
-            stream=stream_status(
-                self._readers.values(), self._lineage, self._checkpoints, now=self._context.source.clock.now()
-            ),
+            stream=stream_status(self._readers.values(), self._lineage, now=self._context.source.clock.now()),
             since=health.since,
             attempt=health.attempt,
             next_try=health.next_try,
@@ -182,36 +148,20 @@ class StreamMappingRunner:
         """Read and deliver until the stop. If this raises an unexpected exception, the stop of this run begins."""
         try:
             lineage = None
-            async with anyio.create_task_group() as search:
-                search.start_soon(self._cut_when_draining, search.cancel_scope)
+            with self._stop.cutting():
                 lineage = await self._find_source()
-                search.cancel_scope.cancel()
             if lineage is not None:
                 await self._work(lineage)
         except Exception as error:  # the next run begins soon, and reads the other shards first
             self._stop.fail(error)
-        finally:
-            try:
-                if lost := await self._checkpoints.save_last():
-                    self._context.lane.emit(CheckpointsLost(self.mapping.name, lost))
-                    if self._stop.has_begun:
-                        self._stop.is_unclean.set()
-            finally:
-                await self._hand_over_the_rest()
-
-    async def _cut_when_draining(self, scope: anyio.CancelScope) -> None:
-        await self._stop.draining.wait()
-        scope.cancel()
 
     async def _find_source(self) -> Lineage:
-        """List the shards, store where each shard begins, and return the lineage. Repeat this until it succeeds."""
+        """List the shards, create their rows, and return the lineage. Repeat this until it succeeds."""
         while True:
-            self._held_by_old_runs = self._context.in_hand.held
-            stored = await self._positions.load()
+            rows = await self._rows.load()
             asked_at = anyio.current_time()
             try:
-                shards = await self._context.source.shards()
-                lineage = await self._placed(stored, shards)
+                lineage = await self._begin(rows)
             except ServiceError as error:
                 delay = self._pauses.after_failure(error, asked_at=asked_at)
                 self._health.failed(self._context.source.limits.listing_operation, error, retry_in=delay)
@@ -229,27 +179,34 @@ class StreamMappingRunner:
             self._listings.report_end()
             return lineage
 
-    async def _placed(self, stored: Mapping[ShardId, StoredCheckpoint], shards: list[Shard]) -> Lineage:
-        positions = {shard_id: row.checkpoint.position for shard_id, row in stored.items()}
-        windows = {shard_id: row.checkpoint.window for shard_id, row in stored.items()}
-        self._windows = {shard_id: window for shard_id, window in windows.items() if window is not None}
-        drained_at = {shard_id: row.saved_at for shard_id, row in stored.items() if positions[shard_id] == ShardEnd()}
-        if not positions:
-            if not shards and self._context.source.status not in ENDED:
+    async def _begin(self, rows: Mapping[ShardId, Row]) -> Lineage:
+        source, marks = self._context.source, await self._rows.marks()
+        shards = await source.shards()
+        if not marks.has_begun:
+            if not shards and source.status not in ENDED:
                 raise NotFound("the stream lists no shards yet: is it being created?", code="NoShards")
-            now = AtTimestamp(self._context.source.clock.reached())
-            by_hand = await self._positions.starting_position()
-            positions = first_positions(shards, by_hand or self.mapping.starting_position)
+            now = AtTimestamp(source.clock.reached())  # the listing's answer has set the clock
+            positions = first_positions(shards, marks.by_hand or self.mapping.starting_position)
             latest = [shard_id for shard_id, position in positions.items() if isinstance(position, Latest)]
-            self._latest = await self._iterators_at_latest(latest)
+            iterators = await self._iterators_at_latest(latest)
             positions |= dict.fromkeys(latest, now)
-            await self._positions.save({s: Checkpoint(p) for s, p in positions.items()})
-            drained_at = dict.fromkeys(positions, self._context.lane.clock.now())
-        memory = self._context.source.limits.drained_shard_memory
-        lineage = Lineage(positions, drained_at, memory_in_seconds=memory)
+            if not (await self._rows.marks()).has_begun:  # otherwise another worker may be ready already
+                rows = {**rows, **await self._first_rows(shards, positions, iterators)}
+        drained = drained_at(rows, now=self._context.lane.clock.now())
+        lineage = Lineage(rows.keys(), drained, memory_in_seconds=source.limits.drained_shard_memory)
         await self._listings.begin(lineage, shards)
         self._lineage = lineage
         return lineage
+
+    async def _first_rows(
+        self, shards: list[Shard], positions: Mapping[ShardId, Position], iterators: Mapping[ShardId, ShardIterator]
+    ) -> dict[ShardId, Row]:
+        """Create the rows of a first start, and return the row of each shard."""
+        rows = await self._rows.create(shards, positions, at=self._context.lane.clock.now())
+        await self._rows.has_begun()
+        own = {shard_id for shard_id, row in rows.items() if row.checkpoint == Checkpoint(positions[shard_id])}
+        self._latest = {shard_id: iterator for shard_id, iterator in iterators.items() if shard_id in own}
+        return rows
 
     async def _iterators_at_latest(self, shard_ids: list[ShardId]) -> dict[ShardId, ShardIterator]:
         """Return an iterator at LATEST for each of these shards.
@@ -278,104 +235,79 @@ class StreamMappingRunner:
 
     async def _work(self, lineage: Lineage) -> None:
         async with anyio.create_task_group() as services:
-            services.start_soon(self._checkpoints.run)
             with anyio.CancelScope() as working:
                 services.start_soon(self._obey_the_stop, working)
+                if self.mapping.tumbling_window_in_seconds is not None:
+                    services.start_soon(self._store_windows)
                 async with anyio.create_task_group() as shards:
-                    with self._following:
-                        await self._follow(lineage, shards, services)
+                    with self._stop.cutting():
+                        await self._follow(lineage, shards)
             services.cancel_scope.cancel()
 
     async def _obey_the_stop(self, working: anyio.CancelScope) -> None:
         await self._stop.draining.wait()
-        self._following.cancel()
         for reader in self._readers.values():
-            reader.cut()
-        self._context.lane.function.gate.send_home(self._stop.draining)
+            reader.leave()
         await self._stop.releasing.wait()
         working.cancel()
 
-    async def _follow(self, lineage: Lineage, shards: TaskGroup, services: TaskGroup) -> None:
-        """Start a reader for each shard as soon as the shard may be read, until the stop."""
+    async def _store_windows(self) -> None:
+        """Let the worker store checkpoints more often, because the state of a window is stored with its checkpoint.
+
+        It stores those of all shards at the same time, by one write.
+        """
+        while True:
+            await anyio.sleep(self._context.worker.save_windows_every_seconds)
+            for reader in self._readers.values():
+                reader.store_soon()
+
+    async def _follow(self, lineage: Lineage, shards: TaskGroup) -> None:
+        """Use each shard as soon as it may be read, until the stop."""
         async with anyio.create_task_group() as listings:
             listings.start_soon(self._listings.run)
             while not self._stop.has_begun:
                 self._listings.changed = anyio.Event()
-                for start in lineage.startable():
-                    if start.shard_id not in self._held_by_old_runs and self._context.in_hand.take(start.shard_id):
-                        self._held[start.shard_id] = -inf
-                        shards.start_soon(self._read, start, services)
-                    else:
-                        listings.start_soon(self._read_after_old_run, start.shard_id, shards, services)
+                for shard_id in lineage.startable():
+                    shards.start_soon(self._use, shard_id)
                 await self._listings.changed.wait()
-            listings.cancel_scope.cancel()
 
-    async def _read_after_old_run(self, shard_id: ShardId, shards: TaskGroup, services: TaskGroup) -> None:
-        """Wait until the old run frees the shard.
-
-        Then read the shard from the last checkpoint that the old run has stored.
-        """
-        await self._context.in_hand.wait_for(shard_id)
-        self._held[shard_id] = -inf
-        position, window = await self._positions.load_shard(shard_id)
-        if isinstance(position, ShardEnd):
-            self._free(shard_id)
-            self._listings.drained(shard_id)
-            return
-        self._windows.pop(shard_id, None)  # the old run may have closed the window since this run loaded it
-        if window is not None:
-            self._windows[shard_id] = window
-        shards.start_soon(self._read, Start(shard_id, position), services)
-
-    def _lose(self, shard_id: ShardId) -> None:
-        if (reader := self._readers.get(shard_id)) is not None:
-            reader.lose()
-
-    async def _read(self, start: Start, services: TaskGroup) -> None:
-        shard_id = start.shard_id
-        reader = ShardReader(
-            self._shards,
-            shard_id,
-            start.position,
-            budget_in_bytes=BYTES_OF_A_SHARD,
-            iterator=self._latest.pop(shard_id, None),
-            window=self._windows.pop(shard_id, None),
-        )
-        self._readers[shard_id] = reader
-        is_drained = False
+    async def _use(self, shard_id: ShardId) -> None:
+        """Read the shard whenever this worker has its lease, until it is drained or the stop begins."""
         try:
-            if not (self._stop.has_begun or self._positions.is_lost(shard_id)):
-                is_drained = await reader.run()
+            while not self._stop.has_begun:
+                async with AsyncExitStack() as stack:
+                    lease: Lease | None = None
+                    with self._stop.cutting():
+                        lease = await stack.enter_async_context(self._context.worker.lease(self._rows.key_of(shard_id)))
+                    if self._stop.has_begun:
+                        return
+                    is_drained = lease is None or await self._read(shard_id, lease)
+                if is_drained:
+                    self._listings.drained(shard_id)
+                    return
         except Exception as error:  # a fault of poller must not cancel the invocations of the other shards
             self._stop.fail(error)
-        finally:
-            del self._readers[shard_id]
-            self._held[shard_id] = reader.may_run_until
-        if is_drained:
-            await self._checkpoints.save()  # the parent's end must be stored before its children begin
-            self._free(shard_id)
-            if not self._positions.is_lost(shard_id):
-                self._listings.drained(shard_id)
-        else:
-            services.start_soon(self._hand_over, shard_id)
 
-    async def _hand_over(self, shard_id: ShardId) -> None:
-        """Let the next run of this mapping read the shard. This run may still hold other shards."""
-        await anyio.sleep_until(self._held[shard_id])
-        await self._checkpoints.save()
-        self._free(shard_id)
+    async def _read(self, shard_id: ShardId, lease: Lease) -> bool:
+        """Read the shard under its lease. Return True once the table has the shard's end.
 
-    async def _hand_over_the_rest(self) -> None:
-        """Free the shards that this run still holds.
-
-        If an invocation was cancelled, its function may still run. Then the shard is freed after the function's
-        timeout, or when the grace is over.
+        If an invocation was cancelled, its function may still run. Then this waits until the function's timeout, or
+        until the grace is over, so that no other invocation of the shard begins meanwhile.
         """
-        for shard_id, may_run_until in sorted(self._held.items(), key=itemgetter(1)):
-            with anyio.move_on_after(may_run_until - anyio.current_time()):
-                await self._stop.releasing.wait()
-            self._free(shard_id)
-
-    def _free(self, shard_id: ShardId) -> None:
-        del self._held[shard_id]
-        self._context.in_hand.free(shard_id)
+        with self._stop.part() as stop:
+            reader = ShardReader(
+                replace(self._shards, lane=replace(self._context.lane, stop=stop)),
+                shard_id,
+                lease,
+                budget_in_bytes=BYTES_OF_A_SHARD,
+                iterator=self._latest.pop(shard_id, None),
+            )
+            self._readers[shard_id] = reader
+            try:
+                return await reader.run()
+            except Exception as error:
+                self._stop.fail(error)
+                return False
+            finally:
+                del self._readers[shard_id]
+                await anyio.sleep_until(reader.may_run_until)

@@ -16,6 +16,14 @@ A lane that is blocked delays only its own records, until so many bytes are in h
 
 A checkpoint consists of the watermark and the tumbling window that was open there; both are stored together.
 A shard has not ended while its window is open.
+The worker stores a checkpoint soon after it has moved (engine/leases/). If the table fails, the deliveries continue as
+long as the lease lasts, because a checkpoint that is stored late only causes repetitions.
+
+The shard is left before its end in these cases, and is later read from the checkpoint in the table:
+
+    the stop begins, or another     reading ends, and the lanes finish the invocations that run
+    worker wants the lease
+    the lease is lost               everything is cut
 
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lambda with DynamoDB", polling; Amazon
 Kinesis Data Streams Developer Guide, "Quotas and limits".
@@ -36,10 +44,10 @@ from poller.core.streams.pace import is_caught_up, is_empty, seconds_to_next_rea
 from poller.core.streams.positions import number
 from poller.core.streams.reads import fault_in
 from poller.core.streams.watermark import Watermark
+from poller.engine.leases.lease import Lease
 from poller.engine.source_health import SourceHealth
 from poller.engine.source_pauses import SourcePauses
 from poller.engine.streams.budget import Budget
-from poller.engine.streams.checkpoints import Checkpoints
 from poller.engine.streams.gathering import Records
 from poller.engine.streams.lane import Lane, LaneContext
 from poller.engine.streams.weighing import RecordWeight
@@ -48,8 +56,8 @@ from poller.facts import PositionTrimmed, RecordsFilteredOut, RecordsRead
 from poller.model.status import BlockedShard
 from poller.model.stream import (
     AfterSequence,
+    AtTimestamp,
     Checkpoint,
-    Position,
     Read,
     ShardEnd,
     ShardId,
@@ -82,46 +90,47 @@ class ShardContext:
     budget: Budget
     weight: RecordWeight
     reads: anyio.Semaphore
-    checkpoints: Checkpoints
     health: SourceHealth
     pauses: SourcePauses
     has_left: Callable[[ShardId], Awaitable[bool]]
 
 
 class ShardReader:
-    """Reads one shard from the position `start` to its end. `iterator` is an iterator at `start`, if there is one.
+    """Reads one shard from the checkpoint of its lease to its end, within the lease.
 
-    `window` is the tumbling window that was stored with the position. A mapping without windows ignores it.
+    `iterator` is an iterator at the position where the shard's row was created, if there is one.
+    The reader leaves when the stop of its lanes begins, which is a part of the mapping's stop.
     """
 
     def __init__(
         self,
         context: ShardContext,
         shard_id: ShardId,
-        start: Position,
+        lease: Lease,
         *,
         budget_in_bytes: int,
         iterator: ShardIterator | None = None,
-        window: Window | None = None,
     ) -> None:
+        assert lease.checkpoint is not None, f"the lease of {shard_id} has no checkpoint"
+        start, window = lease.checkpoint
         mapping = context.lane.mapping
         self._window = window if mapping.tumbling_window_in_seconds is not None else None
         self.lanes = [
-            Lane(context.lane, shard_id, self._finish, window=self._window)
+            Lane(context.lane, shard_id, lease, self._finish, window=self._window)
             for _ in range(mapping.parallelization_factor)
         ]
         self._context = context
         self._shard_id = shard_id
+        self._lease = lease
         self._position = start
-        self._iterator = iterator
+        self._iterator = iterator if isinstance(start, AtTimestamp) else None  # otherwise a worker has read the shard
         self._watermark = Watermark(start)
-        self._moved_to = Checkpoint(start, window)
+        self._moved_to = lease.checkpoint
         self._weight_of_last: float | None = None
         self._behind_in_seconds = 0.0
         self._fails_since: float | None = None
         self._budget = Budget(budget_in_bytes, context.budget)
         self._reading = anyio.CancelScope()
-        self._owning = anyio.CancelScope()
 
     @property
     def records_in_hand(self) -> int:
@@ -130,6 +139,11 @@ class ShardReader:
     @property
     def bytes_in_hand(self) -> int:
         return self._budget.used
+
+    @property
+    def seconds_unstored(self) -> float:
+        """Return for how many seconds the oldest checkpoint has waited to be stored, or 0 if all are stored."""
+        return self._lease.seconds_unstored
 
     def age(self, now: float) -> float:
         """Return the age of the oldest record in hand, in seconds. `now` is on the source's clock.
@@ -161,22 +175,31 @@ class ShardReader:
         blocked = [lane.blocked for lane in self.lanes if lane.blocked is not None]
         return min(blocked, key=_first_number, default=None)
 
-    def cut(self) -> None:
-        """Stop reading, because the stop has begun."""
-        self._reading.cancel()
+    def store_soon(self) -> None:
+        self._lease.store_soon()
 
-    def lose(self) -> None:
-        """Stop reading and delivering, because another writer has taken the shard."""
-        self._owning.cancel()
+    def leave(self) -> None:
+        """Stop reading, and let the lanes finish the invocations that run."""
+        self._context.lane.stop.begin()
+        self._reading.cancel()
+        self._context.lane.function.gate.send_home()
 
     async def run(self) -> bool:
-        """Read and deliver the shard. Return True once all its records are done.
+        """Read and deliver the shard. Return True once the table has its end.
 
-        Returns False if the stop comes first, or if another writer takes the shard.
+        Returns False if the reader has left before, or if the lease is lost.
         """
-        with self._owning:
-            return await self._run()
+        with self._lease.scope:
+            async with anyio.create_task_group() as beside:
+                beside.start_soon(self._leave_when_wanted_back)
+                is_drained = await self._run() and await self._lease.stored()
+                beside.cancel_scope.cancel()
+            return is_drained
         return False
+
+    async def _leave_when_wanted_back(self) -> None:
+        await self._lease.is_wanted_back.wait()
+        self.leave()
 
     async def _run(self) -> bool:
         is_read = False
@@ -279,16 +302,28 @@ class ShardReader:
 
     def _finish(self, records: Records, window: Window | None) -> None:
         self._watermark.finish([record.sequence_number for record in records])
-        self._budget.give_back(size_in_bytes(records))
+        size = size_in_bytes(records)
+        self._budget.give_back(size)
+        self._lease.rate.count(size)
         self._window = window
         self._move()
 
     def _move(self) -> None:
-        """If the checkpoint has moved, pass it on to be stored."""
+        """If the checkpoint has moved, let the worker store it."""
         checkpoint = Checkpoint(self._watermark.position, self._window)
         if checkpoint != self._moved_to:
             self._moved_to = checkpoint
-            self._context.checkpoints.move(self._shard_id, checkpoint)
+            if self._lease.blocks:
+                self._forget_blocks()
+            self._lease.save(checkpoint, at=self._context.lane.clock.now())
+
+    def _forget_blocks(self) -> None:
+        """Remove the blocks of records that are done, because no batch may have begun with their first record again."""
+        position = self._watermark.position
+        if isinstance(position, AfterSequence):
+            reached = number(position.sequence_number)
+            for first in [first for first in self._lease.blocks if first is not None and number(first) <= reached]:
+                del self._lease.blocks[first]
 
 
 def _first_number(blocked: BlockedShard) -> float:

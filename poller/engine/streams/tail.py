@@ -20,7 +20,7 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 
 from poller.core.filtering import RecordFilter
-from poller.core.streams.lineage import Lineage, Start, first_positions
+from poller.core.streams.lineage import Lineage, first_positions
 from poller.core.streams.reads import fault_in
 from poller.engine.source_pauses import SourcePauses
 from poller.errors import ExpiredIterator, Rejected, ServiceError, Throttled, Trimmed, Unreachable
@@ -111,7 +111,7 @@ class _Tail:
         self._items = items
         self._tasks = tasks
         self._reads = anyio.Semaphore(READS_AT_ONCE)
-        self._lineage = Lineage({}, {}, memory_in_seconds=source.limits.drained_shard_memory)
+        self._lineage = Lineage((), {}, memory_in_seconds=source.limits.drained_shard_memory)
         self._beginning = 0
 
     async def begin(self, starting: StartingPosition) -> None:
@@ -124,35 +124,35 @@ class _Tail:
         positions, now = first_positions(shards, starting), self._source.clock.now()
         ended = {shard_id: now for shard_id, position in positions.items() if position == ShardEnd()}
         self._lineage = Lineage(positions, ended, memory_in_seconds=self._source.limits.drained_shard_memory)
-        self._lineage.take_in(self._lineage.compared(shards, now=now))
+        self._lineage.take_in(self._lineage.compared(shards, now=now), {})
         starts = self._lineage.startable()
         if not starts:
             await self._items.send(Rejected("every shard of the stream has ended, so no record can come", code="Ended"))
         self._beginning = len(starts)
-        for start in starts:
-            self._tasks.start_soon(self._read_shard, start, True)
+        for shard_id in starts:
+            self._tasks.start_soon(self._read_shard, shard_id, positions[shard_id], True)
 
-    async def _read_shard(self, start: Start, is_first: bool = False) -> None:
+    async def _read_shard(self, shard_id: ShardId, begins_at: Position, is_first: bool = False) -> None:
         try:
-            iterator, position = await self._first_iterator(start)
+            iterator, position = await self._first_iterator(shard_id, begins_at)
             if is_first:
                 self._beginning -= 1
                 if self._beginning == 0:
                     await self._items.send("every shard is being read; Ctrl-C ends the command")
-            await self._read_to_the_end(start.shard_id, iterator, position)
-            await self._read_children(start.shard_id)
+            await self._read_to_the_end(shard_id, iterator, position)
+            await self._read_children(shard_id)
         except ServiceError as error:
             await self._items.send(error)
 
-    async def _first_iterator(self, start: Start) -> tuple[ShardIterator | None, Position]:
+    async def _first_iterator(self, shard_id: ShardId, begins_at: Position) -> tuple[ShardIterator | None, Position]:
         """Return an iterator, and the position for the next one if this iterator expires before it has read a record.
 
         LATEST must not move then, so it becomes the present time.
         """
         now = self._source.clock.reached()
-        position = AtTimestamp(now) if start.position == Latest() else start.position
+        position = AtTimestamp(now) if begins_at == Latest() else begins_at
         try:
-            return await self._source.iterator(start.shard_id, start.position), position
+            return await self._source.iterator(shard_id, begins_at), position
         except (Throttled, Unreachable, Trimmed):
             return None, position
 
@@ -206,6 +206,6 @@ class _Tail:
             self._take_in(shards)
 
     def _take_in(self, shards: list[Shard]) -> None:
-        self._lineage.take_in(self._lineage.compared(shards, now=self._source.clock.now(), is_complete=False))
-        for start in self._lineage.startable():
-            self._tasks.start_soon(self._read_shard, start)
+        self._lineage.take_in(self._lineage.compared(shards, now=self._source.clock.now(), is_complete=False), {})
+        for shard_id in self._lineage.startable():
+            self._tasks.start_soon(self._read_shard, shard_id, TrimHorizon())

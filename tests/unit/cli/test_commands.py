@@ -255,7 +255,7 @@ def test_a_full_disk_at_the_start_is_reported_with_exit_code_1(poller: Poller) -
     with no_file_grows_beyond(0):
         result = poller("run")
     assert result.exit_code == 1
-    assert result.stderr.endswith("poller.db cannot be written: File too large; is its disk full?\n")
+    assert result.stderr.endswith("poller.db cannot be written: disk I/O error; is its disk full?\n")
 
 
 def test_the_option_of_the_demo_is_passed_on_and_its_exit_code_returned(

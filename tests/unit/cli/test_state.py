@@ -1,20 +1,23 @@
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
+import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, settings
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from poller.model.ids import MappingName
+from poller.model.lease import Detail, Owner, Row, RowKey, shard_key
 from poller.model.stream import (
     AfterSequence,
     AtTimestamp,
@@ -28,10 +31,9 @@ from poller.model.stream import (
     TrimHorizon,
     Window,
 )
-from poller.stores.by_hand import Stored, stored
-from poller.stores.sqlite import SqliteStore
-from poller.stores.sqlite_file import owned
-from tests.fakes.saving import save
+from poller.stores.lease_by_hand import Stored, stored
+from poller.stores.lease_pauses import LeasePauses
+from poller.stores.sqlite_leases import SqliteLeaseStore
 from tests.unit.cli.conftest import Poller
 
 STREAMS = """
@@ -71,16 +73,26 @@ SAVED = {
 }
 
 
-async def save_all() -> None:
-    async with SqliteStore(Path("poller.db")) as store:
-        for key, checkpoints in SAVED.items():
-            await save(store, key, checkpoints)
+OWNER, OTHER = Owner(f"blue-1/{'0' * 32}"), Owner(f"blue-2/{'1' * 32}")
+
+
+def saved_rows(at: float) -> list[Row]:
+    return [
+        Row(key=shard_key(key, shard_id), counter=3, token=2, checkpoint=checkpoint, details={"saved_at": at})
+        for key, checkpoints in SAVED.items()
+        for shard_id, checkpoint in checkpoints.items()
+    ]
+
+
+async def restore(rows: list[Row]) -> None:
+    async with SqliteLeaseStore(Path("poller.db")) as store:
+        await store.restore(rows)
 
 
 @pytest.fixture
 def poller(poller: Poller) -> Poller:
     Path("poller.toml").write_text(STREAMS)
-    anyio.run(save_all)
+    anyio.run(restore, saved_rows(time.time() - 7300))
     return poller
 
 
@@ -100,8 +112,6 @@ def shown(poller: Poller, *arguments: str) -> dict[str, Any]:
 
 
 def test_each_shard_is_shown_in_its_own_line(poller: Poller) -> None:
-    with closing(sqlite3.connect("poller.db")) as file, file:
-        file.execute("UPDATE checkpoint SET saved_at = ?", (int(time.time()) - 7300,))
     result = poller("state", "show")
     assert (result.exit_code, result.stderr) == (0, "")
     assert [line.split() for line in result.stdout.splitlines()[1:]] == [
@@ -127,12 +137,14 @@ def test_each_shard_is_shown_in_its_own_line(poller: Poller) -> None:
 
 
 def test_the_json_output_has_the_same_content(poller: Poller) -> None:
-    began = int(time.time()) - 60
     document = shown(poller, "clicks")
     assert document["state"] == f"sqlite://{Path('poller.db').resolve()}"
     assert document["exists"] is True
     clicks, earlier = document["mappings"]
-    assert [began <= shard.pop("saved_at") <= time.time() for shard in clicks["shards"]] == [True] * 3
+    assert [0 <= time.time() - 7300 - shard.pop("saved_at") < 60 for shard in clicks["shards"]] == [True] * 3
+    for shard in clicks["shards"]:
+        assert (shard.pop("reader"), shard.pop("blocked")) == (None, None)
+    assert (document["workers"], document["units"]) == ([], [])
     at = "AFTER_SEQUENCE_NUMBER"
     assert clicks == {
         "mapping": "clicks",
@@ -215,13 +227,117 @@ def test_a_file_that_cannot_be_used_is_a_fault_of_the_settings(poller: Poller, c
     assert result.stderr.startswith('poller.toml has 1 fault:\ndaemon.state = "sqlite://')
 
 
-def test_while_a_daemon_runs_the_state_can_be_shown_and_not_changed(poller: Poller) -> None:
-    with owned(Path("poller.db")):
-        assert [found["mapping"] for found in shown(poller)["mappings"]] == ["clicks", "users", "clicks"]
-        result = poller("state", "set", "clicks", "LATEST", "--yes")
+@contextmanager
+def daemon() -> Iterator[None]:
+    """Let a worker use the file, read a shard of clicks and renew its row, until the block ends."""
+    has_begun = threading.Event()
+
+    async def renew(scope: anyio.CancelScope) -> None:
+        async with SqliteLeaseStore(Path("poller.db")) as store:
+            worker = Row(key=RowKey(f":worker/{OWNER}"), owner=OWNER, details={"heartbeat": 0, "leases": 1})
+            await store.create([worker])
+            [row] = (await store.read([shard_key(CLICKS, A)])).values()
+            await store.update([replace(row, counter=row.counter + 1, owner=OWNER, token=row.counter + 1)])
+            has_begun.set()
+            with scope:
+                while True:
+                    details = {**worker.details, "heartbeat": worker.counter}
+                    worker = replace(worker, counter=worker.counter + 1, details=details)
+                    await store.update([worker])
+                    await anyio.sleep(0.01)
+
+    with start_blocking_portal() as portal:
+        scope = portal.call(anyio.CancelScope)
+        running = portal.start_task_soon(renew, scope)
+        has_begun.wait()
+        yield
+        portal.call(scope.cancel)
+        running.result()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a command look for signs of life more often."""
+    monkeypatch.setattr("poller.stores.owners.LOOK_EVERY_SECONDS", 0.01)
+
+
+@pytest.mark.parametrize("command", [["set", "clicks", "LATEST", "--yes"], ["rename", "clicks", "page_clicks"]])
+def test_while_a_daemon_runs_the_state_can_be_shown_and_not_changed(
+    poller: Poller, impatient: None, command: list[str]
+) -> None:
+    with daemon():
+        document = shown(poller)
+        result = poller("state", *command)
+    assert [found["mapping"] for found in document["mappings"]] == ["clicks", "users", "clicks"]
+    assert [shard["reader"] for shard in document["mappings"][0]["shards"]] == ["blue-1", None, None]
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.endswith(f"poller.db is in use by another poller (process {os.getpid()})\n")
+    waits, refused = result.stderr.splitlines()
+    assert waits == "Waiting for up to 10 s to see whether these workers run: blue-1"
+    assert refused.startswith("poller: the worker blue-1 runs, and may read clicks")
+    assert "stop all workers, or pause the mapping with `poller pause`" in refused
     assert unchanged()
+
+
+async def block_users(others: list[Row]) -> None:
+    """Let a worker read the shard of users, which is blocked, and let a person reset the other stream of clicks."""
+    async with SqliteLeaseStore(Path("poller.db")) as store:
+        await store.restore(others)
+        rows = await store.read([shard_key(USERS, A), shard_key(EARLIER, A)])
+        users, earlier = rows[shard_key(USERS, A)], rows[shard_key(EARLIER, A)]
+        details: dict[str, Detail] = {"blocked": [{"attempts": 3, "request_id": "r", "age_in_seconds": 400.0}]}
+        await store.overwrite(
+            [
+                replace(users, counter=users.counter + 1, owner=OTHER, details=details),
+                replace(earlier, counter=earlier.counter + 1, checkpoint=None),
+            ]
+        )
+
+
+def test_the_readers_the_workers_the_units_and_the_blocked_shards_are_shown(poller: Poller) -> None:
+    rows = [
+        Row(key=RowKey(f":worker/{OWNER}"), owner=OWNER, details={"leases": 2, "bytes_per_second": 1234.5}),
+        Row(key=RowKey(f":worker/{OTHER}"), owner=OTHER, details={"is_stopping": True}),
+        Row(key=RowKey(":unit/count/0"), owner=OWNER, token=1),
+        Row(key=RowKey(":unit/count/1"), owner=OWNER, token=1),
+        Row(key=RowKey(":unit/count/2")),
+    ]
+    anyio.run(block_users, rows)
+    text, document = poller("state", "show").stdout, shown(poller)
+    assert [line.split() for line in text.split("\n\n", 2)[2].splitlines() if line] == [
+        line.split()
+        for line in f"""
+{USERS.mapping}: {USERS.stream_arn}
+  SHARD  POSITION           READER  BLOCKED
+  {A}    after {FIRST + 9}  blue-2  3 attempts in 6 min
+{EARLIER.mapping}: {EARLIER.stream_arn}
+  no mapping of this name reads this stream; the position is kept for a mapping that does again
+  SHARD  POSITION
+  {A}    reset by hand
+WORKER  LEASES  BYTES A SECOND
+blue-1  2       1234
+blue-2  0       0               stopping
+UNITS OF  WORKER  UNITS
+count     (free)  1
+count     blue-1  2
+""".strip().splitlines()
+    ]
+    assert document["mappings"][1]["shards"][0]["blocked"] == {"attempts": 3, "age_in_seconds": 400.0}
+    assert document["workers"] == [
+        {"label": "blue-1", "owner": OWNER, "leases": 2, "bytes_per_second": 1234.5, "is_stopping": False},
+        {"label": "blue-2", "owner": OTHER, "leases": 0, "bytes_per_second": 0, "is_stopping": True},
+    ]
+    assert document["units"] == [
+        {"function": "count", "worker": None, "units": 1},
+        {"function": "count", "worker": "blue-1", "units": 2},
+    ]
+
+
+def test_a_paused_mapping_can_be_moved_while_a_daemon_runs(poller: Poller, impatient: None) -> None:
+    anyio.run(pause, "users")
+    with daemon():
+        result = poller("state", "set", "users", "LATEST", "--yes")
+        assert (result.exit_code, result.stderr) == (0, "")
+    assert now(USERS).starting_position == Latest()
 
 
 @pytest.mark.parametrize(
@@ -240,8 +356,8 @@ def test_a_mapping_is_moved_after_the_consequences_were_printed(
     assert f"after {FIRST + 5}" in result.stdout, "the old position is shown"
     assert meaning in result.stdout
     assert "Open windows are lost" in result.stdout
-    assert result.stdout.endswith("Done; the next start of the daemon begins there.\n")
-    assert now()[:2] == (expected, {})
+    assert result.stdout.endswith("Done; the mapping begins there at its next start, or when it is resumed.\n")
+    assert (now().starting_position, now().checkpoints) == (expected, {})
     assert now(EARLIER).checkpoints == SAVED[EARLIER]
     assert now(USERS).checkpoints == SAVED[USERS]
     assert "  set by hand, nothing else is stored: it begins at " in poller("state", "show").stdout
@@ -280,12 +396,12 @@ def test_a_moved_shard_loses_its_window_and_if_it_was_drained_blocks_its_childre
 
 def test_a_sequence_number_needs_no_shard_if_there_is_only_one(poller: Poller) -> None:
     assert poller("state", "set", "users", str(FIRST), "--after", "--yes").exit_code == 0
-    assert now(USERS)[:2] == (None, {A: Checkpoint(after(0))})
+    assert (now(USERS).starting_position, now(USERS).checkpoints) == (None, {A: Checkpoint(after(0))})
 
 
 def test_the_stream_of_a_table_can_be_moved_to_a_time(poller: Poller) -> None:
     assert poller("state", "set", "users", "2026-01-31T12:00:00Z", "--yes").exit_code == 0
-    assert now(USERS)[:2] == (AtTimestamp(1769860800), {})
+    assert (now(USERS).starting_position, now(USERS).checkpoints) == (AtTimestamp(1769860800), {})
 
 
 @pytest.mark.parametrize(
@@ -341,7 +457,7 @@ def test_a_position_that_was_set_is_shown(poller: Poller, shard: ShardId | None,
     word = text if text.isalpha() or "_" in text else None
     assert position["type"] == word or position.get("timestamp") == float(text) or position["sequence_number"] == text
     assert ("AFTER" in position["type"]) == is_after
-    assert shard or not by_id
+    assert shard or not any(by_id.values())
 
 
 def test_a_renamed_mapping_keeps_its_positions(poller: Poller) -> None:
@@ -352,7 +468,7 @@ def test_a_renamed_mapping_keeps_its_positions(poller: Poller) -> None:
         "Done; page_clicks has the positions of 4 shards.\n"
         "Change the name in poller.toml too: there, clicks would now begin at its starting_position.\n"
     )
-    assert now(CLICKS._replace(mapping=MappingName("page_clicks"))) == before
+    assert now(CLICKS._replace(mapping=MappingName("page_clicks"))).checkpoints == before.checkpoints
     assert CLICKS not in stored(Path("poller.db"))
 
 
@@ -364,9 +480,9 @@ def test_a_mapping_can_be_renamed_after_the_settings_file_was_changed(poller: Po
 
 
 async def pause(*names: str) -> None:
-    async with SqliteStore(Path("poller.db")) as store:
+    async with SqliteLeaseStore(Path("poller.db")) as store:
         for name in names:
-            await store.pauses.pause(MappingName(name))
+            await LeasePauses(store).pause(MappingName(name))
 
 
 def test_paused_mappings_are_shown_also_those_of_queues(poller: Poller) -> None:
@@ -399,14 +515,6 @@ def test_a_renamed_mapping_keeps_its_pause_and_its_starting_position(poller: Pol
 def test_a_rename_that_would_lose_positions_is_refused(poller: Poller, old: str, new: str, code: int, why: str) -> None:
     result = poller("state", "rename", old, new)
     assert (result.exit_code, result.stdout, result.stderr) == (code, "", f"poller: {why}\n")
-    assert unchanged()
-
-
-def test_no_mapping_is_renamed_while_a_daemon_uses_the_file(poller: Poller) -> None:
-    with owned(Path("poller.db")):
-        result = poller("state", "rename", "clicks", "page_clicks")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert f"poller.db is in use by another poller (process {os.getpid()})" in result.stderr
     assert unchanged()
 
 

@@ -135,7 +135,7 @@ async def test_at_the_stop_waiting_calls_end_and_no_further_call_runs() -> None:
             tasks.start_soon(clients.call)
         await anyio.wait_all_tasks_blocked()
         clients.stop.set()
-        function.gate.send_home(clients.stop)
+        function.gate.send_home()
         await anyio.wait_all_tasks_blocked()
         await clients.call()
         assert clients.responses == [STOPPING] * 2

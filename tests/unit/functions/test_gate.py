@@ -93,7 +93,7 @@ async def test_a_stop_ends_the_wait_in_line_at_once_and_gives_no_slot() -> None:
                 group.start_soon(wait)
                 await anyio.wait_all_tasks_blocked()
                 stopping.set()
-                gate.send_home(stopping)
+                gate.send_home()
             assert (answers, gate.running) == ([False], 1)
     assert gate.running == 0
 
@@ -121,7 +121,7 @@ async def test_a_slot_that_is_handed_over_at_the_moment_of_a_stop_is_not_lost() 
                 group.start_soon(wait, anyio.Event())
                 await anyio.wait_all_tasks_blocked()
             stopping.set()
-            gate.send_home(stopping)
+            gate.send_home()
     assert answers == [False, True], "the one that stops hands the slot on"
     assert gate.running == 0
 

@@ -56,6 +56,8 @@ IN_THE_FIXTURE = [
         Checkpoint(AfterSequence(SequenceNumber("7"))),
         {"saved_at": 1700000005},
     ),
+    row(f":begun/clicks/{STREAM}", 1, None, {}),
+    row(f":begun/users/{STREAM}", 1, None, {}),
     row(f":start/users/{STREAM}", 1, None, {"position": "AT_TIMESTAMP 12.5"}),
     row(f":start/gone/{STREAM}", 1, None, {"position": "LATEST"}),
     row(":pause/clicks", 1, None, {}),

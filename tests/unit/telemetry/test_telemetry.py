@@ -286,25 +286,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         "position_trimmed",
         {"poller_positions_trimmed_total{mapping=clicks}": 1},
     ),
-    (facts.ShardLost(CLICKS, SHARD), "warning", "shard_lost", {}),
-    (facts.CheckpointsLost(CLICKS, 3), "error", "checkpoints_lost", {}),
-    (
-        facts.StoreFailed(
-            mapping=CLICKS, operation="save", code="SQLITE_BUSY", detail="/poller.db: is locked", retry_in_seconds=1.0
-        ),
-        "warning",
-        "store_failed",
-        {"poller_store_errors_total{code=SQLITE_BUSY,mapping=clicks}": 1},
-    ),
-    (
-        facts.StoreFailed(
-            mapping=CLICKS, operation="save", code="FileGone", detail="removed", retry_in_seconds=1.0, needs_action=True
-        ),
-        "error",
-        "store_failed",
-        {"poller_store_errors_total{code=FileGone,mapping=clicks}": 1},
-    ),
-    (facts.StoreRecovered(CLICKS), "info", "store_recovered", {}),
+    (facts.CheckpointsLost(3), "error", "checkpoints_lost", {}),
     (facts.LeasesTaken(3), "info", "leases_taken", {"poller_leases_taken_total{}": 3}),
     (facts.LeasesGivenAway(2), "info", "leases_given_away", {"poller_leases_given_away_total{}": 2}),
     (facts.LeasesLost(4), "warning", "leases_lost", {"poller_leases_lost_total{}": 4}),

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
 
-from poller.core.streams.lineage import Lineage, Listing, Start, first_positions
+from poller.core.streams.lineage import Lineage, Listing, by_generation, first_positions
 from poller.model.stream import (
     AfterSequence,
     AtTimestamp,
@@ -40,19 +40,27 @@ MEMORY = 90_000.0
 
 
 def lineage(stored: Mapping[Any, Position], *, drained_at: float = NOW) -> Lineage:
-    positions = {ShardId(name): position for name, position in stored.items()}
-    return Lineage(positions, dict.fromkeys(positions, drained_at), memory_in_seconds=MEMORY)
+    """Return a lineage of these shards, of which those at END are drained."""
+    ended = {ShardId(name): drained_at for name, position in stored.items() if position == END}
+    return Lineage([ShardId(name) for name in stored], ended, memory_in_seconds=MEMORY)
 
 
-def listed(known: Lineage, shards: list[Shard], *, now: float = NOW, is_complete: bool = True) -> Listing:
+def listed(
+    known: Lineage,
+    shards: list[Shard],
+    *,
+    now: float = NOW,
+    is_complete: bool = True,
+    drained_elsewhere: Collection[str] = (),
+) -> Listing:
     """Apply a listing, and return the result."""
     listing = known.compared(shards, now=now, is_complete=is_complete)
-    known.take_in(listing)
+    known.take_in(listing, {ShardId(name): now for name in drained_elsewhere})
     return listing
 
 
-def started(known: Lineage) -> dict[str, Position]:
-    return dict(known.startable())
+def started(known: Lineage) -> set[ShardId]:
+    return set(known.startable())
 
 
 def drained(known: Lineage, name: str, *, now: float = NOW) -> bool:
@@ -62,59 +70,59 @@ def drained(known: Lineage, name: str, *, now: float = NOW) -> bool:
 
 def test_the_children_of_a_split_are_read_at_the_same_time_after_their_parent() -> None:
     known = lineage({})
-    assert listed(known, SPLIT).found == {"parent": HORIZON, "left": HORIZON, "right": HORIZON}
-    assert started(known) == {"parent": HORIZON}
+    assert listed(known, SPLIT).found == {"parent", "left", "right"}
+    assert started(known) == {"parent"}
     assert (known.reading, known.waiting) == (1, 2)
     drained(known, "parent")
-    assert known.startable() == [Start(ShardId("left"), HORIZON), Start(ShardId("right"), HORIZON)]
+    assert known.startable() == ["left", "right"]
     assert (known.reading, known.waiting, known.finished) == (2, 0, 1)
 
 
 def test_the_child_of_a_merge_waits_for_both_parents() -> None:
     known = lineage({})
     listed(known, MERGE)
-    assert started(known) == {"a": HORIZON, "b": HORIZON}
+    assert started(known) == {"a", "b"}
     drained(known, "a")
-    assert started(known) == {}
+    assert started(known) == set()
     drained(known, "b")
-    assert started(known) == {"child": HORIZON}
+    assert started(known) == {"child"}
 
 
 def test_a_shard_is_returned_for_reading_once() -> None:
     known = lineage({})
     listed(known, [shard("a")])
-    assert started(known) == {"a": HORIZON}
-    assert started(known) == {}
+    assert started(known) == {"a"}
+    assert started(known) == set()
     listed(known, [shard("a")])
-    assert started(known) == {}
+    assert started(known) == set()
 
 
 def test_a_parent_that_expired_does_not_block() -> None:
     known = lineage({})
     listed(known, [shard("child", "long gone", "also gone")])
-    assert started(known) == {"child": HORIZON}
+    assert started(known) == {"child"}
 
 
 def test_a_drained_parent_does_not_block_after_a_restart() -> None:
     known = lineage({"parent": END, "left": SOMEWHERE})
-    assert listed(known, SPLIT).found == {"right": HORIZON}
-    assert started(known) == {"left": SOMEWHERE, "right": HORIZON}
+    assert listed(known, SPLIT).found == {"right"}
+    assert started(known) == {"left", "right"}
 
 
 def test_a_parent_that_is_half_read_blocks_after_a_restart() -> None:
     known = lineage({"parent": SOMEWHERE, "left": HORIZON, "right": HORIZON})
     listed(known, SPLIT)
-    assert started(known) == {"parent": SOMEWHERE}
+    assert started(known) == {"parent"}
 
 
 def test_shards_found_while_running_wait_for_their_parent() -> None:
     known = lineage({"parent": SOMEWHERE})
     listed(known, [shard("parent")])
     known.startable()
-    assert listed(known, SPLIT).found == {"left": HORIZON, "right": HORIZON}
-    assert started(known) == {}
+    assert listed(known, SPLIT).found == {"left", "right"}
+    assert started(known) == set()
     drained(known, "parent")
-    assert started(known) == {"left": HORIZON, "right": HORIZON}
+    assert started(known) == {"left", "right"}
 
 
 def test_shards_found_after_their_parent_was_drained_begin_at_once() -> None:
@@ -123,29 +131,29 @@ def test_shards_found_after_their_parent_was_drained_begin_at_once() -> None:
     known.startable()
     drained(known, "parent")
     listed(known, SPLIT)
-    assert started(known) == {"left": HORIZON, "right": HORIZON}
+    assert started(known) == {"left", "right"}
 
 
 def test_a_listing_that_leaves_out_a_waiting_parent_frees_none_of_its_children() -> None:
     known = lineage({})
     listed(known, [closed("grandparent"), closed("parent", "grandparent"), shard("child", "parent")])
-    assert started(known) == {"grandparent": HORIZON}
+    assert started(known) == {"grandparent"}
     assert listed(known, [closed("grandparent"), shard("child", "parent")]).gone == frozenset()
     drained(known, "grandparent")
-    assert started(known) == {"parent": HORIZON}, "reading it tells whether it has left"
+    assert started(known) == {"parent"}, "reading it tells whether it has left"
     drained(known, "parent")
-    assert started(known) == {"child": HORIZON}
+    assert started(known) == {"child"}
 
 
 def test_a_child_that_is_found_by_the_listing_that_leaves_out_its_parent_waits_for_it() -> None:
     known = lineage({})
     listed(known, [closed("grandparent"), shard("parent", "grandparent")])
-    assert started(known) == {"grandparent": HORIZON}
+    assert started(known) == {"grandparent"}
     listed(known, [shard("child", "parent")])
     drained(known, "grandparent")
-    assert started(known) == {"parent": HORIZON}
+    assert started(known) == {"parent"}
     drained(known, "parent")
-    assert started(known) == {"child": HORIZON}
+    assert started(known) == {"child"}
 
 
 def test_a_parent_that_is_read_and_not_listed_any_more_blocks_until_it_is_done() -> None:
@@ -154,46 +162,46 @@ def test_a_parent_that_is_read_and_not_listed_any_more_blocks_until_it_is_done()
     known.startable()
     listed(known, [shard("left", "parent")])
     listed(known, SPLIT[:2])
-    assert started(known) == {}
+    assert started(known) == set()
     assert drained(known, "parent") is True
-    assert started(known) == {"left": HORIZON, "right": HORIZON}
+    assert started(known) == {"left", "right"}
 
 
 def test_a_stored_shard_that_one_listing_leaves_out_still_waits_for_its_parent() -> None:
     """After a restart only a listing shows which shard is its parent."""
     known = lineage({"parent": SOMEWHERE, "left": HORIZON, "right": HORIZON})
     listed(known, [shard("left", "parent"), closed("parent")])
-    assert started(known) == {"parent": SOMEWHERE}
+    assert started(known) == {"parent"}
     listed(known, SPLIT)
-    assert started(known) == {}
+    assert started(known) == set()
     drained(known, "parent")
-    assert started(known) == {"left": HORIZON, "right": HORIZON}
+    assert started(known) == {"left", "right"}
 
 
 def test_a_stored_shard_that_two_listings_leave_out_begins_at_its_stored_position() -> None:
     known = lineage({"a": SOMEWHERE, "b": SOMEWHERE})
     listed(known, [shard("b"), shard("child", "a")])
-    assert started(known) == {"b": SOMEWHERE}
+    assert started(known) == {"b"}
     listed(known, [shard("b"), shard("child", "a")])
-    assert started(known) == {"a": SOMEWHERE}
+    assert started(known) == {"a"}
     drained(known, "a")
-    assert started(known) == {"child": HORIZON}
+    assert started(known) == {"child"}
 
 
 def test_an_empty_listing_does_not_count_as_one_of_the_two() -> None:
     known = lineage({"a": SOMEWHERE, "b": SOMEWHERE})
     listed(known, [shard("b")])
     listed(known, [])
-    assert started(known) == {"b": SOMEWHERE}
+    assert started(known) == {"b"}
     listed(known, [shard("b")])
-    assert started(known) == {"a": SOMEWHERE}
+    assert started(known) == {"a"}
 
 
 def test_a_listing_of_some_shards_does_not_count_as_one_of_the_two() -> None:
     known = lineage({"a": SOMEWHERE, "b": SOMEWHERE})
     listed(known, [shard("b")])
     listed(known, [shard("b")], is_complete=False)
-    assert started(known) == {"b": SOMEWHERE}
+    assert started(known) == {"b"}
 
 
 def test_a_forgotten_shard_that_is_listed_again_counts_as_new() -> None:
@@ -201,8 +209,8 @@ def test_a_forgotten_shard_that_is_listed_again_counts_as_new() -> None:
     listed(known, [closed("old"), shard("a")])
     assert listed(known, [shard("a")]).gone == {"old"}
     known.startable()
-    assert listed(known, [closed("old"), shard("a")]).found == {"old": HORIZON}
-    assert started(known) == {"old": HORIZON}
+    assert listed(known, [closed("old"), shard("a")]).found == {"old"}
+    assert started(known) == {"old"}
 
 
 def test_a_shard_that_is_left_out_and_listed_again_is_not_returned_again() -> None:
@@ -210,21 +218,22 @@ def test_a_shard_that_is_left_out_and_listed_again_is_not_returned_again() -> No
     listed(known, [shard("a"), shard("b")])
     known.startable()
     listed(known, [shard("b")])
-    assert listed(known, [shard("a"), shard("b")]).found == {}
-    assert started(known) == {}
+    assert listed(known, [shard("a"), shard("b")]).found == set()
+    assert started(known) == set()
 
 
 def test_a_drained_shard_is_remembered_while_it_is_listed_however_old_it_is() -> None:
     known = lineage({"parent": END, "left": SOMEWHERE, "right": SOMEWHERE}, drained_at=NOW - 10 * MEMORY)
     listing = listed(known, SPLIT)
-    assert (listing.found, listing.gone) == ({}, frozenset())
+    assert listing.found == set()
+    assert listing.gone == frozenset()
 
 
 def test_a_drained_shard_that_is_not_listed_is_remembered_as_long_as_its_stream_may_have_it() -> None:
     known = lineage({"parent": END, "left": SOMEWHERE, "right": SOMEWHERE})
     listed(known, SPLIT)
     assert listed(known, SPLIT[:2], now=NOW + MEMORY).gone == frozenset()
-    assert listed(known, SPLIT, now=NOW + MEMORY).found == {}, "it is listed again"
+    assert listed(known, SPLIT, now=NOW + MEMORY).found == set(), "it is listed again"
     assert "parent" not in started(known)
     assert listed(known, SPLIT[:2], now=NOW + MEMORY + 1).gone == {"parent"}
     assert listed(known, SPLIT[:2], now=NOW + MEMORY + 1).gone == frozenset()
@@ -244,9 +253,9 @@ def test_a_listing_that_was_not_stored_changes_nothing() -> None:
     known = lineage({"parent": SOMEWHERE, "old": END}, drained_at=NOW - MEMORY - 1)
     first = known.compared(SPLIT, now=NOW)
     assert first == known.compared(SPLIT, now=NOW)
-    assert first.found == {"left": HORIZON, "right": HORIZON}
+    assert first.found == {"left", "right"}
     assert first.gone == {"old"}
-    assert started(known) == {}
+    assert started(known) == set()
 
 
 def test_a_listing_of_some_shards_does_not_end_the_others() -> None:
@@ -255,8 +264,9 @@ def test_a_listing_of_some_shards_does_not_end_the_others() -> None:
     known.startable()
     drained(known, "parent")
     listing = listed(known, SPLIT[:2], is_complete=False)
-    assert (listing.found, listing.gone) == ({"left": HORIZON, "right": HORIZON}, frozenset())
-    assert started(known) == {"left": HORIZON, "right": HORIZON}
+    assert listing.found == {"left", "right"}
+    assert listing.gone == frozenset()
+    assert started(known) == {"left", "right"}
     assert (known.reading, known.finished) == (3, 2)
 
 
@@ -295,31 +305,28 @@ def test_a_drained_shard_that_is_open_belongs_to_another_stream() -> None:
 def test_an_empty_listing_changes_nothing() -> None:
     known = lineage({"a": SOMEWHERE, "old": END}, drained_at=NOW - MEMORY - 1)
     listing = listed(known, [])
-    assert (listing.found, listing.gone) == ({}, frozenset())
+    assert listing.found == set()
+    assert listing.gone == frozenset()
     listed(known, [])
-    assert started(known) == {}
+    assert started(known) == set()
     listed(known, [shard("a")])
-    assert started(known) == {"a": SOMEWHERE}
+    assert started(known) == {"a"}
 
 
 def test_after_a_long_absence_shards_without_known_ancestors_are_read_from_their_beginning() -> None:
     known = lineage({"ancestor": SOMEWHERE})
-    assert listed(known, [shard("grandchild", "never seen")]).found == {"grandchild": HORIZON}
-    assert started(known) == {"grandchild": HORIZON}
+    assert listed(known, [shard("grandchild", "never seen")]).found == {"grandchild"}
+    assert started(known) == {"grandchild"}
 
 
 def test_trim_horizon_begins_with_all_listed_shards() -> None:
     assert first_positions(SPLIT, HORIZON) == {"parent": HORIZON, "left": HORIZON, "right": HORIZON}
 
 
-def test_a_timestamp_holds_for_all_listed_shards_ancestors_first() -> None:
+def test_a_timestamp_holds_for_all_listed_shards() -> None:
     since = AtTimestamp(1_700_000_000.0)
     stored = first_positions(SPLIT, since)
-    known = lineage(stored)
-    assert listed(known, SPLIT).found == {}
-    assert started(known) == {"parent": since}
-    drained(known, "parent")
-    assert started(known) == {"left": since, "right": since}
+    assert stored == dict.fromkeys(["parent", "left", "right"], since)
 
 
 def test_latest_begins_with_the_open_shards_and_passes_over_the_closed_ones() -> None:
@@ -327,7 +334,7 @@ def test_latest_begins_with_the_open_shards_and_passes_over_the_closed_ones() ->
     assert stored == {"parent": END, "left": Latest(), "right": Latest()}
     known = lineage(stored | {ShardId("left"): SOMEWHERE, ShardId("right"): SOMEWHERE})
     listed(known, SPLIT)
-    assert started(known) == {"left": SOMEWHERE, "right": SOMEWHERE}
+    assert started(known) == {"left", "right"}
 
 
 def test_after_latest_a_shard_found_later_is_read_from_its_beginning() -> None:
@@ -335,7 +342,7 @@ def test_after_latest_a_shard_found_later_is_read_from_its_beginning() -> None:
     listed(known, SPLIT)
     known.startable()
     drained(known, "parent")
-    assert started(known) == {"left": HORIZON, "right": HORIZON}
+    assert started(known) == {"left", "right"}
 
 
 def test_to_drain_a_shard_that_was_never_begun_is_a_fault_of_ours() -> None:
@@ -351,12 +358,31 @@ def test_a_closed_child_counts_as_drained_at_latest_too() -> None:
 
 
 def test_a_known_shard_whose_parent_left_long_ago_needs_no_whole_listing() -> None:
-    lineage = Lineage({ShardId("c"): TrimHorizon()}, {}, memory_in_seconds=1000)
+    lineage = Lineage([ShardId("c")], {}, memory_in_seconds=1000)
     assert lineage.knows_parents_of([Shard(ShardId("c"), (ShardId("long-gone"),), True)])
 
 
 def test_only_drained_shards_that_are_listed_count_as_finished() -> None:
-    stored = {ShardId("listed"): ShardEnd(), ShardId("left-out"): ShardEnd()}
+    stored = [ShardId("listed"), ShardId("left-out")]
     lineage = Lineage(stored, dict.fromkeys(stored, 0.0), memory_in_seconds=1000)
-    lineage.take_in(lineage.compared([Shard(ShardId("listed"), (), False)], now=1.0))
+    lineage.take_in(lineage.compared([Shard(ShardId("listed"), (), False)], now=1.0), {})
     assert lineage.finished == 1
+
+
+def test_the_children_of_a_new_shard_that_another_worker_has_drained_begin_at_once() -> None:
+    known = lineage({})
+    listed(known, SPLIT, drained_elsewhere=["parent"])
+    assert started(known) == {"left", "right"}
+    assert (known.finished, known.waiting) == (1, 0)
+
+
+def test_the_rows_of_parents_come_before_those_of_their_children() -> None:
+    shards = [shard("grandchild", "child"), *MERGE, closed("alone", "long gone")]
+    generations = [{each.shard_id for each in generation} for generation in by_generation(shards)]
+    assert generations == [{"a", "b", "alone"}, {"child"}, {"grandchild"}]
+
+
+def test_shards_that_a_faulty_listing_calls_their_own_ancestors_come_last() -> None:
+    shards = [shard("a", "b"), shard("b", "a"), shard("alone")]
+    generations = [{each.shard_id for each in generation} for generation in by_generation(shards)]
+    assert generations == [{"alone"}, {"a", "b"}]

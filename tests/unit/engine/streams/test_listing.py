@@ -11,20 +11,21 @@ import anyio
 import pytest
 
 from poller.core.streams.lineage import Lineage
+from poller.engine.leases.worker import Worker
 from poller.engine.source_health import SourceHealth
 from poller.engine.source_pauses import SourcePauses
 from poller.engine.streams.listing import PARENTS_ASKED_FOR, Listings
-from poller.engine.streams.positions import StoredPositions
-from poller.engine.streams.store_health import StoreHealth
+from poller.engine.streams.rows import ShardRows
 from poller.errors import ServiceError, Unreachable
 from poller.facts import Fact, SourceFailed
 from poller.model.arn import Arn
 from poller.model.ids import MappingName
-from poller.model.stream import Position, Read, Shard, ShardId, ShardIterator, StateKey, TrimHorizon, WriterId
+from poller.model.lease import Owner
+from poller.model.stream import Position, Read, Shard, ShardId, ShardIterator, StateKey
 from poller.ports import SourceClock
 from poller.sources.kinesis import LIMITS
-from poller.stores.memory import MemoryStore
-from tests.fakes.clock import VirtualClock, service_clock
+from poller.stores.memory_leases import MemoryLeaseStore
+from tests.fakes.clock import SteadyClock, VirtualClock, service_clock
 from tests.simulation.world import run_seeded
 
 STREAM = Arn.parse("arn:aws:kinesis:eu-west-1:123456789012:stream/s")
@@ -89,22 +90,18 @@ def listing_over(source: SlowSource, then: Callable[[Listings], Coroutine[Any, A
         clock = VirtualClock()
         mapping, randomness = MappingName("m"), random.Random(1)
         health = SourceHealth(mapping=mapping, source=STREAM, clock=clock, emit=facts.append)
+        worker = Worker(
+            Owner("me/1"), store=MemoryLeaseStore(), clock=SteadyClock(), randomness=randomness, emit=facts.append
+        )
         listings = Listings(
             source=source,
-            positions=StoredPositions(
-                MemoryStore(clock.now),
-                key=KEY,
-                writer=WriterId("w"),
-                health=StoreHealth(mapping=mapping, clock=clock, emit=facts.append, randomness=randomness),
-                emit=facts.append,
-                on_loss=lambda _: None,
-            ),
+            rows=ShardRows(worker, KEY),
             arn=STREAM,
             health=health,
             pauses=SourcePauses(randomness),
             clock=clock,
         )
-        lineage = Lineage(dict.fromkeys(source.shard_ids, TrimHorizon()), {}, memory_in_seconds=MEMORY_IN_SECONDS)
+        lineage = Lineage(source.shard_ids, {}, memory_in_seconds=MEMORY_IN_SECONDS)
         await listings.begin(lineage, [Shard(shard_id, (), True) for shard_id in source.shard_ids])
         lineage.startable()
         async with anyio.create_task_group() as group:
@@ -230,7 +227,7 @@ def test_an_answer_with_the_children_of_one_shard_does_not_show_that_the_others_
         source.children_made = [Shard(child, (A,), is_open=True)]
         listings.drained(A)
         await anyio.sleep(200)
-        started.extend(start.shard_id for start in listings.lineage.startable())
+        started.extend(listings.lineage.startable())
 
     listing_over(source, drain)
     assert source.asked_for_children == [b, A]

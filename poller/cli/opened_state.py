@@ -1,0 +1,59 @@
+"""How does a command reach the state? As the daemon does: in a file or in a table. An event loop in a thread calls it.
+
+So Ctrl-C ends the command at once, also while it asks the person or waits for the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import anyio
+import typer
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from poller.model.lease import Row
+from poller.settings.values import Settings
+from poller.stores.lease_by_hand import Hand
+from poller.stores.lease_file import shown
+
+
+class Opened(NamedTuple):
+    """The state, opened for changes. `loop.call` runs the methods of `hand`."""
+
+    hand: Hand
+    loop: BlockingPortal
+
+
+def shown_rows(settings: Settings) -> list[Row] | None:
+    """Return all rows of the state, or None if there is no state yet."""
+    state = settings.daemon.state
+    if state.startswith("sqlite://"):
+        return shown(Path(state.removeprefix("sqlite://")))
+    from poller.event_queue_composition import aws_settings
+    from poller.state_composition import rows_of_table
+
+    return anyio.run(rows_of_table, state, aws_settings(settings))
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Opened | None]:
+    """Open the state for changes. Yields None if there is no state yet."""
+    from poller.event_queue_composition import aws_settings
+    from poller.state_composition import open_by_hand
+
+    with start_blocking_portal() as loop:
+        opening = open_by_hand(settings.daemon.state, aws_settings(settings), tell=_tell)
+        with loop.wrap_async_context_manager(opening) as hand:
+            yield None if hand is None else Opened(hand, loop)
+
+
+def name_of(settings: Settings) -> str:
+    """Return how a person calls the state: the path of the file, or the address of the table."""
+    return settings.daemon.state.removeprefix("sqlite://")
+
+
+def _tell(sentence: str) -> None:
+    typer.echo(sentence, err=True)

@@ -1,0 +1,77 @@
+"""Which workers share the state, and who has the units of concurrency? As tables for a person, and for programs.
+
+The rows tell what each worker has written last. One look cannot tell whether the worker still lives.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+
+from poller.cli.tables import WIDEST_LINE, column_table
+from poller.core.leases.expiry import is_worker
+from poller.model.lease import Row
+from poller.stores.owners import label
+
+UNIT = ":unit/"
+
+
+def workers_table(rows: Iterable[Row]) -> str:
+    """Return the lines about the workers, or an empty text if there is none."""
+    workers = documents_of_workers(rows)
+    return _lines(
+        {
+            "WORKER": [worker["label"] for worker in workers],
+            "LEASES": [str(worker["leases"]) for worker in workers],
+            "BYTES A SECOND": [f"{worker['bytes_per_second']:.0f}" for worker in workers],
+            "": ["stopping" if worker["is_stopping"] else "" for worker in workers],
+        }
+    )
+
+
+def documents_of_workers(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    workers = sorted((row for row in rows if is_worker(row) and row.owner is not None), key=lambda row: row.key)
+    return [
+        {
+            "label": label(row),
+            "owner": row.owner,
+            "leases": row.details.get("leases", 0),
+            "bytes_per_second": row.details.get("bytes_per_second", 0),
+            "is_stopping": bool(row.details.get("is_stopping")),
+        }
+        for row in workers
+    ]
+
+
+def units_table(rows: Iterable[Row]) -> str:
+    """Return the lines about the units of functions, or an empty text if no function has units."""
+    units = documents_of_units(rows)
+    return _lines(
+        {
+            "UNITS OF": [unit["function"] for unit in units],
+            "WORKER": [unit["worker"] or "(free)" for unit in units],
+            "UNITS": [str(unit["units"]) for unit in units],
+        }
+    )
+
+
+def documents_of_units(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Return how many units of each function each worker has. `worker` is None for those that nobody has."""
+    units = (row for row in rows if row.key.startswith(UNIT))
+    counts = Counter((row.key.split("/")[1], "" if row.owner is None else label(row)) for row in units)
+    return [
+        {"function": function, "worker": worker or None, "units": count}
+        for (function, worker), count in sorted(counts.items())
+    ]
+
+
+def _lines(columns: dict[str, list[str]]) -> str:
+    if not any(columns.values()):
+        return ""
+    console = Console(width=WIDEST_LINE, highlight=False)
+    with console.capture() as lines:
+        console.print(column_table(columns))
+    return "\n".join(line.rstrip() for line in lines.get().splitlines())

@@ -1,0 +1,96 @@
+"""Which rows of the table of leases belong to a mapping? One for each shard of its stream, and one once it has begun.
+
+    MAPPING/STREAM_ARN/SHARD_ID     the lease of a shard, with its checkpoint; details: parents, saved_at
+    :begun/MAPPING/STREAM_ARN       every shard of the mapping's first listing has a row
+    :start/MAPPING/STREAM_ARN       the starting position that a person has set
+
+Several workers may create the rows at the same time. A row is created only if it does not exist, so the worker that is
+first decides where a shard begins. A parent's row is created before those of its children (`core/leases/`, R9).
+Each call is repeated until it succeeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+
+from poller.core.streams.lineage import by_generation
+from poller.core.streams.notation import parse_position
+from poller.engine.leases.worker import Worker
+from poller.model.lease import Detail, Row, RowKey, begun_key, prefix_of, shard_key, shard_of, start_key
+from poller.model.stream import Checkpoint, Position, Shard, ShardEnd, ShardId, StartingPosition, StateKey
+
+
+class Marks(NamedTuple):
+    """Whether the mapping has begun before, and the starting position that a person has set for it, or None."""
+
+    has_begun: bool
+    by_hand: StartingPosition | None
+
+
+class ShardRows:
+    """The rows of one mapping in one stream."""
+
+    def __init__(self, worker: Worker, state: StateKey) -> None:
+        self._worker = worker
+        self._state = state
+
+    def key_of(self, shard_id: ShardId) -> RowKey:
+        return shard_key(self._state, shard_id)
+
+    async def load(self) -> dict[ShardId, Row]:
+        """Scan the table, and return the row of each shard.
+
+        A shard that a person has reset has no checkpoint. It counts as new: its row gets one when it is listed.
+        """
+        rows = await self._worker.rows(prefix_of(self._state))
+        return {shard_of(row.key): row for row in rows if row.checkpoint is not None}
+
+    async def marks(self) -> Marks:
+        """Return what the table tells about the start of the mapping."""
+        begun, start = begun_key(self._state), start_key(self._state)
+        rows = await self._worker.read([begun, start])
+        return Marks(begun in rows, _starting_position(rows.get(start)))
+
+    async def create(
+        self, shards: Iterable[Shard], positions: Mapping[ShardId, Position], *, at: float
+    ) -> dict[ShardId, Row]:
+        """Create the rows that do not exist, and return the row of each shard as it is in the table.
+
+        `at` is the time of day in epoch seconds.
+        """
+        found: dict[ShardId, Row] = {}
+        for generation in by_generation(shards):
+            new = [self._new_row(shard, positions[shard.shard_id], at) for shard in generation]
+            found |= {shard_of(row.key): row for row in (await self._worker.create(new)).values()}
+        return found
+
+    async def has_begun(self) -> None:
+        """Store that each shard of the first listing has a row."""
+        await self._worker.create([Row(key=begun_key(self._state))])
+
+    async def delete(self, shard_ids: Collection[ShardId]) -> None:
+        """Delete the rows of shards that the stream can never list again."""
+        await self._worker.delete([self.key_of(shard_id) for shard_id in shard_ids])
+
+    def _new_row(self, shard: Shard, position: Position, at: float) -> Row:
+        details: dict[str, Detail] = {"parents": list(shard.parent_ids), "saved_at": at}
+        return Row(key=self.key_of(shard.shard_id), checkpoint=Checkpoint(position), details=details)
+
+
+def drained_at(rows: Mapping[ShardId, Row], *, now: float) -> dict[ShardId, float]:
+    """Return when each of the drained shards was stored as drained, in epoch seconds. If the row has no time: `now`."""
+    return {
+        shard_id: float(saved_at) if isinstance(saved_at := row.details.get("saved_at"), int | float) else now
+        for shard_id, row in rows.items()
+        if row.checkpoint is not None and isinstance(row.checkpoint.position, ShardEnd)
+    }
+
+
+def _starting_position(row: Row | None) -> StartingPosition | None:
+    text = None if row is None else row.details.get("position")
+    if not isinstance(text, str):
+        return None
+    position = parse_position(text)
+    assert isinstance(position, StartingPosition), f"{text} is no starting position"
+    return position
