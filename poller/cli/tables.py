@@ -83,7 +83,7 @@ def _table(stored: Stored, now: float) -> Table:
             "reset by hand" if row.checkpoint is None else in_words(row.checkpoint[0]) for _, row, _ in shards
         ],
         "OPEN WINDOW": [_window(row.checkpoint.window if row.checkpoint else None) for _, row, _ in shards],
-        "READER": ["" if row.owner is None else label(row) for _, row, _ in shards],
+        "READER": ["" if row.owner is None else _reader(row, now) for _, row, _ in shards],
         "BLOCKED": [
             "" if block is None else f"{counted(block.attempts, 'attempt')} in {duration(block.age_in_seconds)}"
             for _, _, block in shards
@@ -102,17 +102,31 @@ def column_table(columns: Mapping[str, list[str]]) -> Table:
 
 
 class Blocked(NamedTuple):
-    """The batch that blocks a shard: its attempts, and how old the block was when the row was written last."""
+    """The oldest batch that blocks a lane: its attempts, and how old the block was when the row was written last."""
 
     attempts: int
     age_in_seconds: float
 
 
 def _blocked(row: Row) -> Blocked | None:
-    match row.details.get("blocked"):
-        case [{"attempts": int(attempts), "age_in_seconds": int() | float() as age}, *_]:
-            return Blocked(attempts, age)
-    return None
+    blocks = row.details.get("blocked")
+    found: list[Blocked] = []
+    for block in blocks if isinstance(blocks, list) else []:
+        match block:
+            case {"attempts": int(attempts), "age_in_seconds": int() | float() as age}:
+                found.append(Blocked(attempts, age))
+    return max(found, key=lambda block: block.age_in_seconds, default=None)
+
+
+def _reader(row: Row, now: float) -> str:
+    since = read_since(row)
+    return label(row) if since is None else f"{label(row)} for {duration(now - since)}"
+
+
+def read_since(row: Row) -> int | None:
+    """Return since when the owner reads the shard, in epoch seconds, or None if the row does not tell."""
+    since = row.details.get("read_since")
+    return int(since) if isinstance(since, int | float) and row.owner is not None else None
 
 
 def saved_at(row: Row) -> int | None:
@@ -141,6 +155,7 @@ def document(entry: Entry) -> dict[str, Any]:
                 "window": None if row.checkpoint is None else _bounds(row.checkpoint.window),
                 "saved_at": saved_at(row),
                 "reader": None if row.owner is None else label(row),
+                "read_since": read_since(row),
                 "blocked": None if (block := _blocked(row)) is None else block._asdict(),
             }
             for shard_id, row in sorted(entry.stored.rows.items())

@@ -8,6 +8,7 @@ import pty
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -100,7 +101,9 @@ async def test_while_the_daemon_runs_its_state_can_be_shown_and_not_changed(worl
         with anyio.fail_after(60):
             while (await shown(world))[0]["position"].get("sequence_number") != number:
                 pass
-        assert (await shown(world))[0]["reader"] is not None
+        [shard] = await shown(world)
+        assert shard["reader"] is not None
+        assert 0 <= time.time() - shard["read_since"] < 120
         ended = await run(world, "state", "set", "clicks", "TRIM_HORIZON", "--yes")
         assert (ended.exit_code, ended.stdout) == (1, "")
         assert "runs, and may read clicks: stop all workers, or pause the mapping" in ended.stderr

@@ -76,6 +76,8 @@ class Lease:
         self.is_lost = False
         self.blocks = _blocks_of(held.row, clock)
         self.children: tuple[ShardId, ...] = ()
+        self.read_since: float | None = None
+        """The time of day at which the user has begun to read, in epoch seconds. The row has it for a person."""
         self.rate = rate
         self._saved_at: float | None = None
         self._unstored_since: float | None = None
@@ -100,6 +102,8 @@ class Lease:
         details: dict[str, Detail] = {"blocked": [block.detail(now) for block in self.blocks.values()]}
         if self.children:
             details["children"] = list(self.children)
+        if self.read_since is not None:
+            details["read_since"] = self.read_since
         if self._saved_at is not None:
             details["saved_at"] = self._saved_at
         return details

@@ -294,6 +294,7 @@ class StreamMappingRunner:
         If an invocation was cancelled, its function may still run. Then this waits until the function's timeout, or
         until the grace is over, so that no other invocation of the shard begins meanwhile.
         """
+        lease.read_since = self._context.lane.clock.now()
         with self._stop.part() as stop:
             reader = ShardReader(
                 replace(self._shards, lane=replace(self._context.lane, stop=stop)),

@@ -143,7 +143,7 @@ def test_the_json_output_has_the_same_content(poller: Poller) -> None:
     clicks, earlier = document["mappings"]
     assert [0 <= time.time() - 7300 - shard.pop("saved_at") < 60 for shard in clicks["shards"]] == [True] * 3
     for shard in clicks["shards"]:
-        assert (shard.pop("reader"), shard.pop("blocked")) == (None, None)
+        assert [shard.pop(name) for name in ("reader", "read_since", "blocked")] == [None] * 3
     assert (document["workers"], document["units"]) == ([], [])
     at = "AFTER_SEQUENCE_NUMBER"
     assert clicks == {
@@ -284,7 +284,13 @@ async def block_users(others: list[Row]) -> None:
         await store.restore(others)
         rows = await store.read([shard_key(USERS, A), shard_key(EARLIER, A)])
         users, earlier = rows[shard_key(USERS, A)], rows[shard_key(EARLIER, A)]
-        details: dict[str, Detail] = {"blocked": [{"attempts": 3, "request_id": "r", "age_in_seconds": 400.0}]}
+        details: dict[str, Detail] = {
+            "read_since": time.time() - 130,
+            "blocked": [
+                {"attempts": 7, "request_id": "q", "age_in_seconds": 2.0},
+                {"attempts": 3, "request_id": "r", "age_in_seconds": 400.0},
+            ],
+        }
         await store.overwrite(
             [
                 replace(users, counter=users.counter + 1, owner=OTHER, details=details),
@@ -307,8 +313,8 @@ def test_the_readers_the_workers_the_units_and_the_blocked_shards_are_shown(poll
         line.split()
         for line in f"""
 {USERS.mapping}: {USERS.stream_arn}
-  SHARD  POSITION           READER  BLOCKED
-  {A}    after {FIRST + 9}  blue-2  3 attempts in 6 min
+  SHARD  POSITION           READER            BLOCKED
+  {A}    after {FIRST + 9}  blue-2 for 2 min  3 attempts in 6 min
 {EARLIER.mapping}: {EARLIER.stream_arn}
   no mapping of this name reads this stream; the position is kept for a mapping that does again
   SHARD  POSITION
@@ -322,6 +328,7 @@ count     blue-1  2
 """.strip().splitlines()
     ]
     assert document["mappings"][1]["shards"][0]["blocked"] == {"attempts": 3, "age_in_seconds": 400.0}
+    assert time.time() - document["mappings"][1]["shards"][0]["read_since"] == pytest.approx(130, abs=60)
     assert document["workers"] == [
         {"label": "blue-1", "owner": OWNER, "leases": 2, "bytes_per_second": 1234.5, "is_stopping": False},
         {"label": "blue-2", "owner": OTHER, "leases": 0, "bytes_per_second": 0, "is_stopping": True},
