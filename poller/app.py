@@ -113,7 +113,13 @@ async def _run_until(
     async with AsyncExitStack() as stack:
         tracing = await stack.enter_async_context(open_tracing(os.environ, telemetry.emit))
         composition = await stack.enter_async_context(
-            compose(settings, emit=telemetry.emit, descriptor_limit=limits.original, tracing=tracing)
+            compose(
+                settings,
+                emit=telemetry.emit,
+                descriptor_limit=limits.original,
+                tracing=tracing,
+                worker_number=None if membership is None else membership.number,
+            )
         )
         await composition.events.queues.check()
         supervisor = Supervisor(
@@ -176,6 +182,7 @@ async def _run_until(
             services.start_soon(_obey, signals, stop, reloader, composition)
             services.start_soon(reloader.run)
             services.start_soon(composition.events.orphans.run)
+            services.start_soon(composition.pauses_seen.run, running.follow_pauses)
             if parent is not None:
                 services.start_soon(parent.attend, stop, report)
             else:

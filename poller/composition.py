@@ -20,7 +20,6 @@ import uuid
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple, assert_never
 from weakref import WeakValueDictionary
 
@@ -31,10 +30,12 @@ from poller.aws.clients import Aws, AwsSettings
 from poller.aws.json_client import JsonClient
 from poller.boot_clock import BootClock
 from poller.core.filtering import DataKey, RecordFilter, compile_filters
+from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, RENEWALS_PER_DURATION
 from poller.engine.calls import Calls, Opening
 from poller.engine.events.mapping import EventMappingRunner
 from poller.engine.idle import IdleRunner
-from poller.engine.leases.worker import Worker
+from poller.engine.leases.worker import SAVE_EVERY_SECONDS, SAVE_WINDOWS_EVERY_SECONDS, Worker
+from poller.engine.pauses_seen import PausesSeen
 from poller.engine.queues.groups import GroupTurns
 from poller.engine.queues.mapping import QueueContext, QueueMappingRunner
 from poller.engine.queues.permits import MappingRoom
@@ -64,11 +65,15 @@ from poller.sources.pacing import Pace, PacedClient
 from poller.sources.reader_identity import AskedOnce, reader_arn
 from poller.sources.receive_attempts import ReceiveAttempts
 from poller.sources.sqs import SqsSource
-from poller.state_composition import open_state
+from poller.state_composition import KclTables, open_state, path_of
+from poller.stores.routed_leases import RoutedLeaseStore
 from poller.targets.http import HttpTarget
 from poller.targets.lambda_api import LambdaApiTarget
 from poller.targets.runtime import RuntimeTarget
 from poller.tracing.wrapping import Tracing
+
+SAVE_IN_A_TABLE_EVERY_SECONDS = LEASE_DURATION_IN_SECONDS / RENEWALS_PER_DURATION
+"""How long a checkpoint waits to be stored in a table. A renewal stores it, so it costs no write of its own."""
 
 
 class WallClock:
@@ -80,16 +85,29 @@ class WallClock:
 
 @asynccontextmanager
 async def compose(
-    settings: Settings, *, emit: Emit, descriptor_limit: int, tracing: Tracing | None = None
+    settings: Settings,
+    *,
+    emit: Emit,
+    descriptor_limit: int,
+    tracing: Tracing | None = None,
+    worker_number: int | None = None,
 ) -> AsyncIterator[Composition]:
     """Yield a composition. All its runs must have ended before the block is left.
 
     `descriptor_limit` is the soft limit of open files that child processes get.
+    `worker_number` is the number of this process among the workers of one daemon, or None if it has no others.
     `tracing` wraps what the runs open, so that it makes spans; None means no spans.
     """
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        composition = Composition(settings, emit=emit, tasks=tasks, descriptor_limit=descriptor_limit, tracing=tracing)
+        composition = Composition(
+            settings,
+            emit=emit,
+            tasks=tasks,
+            descriptor_limit=descriptor_limit,
+            tracing=tracing,
+            worker_number=worker_number,
+        )
         try:
             yield composition
         except Exception as error:  # raised again below: the task group would wrap it
@@ -110,6 +128,7 @@ class Composition:
         tasks: TaskGroup,
         descriptor_limit: int,
         tracing: Tracing | None = None,
+        worker_number: int | None = None,
     ) -> None:
         self._inherited: dict[str, str] = {}  # the environment of child processes that start from now on
         self._calls: Calls | None = None
@@ -117,7 +136,9 @@ class Composition:
         self.randomness = random.Random()
         self.clock = WallClock()
         self.is_over = anyio.Event()
+        self.pauses_seen = PausesSeen()
         self._emit = emit
+        self._worker_number = worker_number
         self._tasks = tasks
         self._descriptor_limit = descriptor_limit
         self._tracing = tracing or Tracing()
@@ -211,18 +232,26 @@ class Composition:
         return self._state is not None and self._state.worker.is_unclean
 
     async def _keep_state(self, *, task_status: TaskStatus[State]) -> None:
-        async with open_state(
-            self.settings.daemon.state,
-            aws_settings(self.settings),
-            open_aws=self._clients,
-            randomness=self.randomness,
-            emit=self._emit,
-        ) as state:
+        daemon, aws = self.settings.daemon, aws_settings(self.settings)
+        is_table = daemon.state.startswith("dynamodb://")
+        opening = open_state(daemon.state, aws, open_aws=self._clients, randomness=self.randomness, emit=self._emit)
+        async with opening as opened, AsyncExitStack() as tables:
+            store = RoutedLeaseStore(opened.leases)
             worker = Worker(
-                new_owner(), store=state.leases, clock=BootClock(), randomness=self.randomness, emit=self._emit
+                new_owner(daemon.worker or socket.gethostname(), self._worker_number),
+                store=store,
+                clock=BootClock(),
+                randomness=self.randomness,
+                emit=self._emit,
+                save_every_seconds=SAVE_IN_A_TABLE_EVERY_SECONDS if is_table else SAVE_EVERY_SECONDS,
+                save_windows_every_seconds=SAVE_IN_A_TABLE_EVERY_SECONDS if is_table else SAVE_WINDOWS_EVERY_SECONDS,
+                scanned=self.pauses_seen.scanned,
+            )
+            kcl_tables = KclTables(
+                store, lambda: tables.enter_async_context(self._clients(aws)), self.clock, self.randomness
             )
             async with worker.running():
-                task_status.started(State(worker, state.pauses))
+                task_status.started(State(worker, opened.pauses, kcl_tables))
                 await self.is_over.wait()
 
     async def messages_waiting(self, mapping: QueueMapping) -> int:
@@ -282,10 +311,12 @@ class Composition:
             emit=self._emit,
             stop=stop,
         )
+        state = await self.state()
+        await state.kcl_tables.use(mapping)
         return StreamContext(
             lane=lane,
             source=source,
-            worker=(await self.state()).worker,
+            worker=state.worker,
             filters=_filters(mapping.filters, data_key="data" if mapping.is_kinesis else "dynamodb"),
             budget=self._budget,
         )
@@ -370,10 +401,11 @@ class Composition:
 
 
 class State(NamedTuple):
-    """The worker of this process, and the store of paused mappings."""
+    """The worker of this process, the store of paused mappings, and the tables of KCL."""
 
     worker: Worker
     pauses: PauseStore
+    kcl_tables: KclTables
 
 
 class Pauses:
@@ -383,8 +415,8 @@ class Pauses:
         self._composition = composition
 
     async def load(self) -> frozenset[MappingName]:
-        settings = self._composition.settings
-        if settings.daemon.state == "memory:" or not await anyio.Path(_file_of(settings)).exists():
+        state = self._composition.settings.daemon.state
+        if state == "memory:" or ((path := path_of(state)) is not None and not await anyio.Path(path).exists()):
             return frozenset()
         return await (await self._composition.state()).pauses.load()
 
@@ -419,17 +451,13 @@ async def _open_aws(settings: AwsSettings) -> AsyncIterator[SharedAws]:
         yield SharedAws(clients, AskedOnce())
 
 
-def _file_of(settings: Settings) -> Path:
-    return Path(settings.daemon.state.removeprefix("sqlite://"))
-
-
 def _without(withheld: Collection[str], environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in withheld}
 
 
-def new_owner() -> Owner:
-    """Return an owner of leases that no other process has, on any host."""
-    return Owner(f"{socket.gethostname()}/{secrets.token_hex(16)}")
+def new_owner(label: str, number: int | None) -> Owner:
+    """Return an owner of leases that no other process has, on any host. `number` makes the label of a worker unique."""
+    return Owner(f"{label if number is None else f'{label}-{number}'}/{secrets.token_hex(16)}")
 
 
 def new_request_id() -> RequestId:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -20,15 +20,21 @@ from typing import NamedTuple
 from poller.aws.clients import Aws, AwsSettings
 from poller.errors import CannotStore, NotFound, Rejected, ServiceError, SettingsError
 from poller.facts import Emit, StateOpened
-from poller.model.lease import Row, TableAddress
-from poller.ports import LeaseStore, PauseStore
+from poller.model.ids import MappingName
+from poller.model.lease import Row, TableAddress, begun_key, prefix_of
+from poller.model.mapping import StreamMapping
+from poller.model.stream import AtTimestamp
+from poller.ports import Clock, LeaseStore, PauseStore
 from poller.settings.state import table_address
 from poller.stores.dynamodb_items import Items
 from poller.stores.dynamodb_leases import DynamoDbLeaseStore
-from poller.stores.dynamodb_table import made_ready
+from poller.stores.dynamodb_table import described, fault_of_key, made_ready
+from poller.stores.kcl_leases import KclLeaseStore, refuse_while_kcl_runs
+from poller.stores.kcl_rows import Meaning
 from poller.stores.lease_by_hand import Hand
 from poller.stores.lease_pauses import LeasePauses
 from poller.stores.memory_leases import MemoryLeaseStore
+from poller.stores.routed_leases import RoutedLeaseStore
 from poller.stores.schema import STATE
 from poller.stores.sqlite_leases import SqliteLeaseStore
 
@@ -57,29 +63,102 @@ async def open_state(
         yield _both(MemoryLeaseStore())
     elif state.startswith("dynamodb://"):
         address = table_address(state)
-        async with open_aws(_at(address, aws)) as clients:
-            store, positions = await _ready_table(address, clients, randomness)
-            emit(StateOpened(state=state, positions=positions))
+        async with open_aws(aws_of_table(address, aws)) as clients:
+            store, rows = await _store_and_rows(address, clients, randomness, creates=True)
+            emit(StateOpened(state=state, positions=_count(rows or [])))
             yield _both(store)
-    else:
-        async with SqliteLeaseStore(_path(state)) as file:
+    elif (path := path_of(state)) is not None:
+        async with SqliteLeaseStore(path) as file:
             kept_copy = None if file.kept_copy is None else str(file.kept_copy)
             emit(StateOpened(state=state, positions=_count(await file.scan()), kept_copy=kept_copy))
             yield _both(file)
+    else:
+        raise AssertionError(f"{state} is no address of a state")
+
+
+class KclTables:
+    """The tables of KCL that have the shards of mappings. `store` is the store of the worker.
+
+    `open_clients` returns AWS clients that stay open as long as the worker.
+    """
+
+    def __init__(
+        self,
+        store: RoutedLeaseStore,
+        open_clients: Callable[[], Awaitable[Aws]],
+        clock: Clock,
+        randomness: random.Random,
+    ) -> None:
+        self._store = store
+        self._open_clients = open_clients
+        self._clock = clock
+        self._randomness = randomness
+        self._aws: Aws | None = None
+        self._tables: dict[MappingName, str | None] = {}
+
+    async def use(self, mapping: StreamMapping) -> None:
+        """Let the worker find the shards of the mapping in the mapping's table, if the mapping has one.
+
+        Raises SettingsError if the mapping had another table before, because leases may be in use there, and what
+        `take_over` raises.
+        """
+        table = mapping.kcl_table
+        if self._tables.get(mapping.name, table) != table:
+            raise SettingsError([f"mappings.{mapping.name}.kcl_table: has changed, so the daemon must be restarted"])
+        if table is not None:
+            if self._aws is None:
+                self._aws = await self._open_clients()
+            now = self._clock.now()
+            store = await take_over(mapping, self._store, self._aws, now=now, randomness=self._randomness)
+            if mapping.name not in self._tables:
+                self._store.route(prefix_of(mapping.state_key), store)
+        self._tables[mapping.name] = table
+
+
+async def take_over(
+    mapping: StreamMapping, state: LeaseStore, aws: Aws, *, now: float, randomness: random.Random
+) -> LeaseStore:
+    """Return the store of the shards of a mapping that has a table of KCL. `now` is in epoch seconds.
+
+    A table that has leases counts as a mapping that has begun, so its new shards begin at their oldest records.
+    Raises SettingsError if the table does not exist or is another one, and InUse while a KCL application uses it.
+    """
+    table, option = mapping.kcl_table, f"mappings.{mapping.name}.kcl_table"
+    assert table is not None, f"{mapping.name} has no table of KCL"
+    begin = mapping.starting_position
+    at_timestamp = begin.timestamp if isinstance(begin, AtTimestamp) else None
+    meaning = Meaning(mapping.state_key, latest=now, at_timestamp=at_timestamp)
+    client = await aws.json_client("dynamodb", region=mapping.region, role_arn=mapping.role_arn)
+    store = KclLeaseStore(Items(client, table=table, rng=randomness), meaning)
+    with _faults(option, table):
+        description = await described(client, table)
+        fault = "does not exist" if description is None else fault_of_key(description)
+        if fault is not None:
+            raise SettingsError([f"{option}: the table {table} cannot be used: {fault}"])
+        await refuse_while_kcl_runs(store, option=option)
+        has_leases = bool(await store.scan())
+    if has_leases:
+        await state.create([Row(key=begun_key(mapping.state_key))])
+    return store
 
 
 @asynccontextmanager
-async def open_by_hand(state: str, aws: AwsSettings, *, tell: Callable[[str], None]) -> AsyncIterator[Hand | None]:
-    """Open the state for a person who changes it; `tell` is that of `Hand`. Yields None if there is no state yet.
+async def open_by_hand(
+    state: str, aws: AwsSettings, *, tell: Callable[[str], None], creates: bool = False
+) -> AsyncIterator[Hand | None]:
+    """Open the state for a person who changes it; `tell` is that of `Hand`.
+
+    If there is no state yet, creates it or yields None.
 
     A file that no daemon uses is kept from all daemons until the block ends. Raises the errors of `open_state`.
     """
     if state.startswith("dynamodb://"):
-        async with _existing_table(state, aws) as (store, rows):
+        async with _table(state, aws, creates=creates) as (store, rows):
             yield None if rows is None else Hand(store, rows, tell=tell)
         return
-    path = _path(state)
-    if not STATE.is_there(path):
+    path = path_of(state)
+    assert path is not None, f"{state} is no address of a stored state"
+    if not (creates or STATE.is_there(path)):
         yield None
         return
     async with SqliteLeaseStore(path, stays_alone=True) as file:
@@ -88,50 +167,53 @@ async def open_by_hand(state: str, aws: AwsSettings, *, tell: Callable[[str], No
 
 async def rows_of_table(state: str, aws: AwsSettings) -> list[Row] | None:
     """Return all rows of the state in a table, also while daemons use it. Return None if there is no table yet."""
-    async with _existing_table(state, aws) as (_, rows):
+    async with _table(state, aws) as (_, rows):
         return rows
 
 
-async def _ready_table(address: TableAddress, aws: Aws, randomness: random.Random) -> tuple[LeaseStore, int]:
-    """Return the store in a table that is ready, and how many positions it has."""
+@asynccontextmanager
+async def _table(
+    state: str, aws: AwsSettings, *, creates: bool = False
+) -> AsyncIterator[tuple[DynamoDbLeaseStore, list[Row] | None]]:
+    address = table_address(state)
+    async with Aws(aws_of_table(address, aws)) as clients:
+        yield await _store_and_rows(address, clients, random.Random(), creates=creates)
+
+
+async def _store_and_rows(
+    address: TableAddress, aws: Aws, randomness: random.Random, *, creates: bool
+) -> tuple[DynamoDbLeaseStore, list[Row] | None]:
+    """Return the store in a table, and all rows. If the table does not exist, create it or return None for the rows."""
     client = await aws.json_client("dynamodb", region=address.region, role_arn=address.role_arn)
     store = DynamoDbLeaseStore(Items(client, table=address.table, rng=randomness))
-    with _faults(address):
-        await made_ready(client, address.table, option="daemon.state")
-        return store, _count(await store.scan())
-
-
-@asynccontextmanager
-async def _existing_table(state: str, aws: AwsSettings) -> AsyncIterator[tuple[DynamoDbLeaseStore, list[Row] | None]]:
-    """Yield the store in a table and all of its rows, or None for the rows if the table does not exist."""
-    address = table_address(state)
-    async with Aws(_at(address, aws)) as clients:
-        client = await clients.json_client("dynamodb", region=address.region, role_arn=address.role_arn)
-        store, rows = DynamoDbLeaseStore(Items(client, table=address.table, rng=random.Random())), None
-        with _faults(address), suppress(NotFound):
-            rows = await store.scan()
-        yield store, rows
+    with _faults("daemon.state", address.table), suppress(NotFound):
+        if creates:
+            await made_ready(client, address.table, option="daemon.state")
+        return store, await store.scan()
+    return store, None
 
 
 @contextmanager
-def _faults(address: TableAddress) -> Iterator[None]:
+def _faults(option: str, table: str) -> Iterator[None]:
+    """Turn an error of the service into one that names the option and the table."""
     try:
         yield
     except Rejected as error:
-        raise SettingsError([f"daemon.state: the table {address.table} cannot be used: {error}"]) from error
+        raise SettingsError([f"{option}: the table {table} cannot be used: {error}"]) from error
     except ServiceError as error:
-        raise CannotStore(f"daemon.state: the table {address.table} cannot be used now: {error}") from error
+        raise CannotStore(f"{option}: the table {table} cannot be used now: {error}") from error
 
 
-def _at(address: TableAddress, aws: AwsSettings) -> AwsSettings:
+def aws_of_table(address: TableAddress, aws: AwsSettings) -> AwsSettings:
     """Return the settings of a client that reaches the table where its address says."""
     if address.endpoint_url is None:
         return aws
     return dataclasses.replace(aws, endpoints={**aws.endpoints, "dynamodb": address.endpoint_url})
 
 
-def _path(state: str) -> Path:
-    return Path(state.removeprefix("sqlite://"))
+def path_of(state: str) -> Path | None:
+    """Return the path of the file that has the state, or None if there is no file."""
+    return Path(state.removeprefix("sqlite://")) if state.startswith("sqlite://") else None
 
 
 def _count(rows: Iterable[Row]) -> int:

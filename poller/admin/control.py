@@ -1,7 +1,7 @@
 """Where do commands reach a running daemon? At a Unix socket to which only the daemon's own user can connect.
 
     state = "sqlite:///var/lib/poller/poller.db"   ->  /var/lib/poller/poller.db-control
-    state = "memory:"                              ->  poller.toml-control, beside the settings file
+    any other state                                ->  poller.toml-control, beside the settings file
 
 The daemon binds the socket in a directory that no other user can enter, gives it mode 0600, and then moves it to its
 path. So no other user can ever connect.

@@ -39,13 +39,16 @@ def shown_rows(settings: Settings) -> list[Row] | None:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Opened | None]:
-    """Open the state for changes. Yields None if there is no state yet."""
+def opened(settings: Settings, *, state: str | None = None, creates: bool = False) -> Iterator[Opened | None]:
+    """Open the state for changes: that of the settings, or the one at the address `state`.
+
+    If there is no state yet, creates it or yields None.
+    """
     from poller.event_queue_composition import aws_settings
     from poller.state_composition import open_by_hand
 
     with start_blocking_portal() as loop:
-        opening = open_by_hand(settings.daemon.state, aws_settings(settings), tell=_tell)
+        opening = open_by_hand(state or settings.daemon.state, aws_settings(settings), tell=_tell, creates=creates)
         with loop.wrap_async_context_manager(opening) as hand:
             yield None if hand is None else Opened(hand, loop)
 

@@ -22,7 +22,7 @@ from poller.cli.workers import documents_of_units, documents_of_workers, units_t
 from poller.model.ids import MappingName
 from poller.model.lease import Row
 from poller.settings.values import Settings
-from poller.stores.lease_by_hand import Renamed, grouped, paused
+from poller.stores.lease_by_hand import Copied, grouped, paused
 
 state_commands = typer.Typer(
     help="Show the positions of streams, move them by hand, and rename their mappings.",
@@ -108,6 +108,8 @@ def set_position(
     (found,) = (known for known in settings.stream_mappings if known.name == mapping)
     if settings.daemon.state == "memory:":
         raise refused('daemon.state is "memory:": nothing is stored, so nothing can be moved', code=1)
+    if found.kcl_table is not None:
+        raise refused(f"the positions of {mapping} are in {found.kcl_table}, the table of a KCL application", code=1)
     with exit_on_failure(config), opened(settings) as state:
         if state is None:
             raise refused(f"{name_of(settings)} does not exist yet; a first start begins at starting_position", code=1)
@@ -150,7 +152,7 @@ def rename_mapping(
         typer.echo(f"Change the name in {config} too: there, {old} would now begin at its starting_position.")
 
 
-def _in_words(renamed: Renamed) -> str:
+def _in_words(renamed: Copied) -> str:
     parts = []
     if renamed.positions:
         parts.append(f"the positions of {counted(renamed.positions, 'shard')}")

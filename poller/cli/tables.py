@@ -66,6 +66,8 @@ def _notes(entry: Entry) -> Iterable[str]:
     by_hand = entry.stored.starting_position
     if entry.mapping is None:
         yield "no mapping of this name reads this stream; the position is kept for a mapping that does again"
+    elif entry.mapping.kcl_table is not None:
+        yield f"its positions are in {entry.mapping.kcl_table}, the table of a KCL application"
     elif not entry.stored.checkpoints and by_hand is None:
         yield f"nothing is stored; it begins {in_words(entry.mapping.starting_position)}"
     if by_hand is not None:

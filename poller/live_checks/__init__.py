@@ -6,6 +6,7 @@
     functions.py      may the functions on Lambda be invoked?
     destinations.py   are the destinations there?
     event_queues.py   may an SQS queue have the events of a function?
+    tables.py         are the tables of leases there, and have they the right key?
 
 To check something else, write a function that returns rows, and add it to `making.checks_of`.
 Each check has the identity that the daemon has for the same resource.

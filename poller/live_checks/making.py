@@ -15,6 +15,7 @@ from poller.live_checks.event_queues import event_queue
 from poller.live_checks.functions import function_on_lambda
 from poller.live_checks.rows import Check, Row
 from poller.live_checks.sources import queue, stream
+from poller.live_checks.tables import kcl_table, state_table
 from poller.model.arn import Arn
 from poller.model.function import Function, LambdaApi
 from poller.settings.values import Settings
@@ -44,10 +45,14 @@ async def _rows_of(settings: Settings) -> list[Row]:
 
 
 def checks_of(settings: Settings) -> Iterator[Check]:
+    if settings.daemon.state.startswith("dynamodb://"):
+        yield partial(state_table, settings)
     for mapping in settings.queue_mappings:
         yield partial(queue, mapping, settings.functions[mapping.function_name])
     for stream_mapping in settings.stream_mappings:
         yield partial(stream, stream_mapping)
+        if stream_mapping.kcl_table is not None:
+            yield partial(kcl_table, stream_mapping, stream_mapping.kcl_table)
         if stream_mapping.on_failure is not None:
             option = f"mappings.{stream_mapping.name}.destination_config.on_failure"
             arn, role = stream_mapping.on_failure.destination_arn, stream_mapping.role_arn

@@ -69,6 +69,7 @@ class StreamMapping:
     `maximum_retry_attempts` and `maximum_record_age_in_seconds` are None if there is no limit: then a batch is retried
     until its records leave the stream.
     `tumbling_window_in_seconds` is None if the mapping has no tumbling windows.
+    `kcl_table` is None if the positions are in the daemon's state.
     """
 
     name: MappingName
@@ -87,6 +88,7 @@ class StreamMapping:
     bisect_batch_on_function_error: bool = False
     tumbling_window_in_seconds: int | None = None
     on_failure: OnFailure | None = None
+    kcl_table: str | None = None
     role_arn: str | None = None
     region: str
     uuid: str

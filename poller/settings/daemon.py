@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from poller.settings.arns import RECEIVERS
 from poller.settings.faults import Fault, unknown_key
-from poller.settings.fields import AccountId, Address, ApiKeys, EventQueue, HostName, Text, Token, Url
+from poller.settings.fields import AccountId, Address, ApiKeys, EventQueue, HostName, Text, Token, Url, WorkerLabel
 from poller.settings.options import AtStart, Follows, Options, Range, Secret, Unstated, built, explained, rule_error
 from poller.settings.reading import Entry
 from poller.settings.state import State
@@ -59,11 +59,24 @@ class DaemonOptions(Options):
     ] = Field(default_factory=dict)
 
     state: Annotated[State | None, AtStart(), Follows()] = None
-    """The file with the positions in streams. Queues need no positions.
-    It is "sqlite:///absolute/path.db", "sqlite://path-beside-this-file.db", or "memory:", which ends with the daemon.
-    Its folder must exist and be on a local disk. Only one daemon at a time may use the file.
+    """Where the positions in streams are stored, and which mappings are paused. Queues need no positions.
+    Daemons with the same state share their streams: each shard is read by one of them.
+    "sqlite:///absolute/path.db" or "sqlite://path-beside-this-file.db" is a file, for the daemons of one host. Its
+    folder must exist and be on a local disk.
+    "dynamodb://TABLE" is a table of DynamoDB, for daemons on several hosts. It is created if it does not exist and the
+    daemon may create it. "dynamodb://TABLE?region=eu-west-1&role_arn=arn:aws:iam::123456789012:role/leases" names the
+    table's region and the role that uses it, and endpoint_url=… its endpoint. By default they are those of the daemon.
+    "memory:" ends with the daemon.
     A change needs a restart.
     Default: poller.db in systemd's STATE_DIRECTORY, else beside this file."""
+
+    worker: Annotated[WorkerLabel | None, AtStart(), Field(examples=["blue-1"]), Unstated("the name of the host")] = (
+        None
+    )
+    """The name of this daemon for people, if several daemons share a state. `poller state show` tells by it who reads a
+    shard. Two daemons may have the same name.
+    A change needs a restart.
+    Default: the name of the host."""
 
     event_queue: Annotated[
         EventQueue | None, AtStart(), Follows(), Field(examples=["sqlite:///var/lib/poller/events.db"])
@@ -72,7 +85,8 @@ class DaemonOptions(Options):
     It is "sqlite:///absolute/path.db" or "sqlite://path-beside-this-file.db", on a local disk.
     Beside it the daemon keeps files with the same name and -lock, -wal or -shm.
     A change needs a restart.
-    Default: poller-events.db beside poller.db, and likewise for another name of the state file.
+    Default: poller-events.db beside poller.db, and likewise for another name of the state file. If the state is a
+    table, the file is where poller.db would be by default.
     With state = "memory:" there is no such file by default, and asynchronous events are refused."""
 
     event_queue_maximum_bytes: Annotated[int, EVENT_QUEUE_BYTES, AtStart()] = 1024**3
@@ -134,7 +148,7 @@ class DaemonOptions(Options):
 
     def value(self, file: Path, environ: Mapping[str, str]) -> Daemon:
         state = _state(self.state, file, environ)
-        return built(Daemon, self, state=state, event_queue=_event_queue(self.event_queue, state, file))
+        return built(Daemon, self, state=state, event_queue=_event_queue(self.event_queue, state, file, environ))
 
 
 def daemon_rules(daemon: Entry[DaemonOptions], file: Path, environ: Mapping[str, str]) -> Iterator[Fault]:
@@ -174,25 +188,25 @@ def _is_loopback(host: str) -> bool:
 
 
 def _state(written: str | None, file: Path, environ: Mapping[str, str]) -> str:
-    """Return the state with an absolute path.
+    """Return the state with an absolute path."""
+    if written is None:
+        return f"sqlite://{_default_path(file, environ)}"
+    return _absolute(written, file) if written.startswith("sqlite://") else written
 
-    By default it is poller.db in the first folder of systemd's STATE_DIRECTORY, or else beside the settings file.
-    """
-    if written == "memory:":
-        return written
-    if written is not None:
-        return _absolute(written, file)
+
+def _default_path(file: Path, environ: Mapping[str, str]) -> Path:
+    """Return poller.db in the first folder of systemd's STATE_DIRECTORY, or else beside the settings file."""
     directory = environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    return f"sqlite://{file.resolve().parent / directory / 'poller.db'}"
+    return file.resolve().parent / directory / "poller.db"
 
 
-def _event_queue(written: str | None, state: str, file: Path) -> str | None:
+def _event_queue(written: str | None, state: str, file: Path, environ: Mapping[str, str]) -> str | None:
     """Return the event queue with an absolute path: by default it is beside the state's file, with its name."""
     if written is not None:
         return _absolute(written, file)
     if state == "memory:":
         return None
-    path = Path(state.removeprefix("sqlite://"))
+    path = Path(state.removeprefix("sqlite://")) if state.startswith("sqlite://") else _default_path(file, environ)
     return f"sqlite://{path.with_name(f'{path.stem}-events{path.suffix}')}"
 
 

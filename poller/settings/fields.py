@@ -78,6 +78,12 @@ def _host_name(text: str) -> str:
     return text.lower()
 
 
+def _worker_label(text: str) -> str:
+    if not re.fullmatch(_WORKER_LABEL, text):
+        raise rule_error("must have 1 to 100 printable ASCII characters, without spaces and without /")
+    return text
+
+
 def _token(text: str) -> str:
     """Check that the token has only the characters of a bearer token. Source: RFC 6750, section 2.1."""
     if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", text):
@@ -184,6 +190,7 @@ def _uuid(text: str) -> str:
 
 _NAME = rf"[A-Za-z0-9_-]{{1,{MAXIMUM_NAME_CHARACTERS}}}"
 _HOST_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?"
+_WORKER_LABEL = r"[!-.0-~]{1,100}"
 _TEXT_SCHEMA = {"type": "string"}
 _MOMENT_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]}
 
@@ -194,6 +201,9 @@ Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "
 Url = Annotated[str, AfterValidator(checked_url)]
 Address = Annotated[tuple[str, int], BeforeValidator(_address), WithJsonSchema(_TEXT_SCHEMA)]
 HostName = Annotated[str, AfterValidator(_host_name), WithJsonSchema({"type": "string", "pattern": f"^{_HOST_NAME}$"})]
+WorkerLabel = Annotated[
+    str, AfterValidator(_worker_label), WithJsonSchema({"type": "string", "pattern": f"^{_WORKER_LABEL}$"})
+]
 Token = Annotated[str, AfterValidator(_token)]
 FunctionReference = Annotated[str, AfterValidator(_function_name)]
 EventQueue = Annotated[str, AfterValidator(_event_queue)]

@@ -59,7 +59,7 @@ def examine(path: FilePath, environ: Mapping[str, str], *, copy: FilePath | None
 
 
 def state_of(path: FilePath, environ: Mapping[str, str]) -> str:
-    """Return the address of the state (`memory:` or `sqlite://…`), even if other options have faults.
+    """Return the address of the state (`memory:`, `sqlite://…` or `dynamodb://…`), even if other options have faults.
 
     Raise SettingsError if this option, or the file as a whole, cannot be read.
     """

@@ -6,7 +6,7 @@
     FIFO queue   a batch has at most 10 messages, and there is no batching window
     stream       starting_position is required; AT_TIMESTAMP and its timestamp need each other
                  a tumbling window excludes filters and a parallelization_factor above 1
-    mappings     two mappings differ in the source, in the function, or in both; no two have the same uuid
+    mappings     two mappings differ in the source, in the function, or in both; no two have the same uuid or kcl_table
 
 The declaration of an option (`mappings.py`) says for which sources it may be used.
 AWS allows AT_TIMESTAMP only for Kinesis. Here a DynamoDB stream may begin at a time too.
@@ -66,13 +66,14 @@ def mapping_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
 
 @dataclass(slots=True)
 class Taken:
-    """The values that are in use, which no second mapping may have: pairs of a source and a function, and uuids.
+    """The values that are in use, which no second mapping may have: pairs of a source and a function, uuids and tables.
 
-    `bindings` and `uuids` map each value to the name of the first mapping that has it.
+    `bindings`, `uuids` and `kcl_tables` map each value to the name of the first mapping that has it.
     """
 
     bindings: dict[tuple[Arn, str], str] = field(default_factory=dict)
     uuids: dict[str, str] = field(default_factory=dict)
+    kcl_tables: dict[str, str] = field(default_factory=dict)
 
     def take(self, mapping: Entry[MappingOptions], function: str | None) -> Iterator[Fault]:
         """Add the mapping's source, function and uuid. Yield a fault if an earlier mapping has the same values.
@@ -86,6 +87,9 @@ class Taken:
                 yield Fault(mapping.path, _duplicate(source.service, mapping, first))
         if uuid is not None and (first := self.uuids.setdefault(uuid, name)) != name:
             yield Fault(mapping.at("uuid"), f"is the uuid of mappings.{first} already")
+        table = mapping.options.kcl_table
+        if table is not None and (first := self.kcl_tables.setdefault(table, name)) != name:
+            yield Fault(mapping.at("kcl_table"), f"is the table of mappings.{first} already")
 
 
 def _applicability(mapping: Entry[MappingOptions], source: Arn) -> Iterator[Fault]:

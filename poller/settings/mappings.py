@@ -25,6 +25,7 @@ from poller.settings.fields import (
 )
 from poller.settings.options import OURS, ApiName, Follows, For, Options, Range, Unstated, built, explained, rule_error
 from poller.settings.reading import Entry
+from poller.settings.state import TableName
 
 API = 'AWS Lambda API Reference, "CreateEventSourceMapping"'
 
@@ -231,6 +232,15 @@ class MappingOptions(Options):
 
     destination_config: Annotated[DestinationConfigOptions, STREAMS] = Field(default_factory=DestinationConfigOptions)
     """The destination to which discarded records are reported. It is for streams only."""
+
+    kcl_table: Annotated[
+        TableName | None, OURS, STREAMS, Field(examples=["my-application"]), Unstated("the positions are in the state")
+    ] = None
+    """The DynamoDB table of an application of the Kinesis Client Library (2.x) that has read this stream.
+    The mapping goes on where the application has stopped. It keeps its positions in this table, so that the application
+    can go on later. Stop the application first: while it runs, the mapping is refused.
+    The table must exist. It is used in the mapping's region and with its role. After a change, restart the daemon.
+    Default: none. Then the positions are in the daemon's state."""
 
     role_arn: Annotated[RoleArn | None, OURS, Unstated("the daemon's own identity")] = None
     """The role with which the mapping reads its source. In Kinesis events, it is the invokeIdentityArn.

@@ -1,9 +1,11 @@
 """Which permissions of AWS IAM do these settings need, and which identity needs each one?
 
     identity           needs permissions for
-    a mapping's role   reading the source of the mapping, and sending to its on-failure destination
-    the daemon's own   the same for a mapping without a role; assuming the roles; invoking functions; and the event
-                       queues, destinations and dead letters of asynchronous events
+    a mapping's role   reading the source of the mapping, sending to its on-failure destination, and using its table
+                       of KCL
+    the state's role   using the table of the state, and creating it
+    the daemon's own   the same for what has no role; assuming the roles; invoking functions; and the event queues,
+                       destinations and dead letters of asynchronous events
 
 Only the settings are read, so these needs of AWS are unknown here: `kms:Decrypt` and `kms:GenerateDataKey` for what is
 encrypted with a key of one's own, and the role that a function itself runs with.
@@ -19,9 +21,12 @@ from typing import NamedTuple
 
 from poller.model.arn import Arn, stream_arn
 from poller.model.function import Function, LambdaApi
+from poller.model.lease import TableAddress
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.settings.arns import RECEIVERS
-from poller.settings.values import Settings
+from poller.settings.regions import partition_of
+from poller.settings.state import table_address
+from poller.settings.values import Daemon, Settings
 
 READ_QUEUE = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
 READ_STREAM = {
@@ -30,6 +35,16 @@ READ_STREAM = {
 }
 INVOKE = ("lambda:GetFunctionConfiguration", "lambda:InvokeFunction")
 ASSUME = ("sts:AssumeRole",)
+USE_TABLE = (
+    "dynamodb:BatchGetItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:DescribeTable",
+    "dynamodb:PutItem",
+    "dynamodb:Scan",
+)
+USE_KCL_TABLE = (*USE_TABLE, "dynamodb:UpdateItem")
+CREATE_TABLE = ("dynamodb:CreateTable",)
+"""Only needed as long as the table does not exist."""
 
 RECORDS_IN_A_BUCKET = "/aws/lambda/*"
 """The keys of invocation records in S3 begin so (`core/invocation_record.py`)."""
@@ -73,11 +88,27 @@ def _statements(resources: Mapping[tuple[str, tuple[str, ...]], set[str]]) -> tu
 
 
 def _needs(settings: Settings) -> Iterator[_Need]:
+    yield from _needs_of_state(settings.daemon)
     for mapping in settings.mappings:
         if mapping.is_enabled:
             yield from _needs_of_mapping(mapping)
     for function in settings.functions.values():
         yield from _needs_of_function(function)
+
+
+def _needs_of_state(daemon: Daemon) -> Iterator[_Need]:
+    if daemon.state.startswith("dynamodb://"):
+        address = table_address(daemon.state)
+        table = _table_arn(address, daemon)
+        yield _Need(address.role_arn, "UseStateTable", USE_TABLE, table)
+        yield _Need(address.role_arn, "CreateStateTable", CREATE_TABLE, table)
+
+
+def _table_arn(address: TableAddress, daemon: Daemon) -> str:
+    """Return the ARN of a table. A region or an account that the settings do not name is an asterisk."""
+    region = address.region or daemon.region or "*"
+    account = daemon.account_id or "*" if address.role_arn is None else Arn.parse(address.role_arn).account
+    return f"arn:{partition_of(region) or 'aws'}:dynamodb:{region}:{account}:table/{address.table}"
 
 
 def _needs_of_mapping(mapping: QueueMapping | StreamMapping) -> Iterator[_Need]:
@@ -89,6 +120,10 @@ def _needs_of_mapping(mapping: QueueMapping | StreamMapping) -> Iterator[_Need]:
     yield _Need(mapping.role_arn, purpose, READ_STREAM[source.service], stream_arn(source))
     if mapping.on_failure is not None:
         yield _sending(mapping.role_arn, mapping.on_failure.destination_arn)
+    if mapping.kcl_table is not None:
+        account = source.account if mapping.role_arn is None else Arn.parse(mapping.role_arn).account
+        table = f"arn:{source.partition}:dynamodb:{mapping.region}:{account}:table/{mapping.kcl_table}"
+        yield _Need(mapping.role_arn, "UseKclTables", USE_KCL_TABLE, table)
 
 
 def _needs_of_function(function: Function) -> Iterator[_Need]:

@@ -97,18 +97,18 @@ def mapping_region_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
 
 
 def _name_rules(path: Path, region: str | None) -> Iterator[Fault]:
-    if region is not None and _partition_of(region) is None:
+    if region is not None and partition_of(region) is None:
         yield Fault(path, NO_REGION)
 
 
 def _arn_rules(path: Path, arn: Arn) -> Iterator[Fault]:
     if arn.partition not in _PARTITIONS:
         yield Fault(path, NO_PARTITION)
-    elif arn.region and (partition := _partition_of(arn.region)) != arn.partition:
+    elif arn.region and (partition := partition_of(arn.region)) != arn.partition:
         yield Fault(path, NO_REGION if partition is None else f"its region is in the partition {partition}")
 
 
-def _partition_of(region: str) -> str | None:
+def partition_of(region: str) -> str | None:
     """Return the partition of the region, or None if its name does not have the form of a region."""
     if not _REGION.fullmatch(region):
         return None

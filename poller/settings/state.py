@@ -1,4 +1,4 @@
-"""Where may the state be stored? In a file, in memory, or in a table of DynamoDB, which is not used yet.
+"""Where may the state be stored? In a file, in memory, or in a table of DynamoDB.
 
     sqlite:///absolute/path.db, sqlite://path-beside-this-file.db
     memory:
@@ -27,8 +27,7 @@ PARAMETERS = TableAddress._fields[1:]
 def table_address(text: str) -> TableAddress:
     """Parse the address of a table. Raises the error of a broken rule."""
     table, _, query = text.removeprefix("dynamodb://").partition("?")
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", table):
-        raise rule_error("the name of a table has 3 to 255 letters, digits and the characters _ - .")
+    checked_table_name(table)
     parameters = _parameters(query) if query else {}
     if (region := parameters.get("region")) is not None and not re.fullmatch(r"[a-z0-9-]+", region):
         raise rule_error('region must be a region, as in "eu-west-1"')
@@ -39,6 +38,13 @@ def table_address(text: str) -> TableAddress:
     if (role_arn := parameters.get("role_arn")) is not None:
         checked_role_arn(role_arn)
     return TableAddress(table, region, endpoint_url, role_arn)
+
+
+def checked_table_name(text: str) -> str:
+    """Return the name of a table. Raises the error of a broken rule."""
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", text):
+        raise rule_error("the name of a table has 3 to 255 letters, digits and the characters _ - .")
+    return text
 
 
 def _parameters(query: str) -> dict[str, str]:
@@ -60,10 +66,12 @@ _KNOWN = ", ".join(PARAMETERS)
 def _state(text: str) -> str:
     if text.startswith("dynamodb://"):
         table_address(text)
-        raise rule_error('state in a DynamoDB table is not built yet; there are "sqlite://…" and "memory:"')
-    if text != "memory:" and not (text.startswith("sqlite://") and text.strip("/") != "sqlite:"):
-        raise rule_error('must be "sqlite:///absolute/path.db", "sqlite://path-beside-this-file.db" or "memory:"')
+    elif text != "memory:" and not (text.startswith("sqlite://") and text.strip("/") != "sqlite:"):
+        raise rule_error(
+            'must be "sqlite:///absolute/path.db", "sqlite://path-beside-this-file.db", "dynamodb://TABLE" or "memory:"'
+        )
     return text
 
 
 State = Annotated[str, AfterValidator(_state)]
+TableName = Annotated[str, AfterValidator(checked_table_name)]

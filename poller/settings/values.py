@@ -20,7 +20,8 @@ class Daemon:
     (environment, profile) decides.
     `endpoints` maps a service's name in AWS's SDKs (`sqs`, `lambda`, …) to a url, and takes precedence over
     `endpoint_url`.
-    `state` is `memory:`, or `sqlite://` and an absolute path.
+    `state` is `memory:`, `sqlite://` and an absolute path, or the address of a table (`settings/state.py`).
+    `worker` is the label of this worker, or None for the name of the host.
     `event_queue` is `sqlite://` and an absolute path, or None if no file holds asynchronous events.
     `http_listen` is a host and a port, or None for no HTTP server. Port 0 means any free port. `api_listen` is the same
     for the server of Lambda's API.
@@ -33,6 +34,7 @@ class Daemon:
     endpoint_url: str | None
     endpoints: Mapping[str, str]
     state: str
+    worker: str | None = None
     event_queue: str | None
     event_queue_maximum_bytes: int
     http_listen: tuple[str, int] | None

@@ -40,16 +40,18 @@ async def made_ready(client: Client, table: str, *, option: str) -> None:
     ServiceError if DynamoDB does not answer or refuses.
     """
     for _ in range(LOOKS):
-        description = await _described(client, table) or await _created(client, table, option)
+        description = await described(client, table) or await _created(client, table, option)
         if description is not None:
-            _check_key(description, option)
+            if (fault := fault_of_key(description)) is not None:
+                raise SettingsError([f"{option}: {fault}"])
             if description.get("TableStatus") in USABLE:
                 return
         await anyio.sleep(PAUSE_IN_SECONDS)
     raise Unreachable(f"the table {table} does not become active", code="TableNotActive", was_sent=False)
 
 
-async def _described(client: Client, table: str) -> Mapping[str, Any] | None:
+async def described(client: Client, table: str) -> Mapping[str, Any] | None:
+    """Return the table's description, or None if there is no such table. Raises ServiceError."""
     try:
         answer = await _call(client, "DescribeTable", {"TableName": table})
     except NotFound:
@@ -80,14 +82,14 @@ async def _created(client: Client, table: str, option: str) -> Mapping[str, Any]
     return _object(answer.get("TableDescription"))
 
 
-def _check_key(description: Mapping[str, Any], option: str) -> None:
-    """Raise SettingsError if the table has another key. Other attributes may be defined, for indexes."""
+def fault_of_key(description: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the table's key, or None. Other attributes may be defined, for indexes."""
     schema = description.get("KeySchema", [])
     types = {each["AttributeName"]: each["AttributeType"] for each in description.get("AttributeDefinitions", [])}
-    if schema != WANTED_KEY or types.get(KEY) != "S":
-        found = " and ".join(f"{each['AttributeName']} ({types.get(each['AttributeName'])})" for each in schema)
-        rule = f"the table's key is {found}; it must be {KEY} (S) alone, so this is a table of something else"
-        raise SettingsError([f"{option}: {rule}"])
+    if schema == WANTED_KEY and types.get(KEY) == "S":
+        return None
+    found = " and ".join(f"{each['AttributeName']} ({types.get(each['AttributeName'])})" for each in schema)
+    return f"the table's key is {found}; it must be {KEY} (S) alone, so this is a table of something else"
 
 
 async def _call(client: Client, operation: str, request: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -57,8 +57,8 @@ class Stored(NamedTuple):
         return {shard_id: row.checkpoint for shard_id, row in self.rows.items() if row.checkpoint is not None}
 
 
-class Renamed(NamedTuple):
-    """The result of `Hand.rename`: how many rows got the new name, and whether the mapping is paused.
+class Copied(NamedTuple):
+    """The result of `Hand.rename` and `Hand.adopt`: how many rows were copied, and whether one of them is a pause.
 
     `positions` counts checkpoints of shards, and `starting_positions` those that a person has set.
     """
@@ -115,7 +115,7 @@ class Hand:
         A paused mapping is not read once no worker has its leases. Any other mapping is not read if no worker runs.
         """
         are_paused = paused(self.rows).issuperset(mappings)
-        owned = [row for row in self.rows if row.owner is not None and _mapping(row.key) in mappings]
+        owned = [row for row in self.rows if row.owner is not None and mapping_of(row.key) in mappings]
         if not are_paused:
             owned += [row for row in self.rows if is_worker(row)]
         if not owned:
@@ -154,7 +154,7 @@ class Hand:
             await self._store.overwrite([replace(_reset(row), checkpoint=Checkpoint(position), details=details)])
         )
 
-    async def rename(self, old: MappingName, new: MappingName) -> Renamed:
+    async def rename(self, old: MappingName, new: MappingName) -> Copied:
         """Give all rows of the mapping `old` to the name `new`, which must have no rows of its own.
 
         The copies are stored first, and then the old rows are deleted. After a crash in between, the same call
@@ -162,21 +162,32 @@ class Hand:
         """
         assert not self.is_mixed(old, new), f"positions of {new} would be mixed with others"
         rows = await self._unchanged(old, new)
-        before = {row.key: row for row in rows if _mapping(row.key) == old}
+        before = {row.key: row for row in rows if mapping_of(row.key) == old}
         copies = [_renamed(row, new) for row in before.values()]
         existing = {row.key for row in rows}
         self._require(await self._store.restore([row for row in copies if row.key not in existing]))
         self._require(await self._store.delete(before.values()))
-        return Renamed(
-            positions=sum(row.checkpoint is not None for row in copies),
-            starting_positions=sum(row.key.startswith(START) for row in copies),
-            is_paused=any(row.key.startswith(PAUSE) for row in copies),
-        )
+        return _counted(copies)
+
+    async def adopt(self, rows: Iterable[Row]) -> Copied:
+        """Store what belongs to mappings in these rows of another state, which must not be mixed with other rows.
+
+        After a crash in between, the same call completes the copy.
+        """
+        copies = [_freed(row) for row in rows if mapping_of(row.key) is not None]
+        existing = {row.key for row in self.rows}
+        self._require(await self._store.restore([row for row in copies if row.key not in existing]))
+        return _counted(copies)
+
+    def has_others(self, rows: Iterable[Row]) -> bool:
+        """Return whether this state has anything of a mapping that is not in these rows of another state."""
+        copies = {row.key: _freed(row) for row in rows}
+        return any(mapping_of(row.key) is not None and copies.get(row.key) != row for row in self.rows)
 
     def is_mixed(self, old: MappingName, new: MappingName) -> bool:
         """Return whether the name `new` has positions that are not copies from an unfinished rename."""
-        theirs = {row.key: row for row in self.rows if _mapping(row.key) == new and not row.key.startswith(PAUSE)}
-        rows = [row for row in self.rows if _mapping(row.key) == old and not row.key.startswith(PAUSE)]
+        theirs = {row.key: row for row in self.rows if mapping_of(row.key) == new and not row.key.startswith(PAUSE)}
+        rows = [row for row in self.rows if mapping_of(row.key) == old and not row.key.startswith(PAUSE)]
         copies = {copy.key: copy for copy in (_renamed(row, new) for row in rows)}
         are_equal = all(theirs[key] == copies[key] for key in theirs.keys() & copies.keys())
         return old == new or not (are_equal and (theirs.keys() <= copies.keys() or theirs.keys() >= copies.keys()))
@@ -193,10 +204,18 @@ class Hand:
             raise InUse(f"not everything was changed: a worker has written {min(rejected)} meanwhile, so try again")
 
 
+def _counted(copies: Collection[Row]) -> Copied:
+    return Copied(
+        positions=sum(row.checkpoint is not None for row in copies),
+        starting_positions=sum(row.key.startswith(START) for row in copies),
+        is_paused=any(row.key.startswith(PAUSE) for row in copies),
+    )
+
+
 def _signs(rows: list[Row], mappings: Collection[MappingName]) -> dict[RowKey, object]:
     """Return what changes if a worker writes a row of these mappings, or if one runs that may read them."""
     are_paused = paused(rows).issuperset(mappings)
-    watched = (row for row in rows if _mapping(row.key) in mappings or (is_worker(row) and not are_paused))
+    watched = (row for row in rows if mapping_of(row.key) in mappings or (is_worker(row) and not are_paused))
     return {row.key: sign_of_life(row) for row in watched}
 
 
@@ -207,7 +226,7 @@ def _in_use(worker: str, mappings: Collection[MappingName], *, are_paused: bool)
     return f"the worker {worker} runs, and may read {names}: stop all workers, or pause the mapping with `poller pause`"
 
 
-def _mapping(key: RowKey) -> str | None:
+def mapping_of(key: RowKey) -> str | None:
     """Return the mapping to which a row belongs, or None."""
     kind, _, rest = key.partition("/")
     if not kind.startswith(":"):
@@ -223,7 +242,12 @@ def _renamed(row: Row, new: MappingName) -> Row:
         key = f"{kind}/{new}{slash_of_stream}{stream_arn}"
     else:
         key = f"{new}{slash}{rest}"
-    return replace(row, key=RowKey(key), counter=row.counter + (row.owner is not None), owner=None)
+    return replace(_freed(row), key=RowKey(key))
+
+
+def _freed(row: Row) -> Row:
+    """Return the same row without an owner."""
+    return replace(row, counter=row.counter + (row.owner is not None), owner=None)
 
 
 def _reset(row: Row) -> Row:

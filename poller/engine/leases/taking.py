@@ -49,6 +49,7 @@ class Taking:
         limits: Mapping[LimitName, int],
         request: Callable[[Owner, RowKey], None],
         offer: Callable[[Owner, RowKey], None],
+        scanned: Callable[[Collection[Row]], None],
         emit: Emit,
     ) -> None:
         self._owner = owner
@@ -62,6 +63,7 @@ class Taking:
         self._limits = limits
         self._request = request
         self._offer = offer
+        self._tell_rows = scanned
         self._scan_at = self._looked_at = -inf
         self._offered: set[RowKey] = set()
         self._offered_at: dict[RowKey, float] = {}
@@ -178,6 +180,7 @@ class Taking:
             raise
         now = self._clock.now()
         self._observed.scanned(rows, now=now)
+        self._tell_rows(rows)
         self._not_before = {key: at for key, at in self._not_before.items() if at > now}
         self._scans_done = number
         self._scanned.set()

@@ -11,7 +11,7 @@ A worker that cannot reach the table goes on until the deadlines of its leases. 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -43,7 +43,7 @@ LAST_WRITES_IN_SECONDS = 5.0
 
 
 class Worker:
-    """The worker of this process. `owner` is new at each start of the process."""
+    """The worker of this process. `owner` is new at each start of the process. `scanned` gets the rows of each scan."""
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class Worker:
         lease_duration: float = LEASE_DURATION_IN_SECONDS,
         save_every_seconds: float = SAVE_EVERY_SECONDS,
         save_windows_every_seconds: float = SAVE_WINDOWS_EVERY_SECONDS,
+        scanned: Callable[[Collection[Row]], None] = lambda _: None,
     ) -> None:
         self.owner = owner
         self.functions: dict[MappingName, FunctionName] = {}
@@ -90,6 +91,7 @@ class Worker:
             limits=self.limits,
             request=self._messages.request,
             offer=self._messages.offer,
+            scanned=scanned,
             emit=emit,
         )
         self._writing = Writing(

@@ -370,6 +370,16 @@ def test_a_mapping_is_moved_after_the_consequences_were_printed(
     assert "  set by hand, nothing else is stored: it begins at " in poller("state", "show").stdout
 
 
+def test_the_positions_of_a_mapping_with_a_table_of_kcl_are_neither_shown_nor_moved(poller: Poller) -> None:
+    option = 'starting_position = "LATEST"\nkcl_table = "my-application"'
+    text = STREAMS.replace('starting_position = "LATEST"', option).replace("mappings.users", "mappings.people")
+    Path("poller.toml").write_text(text)
+    assert "  its positions are in my-application, the table of a KCL application\n" in poller("state", "show").stdout
+    result = poller("state", "set", "people", "TRIM_HORIZON", "--yes")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "poller: the positions of people are in my-application, the table of a KCL application\n"
+
+
 NUMBERS = [
     ([str(FIRST)], "AT_SEQUENCE_NUMBER", "The function gets the records in between again"),
     ([str(FIRST + 5), "--after"], "AFTER_SEQUENCE_NUMBER", "The position stays the same."),

@@ -73,6 +73,7 @@ def test_every_option_of_the_daemon_is_read(loaded: Load) -> None:
     [
         ('state = "sqlite:///var/lib/p.db"', {}, "sqlite:///var/lib/p.db"),
         ('state = "sqlite://p.db"', {}, "sqlite://{here}/p.db"),
+        ('state = "dynamodb://leases?region=eu-west-1"', {}, "dynamodb://leases?region=eu-west-1"),
         ('state = "sqlite://p.db"', {"STATE_DIRECTORY": "/var/lib/poller"}, "sqlite://{here}/p.db"),
         ("", {"STATE_DIRECTORY": "/var/lib/poller"}, "sqlite:///var/lib/poller/poller.db"),
         ("", {"STATE_DIRECTORY": "/var/lib/one:/var/lib/two"}, "sqlite:///var/lib/one/poller.db"),
@@ -92,6 +93,12 @@ def test_the_path_of_the_state_is_absolute(
         ("", {"STATE_DIRECTORY": "/var/lib/poller"}, "sqlite:///var/lib/poller/poller-events.db"),
         ('state = "sqlite:///var/lib/orders.state"', {}, "sqlite:///var/lib/orders-events.state"),
         ('state = "memory:"', {}, None),
+        ('state = "dynamodb://leases"', {}, "sqlite://{here}/poller-events.db"),
+        (
+            'state = "dynamodb://leases"',
+            {"STATE_DIRECTORY": "/var/lib/poller"},
+            "sqlite:///var/lib/poller/poller-events.db",
+        ),
         ('state = "memory:"\nevent_queue = "sqlite://e.db"', {"STATE_DIRECTORY": "/var"}, "sqlite://{here}/e.db"),
         ('event_queue = "sqlite:///e.db"', {}, "sqlite:///e.db"),
     ],
@@ -101,6 +108,12 @@ def test_the_event_queue_is_beside_the_state_unless_the_file_names_another(
 ) -> None:
     expected = None if event_queue is None else event_queue.format(here=tmp_path)
     assert loaded(f"[daemon]\n{written}", **environ).daemon.event_queue == expected
+
+
+@pytest.mark.parametrize("label", ["a", "a" * 100, "blue-1.example:8080_[x]~!"])
+def test_a_worker_has_the_label_that_the_file_gives_it(loaded: Load, label: str) -> None:
+    assert loaded(f'[daemon]\nworker = "{label}"').daemon.worker == label
+    assert loaded("").daemon.worker is None
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "[::1]", "localhost"])
@@ -193,7 +206,11 @@ def test_the_host_names_of_a_server_with_a_faulty_address_are_not_a_second_fault
         ('endpoints = { SQS = "http://a" }', "unknown key; did you mean sqs?"),
         ('endpoints = { sqss = "http://a" }', "unknown key; did you mean sqs?"),
         ('endpoints = { sqs = "a" }', "must be a url"),
-        ('state = "dynamodb://table"', "state in a DynamoDB table is not built yet"),
+        ('worker = ""', "must have 1 to 100 printable ASCII characters"),
+        ('worker = "a/b"', "without spaces and without /"),
+        ('worker = "a b"', "without spaces and without /"),
+        ('worker = "ä"', "must have 1 to 100 printable ASCII characters"),
+        (f'worker = "{"a" * 101}"', "must have 1 to 100 printable ASCII characters"),
         ('state = "dynamodb://t"', "the name of a table has 3 to 255"),
         ('state = "/var/lib/p.db"', 'must be "sqlite:///absolute/path.db"'),
         ('state = "sqlite://"', 'must be "sqlite:///absolute/path.db"'),

@@ -245,3 +245,24 @@ def test_a_uuid_belongs_to_only_one_mapping(faults: Faults) -> None:
     )
     (fault,) = faults(text)
     assert fault.endswith("is the uuid of mappings.a already")
+
+
+def test_a_table_of_kcl_belongs_to_only_one_mapping_and_not_to_a_queue(faults: Faults) -> None:
+    text = "".join(
+        f"""
+        [mappings.{name}]
+        event_source_arn = "arn:aws:{source}"
+        function_name = "f"
+        kcl_table = "my-application"
+        """
+        + ("" if "sqs" in source else 'starting_position = "LATEST"\n')
+        for name, source in {
+            "a": "kinesis:eu-west-1:123456789012:stream/a",
+            "b": "kinesis:eu-west-1:123456789012:stream/b",
+            "q": "sqs:eu-west-1:123456789012:q",
+        }.items()
+    )
+    queue, twice = sorted(faults(text), reverse=True)
+    assert twice.endswith("is the table of mappings.a already")
+    assert "kcl_table" in queue
+    assert "not with an SQS queue" in queue

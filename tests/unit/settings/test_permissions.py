@@ -8,7 +8,17 @@ import pytest
 
 from poller.settings.arns import RECEIVERS
 from poller.settings.loading import load
-from poller.settings.permissions import INVOKE, READ_QUEUE, READ_STREAM, Role, Statement, permissions
+from poller.settings.permissions import (
+    CREATE_TABLE,
+    INVOKE,
+    READ_QUEUE,
+    READ_STREAM,
+    USE_KCL_TABLE,
+    USE_TABLE,
+    Role,
+    Statement,
+    permissions,
+)
 
 ACCOUNT = "eu-west-1:123456789012"
 READER = "arn:aws:iam::123456789012:role/reader"
@@ -97,6 +107,47 @@ def test_asynchronous_events_need_their_queue_destinations_and_dead_letter_targe
 def test_a_destination_that_is_a_function_of_the_file_needs_no_permission(tmp_path: Path) -> None:
     options = '[functions.f.event_invoke_config]\ndestination_config.on_success.destination = "g"\n'
     assert needed(tmp_path, FUNCTION, options, '[functions.g]\nurl = "http://127.0.0.1:2"\n') == {}
+
+
+def test_a_mapping_with_a_table_of_kcl_uses_it_with_its_own_role(tmp_path: Path) -> None:
+    table = f"arn:aws:dynamodb:{ACCOUNT}:table/my-application"
+    option = 'kcl_table = "my-application"\n'
+    use = Statement("UseKclTables", USE_KCL_TABLE, (table,))
+    assert use in needed(tmp_path, FUNCTION, STREAM, option)[None]
+    assert use in needed(tmp_path, FUNCTION, STREAM, option, f'role_arn = "{READER}"\n')[READER]
+    other = READER.replace("123456789012", "210987654321")
+    found = needed(tmp_path, FUNCTION, STREAM, option, f'role_arn = "{other}"\nregion = "eu-west-2"\n')[other]
+    [of_kcl] = [one for one in found if one.purpose == "UseKclTables"]
+    assert of_kcl.resources == ("arn:aws:dynamodb:eu-west-2:210987654321:table/my-application",)
+
+
+def of_table(table: str) -> tuple[Statement, Statement]:
+    return Statement("CreateStateTable", CREATE_TABLE, (table,)), Statement("UseStateTable", USE_TABLE, (table,))
+
+
+@pytest.mark.parametrize(
+    ("daemon", "table"),
+    [
+        ("", "arn:aws:dynamodb:*:*:table/leases"),
+        ('region = "eu-west-1"\naccount_id = "123456789012"', f"arn:aws:dynamodb:{ACCOUNT}:table/leases"),
+        ('region = "cn-north-1"', "arn:aws-cn:dynamodb:cn-north-1:*:table/leases"),
+    ],
+)
+def test_a_state_in_a_table_needs_the_table_and_the_right_to_create_it(tmp_path: Path, daemon: str, table: str) -> None:
+    assert needed(tmp_path, f'[daemon]\nstate = "dynamodb://leases"\n{daemon}\n', FUNCTION) == {None: of_table(table)}
+
+
+def test_the_role_of_the_state_uses_the_table_in_its_own_account(tmp_path: Path) -> None:
+    address = f"dynamodb://leases?region=eu-west-1&role_arn={READER}"
+    daemon = f'[daemon]\nstate = "{address}"\nregion = "eu-west-2"\naccount_id = "210987654321"\n'
+    table = f"arn:aws:dynamodb:{ACCOUNT}:table/leases"
+    assert needed(tmp_path, daemon, FUNCTION) == {
+        None: (ASSUME_READER,),
+        READER: (
+            Statement("CreateStateTable", CREATE_TABLE, (table,)),
+            Statement("UseStateTable", USE_TABLE, (table,)),
+        ),
+    }
 
 
 @pytest.mark.parametrize("service", RECEIVERS)

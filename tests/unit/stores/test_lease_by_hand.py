@@ -30,7 +30,7 @@ from poller.model.stream import (
     Window,
 )
 from poller.stores.dynamodb_leases import DynamoDbLeaseStore
-from poller.stores.lease_by_hand import Hand, Renamed, Stored, grouped, paused, stored
+from poller.stores.lease_by_hand import Copied, Hand, Stored, grouped, paused, stored
 from poller.stores.sqlite_leases import SqliteLeaseStore
 from tests.contracts.test_lease_store import in_new_table
 from tests.fakes.dynamodb import FakeDynamoDb
@@ -318,7 +318,7 @@ async def test_a_renamed_mapping_has_everything_of_the_old_name(store: DynamoDbL
     before = await by_key(store)
     hand = await hand_of(store)
     assert not hand.is_mixed(old, new)
-    assert await hand.rename(old, new) == Renamed(positions=3, starting_positions=1, is_paused=True)
+    assert await hand.rename(old, new) == Copied(positions=3, starting_positions=1, is_paused=True)
     moved = {
         shard_key(CLICKS, A): f"page_clicks/{CLICKS.stream_arn}/{A}",
         shard_key(CLICKS, B): f"page_clicks/{CLICKS.stream_arn}/{B}",
@@ -368,6 +368,22 @@ async def test_a_rename_that_ends_at_any_moment_is_completed_by_the_same_command
         assert not hand.is_mixed(old, new)
         await hand.rename(old, new)
         assert await by_key(store) == without(ROWS, *(row.key for row in moved)) | {row.key: row for row in copies}
+
+
+async def test_the_rows_of_mappings_are_adopted_from_another_state_without_their_owners() -> None:
+    store = await in_new_table(FakeDynamoDb())
+    others = [Row(key=RowKey(f":worker/{OWNER}"), owner=OWNER), Row(key=RowKey(":unit/count/0"))]
+    owned = replace(ROWS[0], owner=OWNER)
+    rows = [owned, *ROWS[1:], *others, Row(key=RowKey(":pause/clicks"))]
+    for _ in range(2):
+        hand = await hand_of(store)
+        assert not hand.has_others(rows)
+        assert await hand.adopt(rows) == Copied(positions=4, starting_positions=0, is_paused=True)
+        expected = [replace(ROWS[0], counter=41), *ROWS[1:-1], Row(key=RowKey(":pause/clicks"))]
+        assert await by_key(store) == without(expected)
+    assert hand.has_others(rows[1:])
+    await store.create(others)
+    assert not (await hand_of(store)).has_others(rows), "units and workers are no positions"
 
 
 async def test_a_change_that_the_table_refuses_is_an_error(service: FakeDynamoDb, store: DynamoDbLeaseStore) -> None:

@@ -1,0 +1,218 @@
+"""Does a mapping take over the table of a KCL application that has stopped, and no other table?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+from anyio.lowlevel import checkpoint
+
+from poller.aws.clients import Aws, AwsSettings
+from poller.errors import CannotStore, InUse, SettingsError
+from poller.model.arn import Arn
+from poller.model.ids import FunctionName, MappingName
+from poller.model.lease import Row, begun_key, shard_key
+from poller.model.mapping import StreamMapping
+from poller.model.stream import AfterSequence, AtTimestamp, Checkpoint, SequenceNumber, ShardEnd, ShardId
+from poller.ports import LeaseStore
+from poller.state_composition import KclTables, take_over
+from poller.stores.kcl_leases import refuse_while_kcl_runs
+from poller.stores.memory_leases import MemoryLeaseStore
+from poller.stores.routed_leases import RoutedLeaseStore
+from tests.fakes.clock import VirtualClock
+from tests.fakes.dynamodb_over_http import DynamoDbOverHttp, dynamodb_over_http, use_own_credentials
+
+pytestmark = pytest.mark.anyio
+
+NOW = 1_770_000_000.0
+MAPPING = StreamMapping(
+    name=MappingName("clicks"),
+    event_source_arn=Arn.parse("arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"),
+    function_name=FunctionName("f"),
+    starting_position=AtTimestamp(12.5),
+    kcl_table="my-application",
+    region="eu-west-3",
+    uuid="u",
+)
+A, B, C = (ShardId(f"shardId-00000000000{number}") for number in range(3))
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _own_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_own_credentials(monkeypatch)
+
+
+async def create(service: DynamoDbOverHttp, key: str = "leaseKey") -> None:
+    request = {
+        "TableName": "my-application",
+        "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": key, "AttributeType": "S"}],
+        "BillingMode": "PAY_PER_REQUEST",
+    }
+    await service.tables.call("CreateTable", orjson.dumps(request), timeout_in_seconds=1)
+
+
+def put(service: DynamoDbOverHttp, shard_id: ShardId, checkpoint: str, **more: Any) -> None:
+    """Store a lease as KCL does."""
+    item = {
+        "leaseKey": {"S": shard_id},
+        "leaseCounter": {"N": "5"},
+        "ownerSwitchesSinceCheckpoint": {"N": "0"},
+        "checkpoint": {"S": checkpoint},
+        "checkpointSubSequenceNumber": {"N": "0"},
+        **more,
+    }
+    table = service.tables.table("my-application")
+    table.items[table.key_of(item)] = item
+
+
+@asynccontextmanager
+async def taken_over(service: DynamoDbOverHttp, state: LeaseStore) -> AsyncIterator[LeaseStore]:
+    async with Aws(AwsSettings(endpoint_url=service.url)) as aws:
+        yield await take_over(MAPPING, state, aws, now=NOW, randomness=random.Random(0))
+
+
+async def test_a_table_of_kcl_is_read_in_the_region_of_the_mapping_which_counts_as_begun() -> None:
+    state = MemoryLeaseStore()
+    async with dynamodb_over_http() as service:
+        await create(service)
+        put(service, A, "SHARD_END")
+        put(service, B, "495")
+        put(service, C, "AT_TIMESTAMP")
+        async with taken_over(service, state) as store:
+            checkpoints = {row.key: row.checkpoint for row in await store.scan()}
+        assert service.clients() == {"AKIDOWN in eu-west-3"}
+    assert checkpoints == {
+        shard_key(MAPPING.state_key, A): Checkpoint(ShardEnd()),
+        shard_key(MAPPING.state_key, B): Checkpoint(AfterSequence(SequenceNumber("495"))),
+        shard_key(MAPPING.state_key, C): Checkpoint(AtTimestamp(12.5)),
+    }
+    assert await state.scan() == [Row(key=begun_key(MAPPING.state_key))]
+
+
+async def test_a_mapping_with_an_empty_table_has_not_begun() -> None:
+    state = MemoryLeaseStore()
+    async with dynamodb_over_http() as service:
+        await create(service)
+        async with taken_over(service, state) as store:
+            assert await store.scan() == []
+    assert await state.scan() == []
+
+
+async def test_a_table_that_does_not_exist_or_has_another_key_is_a_fault_and_is_not_created() -> None:
+    async with dynamodb_over_http() as service:
+        for rule in ("does not exist", r"the table's key is id \(S\)"):
+            with pytest.raises(SettingsError, match=rf"mappings\.clicks\.kcl_table: .*my-application.*: {rule}"):
+                async with taken_over(service, MemoryLeaseStore()):
+                    raise AssertionError("the table must not be used")
+            if not service.tables.tables:
+                await create(service, "id")
+
+
+async def test_a_table_that_cannot_be_read_now_may_be_usable_later() -> None:
+    async with dynamodb_over_http() as service:
+        await create(service)
+        service.tables.forbidden = {"Scan"}
+        with pytest.raises(CannotStore, match=r"mappings\.clicks\.kcl_table: .*cannot be used now.*dynamodb:Scan"):
+            async with taken_over(service, MemoryLeaseStore()):
+                raise AssertionError("the table must not be used")
+
+
+@pytest.mark.parametrize("runs", [True, False])
+async def test_a_table_that_a_running_kcl_application_uses_is_refused(
+    runs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refuse_while_kcl_runs, "__kwdefaults__", {"pause_in_seconds": 0.05})
+    state = MemoryLeaseStore()
+    async with dynamodb_over_http() as service:
+        await create(service)
+        put(service, A, "495", leaseOwner={"S": "ip-10-0-0-1"})
+
+        async def renew() -> None:
+            while "Scan" not in [operation for operation, _ in service.tables.calls]:
+                await checkpoint()
+            put(service, A, "495", leaseOwner={"S": "ip-10-0-0-1"}, leaseCounter={"N": "6"})
+
+        async with anyio.create_task_group() as tasks:
+            if not runs:
+                async with taken_over(service, state) as store:
+                    assert len(await store.scan()) == 1
+                return
+            tasks.start_soon(renew)
+            with pytest.raises(InUse, match=r"mappings\.clicks\.kcl_table: a KCL application still renews 1"):
+                async with taken_over(service, state):
+                    raise AssertionError("the table must not be used")
+        assert await state.scan() == []
+
+
+async def test_a_mapping_whose_table_has_changed_is_refused_until_a_restart() -> None:
+    state = MemoryLeaseStore()
+    store = RoutedLeaseStore(state)
+    async with dynamodb_over_http() as service, AsyncExitStack() as stack:
+        await create(service)
+        put(service, A, "495")
+        opened: list[Aws] = []
+
+        async def open_clients() -> Aws:
+            opened.append(await stack.enter_async_context(Aws(AwsSettings(endpoint_url=service.url))))
+            return opened[-1]
+
+        tables = KclTables(store, open_clients, VirtualClock(), random.Random(0))
+        await tables.use(replace(MAPPING, name=MappingName("other"), kcl_table=None))
+        assert opened == []
+        for _ in range(2):
+            await tables.use(MAPPING)
+        assert len(opened) == 1
+        [row] = [row for row in await store.scan() if row.checkpoint is not None]
+        assert row.key == shard_key(MAPPING.state_key, A)
+        assert [row.key for row in await state.scan()] == [begun_key(MAPPING.state_key)]
+        for changed in (
+            replace(MAPPING, kcl_table="another"),
+            replace(MAPPING, kcl_table=None),
+            replace(MAPPING, name=MappingName("other")),
+        ):
+            with pytest.raises(SettingsError, match=r"kcl_table: has changed, so the daemon must be restarted"):
+                await tables.use(changed)
+
+
+async def test_the_time_that_stands_for_latest_stays_the_same_when_a_mapping_begins_again() -> None:
+    store, clock = RoutedLeaseStore(MemoryLeaseStore()), VirtualClock()
+    async with dynamodb_over_http() as service, Aws(AwsSettings(endpoint_url=service.url)) as aws:
+        await create(service)
+        put(service, A, "LATEST")
+
+        async def open_clients() -> Aws:
+            await checkpoint()
+            return aws
+
+        tables = KclTables(store, open_clients, clock, random.Random(0))
+        await tables.use(MAPPING)
+        before = await store.scan()
+        clock.ahead = 1000.0
+        await tables.use(MAPPING)
+        assert await store.scan() == before
+
+
+async def test_a_table_that_was_refused_may_be_replaced_by_another_one() -> None:
+    async with dynamodb_over_http() as service, Aws(AwsSettings(endpoint_url=service.url)) as aws:
+        await create(service)
+
+        async def open_clients() -> Aws:
+            await checkpoint()
+            return aws
+
+        tables = KclTables(RoutedLeaseStore(MemoryLeaseStore()), open_clients, VirtualClock(), random.Random(0))
+        with pytest.raises(SettingsError, match="does not exist"):
+            await tables.use(replace(MAPPING, kcl_table="misspelled"))
+        await tables.use(MAPPING)
