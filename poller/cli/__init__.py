@@ -6,6 +6,9 @@
     invoking     invoke: call a function through the running daemon, or without one
     reference    reference metrics, reference log: list what the daemon counts and logs
     state        state show, set, rename: show, move and rename stored positions
+    copying      state copy: copy them from another state
+    opened_state how a command reaches the state
+    workers      how the workers and the units are shown
     events       events list, show, retry, drop: show, retry and remove the asynchronous events that are stored
     samples      the sample events of `poller invoke`
     times        how a time is shown to a person

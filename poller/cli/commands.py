@@ -21,8 +21,10 @@ from rich.console import Console
 from rich.syntax import Syntax
 
 from poller import __version__
+from poller.cli.copying import copy_state
 from poller.cli.ending import (
     EXIT_CODES,
+    OF_CHANGES,
     OF_DAEMON,
     Config,
     counted,
@@ -243,6 +245,7 @@ app.command(epilog=OF_INVOCATIONS, rich_help_panel=RUNNING)(invoke)
 app.command(epilog=OF_TAILS, rich_help_panel=RECORDS)(tail)
 app.command(epilog=EXIT_CODES, rich_help_panel=RECORDS)(explain)
 app.command("try", epilog=OF_INVOCATIONS, rich_help_panel=RECORDS)(try_record)
+state_commands.command("copy", epilog=OF_CHANGES)(copy_state)
 app.add_typer(state_commands, name="state", rich_help_panel=RECORDS)
 app.add_typer(events_commands, name="events", rich_help_panel=RECORDS)
 app.command("import", epilog=OF_IMPORTS, rich_help_panel=DEPLOYMENT)(import_mappings)

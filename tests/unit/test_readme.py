@@ -9,6 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from poller.cli import app
+from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, RENEWALS_PER_DURATION
+from poller.engine.leases.messages import READS_PER_DURATION
 from poller.settings.arns import RECEIVERS, Receiver
 from poller.settings.loading import load
 from poller.settings.values import Settings
@@ -75,3 +77,26 @@ def test_the_lists_of_metrics_and_log_events_are_what_the_program_prints(what: s
     printed = CliRunner().invoke(app, ["reference", what, "--markdown"]).stdout
     kept = (ROOT / "deploy" / f"{what}.md").read_text()
     assert kept == printed, f"run: .venv/bin/poller reference {what} --markdown > deploy/{what}.md"
+
+
+SECONDS_A_DAY = 86_400
+
+UNITS_OF_A_SCAN = 1 / 4 * 0.5
+"""For each KB. Source: Amazon DynamoDB Developer Guide, "Read/write capacity mode": 4 KB a unit, half if eventual."""
+
+
+def test_the_cost_of_a_table_is_that_of_the_constants() -> None:
+    """KCL renews every third of its `failoverTimeMillis` less 25 ms, and scans every two of them and 50 ms.
+
+    Source: amazon-kinesis-client, `LeaseCoordinator`.
+    """
+    renewals = SECONDS_A_DAY * RENEWALS_PER_DURATION / LEASE_DURATION_IN_SECONDS
+    scans = SECONDS_A_DAY / LEASE_DURATION_IN_SECONDS
+    reads = SECONDS_A_DAY * READS_PER_DURATION / LEASE_DURATION_IN_SECONDS
+    kcl_renewals, kcl_scans = SECONDS_A_DAY / (10 / 3 - 0.025), SECONDS_A_DAY / ((10 + 0.025) * 2)
+    section = README.partition("\n## Several daemons\n")[2].partition("\n## ")[0]
+    assert f"| poller | {renewals:,.0f} | {scans * UNITS_OF_A_SCAN:,.0f} |" in section
+    assert f"and without checkpoints | {kcl_renewals:,.0f} | {kcl_scans * UNITS_OF_A_SCAN:,.0f} |" in section
+    assert f"for {renewals:,.0f} write units and {reads:,.0f} read units a day" in section
+    assert f"a lease of {LEASE_DURATION_IN_SECONDS:g} seconds" in section
+    assert f"for up to {2 * LEASE_DURATION_IN_SECONDS:g} seconds" in section
