@@ -17,10 +17,11 @@ from pathlib import Path
 
 from poller.errors import InUse
 from poller.model.lease import Row
+from poller.sqlite.copies import copy_of, keep_copy
 from poller.stores.lease_rows import check, free_all, scan
 from poller.stores.lease_schema import FORMAT, create, migrate
 from poller.stores.ownership import sharing
-from poller.stores.schema import STATE, copy_of, format_of, keep_copy
+from poller.stores.schema import STATE, format_of
 
 
 @contextmanager
@@ -71,7 +72,7 @@ def _prepare(path: Path, file: sqlite3.Connection, found: int | None, on_migrati
     if found == FORMAT:
         check(file)
     else:
-        keep_copy(path, file, found)
+        keep_copy(STATE, path, file, found)
         migrate(file)
         on_migration(copy_of(path, found))
     free_all(file)

@@ -6,7 +6,7 @@
     a person's starting position ──>  :start/MAPPING/STREAM_ARN      details: {"position": "LATEST"}
     a paused mapping             ──>  :pause/MAPPING
 
-The migration is one transaction, after a copy of the file was kept (`schema.py`).
+The migration is one transaction, after a copy of the file was kept (`poller/sqlite/copies.py`).
 """
 
 from __future__ import annotations

@@ -1,21 +1,16 @@
 """Which tables does the state file have, and how is a file of the previous format migrated?
 
-    poller.db, format 2 ──> copy ──> poller.db.format-2     stays, for a return to the older version of poller
-          │
-          └──> migrate, check every row, commit ──> poller.db, format 3      one transaction
-
+The migration checks every row, in one transaction, after a copy of the file was kept (`poller/sqlite/copies.py`).
 Each version of poller migrates a file of the previous format, and refuses a file of any other format.
-The copy is complete and flushed before the file changes. A crash at any moment leaves the old format or the new one.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from contextlib import suppress
 from pathlib import Path
 
-from poller.sqlite.kind import MODE, NO_ROOM, Kind, no_room
+from poller.sqlite.copies import copy_of
+from poller.sqlite.kind import Kind
 from poller.stores.rows import check
 
 STATE = Kind(
@@ -98,11 +93,6 @@ def format_of(path: Path, file: sqlite3.Connection, expected: int = FORMAT) -> i
     return found
 
 
-def copy_of(path: Path, its_format: int) -> Path:
-    """Return the path of the copy that is kept when a file of this format is migrated."""
-    return Path(f"{path.resolve()}.format-{its_format}")
-
-
 def migrate(file: sqlite3.Connection) -> None:
     """Migrate the file from the previous format to this one, in one transaction.
 
@@ -114,37 +104,3 @@ def migrate(file: sqlite3.Connection) -> None:
             file.execute(statement)
         check(file)
         file.execute(f"PRAGMA user_version = {FORMAT}")
-
-
-def keep_copy(path: Path, file: sqlite3.Connection, its_format: int) -> None:
-    """Write a copy of the whole file to the path `copy_of`, and flush it.
-
-    A copy from an earlier try is replaced only when the new one is complete.
-    """
-    copy = copy_of(path, its_format)
-    unfinished = Path(f"{copy}.unfinished")
-    try:
-        unfinished.unlink(missing_ok=True)
-        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
-        try:
-            file.execute("VACUUM INTO ?", (str(unfinished),))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        unfinished.replace(copy)
-        _flush_folder(copy.parent)
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            raise no_room(copy, error.strerror) from error
-        raise STATE.unusable(path, f"{copy.name} cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

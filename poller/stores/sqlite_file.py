@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from poller.sqlite.copies import copy_of, keep_copy
 from poller.stores.ownership import locked
 from poller.stores.rows import check
-from poller.stores.schema import FORMAT, SCHEMA, STATE, copy_of, format_of, keep_copy, migrate
+from poller.stores.schema import FORMAT, SCHEMA, STATE, format_of, migrate
 
 
 @contextmanager
@@ -40,7 +41,7 @@ def owned(path: Path, on_migration: Callable[[Path], None] = lambda _: None) -> 
                 if found == FORMAT:
                     check(connection)
                 else:
-                    keep_copy(path, connection, found)
+                    keep_copy(STATE, path, connection, found)
                     migrate(connection)
                     on_migration(copy_of(path, found))
         yield connection

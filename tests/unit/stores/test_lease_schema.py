@@ -19,11 +19,12 @@ from poller.model.stream import (
     TrimHorizon,
     Window,
 )
+from poller.sqlite.copies import copy_of
 from poller.stores import lease_schema
 from poller.stores.lease_file import shared
 from poller.stores.lease_rows import read, scan
 from poller.stores.lease_schema import FORMAT
-from poller.stores.schema import STATE, copy_of
+from poller.stores.schema import STATE
 
 BEFORE = FORMAT - 1
 STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"

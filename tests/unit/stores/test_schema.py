@@ -21,10 +21,11 @@ from poller.model.stream import (
     TrimHorizon,
     Window,
 )
+from poller.sqlite.copies import copy_of
 from poller.stores import schema
 from poller.stores.by_hand import Stored, stored
 from poller.stores.pauses import paused
-from poller.stores.schema import FORMAT, STATE, copy_of, keep_copy
+from poller.stores.schema import FORMAT, STATE
 from poller.stores.sqlite import SqliteStore
 from poller.stores.sqlite_file import owned, shown
 from tests.fakes.disk import no_file_grows_beyond
@@ -135,16 +136,6 @@ def test_a_file_of_this_format_is_not_copied(path: Path) -> None:
     assert not list(path.parent.glob("*.format-*"))
 
 
-def test_an_older_copy_is_replaced_by_a_copy_of_the_migrated_file(path: Path) -> None:
-    copy = copy_of(path, BEFORE)
-    copy.write_text("of a migration that was undone since")
-    Path(f"{copy}.unfinished").write_text("of a copy that was cut off")
-    before = dump(path)
-    with owned(path):
-        pass
-    assert dump(copy) == before
-
-
 @pytest.mark.parametrize("statement", schema.MIGRATION.strip().split("\n"))
 def test_a_migration_that_fails_at_any_statement_leaves_the_file_as_it_was(
     path: Path, statement: str, monkeypatch: pytest.MonkeyPatch
@@ -202,13 +193,6 @@ def test_a_full_disk_stops_the_copy_and_the_file_stays_as_it_was(path: Path) -> 
     assert dump(path) == before
     assert format_in(path) == BEFORE
     assert not list(path.parent.glob("*.format-*"))
-
-
-def test_a_migration_whose_copy_cannot_be_written_is_refused(path: Path) -> None:
-    copy_of(path, BEFORE).mkdir()
-    with closing(sqlite3.connect(path)) as file, pytest.raises(SettingsError, match=r"poller\.db\.format-2 cannot be"):
-        keep_copy(path, file, BEFORE)
-    assert [file.name for file in path.parent.iterdir()] == ["poller.db", f"poller.db.format-{BEFORE}"]
 
 
 @pytest.mark.anyio

@@ -14,7 +14,7 @@ from poller.errors import Rejected, Unreachable
 from poller.model.lease import Owner, Row, RowKey
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, Window
 from poller.sqlite import kind as sqlite_kind
-from poller.stores.schema import copy_of
+from poller.sqlite.copies import copy_of
 from poller.stores.sqlite_leases import SqliteLeaseStore
 from tests.fakes.disk import no_file_grows_beyond, put_away, transactions
 
