@@ -27,7 +27,7 @@ from poller.errors import EventQueueRefused, ServiceError, SettingsError
 from poller.event_queues.embedded import EmbeddedEventQueue
 from poller.event_queues.on_demand import OnDemandEventQueue
 from poller.event_queues.sqs import SqsEventQueue
-from poller.facts import Emit, FormerEventQueueForgotten
+from poller.facts import Emit, EventFileMigrated, FormerEventQueueForgotten
 from poller.model.arn import Arn, queue_url
 from poller.model.event import EventQueueDepth, RememberedQueue
 from poller.model.function import Function, LambdaApi
@@ -156,6 +156,8 @@ class EventQueues:
             _path(daemon.event_queue), clock=self._clock, maximum_bytes=daemon.event_queue_maximum_bytes
         )
         async with queue:
+            if queue.kept_copy is not None:
+                self._emit(EventFileMigrated(event_queue=daemon.event_queue, kept_copy=str(queue.kept_copy)))
             task_status.started(queue)
             await self._is_over.wait()
 

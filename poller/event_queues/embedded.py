@@ -52,6 +52,7 @@ class EmbeddedEventQueue:
     """`ports.EventQueue` in a file. The file is open inside an `async with` block.
 
     Entering the block raises SettingsError if the file is not usable, and CannotStore if it cannot be used now.
+    `kept_copy` is the path of the copy if opening has migrated the file, None otherwise.
     """
 
     def __init__(
@@ -64,12 +65,13 @@ class EmbeddedEventQueue:
         self._owner = token_hex(16)
         self._takes = counter(1)
         self._waking = Waking(self._next_free, clock)
+        self.kept_copy: Path | None = None
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             opened = ExitStack()
             stack.push_async_callback(_close, opened)
-            file = await to_thread.run_sync(opened.enter_context, shared(self._path))
+            file = await to_thread.run_sync(opened.enter_context, shared(self._path, self._has_migrated))
             self._room = Room(self._path, maximum_bytes=self._maximum_bytes)
             self._writer: Writer[Job] = Writer(file, partial(perform, room=self._room), watched(self._path))
             tasks = await stack.enter_async_context(anyio.create_task_group())
@@ -80,6 +82,9 @@ class EmbeddedEventQueue:
             stack.callback(tasks.cancel_scope.cancel)
             self._stack = stack.pop_all()
         return self
+
+    def _has_migrated(self, kept_copy: Path) -> None:
+        self.kept_copy = kept_copy
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -4,8 +4,8 @@ Each process holds a lock on a file beside it. The first process locks it alone 
 wait; then all processes share the lock until they end.
 A process that finds no other process ends all claims: the processes that made them are dead, so their events need not
 wait for the ends of the claims.
-A file of an earlier format is migrated, in one transaction, by a process that finds no other process. A file of a later
-format is refused.
+A file of an earlier format is migrated, in one transaction, by a process that finds no other process. A copy of it is
+kept before (`poller/sqlite/copies.py`). A file of a later format is refused.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from poller.sqlite.copies import copy_of, keep_copy
 from poller.sqlite.kind import Kind, keep_private
 
 EVENTS = Kind(
@@ -84,8 +85,11 @@ END_CLAIMS = "UPDATE event SET claim = '', free_at = due_at WHERE claim != ''"
 
 
 @contextmanager
-def shared(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the file for this process and others. Create it if there is none. Raises SettingsError or CannotStore."""
+def shared(path: Path, on_migration: Callable[[Path], None] = lambda _: None) -> Iterator[sqlite3.Connection]:
+    """Open the file for this process and others. Create it if there is none. Raises SettingsError or CannotStore.
+
+    If this process migrates the file from an earlier format, `on_migration` gets the path of the copy that is kept.
+    """
     with ExitStack() as stack:
         lock = EVENTS.descriptor(path, Path(f"{path.resolve()}-lock"))
         stack.callback(os.close, lock)
@@ -100,8 +104,12 @@ def shared(path: Path) -> Iterator[sqlite3.Connection]:
                 raise EVENTS.unusable(path, "an older version of poller still uses it: stop that one first")
             EVENTS.use_log(path, file)
             file.execute("PRAGMA temp_store = MEMORY")  # for the copy that VACUUM makes of a small file
-            if found != FORMAT:
-                _migrate(file, found or 0)
+            if found is None:
+                _migrate(file, 0)
+            elif found != FORMAT:
+                keep_copy(EVENTS, path, file, found)
+                _migrate(file, found)
+                on_migration(copy_of(path, found))
             if found is not None and is_alone:
                 file.execute(END_CLAIMS)
         fcntl.flock(lock, fcntl.LOCK_SH)
@@ -149,7 +157,9 @@ def _format_of(path: Path, file: sqlite3.Connection) -> int | None:
         raise EVENTS.unusable(
             path,
             f"was written by a newer version of poller (its format is {found}, not {FORMAT}): run that version until "
-            "its events have ended, or move the file away",
+            "its events have ended, or put back the copy that it kept before its change, "
+            f"{copy_of(path, FORMAT).name}, if there is one: first remove the files ending in -wal and -shm; events "
+            "that have ended since then are invoked again, and events that were accepted since then are lost",
         )
     return found
 

@@ -49,6 +49,17 @@ EVENT_DELIVERIES = Counter(
 )
 
 
+@declare(Line("info"))
+class EventFileMigrated(NamedTuple):
+    """This version of poller has changed the format of the file of asynchronous events.
+
+    `kept_copy` is a copy of the file in its old format, for a return to the older version.
+    """
+
+    event_queue: str
+    kept_copy: str
+
+
 @declare(Line("debug"), EVENTS_RECEIVED.by("events"), EVENTS_STORED.by("events"))
 class EventsStored(NamedTuple):
     """The daemon accepted events and stored them durably in the function's event queue."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import anyio
@@ -18,6 +19,7 @@ from poller.engine.stop import Stop
 from poller.engine.supervisor import Supervisor
 from poller.errors import EventQueueRefused, Rejected, SettingsError
 from poller.event_queues import by_hand
+from poller.facts import EventFileMigrated, Fact
 from poller.model.ids import FunctionName, RequestId
 from poller.model.mapping import EventMapping
 from poller.model.status import EventsStatus, MappingStatus
@@ -170,6 +172,20 @@ async def test_a_waiting_event_survives_a_restart_of_the_daemon(
     async with daemon_of(settings):
         await services[RESIZE].until_asked(2)
     assert len(services[RESIZE].requests) == 2
+
+
+async def test_the_copy_of_a_migrated_file_of_events_is_reported(
+    tmp_path: Path, services: dict[FunctionName, Service]
+) -> None:
+    settings = settings_of(tmp_path, services)
+    path = Path(str(settings.daemon.event_queue).removeprefix("sqlite://"))
+    with closing(sqlite3.connect(path)) as file:
+        file.executescript((Path(__file__).parent / "event_queues" / "format_1.sql").read_text())
+    facts: list[Fact] = []
+    async with compose(settings, emit=facts.append, descriptor_limit=1024) as composition:
+        await composition.events.acceptor.accept(AUDIT, b"{}", request_id=RequestId("8f3"))
+    migrated = EventFileMigrated(event_queue=f"sqlite://{path}", kept_copy=f"{path}.format-1")
+    assert [fact for fact in facts if isinstance(fact, EventFileMigrated)] == [migrated]
 
 
 async def test_a_daemon_without_an_event_queue_accepts_no_event(

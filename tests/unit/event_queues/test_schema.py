@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from poller.errors import CannotStore, SettingsError
+from poller.event_queues import schema
 from poller.event_queues.by_hand import listed
 from poller.event_queues.rows import put, take
 from poller.event_queues.schema import EVENTS, FORMAT, reading, shared
@@ -62,8 +63,12 @@ def test_a_file_of_events_is_recognised_without_its_log(path: Path) -> None:
 def test_the_error_for_a_file_of_a_later_format_says_what_to_do(path: Path) -> None:
     with shared(path) as file:
         file.execute(f"PRAGMA user_version = {FORMAT + 1}")
-    rule = f"was written by a newer version of poller (its format is {FORMAT + 1}, not {FORMAT}): run that version"
-    assert refused(path).startswith(rule)
+    assert refused(path) == (
+        f"was written by a newer version of poller (its format is {FORMAT + 1}, not {FORMAT}): run that version until "
+        f"its events have ended, or put back the copy that it kept before its change, events.db.format-{FORMAT}, if "
+        "there is one: first remove the files ending in -wal and -shm; events that have ended since then are invoked "
+        "again, and events that were accepted since then are lost"
+    )
     with pytest.raises(SettingsError, match="newer version"), reading(path):
         pass
 
@@ -90,6 +95,51 @@ def test_a_file_of_the_first_format_is_migrated_with_its_events(path: Path) -> N
     assert sizes == [(8 + 2,), (9 + 28,)]
     with shared(new := path.parent / "new.db"):
         assert schema_of(path) == schema_of(new)
+
+
+def dump(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as file:
+        return [f"format {file.execute('PRAGMA user_version').fetchone()}", *file.iterdump()]
+
+
+def test_a_copy_of_the_old_file_is_kept_at_its_migration_alone(path: Path) -> None:
+    create_first_format(path)
+    before = dump(path)
+    kept: list[Path] = []
+    for _ in range(2):
+        with shared(path, kept.append):
+            pass
+    assert kept == [path.with_name("events.db.format-1")]
+    assert dump(kept[0]) == before
+
+
+STATEMENTS = [(step, number) for step in range(1, FORMAT) for number in range(len(schema.STEPS[step]))]
+
+
+@pytest.mark.parametrize(("step", "number"), STATEMENTS)
+def test_a_migration_that_fails_at_any_statement_leaves_the_file_as_it_was(
+    path: Path, step: int, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_first_format(path)
+    before, steps = dump(path), [list(statements) for statements in schema.STEPS]
+    steps[step][number] = "no statement"
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "STEPS", steps)
+        assert "syntax error" in refused(path)
+    assert dump(path) == before
+    with shared(path) as file:
+        assert len(take(file, RESIZE, claim="c", count=9, now=EPOCH, until=EPOCH + 60)) == 2
+
+
+def test_a_damaged_file_of_an_earlier_format_is_refused_and_not_copied(path: Path) -> None:
+    create_first_format(path)
+    with path.open("r+b") as raw:
+        raw.seek(4096 * 2)
+        raw.write(b"\xff" * 4096)
+    before = path.read_bytes()
+    assert refused(path).endswith(f"; {EVENTS.advice}")
+    assert path.read_bytes()[4096:] == before[4096:], "only the header says that the file now has a log"
+    assert not list(path.parent.glob("*.format-*"))
 
 
 def test_a_file_of_an_earlier_format_is_not_migrated_while_another_process_uses_it(path: Path) -> None:

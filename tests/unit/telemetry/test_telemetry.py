@@ -483,6 +483,12 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_event_delivery_failures_total{delivery=on_failure,function=store}": 1},
     ),
     (
+        facts.EventFileMigrated("sqlite:///e.db", "/e.db.format-3"),
+        "info",
+        "event_file_migrated",
+        {},
+    ),
+    (
         facts.EventStuck(STORE, ID, "RetriesExhausted", "AccessDenied: no"),
         "error",
         "event_stuck",
