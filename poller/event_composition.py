@@ -31,7 +31,7 @@ from poller.engine.events.mapping import EventContext
 from poller.engine.events.orphans import OrphanedEvents
 from poller.engine.stop import Stop
 from poller.errors import Rejected
-from poller.event_queue_composition import EventQueues, FormerQueuesOf, aws_settings, role_of, sqs_queue_of
+from poller.event_queue_composition import EventQueues, FormerQueuesOf, aws_settings, sqs_queue_of
 from poller.facts import Emit
 from poller.functions.opened import OpenFunction
 from poller.model.arn import Arn, queue_url, unqualified
@@ -132,7 +132,7 @@ class EventComposition:
                 case None:
                     continue
                 case Arn():
-                    opening = open_destination(receiver, aws, region=receiver.region, role_arn=role_of(function))
+                    opening = open_destination(receiver, aws, region=receiver.region)
                     destination = await stack.enter_async_context(opening)
                 case _:
                     destination = FunctionDestination(
@@ -144,7 +144,9 @@ class EventComposition:
 
 
 @asynccontextmanager
-async def open_destination(arn: Arn, aws: Aws, *, region: str, role_arn: str | None) -> AsyncIterator[Destination]:
+async def open_destination(
+    arn: Arn, aws: Aws, *, region: str, role_arn: str | None = None
+) -> AsyncIterator[Destination]:
     """Yield the adapter that sends documents to this AWS resource. `region` is used if the ARN has no region."""
     region = arn.region or region
     if arn.service == "lambda":

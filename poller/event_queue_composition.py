@@ -30,7 +30,7 @@ from poller.event_queues.sqs import SqsEventQueue
 from poller.facts import Emit, EventFileMigrated, FormerEventQueueForgotten
 from poller.model.arn import Arn, queue_url
 from poller.model.event import EventQueueDepth, RememberedQueue
-from poller.model.function import Function, LambdaApi
+from poller.model.function import Function
 from poller.model.ids import FunctionName
 from poller.ports import Clock, EventQueue
 from poller.settings.values import Settings
@@ -163,11 +163,11 @@ class EventQueues:
 
     @asynccontextmanager
     async def _open_sqs_queue(self, key: SqsKey) -> AsyncIterator[EventQueue]:
-        arn, function, role_arn = key.queue
+        arn, function = key.queue
         async with self._open_aws(key.aws) as aws:
 
             async def open_queue() -> EventQueue:
-                client = await aws.json_client("sqs", region=arn.region, role_arn=role_arn)
+                client = await aws.json_client("sqs", region=arn.region)
                 url = queue_url(client.endpoint_url, arn)
                 source = SqsSource(client, arn=arn, queue_url=url, has_batching_window=False)
                 queue = SqsEventQueue(
@@ -203,15 +203,7 @@ class FormerQueuesOf:
 
 
 def sqs_queue_of(function: Function, arn: Arn) -> RememberedQueue:
-    return RememberedQueue(arn, function.name, role_of(function))
-
-
-def role_of(function: Function) -> str | None:
-    """Return the role with which the daemon calls the function on Lambda.
-
-    The SQS queue and the destinations of the function's events are called with the same role.
-    """
-    return function.kind.role_arn if isinstance(function.kind, LambdaApi) else None
+    return RememberedQueue(arn, function.name)
 
 
 def _other_uses(settings: Settings) -> Iterator[object]:

@@ -164,16 +164,14 @@ class Aws:
                 return iam_arn((await sts.get_caller_identity())["Arn"])
         return None
 
-    async def execution_role(
-        self, name: str, *, qualifier: str | None = None, region: str | None = None, role_arn: str | None = None
-    ) -> str | None:
+    async def execution_role(self, name: str, *, qualifier: str | None = None, region: str | None = None) -> str | None:
         """Return the ARN of a Lambda function's role, or None if Lambda refuses or does not answer in time.
 
         `name` is a name or an ARN without a qualifier.
         """
         asked = {"FunctionName": name} | ({"Qualifier": qualifier} if qualifier is not None else {})
         with _without_failures():
-            async with self.client("lambda", region=region, role_arn=role_arn) as client:
+            async with self.client("lambda", region=region) as client:
                 return str(Arn.parse(str((await client.get_function_configuration(**asked))["Role"])))
         return None
 

@@ -14,15 +14,15 @@ from poller.model.event import RememberedQueue
 from poller.model.ids import FunctionName
 from poller.sqlite.kind import DamagedRow
 
-REMEMBER = "INSERT OR REPLACE INTO sqs_queue (arn, function, role_arn) VALUES (?, ?, ?)"
+REMEMBER = "INSERT OR REPLACE INTO sqs_queue (arn, function) VALUES (?, ?)"
 
-REMEMBERED = "SELECT arn, function, role_arn FROM sqs_queue ORDER BY arn"
+REMEMBERED = "SELECT arn, function FROM sqs_queue ORDER BY arn"
 
 FORGET = "DELETE FROM sqs_queue WHERE arn = ? AND function = ?"
 
 
 def remember(file: sqlite3.Connection, queue: RememberedQueue) -> None:
-    file.execute(REMEMBER, (str(queue.arn), queue.function, queue.role_arn))
+    file.execute(REMEMBER, (str(queue.arn), queue.function))
 
 
 def remembered(file: sqlite3.Connection) -> list[RememberedQueue]:
@@ -35,8 +35,8 @@ def forget(file: sqlite3.Connection, arn: Arn, function: FunctionName) -> bool:
     return file.execute(FORGET, (str(arn), function)).rowcount == 1
 
 
-def _queue(arn: str, function: str, role_arn: str | None) -> RememberedQueue:
+def _queue(arn: str, function: str) -> RememberedQueue:
     try:
-        return RememberedQueue(Arn.parse(arn), FunctionName(function), role_arn)
+        return RememberedQueue(Arn.parse(arn), FunctionName(function))
     except ValueError as error:
         raise DamagedRow(f"the table sqs_queue has a row with {arn!r}, which is no ARN") from error

@@ -75,7 +75,19 @@ WITH_SQS_QUEUES = (
     """,
 )
 
-STEPS = (FIRST_FORMAT, WITH_SIZES, WITH_SQS_QUEUES)
+WITHOUT_ROLES = (  # no version had an option for `role_arn`; SQLite drops a column only from version 3.35 on
+    """
+    CREATE TABLE queue (        -- the SQS queues that have, or had, the events of functions
+        arn TEXT PRIMARY KEY NOT NULL,
+        function TEXT NOT NULL
+    ) WITHOUT ROWID
+    """,
+    "INSERT INTO queue SELECT arn, function FROM sqs_queue",
+    "DROP TABLE sqs_queue",
+    "ALTER TABLE queue RENAME TO sqs_queue",
+)
+
+STEPS = (FIRST_FORMAT, WITH_SIZES, WITH_SQS_QUEUES, WITHOUT_ROLES)
 """The statements that lead from each format to the next one. The first step begins with an empty file."""
 
 FORMAT = len(STEPS)

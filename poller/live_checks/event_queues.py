@@ -8,7 +8,6 @@ from poller.aws.clients import Aws
 from poller.core.events.queue_rules import RULES
 from poller.core.finding import Finding
 from poller.errors import PollerError
-from poller.event_queue_composition import role_of
 from poller.live_checks.rows import Row, attributes_of, failure
 from poller.model.arn import queue_url
 from poller.model.function import Function
@@ -20,7 +19,7 @@ async def event_queue(function: Function, aws: Aws) -> list[Row]:
     assert arn is not None, "the function has an event queue"
     row = partial(Row, f"functions.{function.name}.event_invoke_config.event_queue_arn", str(arn))
     try:
-        client = await aws.json_client("sqs", region=arn.region, role_arn=role_of(function))
+        client = await aws.json_client("sqs", region=arn.region)
         attributes = await attributes_of(client, queue_url(client.endpoint_url, arn))
     except PollerError as error:
         return [row("GetQueueAttributes", failure(error))]

@@ -20,7 +20,7 @@ from poller.model.function import Function, LambdaApi
 
 async def function_on_lambda(function: Function, kind: LambdaApi, aws: Aws) -> list[Row]:
     row = partial(Row, f"functions.{function.name}", str(function.arn))
-    async with KeptClient(lambda: aws.client("lambda", region=kind.region, role_arn=kind.role_arn)) as client:
+    async with KeptClient(lambda: aws.client("lambda", region=kind.region)) as client:
         return [
             row("Invoke (DryRun)", await dry_run(client, kind.name, kind.qualifier)),
             row("Timeout", await _timeout(client, kind, function.timeout_in_seconds)),

@@ -9,7 +9,7 @@ import anyio
 from anyio import CapacityLimiter
 
 from poller.aws.clients import Aws
-from poller.event_queue_composition import aws_settings, role_of
+from poller.event_queue_composition import aws_settings
 from poller.live_checks.destinations import destination
 from poller.live_checks.event_queues import event_queue
 from poller.live_checks.functions import function_on_lambda
@@ -74,6 +74,4 @@ def _checks_of_function(function: Function) -> Iterator[Check]:
     }
     for option, receiver in receivers.items():
         if isinstance(receiver, Arn):
-            yield partial(
-                destination, f"functions.{function.name}.{option}", receiver, receiver.region, role_of(function)
-            )
+            yield partial(destination, f"functions.{function.name}.{option}", receiver, receiver.region, None)

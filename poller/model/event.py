@@ -125,14 +125,10 @@ class TakenEvent:
 
 
 class RememberedQueue(NamedTuple):
-    """An SQS queue that has, or had, the events of a function. `role_arn` is the role that reads the queue.
-
-    `role_arn` is None if the daemon reads the queue with its own credentials.
-    """
+    """An SQS queue that has, or had, the events of a function."""
 
     arn: Arn
     function: FunctionName
-    role_arn: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

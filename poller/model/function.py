@@ -24,7 +24,6 @@ class LambdaApi:
     name: str
     qualifier: str | None
     region: str
-    role_arn: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

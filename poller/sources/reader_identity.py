@@ -27,9 +27,7 @@ class Identities(Protocol):
     async def identity_arn(self, region: str | None = None) -> str | None:
         """Return the ARN of the daemon's own identity."""
 
-    async def execution_role(
-        self, name: str, *, qualifier: str | None = None, region: str | None = None, role_arn: str | None = None
-    ) -> str | None:
+    async def execution_role(self, name: str, *, qualifier: str | None = None, region: str | None = None) -> str | None:
         """Return the ARN of the role of a Lambda function."""
 
 
@@ -60,7 +58,7 @@ async def reader_arn(
     arn = mapping.role_arn
     if arn is None and isinstance(kind, LambdaApi):
         arn = await role_of_function.arn(
-            lambda: aws.execution_role(kind.name, qualifier=kind.qualifier, region=kind.region, role_arn=kind.role_arn)
+            lambda: aws.execution_role(kind.name, qualifier=kind.qualifier, region=kind.region)
         )
     if arn is None:
         arn = await own_identity.arn(lambda: aws.identity_arn(mapping.region))

@@ -70,7 +70,6 @@ class LambdaApiTarget:
             qualifier=kind.qualifier,
             timeout_in_seconds=function.timeout_in_seconds + ANSWER_SLACK_IN_SECONDS,
             region=kind.region,
-            role_arn=kind.role_arn,
         )
         return cls(invoker, function.arn)
 

@@ -175,7 +175,7 @@ def queues(file: Path) -> Path:
     """A file that remembers the event queue of `mail`, and its former one."""
     with shared(file) as connection:
         for arn in (FORMER, CURRENT):
-            remember(connection, RememberedQueue(arn, FunctionName("mail"), None))
+            remember(connection, RememberedQueue(arn, FunctionName("mail")))
     return file
 
 

@@ -328,8 +328,7 @@ OLD_QUEUE, NEW_QUEUE = (Arn.parse(f"arn:aws:sqs:eu-west-1:123456789012:{name}") 
 
 
 async def test_the_file_remembers_the_sqs_queues_of_functions_until_they_are_forgotten(path: Path) -> None:
-    role = "arn:aws:iam::123456789012:role/resize"
-    old, new = RememberedQueue(OLD_QUEUE, RESIZE, role), RememberedQueue(NEW_QUEUE, MAIL, None)
+    old, new = RememberedQueue(OLD_QUEUE, RESIZE), RememberedQueue(NEW_QUEUE, MAIL)
     async with Process(path).queue as queue:
         for each in (old, new, old):
             await queue.remember(each)
@@ -340,7 +339,7 @@ async def test_the_file_remembers_the_sqs_queues_of_functions_until_they_are_for
 
 
 async def test_a_remembered_and_a_forgotten_sqs_queue_survive_a_loss_of_power(path: Path) -> None:
-    process, old = Process(path), RememberedQueue(OLD_QUEUE, RESIZE, None)
+    process, old = Process(path), RememberedQueue(OLD_QUEUE, RESIZE)
     async with process.queue as queue:
         flushed: list[int] = []
         for change in (queue.remember, queue.forget):
@@ -357,7 +356,7 @@ def how_the_last_commit_was_flushed(file: sqlite3.Connection) -> tuple[int]:
 
 
 async def test_an_sqs_queue_has_the_events_of_the_function_that_used_it_last(path: Path) -> None:
-    before, after = (RememberedQueue(OLD_QUEUE, function, None) for function in (RESIZE, MAIL))
+    before, after = (RememberedQueue(OLD_QUEUE, function) for function in (RESIZE, MAIL))
     async with Process(path).queue as queue:
         await queue.remember(before)
         await queue.remember(after)
@@ -368,7 +367,7 @@ async def test_an_sqs_queue_has_the_events_of_the_function_that_used_it_last(pat
 async def test_a_damaged_row_of_an_sqs_queue_is_an_error_of_the_file(path: Path) -> None:
     async with Process(path).queue as queue:
         with closing(sqlite3.connect(path)) as file:
-            file.execute("INSERT INTO sqs_queue VALUES ('no ARN', 'resize', NULL)")
+            file.execute("INSERT INTO sqs_queue VALUES ('no ARN', 'resize')")
             file.commit()
         with pytest.raises(Rejected, match="which is no ARN"):
             await queue.remembered()

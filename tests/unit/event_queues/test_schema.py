@@ -5,6 +5,7 @@ import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,11 @@ import pytest
 from poller.errors import CannotStore, SettingsError
 from poller.event_queues import schema
 from poller.event_queues.by_hand import listed
+from poller.event_queues.remembered import remembered
 from poller.event_queues.rows import put, take
 from poller.event_queues.schema import EVENTS, FORMAT, reading, shared
+from poller.model.arn import Arn
+from poller.model.event import RememberedQueue
 from tests.fakes.clock import EPOCH
 from tests.fakes.disk import no_file_grows_beyond
 from tests.fakes.events import RESIZE, event
@@ -95,6 +99,17 @@ def test_a_file_of_the_first_format_is_migrated_with_its_events(path: Path) -> N
     assert sizes == [(8 + 2,), (9 + 28,)]
     with shared(new := path.parent / "new.db"):
         assert schema_of(path) == schema_of(new)
+
+
+def test_an_sqs_queue_is_remembered_after_its_table_has_changed(path: Path) -> None:
+    arn = "arn:aws:sqs:eu-west-1:123456789012:old"
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        for statement in chain(*schema.STEPS[:3]):
+            file.execute(statement)
+        file.execute("INSERT INTO sqs_queue VALUES (?, 'resize', NULL)", (arn,))
+        file.execute("PRAGMA user_version = 3")
+    with shared(path) as file:
+        assert remembered(file) == [RememberedQueue(Arn.parse(arn), RESIZE)]
 
 
 def dump(path: Path) -> list[str]:

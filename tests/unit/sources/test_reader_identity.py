@@ -19,8 +19,7 @@ pytestmark = pytest.mark.anyio
 
 OWN = "arn:aws:iam::123456789012:user/daemon"
 ROLE = "arn:aws:iam::123456789012:role/bill"
-CALLS_LAMBDA = "arn:aws:iam::123456789012:role/calls-lambda"
-ON_LAMBDA = LambdaApi(name="bill", qualifier="live", region="eu-west-1", role_arn=CALLS_LAMBDA)
+ON_LAMBDA = LambdaApi(name="bill", qualifier="live", region="eu-west-1")
 ELSEWHERE = http_kind("http://127.0.0.1:9/")
 
 
@@ -37,10 +36,8 @@ class FakeIdentities:
         await anyio.lowlevel.checkpoint()
         return self._own
 
-    async def execution_role(
-        self, name: str, *, qualifier: str | None = None, region: str | None = None, role_arn: str | None = None
-    ) -> str | None:
-        self.asked.append((name, qualifier, region, role_arn))
+    async def execution_role(self, name: str, *, qualifier: str | None = None, region: str | None = None) -> str | None:
+        self.asked.append((name, qualifier, region))
         await anyio.lowlevel.checkpoint()
         return self._role
 
@@ -80,7 +77,7 @@ async def test_the_role_of_a_mapping_is_the_reader_and_aws_is_not_asked() -> Non
 async def test_without_a_role_of_the_mapping_the_role_of_a_function_on_lambda_is_the_reader() -> None:
     aws = FakeIdentities()
     assert await Reading(ON_LAMBDA, aws).arn(MAPPING) == ROLE
-    assert aws.asked == [("bill", "live", "eu-west-1", CALLS_LAMBDA)]
+    assert aws.asked == [("bill", "live", "eu-west-1")]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from urllib.parse import parse_qs
 
 import anyio
 import orjson
@@ -81,10 +80,9 @@ async def targeting(
     *,
     name: str = "bill",
     qualifier: str | None = None,
-    role_arn: str | None = None,
     timeout_in_seconds: float = 60,
 ) -> AsyncIterator[LambdaApiTarget]:
-    kind = LambdaApi(name=name, qualifier=qualifier, region="eu-west-1", role_arn=role_arn)
+    kind = LambdaApi(name=name, qualifier=qualifier, region="eu-west-1")
     async with Aws(AwsSettings(endpoint_url=url, region="us-east-1")) as aws:
         yield await LambdaApiTarget.of(function(kind, timeout_in_seconds), kind, aws)
 
@@ -304,19 +302,6 @@ async def test_missing_credentials_mean_that_the_function_did_not_run(monkeypatc
     assert isinstance(response, Unreachable)
     assert response.reason == "NoCredentialsError"
     assert response.detail.startswith(f"{ARN}: ")
-
-
-async def test_a_role_that_may_not_be_assumed_means_that_the_function_did_not_run() -> None:
-    denied = Reply(status=403, body=b"<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>")
-    role_arn = "arn:aws:iam::123456789012:role/invoker"
-    async with (
-        http_server(lambda request: asyncio.sleep(0, denied)) as server,
-        targeting(server.url, role_arn=role_arn) as target,
-    ):
-        detail = f"{ARN}: AccessDenied (403)"
-        assert await target.invoke(INVOCATION) == Unreachable(reason="AccessDenied", detail=detail)
-    [request] = server.requests
-    assert parse_qs(request.body.decode())["RoleArn"] == [role_arn]
 
 
 async def test_an_answer_may_arrive_a_little_after_the_timeout_of_the_function() -> None:

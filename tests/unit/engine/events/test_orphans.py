@@ -21,7 +21,7 @@ from tests.fakes.clock import EPOCH, VirtualClock
 pytestmark = pytest.mark.anyio
 
 RESIZE, OLD = FunctionName("resize"), FunctionName("old")
-QUEUE = RememberedQueue(Arn.parse("arn:aws:sqs:eu-west-1:123456789012:old-events"), OLD, None)
+QUEUE = RememberedQueue(Arn.parse("arn:aws:sqs:eu-west-1:123456789012:old-events"), OLD)
 
 
 class World:
