@@ -64,7 +64,7 @@ class RecordsDropped(NamedTuple):
 class InvocationRecordDelivered(NamedTuple):
     """The mapping discarded a batch, and the on-failure destination accepted the invocation record about it.
 
-    `condition` is AWS's word for the reason.
+    `condition` is AWS's word for the reason, and `destination` is the ARN.
     """
 
     mapping: MappingName
@@ -73,6 +73,7 @@ class InvocationRecordDelivered(NamedTuple):
     shard: str | None = None
     start_sequence_number: str | None = None
     end_sequence_number: str | None = None
+    destination: str | None = None
 
 
 @declare(

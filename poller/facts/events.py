@@ -243,11 +243,14 @@ class EventDeliveryFailed(NamedTuple):
 class EventStuck(NamedTuple):
     """A destination or the dead-letter queue refuses an ended event for good. The event is kept, and is not delivered
     until a person retries it; a person may also drop it.
+
+    `destinations` are the ARNs or functions that refuse it. `reason` has their errors.
     """
 
     function: FunctionName
     request_id: RequestId
     condition: Condition
+    destinations: tuple[str, ...]
     reason: str
 
 

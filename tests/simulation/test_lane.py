@@ -212,7 +212,8 @@ def test_a_poison_record_is_isolated_and_reported_before_it_is_done() -> None:
     assert scene.done == ["1", "2", "3", "4"]
     (report,) = scene.destination.reports
     assert (report.condition, report.invoke_count) == ("RetryAttemptsExhausted", 2)
-    assert [fact.records for fact in scene.facts if isinstance(fact, InvocationRecordDelivered)] == [1]
+    (delivered,) = [fact for fact in scene.facts if isinstance(fact, InvocationRecordDelivered)]
+    assert (delivered.records, delivered.destination) == (1, str(FAILURES))
 
 
 @pytest.mark.parity("unreachable destination")

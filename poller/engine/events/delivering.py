@@ -88,7 +88,8 @@ class Deliverer:
         for delivery, error in failures.items():
             self.health.delivery_failed(event, delivery, self.places[delivery].name, error, retry_in=retry_in)
         if event.stuck:
-            self.emit(EventStuck(event.function, event.request_id, _ending(event).condition, event.stuck))
+            refusing = tuple(self.places[delivery].name for delivery in failures)
+            self.emit(EventStuck(event.function, event.request_id, _ending(event).condition, refusing, event.stuck))
 
 
 async def _send(destination: Destination, documents: Iterable[Document]) -> bool:

@@ -61,6 +61,7 @@ class Discarding:
             self.emit(RecordsDropped(name, count, discard.condition, *where))
             return True
         document = self._document(discard, event, window_call)
+        at = str(on_failure.destination_arn)
         failures = 0
         while True:
             try:
@@ -70,7 +71,6 @@ class Discarding:
                 gives_up = isinstance(error, LASTING) or failures == TRIES_BEFORE_DROPPING
                 is_dropped = on_failure.if_unreachable == "drop" and gives_up
                 retry_in = None if is_dropped else SOURCE.delay(failures, self.randomness)
-                at = str(on_failure.destination_arn)
                 self.emit(
                     DestinationFailed(name, count, error.code, str(error), is_dropped, retry_in, self.shard_id, at)
                 )
@@ -81,7 +81,7 @@ class Discarding:
                 if not await self.block.wait(wait, discard.records, attempt=failures, actions=("retry",)):
                     return False
                 continue
-            self.emit(InvocationRecordDelivered(name, count, discard.condition, *where))
+            self.emit(InvocationRecordDelivered(name, count, discard.condition, *where, at))
             return True
 
     def _document(self, discard: Discard[StreamRecord], event: bytes, window_call: WindowCall | None) -> Document:

@@ -489,7 +489,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {},
     ),
     (
-        facts.EventStuck(STORE, ID, "RetriesExhausted", "AccessDenied: no"),
+        facts.EventStuck(STORE, ID, "RetriesExhausted", ("arn",), "on_failure: AccessDenied: no"),
         "error",
         "event_stuck",
         {"poller_events_stuck_total{function=store}": 1},
