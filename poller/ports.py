@@ -203,7 +203,7 @@ class EventQueue(Protocol):
 
     Several processes may share a queue. The claim on an event ends at its deadline, so a dead process keeps no event.
     An event may be taken twice: after a crash, or if a claim was not extended in time.
-    A claim whose deadline has passed is lost once another process has taken the event, and may be lost before.
+    A claim may be lost from its deadline on, and is lost as soon as another process takes the event.
     """
 
     async def put(self, events: Sequence[Event]) -> None:

@@ -16,6 +16,6 @@ PR_SET_DUMPABLE = 4
 
 
 def protect() -> None:
-    """Clear the flag; do nothing if the system has no such flag, or does not allow a process to clear it."""
+    """Clear the "dumpable" flag of this process. Do nothing if there is no such flag, or if it cannot be cleared."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)

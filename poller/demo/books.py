@@ -76,7 +76,7 @@ class Part(Protocol):
         """Set up the sources and destinations. Return lines that tell the user what was set up."""
 
     def settings(self) -> str:
-        """Return the tables [functions.*] and [mappings.*] as TOML. Call `build` before."""
+        """Return the tables [functions.*] and [mappings.*] as TOML. Call `build` first."""
 
     def intention(self) -> str:
         """Return a sentence that says which records `send` puts into the sources."""

@@ -120,9 +120,9 @@ class Bars:
 
 
 class Lines:
-    """A line for each book that has changed, at most once a second, if the output is not a terminal.
+    """Prints a line for each book that has changed, at most once a second. It serves an output that is no terminal.
 
-    When all books are settled, their last lines come at once.
+    As soon as all books are settled, it prints their last lines.
     """
 
     def __init__(self, screen: Screen) -> None:

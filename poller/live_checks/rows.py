@@ -37,7 +37,10 @@ def failure(error: PollerError) -> Finding:
 
 
 def unless_denied(error: PollerError, needed: str) -> Finding:
-    """Return the finding of a check whose own permission the daemon does not need. `needed` is what it does need."""
+    """Return the finding of a check that has failed. Denied access is no fault, because only the check needs it.
+
+    `needed` is the permission that the daemon itself needs.
+    """
     if isinstance(error, AccessDenied):
         return Finding(f"cannot be checked, because access is denied; the daemon needs only {needed}", is_advice=True)
     return failure(error)

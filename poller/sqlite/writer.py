@@ -32,8 +32,8 @@ MAXIMUM_BYTES_TOGETHER = 4 * 1024 * 1024
 class Job:
     """A job for the thread, and the task that waits for it. `size_in_bytes` is about how many bytes the job writes.
 
-    `size_in_bytes` is None for a job that is done alone. A job that `is_begun` is always finished. The thread sets
-    `answer` or `fault`.
+    `size_in_bytes` is None for a job that is done alone. Once `is_begun` is true, the job is finished, even if its task
+    is cancelled. The thread sets `answer` or `fault`.
     """
 
     size_in_bytes: int | None

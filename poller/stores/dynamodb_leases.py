@@ -37,7 +37,7 @@ class DynamoDbLeaseStore:
         return await self._items.write("PutItem", {row.key: creation(item_of(row)) for row in rows})
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Replace rows. Return the keys of the rows whose stored counter was another one, or that do not exist.
+        """Replace rows. Return the keys of the rows that do not exist or have another counter.
 
         Raises CheckpointMovedBack if a row has such a checkpoint; the other rows may be stored then.
         """
@@ -56,7 +56,7 @@ class DynamoDbLeaseStore:
         return await self._items.write("PutItem", {row.key: creation(item_of(row)) for row in rows})
 
     async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Delete rows. Return the keys of the rows whose stored counter is another one."""
+        """Delete rows. Return the keys of the rows that have another counter."""
         return await self._items.write("DeleteItem", {row.key: removal(row.key, row.counter) for row in rows})
 
 
@@ -75,7 +75,7 @@ def removal(key: str, counter: int) -> Mapping[str, Any]:
 
 
 def _replacement(row: Row, *, may_move_back: bool = False) -> Mapping[str, Any]:
-    """Return the parameters of a PutItem that replaces the row if its counter is the one before.
+    """Return the parameters of a PutItem that replaces the row whose stored counter is `row.counter - 1`.
 
     The condition on the rank is a second guard: only a person moves a checkpoint back, or removes it.
     """

@@ -51,7 +51,7 @@ class KclLeaseStore:
         return await self._items.write("PutItem", {row.key: creation(new_item(row, self._meaning)) for row in rows})
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Replace rows. Return the keys of the rows whose stored counter was another one, or that do not exist.
+        """Replace rows. Return the keys of the rows that do not exist or have another counter.
 
         Raises CheckpointMovedBack if a row has such a checkpoint, and then stores none of them.
         """
@@ -67,7 +67,7 @@ class KclLeaseStore:
         return rejected | {row.key for row in rows if row.key not in after}
 
     async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Delete rows. Return the keys of the rows whose stored counter is another one."""
+        """Delete rows. Return the keys of the rows that have another counter."""
         removals = {row.key: removal(self._meaning.shard_id(row.key), row.counter - 1) for row in rows}
         return await self._items.write("DeleteItem", removals)
 

@@ -93,7 +93,7 @@ def create(file: sqlite3.Connection, new: Batch) -> frozenset[RowKey]:
 
 
 def update(file: sqlite3.Connection, new: Batch) -> frozenset[RowKey]:
-    """Replace the rows whose stored counter is the one before. Return the other keys.
+    """Replace each row whose stored counter is `row.counter - 1`. Return the keys of all other rows.
 
     Raises CheckpointMovedBack if one of the checkpoints would move back or be removed, and then changes nothing.
     """

@@ -37,7 +37,7 @@ class MemoryLeaseStore:
         return frozenset(row.key for row in rows if not self._table.create(row))
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Replace rows. Return the keys of the rows whose stored counter was another one, or that do not exist.
+        """Replace rows. Return the keys of the rows that do not exist or have another counter.
 
         Raises CheckpointMovedBack for the first row with such a checkpoint; the rows before it are then stored.
         """
@@ -45,7 +45,7 @@ class MemoryLeaseStore:
         return frozenset(row.key for row in rows if not self._table.update(row))
 
     async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Delete rows. Return the keys of the rows whose stored counter is another one."""
+        """Delete rows. Return the keys of the rows that have another counter."""
         await turn()
         return frozenset(row.key for row in rows if not self._table.delete(row))
 
@@ -65,7 +65,7 @@ class Table:
         return True
 
     def update(self, row: Row) -> bool:
-        """Replace the row. Return False, and change nothing, if the stored counter is not the one before.
+        """Replace the row. Return False, and change nothing, if the stored counter is not `row.counter - 1`.
 
         Raises CheckpointMovedBack, and changes nothing, if its checkpoint would move back or be removed.
         """
@@ -77,7 +77,7 @@ class Table:
         return True
 
     def delete(self, row: Row) -> bool:
-        """Delete the row. Return False, and change nothing, if the stored counter is another one."""
+        """Delete the row. Return False, and change nothing, if the stored counter is not `row.counter`."""
         stored = self.rows.get(row.key)
         if stored is not None and stored.counter != row.counter:
             return False

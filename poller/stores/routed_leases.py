@@ -49,11 +49,11 @@ class RoutedLeaseStore:
         return await self._write(rows, lambda store: store.create)
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Replace rows. Return the keys of the rows whose stored counter was another one, or that do not exist."""
+        """Replace rows. Return the keys of the rows that do not exist or have another counter."""
         return await self._write(rows, lambda store: store.update)
 
     async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Delete rows. Return the keys of the rows whose stored counter is another one."""
+        """Delete rows. Return the keys of the rows that have another counter."""
         return await self._write(rows, lambda store: store.delete)
 
     async def _write(

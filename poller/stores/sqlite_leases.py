@@ -87,14 +87,14 @@ class SqliteLeaseStore:
         return await self._write(lease_rows.create, rows)
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Replace rows. Return the keys of the rows whose stored counter was another one, or that do not exist.
+        """Replace rows. Return the keys of the rows that do not exist or have another counter.
 
         Raises CheckpointMovedBack if one of the rows has such a checkpoint, and then stores none of them.
         """
         return await self._write(lease_rows.update, rows)
 
     async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Delete rows. Return the keys of the rows whose stored counter is another one."""
+        """Delete rows. Return the keys of the rows that have another counter."""
         return await self._write(lease_rows.delete, rows)
 
     async def overwrite(self, rows: Collection[Row]) -> frozenset[RowKey]:

@@ -66,7 +66,7 @@ class MetricCollector(Collector):
 
 
 class TotalsCollector(Collector):
-    """Shows the sums of the numbers that `numbers` returns at each scrape. It is called in the scrape's thread."""
+    """Shows the sums of the numbers that `numbers` returns at each scrape. The scrape's thread calls `numbers`."""
 
     def __init__(self, numbers: Callable[[], Sequence[Numbers]]) -> None:
         self._numbers = numbers

@@ -88,7 +88,7 @@ class Team:
         log: IO[bytes] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`command` starts a worker, without the option of the membership."""
+        """`command` starts a worker; the team adds the option that tells the worker its membership."""
         self.workers = [Worker(number) for number in range(1, size + 1)]
         self.settings_number = 1
         self.on_start: Callable[[Worker], None] = _nothing

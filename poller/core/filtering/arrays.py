@@ -52,7 +52,10 @@ def judge(node: Node, values: list[Any]) -> Verdict:
 
 
 def _picks(node: Node, values: list[Any]) -> Iterator[tuple[_Objects, bool, bool]]:
-    """Yield every pick: its objects, whether it has plain values, and whether the leaf accepts a plain value of it."""
+    """Yield what is left of the array for each element that may be picked.
+
+    The parts are the objects that are left, whether there are plain values, and whether the leaf accepts one of these.
+    """
     pending = [(values, False, False)]
     while pending:
         values, is_seen, is_accepted = pending.pop()

@@ -110,7 +110,7 @@ class Held:
         return self.deadline is not None and self.deadline - now < LATE_PART * SAFE_PART * self._lease_duration
 
     def move(self, checkpoint: Checkpoint) -> None:
-        """Set the checkpoint that the next write stores. It may not be behind the one before (R5)."""
+        """Set the checkpoint that the next write stores. It may not be behind the previous checkpoint (R5)."""
         assert not self.is_given, f"{self.key} was given away before its records were done"
         assert self.checkpoint is not None, f"{self.key} has no checkpoint"
         assert rank(checkpoint.position) >= rank(self.checkpoint.position), f"the checkpoint of {self.key} moved back"

@@ -7,9 +7,9 @@ holds, so the workers together never exceed the limit. A unit is given away only
 
     N units, W workers    each worker has N / W units, rounded up or down. If N is less than W, N workers have one unit
     place                 with the worker that has the fewest units of this limit, and among those with the worker
-                          that has the fewest units at all: fifty functions with one unit each use all workers
+                          that has the fewest units of all limits: fifty functions with one unit each use all workers
     move                  from a worker that has two more units of the limit than the receiver, or that has one more
-                          of the limit, and at least two more at all
+                          of the limit, and at least two more of all limits together
     no unit (R10)         a worker without a unit of the function takes no lease of its mappings and gives away those
                           that it holds, to workers with a unit
 

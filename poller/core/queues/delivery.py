@@ -341,9 +341,9 @@ class Delivery:
         self._batches[-1:] = [Batch(batch.messages[middle:], batch.aside), Batch(batch.messages[:middle], [])]
 
     def _with_followers(self, undone: Sequence[MessageInHand]) -> list[MessageInHand]:
-        """Return these messages, and those of their groups in the later batches.
+        """Return these messages, and all messages of their groups in the later batches.
 
-        Remove the latter from their batches.
+        The later batches no longer have these messages.
         """
         groups = groups_of(held.group for held in undone)
         together = list(undone)

@@ -128,7 +128,7 @@ class Lineage:
         return all(parent in known for each in by_id.keys() - self._known for parent in by_id[each].parent_ids)
 
     def take_in(self, listing: Listing, drained_at: Mapping[ShardId, float]) -> None:
-        """Make the changes of a listing. The engine must have created and deleted the rows before.
+        """Make the changes of a listing. The engine must first create and delete the rows.
 
         `drained_at` has those of the new shards that another worker has drained already.
         """

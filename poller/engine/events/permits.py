@@ -74,7 +74,7 @@ class EventPermits:
         self._room.changed()
 
     def end(self, size_in_bytes: int) -> None:
-        """Count one event less in hand. Call `answered` for this event before."""
+        """Count one event less in hand. Call `answered` for this event first."""
         self._bytes.give_back(size_in_bytes)
         self.in_hand -= 1
         self._wake()

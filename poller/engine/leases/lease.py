@@ -92,7 +92,7 @@ class Lease:
 
     @property
     def checkpoint(self) -> Checkpoint | None:
-        """Return the last checkpoint: where the worker before has stopped, or what this user has saved since."""
+        """Return the last checkpoint: where the previous worker stopped, or what this user has saved since."""
         return self._held.checkpoint
 
     @property
@@ -151,7 +151,7 @@ class Lease:
             self._hurry()
 
     async def stored(self) -> bool:
-        """Let the worker store the checkpoint at once, and wait for it. Return False if the lease is lost before."""
+        """Let the worker store the checkpoint at once, and wait for it. Return False if the lease is lost first."""
         while not (self.is_lost or self._held.is_stored):
             self._hurry()
             await self._changed.wait()

@@ -197,7 +197,7 @@ class Finisher:
         return Tried([held for held in messages if held.message.receipt_handle in again], len(messages) - len(rejected))
 
     def _give_up(self, messages: Messages, code: str) -> None:
-        """Report that these messages could not be deleted and are not tried again."""
+        """Report that these messages could not be deleted. The deletion is not tried again."""
         for held in messages:
             held.is_left = True
         if messages:

@@ -72,9 +72,9 @@ class Permits:
         self._is_closed = False
 
     def enter(self) -> None:
-        """Wake waiting polls from now on when there may be more room, until `leave`.
+        """From now on until `leave`, wake waiting polls whenever there may be more room.
 
-        A run that never begins does not enter.
+        Only a run that begins calls this.
         """
         self._room.listen(self.call_next)
         self._mapping_room.listen(self.call_next)

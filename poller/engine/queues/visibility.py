@@ -158,7 +158,7 @@ class VisibilityKeeper:
     async def _hide(self, due: Sequence[MessageInHand]) -> bool:
         """Hide these messages for one visibility timeout from now. Return whether AWS denied the call.
 
-        The time is shorter if the twelve hours of one message end before.
+        The time is shorter if the twelve hours of a message end earlier.
         """
         asked_at = anyio.current_time()
         longest = min(held.longest_until for held in due) - asked_at - CALL_IN_SECONDS
