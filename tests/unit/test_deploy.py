@@ -15,6 +15,7 @@ import orjson
 import pytest
 import yaml
 
+from poller.admin.control import control_path
 from poller.descriptors import MOST
 from poller.settings.daemon import DaemonOptions
 from poller.settings.loading import load
@@ -166,12 +167,20 @@ def manifests() -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
 
 
-WORKLOADS = {one["metadata"]["name"]: one for one in manifests() if one["kind"] in ("Deployment", "StatefulSet")}
+def deployment() -> dict[str, Any]:
+    [found] = [one for one in manifests() if one["kind"] == "Deployment"]
+    return found
 
 
-@pytest.mark.parametrize("name", WORKLOADS)
-def test_a_workload_runs_the_image_without_rights_and_may_drain(name: str, tmp_path: Path) -> None:
-    pod = WORKLOADS[name]["spec"]["template"]["spec"]
+def settings_of_the_pods(folder: Path) -> Settings:
+    [data] = [one["data"] for one in manifests() if one["kind"] == "ConfigMap"]
+    file = folder / "poller.toml"
+    file.write_text(data["poller.toml"])
+    return load(file, {"POLLER_ADMIN_TOKEN": "a-token-that-is-long-enough"})
+
+
+def test_a_pod_runs_the_image_without_rights_and_may_drain(tmp_path: Path) -> None:
+    pod = deployment()["spec"]["template"]["spec"]
     [container] = pod["containers"]
     assert container["args"] == orjson.loads(last("CMD"))
     user, group = map(int, last("USER").split(":"))
@@ -182,37 +191,35 @@ def test_a_workload_runs_the_image_without_rights_and_may_drain(name: str, tmp_p
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/etc/poller", "/tmp", last("VOLUME")}
-    [volume] = [volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume]
-    settings = settings_of(volume, tmp_path)
+    settings = settings_of_the_pods(tmp_path)
     assert settings.daemon.http_listen == ("0.0.0.0", container["ports"][0]["containerPort"])
     assert pod["terminationGracePeriodSeconds"] > settings.daemon.shutdown_grace_in_seconds + 10
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert not settings.warnings
 
 
-def settings_of(config_map: str, folder: Path) -> Settings:
-    [data] = [one["data"] for one in manifests() if (one["kind"], one["metadata"]["name"]) == ("ConfigMap", config_map)]
-    file = folder / "poller.toml"
-    file.write_text(data["poller.toml"])
-    return load(file, {"POLLER_ADMIN_TOKEN": "a-token-that-is-long-enough"})
+def test_a_pod_can_write_where_the_daemon_does_and_many_pods_share_the_streams(tmp_path: Path) -> None:
+    pod = deployment()["spec"]["template"]["spec"]
+    written = {volume["name"] for volume in pod["volumes"] if "emptyDir" in volume}
+    mounts = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+    assert mounts.pop("/etc/poller/poller.toml") not in written
+    assert written == set(mounts.values())
+    state = settings_of_the_pods(tmp_path).daemon.state
+    assert state.startswith("dynamodb://")
+    control = control_path(state, Path(orjson.loads(last("CMD"))[-1]))
+    assert {str(control.parent), last("VOLUME"), "/tmp"} == set(mounts)
 
 
-def test_the_deployment_may_have_many_pods_because_it_has_no_streams_and_the_streams_have_one(tmp_path: Path) -> None:
-    assert settings_of("poller", tmp_path).stream_mappings == ()
-    assert settings_of("poller-streams", tmp_path).queue_mappings == ()
-    assert WORKLOADS["poller-streams"]["spec"]["replicas"] == 1
-
-
-def test_keda_scales_the_deployment_and_asks_its_pods() -> None:
+def test_keda_scales_the_deployment_by_mappings_that_its_pods_have(tmp_path: Path) -> None:
     service, scaled = yaml.safe_load_all((DEPLOY / "keda.yaml").read_text())
-    deployment = WORKLOADS[scaled["spec"]["scaleTargetRef"]["name"]]
-    assert deployment["kind"] == "Deployment"
-    labels = deployment["spec"]["template"]["metadata"]["labels"]
-    assert (
-        service["spec"]["selector"].items() <= labels.items() == deployment["spec"]["selector"]["matchLabels"].items()
-    )
-    assert "replicas" not in deployment["spec"], "an apply would undo what KEDA has chosen"
+    scaled_one = deployment()
+    assert scaled["spec"]["scaleTargetRef"]["name"] == scaled_one["metadata"]["name"]
+    labels = scaled_one["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"] == labels == scaled_one["spec"]["selector"]["matchLabels"]
+    assert "replicas" not in scaled_one["spec"], "an apply would undo what KEDA has chosen"
+    asked = {trigger["metadata"]["url"].rpartition("/")[2] for trigger in scaled["spec"]["triggers"]}
+    assert asked == {mapping.name for mapping in settings_of_the_pods(tmp_path).mappings}
 
 
 @pytest.mark.slow
