@@ -3,6 +3,8 @@
     server.py       the pages and their status codes, at a TCP address and at the control socket
     readiness.py    what /readyz and /api/status say
     changing.py     the calls that change something
+    openapi.py      the description of the API for programs
+    answers.py      the members of each answer
     requester.py    who asks for a change, in words for the log
     guard.py        the rules by which requests are refused
     control.py      where the control socket is, and who may connect

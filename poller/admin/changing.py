@@ -30,6 +30,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from poller.admin import answers
 from poller.errors import CannotChange, PollerError, SettingsError
 from poller.facts import ChangeMade, Emit
 from poller.model.ids import MappingName
@@ -102,11 +103,15 @@ B = TypeVar("B", bound=Body)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call(Generic[B]):
-    """One call that changes something. `fact` makes what is logged, from the body, the answer and who has asked."""
+    """One call that changes something. `answer` is the class of its answer.
+
+    `fact` makes what is logged, from the body, the answer and who has asked.
+    """
 
     path: str
     summary: str
     body: type[B]
+    answer: type[BaseModel]
     make: Callable[[Changes, B], Awaitable[Mapping[str, Any]]]
     fact: Callable[[B, Mapping[str, Any], str], ChangeMade]
 
@@ -214,6 +219,7 @@ CALLS: tuple[Call[Any], ...] = (
         path="/api/reload",
         summary="Read the settings file again, or give a function new child processes.",
         body=ReloadBody,
+        answer=answers.Reloaded,
         make=_reload,
         fact=_reloaded,
     ),
@@ -221,6 +227,7 @@ CALLS: tuple[Call[Any], ...] = (
         path="/api/pause",
         summary="Pause a mapping until it is resumed, also after a restart.",
         body=MappingBody,
+        answer=answers.Pausing,
         make=_pause,
         fact=_paused,
     ),
@@ -228,6 +235,7 @@ CALLS: tuple[Call[Any], ...] = (
         path="/api/resume",
         summary="End the pause of a mapping.",
         body=MappingBody,
+        answer=answers.Pausing,
         make=_resume,
         fact=_resumed,
     ),
@@ -235,6 +243,7 @@ CALLS: tuple[Call[Any], ...] = (
         path="/api/shard",
         summary="Take the next step of the batch that blocks a shard: retry, bisect or discard it now.",
         body=ShardBody,
+        answer=answers.Ordered,
         make=_order,
         fact=_ordered,
     ),

@@ -7,6 +7,7 @@
     /api/status   the body of /readyz, with more numbers, and always 200 (`readiness.py`)
     /api/scaling  how much work waits, for an autoscaler (`scaling.py`)
     /api/shards   all blocked shards of one mapping: /api/shards?mapping=NAME
+    /api/openapi.json   the description of all calls for programs (`openapi.py`)
     /api/...      changes (`changing.py`)
 
 The control socket serves Lambda's Invoke API, too, for `poller invoke`.
@@ -17,11 +18,12 @@ A change may need a token, and no page of another site may ask for anything (`gu
 A client that calls the server by a name that is not allowed gets 421 (`hosts.py`). /metrics and /healthz allow any
 name, for scrapers and probes.
 Each connection carries one request (`connections.py`).
-If a page cannot be rendered, the answer is 500, aiohttp logs the error, and the daemon continues.
+If a page cannot be rendered, the answer is 500, the log has the error, and the daemon continues.
 """
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
@@ -37,7 +39,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from poller.admin import changing, scaling
+from poller.admin import changing, openapi, scaling
 from poller.admin.acting import Acting, PageSources
 from poller.admin.changing import Call, Changes
 from poller.admin.checking import Guard
@@ -58,6 +60,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 INVOKE_PATH = "/2015-03-31/functions/{name}/invocations"
 
 OPTION = "daemon.http_listen"
+
+_LOG = logging.getLogger("aiohttp.server")
+"""The logger to which aiohttp writes the same errors."""
 
 _SHUTDOWN_SECONDS = 1.0
 """How long an answer may still take when the server closes."""
@@ -208,6 +213,13 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
         report = shards_report(name, statuses(), sees_words=guard.viewer(request).sees_words)
         return _json(404, {"error": f"there is no mapping {name}"}) if report is None else _json(200, report)
 
+    described = openapi.document(
+        [read for read in openapi.READS if backlogs is not None or not read.is_optional], changing.CALLS
+    )
+
+    async def description(_request: web.Request) -> web.Response:
+        return _json(200, described)
+
     def change(call: Call[Any]) -> Handler:
         async def answer(request: web.Request) -> web.Response:
             body, by = await request.read(), guard.requester(request)
@@ -231,10 +243,11 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
     application.add_routes(
         [
             web.get("/metrics", metrics),
-            web.get("/healthz", health),
-            web.get("/readyz", ready),
-            web.get("/api/status", status),
-            web.get("/api/shards", shards),
+            web.get(openapi.HEALTH.path, health),
+            web.get(openapi.READY.path, ready),
+            web.get(openapi.STATUS.path, status),
+            web.get(openapi.SHARDS.path, shards),
+            web.get(openapi.PATH, description),
             *(web.post(call.path, change(call)) for call in changing.CALLS),
             *acting.routes(),
         ]
@@ -255,11 +268,8 @@ def _scaling(backlogs: Backlogs) -> list[web.RouteDef]:
     async def of_function(request: web.Request) -> web.Response:
         return _json(*scaling.answer(await backlogs.of_function(request.match_info["name"])))
 
-    return [
-        web.get("/api/scaling", of_daemon),
-        web.get("/api/scaling/mappings/{name}", of_mapping),
-        web.get("/api/scaling/functions/{name}", of_function),
-    ]
+    handlers = (of_daemon, of_mapping, of_function)
+    return [web.get(read.path, handler) for read, handler in zip(openapi.SCALING, handlers, strict=True)]
 
 
 @web.middleware
@@ -269,6 +279,9 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
     except web.HTTPException as error:
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
         return _json(error.status, {"error": error.reason}, allow)
+    except Exception:  # a fault of one page must not end the server
+        _LOG.exception("Error handling request")
+        return _json(500, {"error": "a fault of poller; see its log"})
 
 
 def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> web.Response:

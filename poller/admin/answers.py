@@ -1,0 +1,173 @@
+"""Which members does each answer of /api/ have? One class for each JSON object, for the document of the API.
+
+The answers themselves are made in readiness.py and scaling.py, and by the changes that the daemon makes. Tests compare
+them with these classes. A member with a default is absent for some mappings: a queue has no shards.
+Times are in ISO 8601 and in UTC: 2026-01-31T12:00:00Z.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from poller.model.order import Action
+from poller.model.status import MappingState, WorkerState
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Failure(Answer):
+    """Why a request was refused. Every error of /api/ has this form."""
+
+    error: str
+    faults: list[str] = Field([], description="Every fault of a settings file, for the status 422.")
+
+
+class Blocked(Answer):
+    """A blocked shard: the batch that blocks it, why, and what a person may order."""
+
+    shard: str
+    reason: str
+    detail: str | None = Field(description="The message of the failure; null if the reader may not see it.")
+    since: str
+    attempt: int | None
+    next_try: str | None
+    records: int
+    keys: list[str] | None = Field(description="The first different keys; null if the reader may not see them.")
+    start_sequence_number: str | None
+    end_sequence_number: str | None
+    kept_until: str | None = Field(description="The time until which the stream keeps the first record at least.")
+    actions: list[Action]
+
+
+class Entry(Answer):
+    """The state of a mapping, or of the asynchronous events of a function."""
+
+    state: MappingState
+    reason: str | None
+    since: str | None
+    attempt: int | None = Field(description="The number of failed tries in a row.")
+    next_try: str | None
+
+
+class MappingEntry(Entry):
+    shards_blocked: int = 0
+    blocked: list[Blocked] = Field([], description="The shards that are blocked longest.")
+
+
+class EventsEntry(Entry):
+    waiting: int
+    in_flight: int
+    stuck: int
+    oldest_age_in_seconds: float
+
+
+class LastErrorEntry(Answer):
+    at: str
+    error: str
+    detail: str | None = Field(description="The function's message; null if the reader may not see it.")
+
+
+class Shards(Answer):
+    reading: int
+    waiting: int
+    drained: int
+
+
+class MappingNumbers(MappingEntry):
+    source: str
+    destination: str | None
+    function: str
+    polls_in_flight: int
+    batches_in_flight: int
+    records_in_hand: int
+    concurrency_limit: int
+    last_error: LastErrorEntry | None
+    iterator_age_in_seconds: float = 0.0
+    shards: Shards | None = None
+
+
+class WorkerEntry(Answer):
+    state: WorkerState
+    reason: str | None
+    pid: int | None
+    since: str
+    restarts: int
+
+
+class Readiness(Answer):
+    """Whether every mapping has found its source, and the state of each mapping."""
+
+    ready: bool
+    mappings: dict[str, MappingEntry]
+    events: dict[str, EventsEntry]
+    workers: dict[str, WorkerEntry] = {}
+
+
+class Status(Answer):
+    """The state of each mapping with its numbers."""
+
+    ready: bool
+    mappings: dict[str, MappingNumbers]
+    events: dict[str, EventsEntry]
+    workers: dict[str, WorkerEntry] = {}
+
+
+class BlockedShards(Answer):
+    """All blocked shards of one mapping, at most a thousand."""
+
+    mapping: str
+    destination: str | None
+    blocked: list[Blocked]
+
+
+class BacklogNumbers(Answer):
+    """How much work waits."""
+
+    seconds_to_catch_up: float
+    shards: int
+    messages_waiting: int
+
+
+class Health(Answer):
+    healthy: bool
+
+
+class Names(Answer):
+    added: list[str]
+    replaced: list[str]
+    removed: list[str]
+
+
+class Replaced(Answer):
+    replaced: list[str]
+
+
+class Reloaded(Answer):
+    """What a reload has changed, or the function that was restarted."""
+
+    mappings: Names | None = None
+    failed: dict[str, str] = {}
+    functions: Names | None = None
+    events: Replaced | None = None
+    options: list[str] = []
+    needs_restart: list[str] = []
+    warnings: list[str] = []
+    restarted: str | None = None
+
+
+class Pausing(Answer):
+    mapping: str
+    was_paused: bool
+
+
+class Ordered(Answer):
+    """The order that was given, and what blocked the shard before."""
+
+    mapping: str
+    shard: str
+    action: Action
+    records: int
+    reason: str
+    blocked_since: str
