@@ -197,6 +197,7 @@ class Acting:
             )
         if answer.status != 200:
             return _html(failure(str(answer.body["error"]), back=back), status=answer.status)
+        self._pages.clear()  # the reader must not see a page from before the change
         return _redirect(back)
 
     def _ask(self, body: Mapping[str, str | None], viewer: Viewer, back: str) -> web.Response:

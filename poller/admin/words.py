@@ -32,7 +32,7 @@ def written(epoch_seconds: float) -> str:
 
 
 def rate(number: float) -> str:
-    """Return a number a second with two or three digits: `0`, `0.03`, `4.5`, `120`, `34,600`."""
-    if number == 0:
-        return "0"
+    """Return a number a second with few digits: `0`, `< 0.01`, `0.03`, `4.5`, `120`, `34,600`."""
+    if number < 0.005:
+        return "< 0.01" if number > 0 else "0"
     return f"{number:,.0f}" if number >= 10 else f"{number:.1f}" if number >= 1 else f"{number:.2f}"

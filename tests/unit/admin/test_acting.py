@@ -16,7 +16,7 @@ from poller.admin.server import Pages, serve
 from poller.errors import CannotChange
 from poller.facts import ChangeMade
 from poller.model.order import ShardOrder
-from poller.model.status import MappingStatus
+from poller.model.status import MappingStatus, StreamStatus
 from poller.telemetry.telemetry import Telemetry
 from tests.fakes.changes import FakeChanges
 from tests.unit.admin.test_page import BLOCKED, QUEUE, STREAM, Reader
@@ -103,6 +103,19 @@ async def test_a_mapping_is_paused_by_its_button_and_the_page_says_who_did_it() 
     assert isinstance(fact, ChangeMade)
 
 
+async def test_the_page_after_a_change_is_not_one_from_before() -> None:
+    async with browsing() as browser:
+        form = next(form for form in await browser.forms() if form.get("call") == "pause")
+        await browser.send("/change", form)
+        assert "loopback, from 127.0.0.1" in Reader((await browser.page())[1]).text
+
+
+async def test_a_browser_names_the_origin_of_our_own_forms() -> None:
+    """With the policy no-referrer, Chromium sends `Origin: null`, which the guard refuses."""
+    async with browsing() as browser, browser.client.get("/") as answer:
+        assert answer.headers["Referrer-Policy"] == "same-origin"
+
+
 @pytest.mark.parametrize("action", ["retry", "bisect"])
 async def test_a_blocked_batch_is_retried_or_bisected_by_one_form(action: str) -> None:
     async with browsing() as browser:
@@ -138,6 +151,10 @@ async def test_a_discard_of_a_shard_that_is_not_blocked_any_more_is_not_asked_fo
         status, _, answer = await browser.send("/change", form | {"shard": "another"})
     assert (status, browser.changes.orders) == (409, [])
     assert "This batch blocks the shard no more." in Reader(answer).text
+    reported = BLOCKED._replace(actions=("retry",))  # its records are discarded already
+    async with browsing(STREAM._replace(stream=StreamStatus(shards_blocked=1, blocked=(reported,)))) as browser:
+        form |= {"proof": (await browser.forms())[0]["proof"]}
+        assert (await browser.send("/change", form))[0] == 409
 
 
 async def test_a_change_that_the_daemon_refuses_says_why_and_leads_back() -> None:
@@ -222,6 +239,15 @@ async def test_beyond_loopback_a_reader_with_the_token_sees_the_words() -> None:
         for path in ("/readyz", "/api/status", "/api/shards?mapping=clicks"):
             text = (await browser.page(path))[1]
             assert all(word in text for word in WORDS), path
+
+
+async def test_on_loopback_a_reader_without_a_login_sees_the_words_and_the_settings() -> None:
+    async with browsing(token=TOKEN) as browser:
+        for path in ("/readyz", "/api/status", "/api/shards?mapping=clicks"):
+            text = (await browser.page(path))[1]
+            assert all(word in text for word in WORDS), path
+        assert "user-1, user-2" in Reader((await browser.page())[1]).text
+        assert (await browser.page("/settings"))[0] == 200
 
 
 async def test_without_a_token_in_the_settings_nobody_can_log_in_beyond_loopback() -> None:

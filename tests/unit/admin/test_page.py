@@ -21,7 +21,15 @@ from poller.facts import ChangeMade
 from poller.model.arn import Arn
 from poller.model.function import ChildProcess, Function, FunctionKind, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName
-from poller.model.status import BlockedShard, EventsStatus, LastError, MappingState, MappingStatus, StreamStatus
+from poller.model.status import (
+    BlockedShard,
+    EventsStatus,
+    LastError,
+    MappingState,
+    MappingStatus,
+    StreamStatus,
+    WorkerStatus,
+)
 from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.history import INTERVALS, MappingHistory
 
@@ -349,7 +357,10 @@ def test_functions_destinations_and_changes_have_tables() -> None:
             functions=functions,
             children={"store": 4},
             histories={refused.mapping: history},
-            changes=[RecentChange(NOW - 60, ChangeMade("pause", "uid 1, pid 2", "not paused", refused.mapping))],
+            changes=[
+                RecentChange(NOW - 60, ChangeMade("pause", "uid 1, pid 2", "not paused", refused.mapping)),
+                RecentChange(NOW - 30, ChangeMade("reload", "uid 1, pid 2")),
+            ],
         )
     )
     rows = [row.split() for row in Reader(page).rows]
@@ -359,6 +370,17 @@ def test_functions_destinations_and_changes_have_tables() -> None:
     assert ["arn:aws:sqs:eu-west-1:123456789012:failures", "1", "1", "shard"] in rows
     assert ["1.0", "min", "ago", "pause", "clicks", "uid", "1,", "pid", "2", "not", "paused"] in rows
     assert "hunter2" not in page
+
+
+def test_several_workers_have_a_table() -> None:
+    workers = [
+        WorkerStatus(1, "ready", None, 4711, NOW - 7200, 0),
+        WorkerStatus(2, "ended", "it was killed", None, NOW - 60, 3),
+    ]
+    rows = [" ".join(row.split()) for row in read(QUEUE, workers=workers).rows]
+    assert "1 ready 4711 2.0 h 0" in rows
+    assert "2 ended it was killed 1.0 min 3" in rows
+    assert "Workers" not in read(QUEUE).text
 
 
 def test_text_from_outside_is_escaped() -> None:

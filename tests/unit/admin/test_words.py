@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poller.admin.words import count, duration, size, written
+from poller.admin.words import count, duration, rate, size, written
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,11 @@ def test_a_count_of_one_has_a_singular_noun() -> None:
 
 def test_a_time_is_shown_in_utc_to_the_second() -> None:
     assert written(1_769_860_800.75) == "2026-01-31T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(0, "0"), (0.004, "< 0.01"), (0.03, "0.03"), (4.54, "4.5"), (120.4, "120"), (34_600.2, "34,600")],
+)
+def test_a_rate_has_few_digits(number: float, expected: str) -> None:
+    assert rate(number) == expected
