@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -57,11 +57,11 @@ class Child:
         return self._output.read_bytes()[-2000:].decode(errors="replace").strip()
 
     def pause(self) -> None:
-        """Stop the process itself (SIGSTOP) from now on."""
-        self._process.send_signal(signal.SIGSTOP)
+        """Stop the process and its descendants (SIGSTOP) from now on."""
+        _signal_all(self._tree(), signal.SIGSTOP)
 
     def wake(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
+        _signal_all(self._tree(), signal.SIGCONT)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -97,12 +97,7 @@ class Child:
         return sum(_status_bytes(pid, "VmRSS") for pid in self._tree())
 
     def _tree(self) -> list[int]:
-        tree = [self._process.pid]
-        for pid in tree:
-            with suppress(FileNotFoundError):
-                for task in Path(f"/proc/{pid}/task").iterdir():
-                    tree += map(int, (task / "children").read_text().split())
-        return tree
+        return _tree(self._process.pid)
 
 
 @contextmanager
@@ -152,12 +147,28 @@ def _started(
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    process.send_signal(signal.SIGCONT)  # a stopped process gets no other signal
+    _signal_all(_tree(process.pid), signal.SIGCONT)  # a stopped process gets no other signal
     try:
         process.wait(GRACE_IN_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _tree(pid: int) -> list[int]:
+    """Return this process and its descendants."""
+    tree = [pid]
+    for pid in tree:
+        with suppress(FileNotFoundError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                tree += map(int, (task / "children").read_text().split())
+    return tree
+
+
+def _signal_all(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _living_cpu(pid: int) -> float:

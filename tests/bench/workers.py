@@ -1,0 +1,126 @@
+"""What do several workers cost, and what do they gain? One, two and four workers of one host, side by side in one run.
+
+    python tests/bench/workers.py                  everything, some four minutes
+    python tests/bench/workers.py --case queue     one case
+
+`runs.py` says what is measured. The CPU time is that of the parent and of all its workers.
+The first contender is a daemon of one process. With enough cores, the records a second should grow with the workers,
+and the CPU time of a record should not.
+On a machine with few cores, processes that run at the same time slow each other down. Two daemons that know nothing of
+each other show how much: two workers should cost as much as they do.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.bench import contenders, stream_contenders
+from tests.bench.brokers import canned, canned_stream
+from tests.bench.contenders import Case
+from tests.bench.machine import described
+from tests.bench.runs import Entry, Load, Measured, Outcome, run_case
+from tests.bench.screen import bar_of, warn_if_busy
+from tests.bench.stream_contenders import StreamCase
+from tests.bench.tables import Shown, as_json, show
+
+PER_SECOND = 300.0
+PACED = 600
+
+QUEUE = Case(name="queue", title="a queue, Lambda function, batches of 10")
+STREAM = StreamCase(
+    name="stream-64",
+    title="Kinesis, 64 shards, 1,000 records a read",
+    shards=64,
+    records_in_a_read=1_000,
+    backlog=96_000,
+)
+
+console = Console()
+
+
+class Compared(NamedTuple):
+    """A case, the contenders that take part in it, and their load."""
+
+    title: str
+    entries: Sequence[Entry[Any]]
+    load: Load
+
+
+Command = Callable[[Any, Path], list[str] | None]
+
+
+def _with_workers(alone: Command, size: int) -> Command:
+    return lambda source, folder: [*(alone(source, folder) or ()), "--workers", str(size)]
+
+
+def _two_daemons(broker: Any, folder: Path) -> list[str]:
+    """Return a command that starts two daemons, with a folder for each, and ends them when it ends."""
+    commands = []
+    for number in (1, 2):
+        own = folder / str(number)
+        own.mkdir()
+        commands.append(shlex.join(contenders.daemon_command(QUEUE, broker, own) or ()))
+    script = f"trap 'kill $first $second; wait' TERM; {commands[0]} & first=$!; {commands[1]} & second=$!; wait"
+    return ["/bin/sh", "-c", script]
+
+
+def _entries(opened: Callable[[Path], Any], alone: Command, *others: Entry[Any]) -> list[Entry[Any]]:
+    workers = [Entry(f"{size} workers", opened, _with_workers(alone, size)) for size in (2, 4)]
+    return [Entry("1 process", opened, alone), *others, *workers]
+
+
+_queue = partial(canned, queue_name=QUEUE.queue_name)
+_stream = partial(canned_stream, kind=STREAM.kind, shards=STREAM.shards, records_in_a_read=STREAM.records_in_a_read)
+
+CASES = {
+    QUEUE.name: Compared(
+        QUEUE.title,
+        _entries(_queue, partial(contenders.daemon_command, QUEUE), Entry("2 daemons", _queue, _two_daemons)),
+        Load(16_000, 40_000, PACED, PER_SECOND),
+    ),
+    STREAM.name: Compared(
+        STREAM.title,
+        _entries(_stream, partial(stream_contenders.daemon_command, STREAM)),
+        Load(STREAM.backlog // 4, STREAM.backlog, 0, PER_SECOND),
+    ),
+}
+
+
+def main(
+    case: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(CASES)}.")] = None,
+    rounds: Annotated[int, typer.Option(help="Turns of each number of workers; the median counts.")] = 3,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures there.")] = None,
+) -> None:
+    """Measure one, two and four workers. The exit code is 1 if some figures are void."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if unknown := set(case or ()) - CASES.keys():
+        raise typer.BadParameter(f"no such case: {', '.join(sorted(unknown))}")
+    chosen = {name: compared for name, compared in CASES.items() if not case or name in case}
+    warn_if_busy(console)
+    results: dict[str, dict[str, Outcome]] = {}
+    with bar_of((rounds + 1) * sum(len(compared.entries) for compared in chosen.values()), console) as tell:
+        for name, compared in chosen.items():
+            results[name] = run_case(name, compared.entries, compared.load, rounds, tell, others_stand_still=True)
+    titles = {name: compared.title for name, compared in chosen.items()}
+    shown = Shown("records", titles, ["1 process", "2 daemons", "2 workers", "4 workers"], described())
+    show(shown, results, console, per_second=PER_SECOND)
+    if json_file:
+        json_file.write_text(json.dumps(as_json(results), indent=2) + "\n")
+    outcomes = [outcome for found in results.values() for outcome in found.values()]
+    raise typer.Exit(0 if all(isinstance(outcome, Measured) for outcome in outcomes) else 1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
