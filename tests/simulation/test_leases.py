@@ -140,6 +140,25 @@ def test_a_restarted_worker_reads_the_shards_of_its_dead_predecessor() -> None:
     play(main)
 
 
+def test_the_shards_of_a_worker_that_is_known_to_be_dead_are_read_at_once() -> None:
+    """The parent of several workers sees the end of each process, and tells the others."""
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(6):
+            world.stream.open()
+        lives = [world.start(tasks, f"worker-{number}") for number in range(3)]
+        await anyio.sleep(60)
+        assert [len(life.reader.reading) for life in lives] == [2, 2, 2]
+        lives[0].crash()
+        for _ in range(2):  # the first scans are not at the same moment, so the workers may place a shard differently
+            for life in lives[1:]:
+                life.worker.died(lives[0].owner)
+            await anyio.sleep(1)
+        assert sorted(len(life.reader.reading) for life in lives[1:]) == [3, 3]
+
+    play(main)
+
+
 def test_a_worker_writes_a_lease_no_more_after_it_has_given_it_away() -> None:
     """The heartbeat that went on after a hand-off in amazon-kinesis-client #1729."""
 

@@ -20,7 +20,8 @@ The rules, each with the module that decides it:
     R2  take              A worker may take a lease if the lease has no owner, or if the worker is its owner but does
     (expiry.py)           not hold it any more, or if the counter has not moved for the lease duration. The worker
                           measures this time on its own monotonic clock, from the moment when it first saw this value
-                          of the counter. Nobody takes the lease of a drained shard.
+                          of the counter. If it is told that the process of the owner has ended, it need not wait.
+                          Nobody takes the lease of a drained shard.
     R3  token             The fencing token is the counter's value after the take. It stays the same for this owner,
     (holding.py)          and the token of every later owner is larger. Each invocation carries it. A new row begins
                           at 1 again, so a shard's row is deleted only when the stream can never list the shard again.

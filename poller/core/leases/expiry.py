@@ -7,6 +7,7 @@
     has no owner                                at once
     is owned by this worker, but not held       at once: the worker lost it, or the answer to a take was lost
     is owned by another worker                  `lease_duration` after `since`, if it is silent
+    is owned by a worker that is known dead     at once: the parent of several workers sees the end of each process
     belongs to a drained shard                  never
 
 A row is silent if the worker saw the same value again after half of the lease duration. In this time the owner should
@@ -73,6 +74,11 @@ class Observed:
         self.owner = owner
         self.lease_duration = lease_duration
         self._seen: dict[RowKey, _Seen] = {}
+        self._dead: set[Owner] = set()
+
+    def died(self, owner: Owner) -> None:
+        """Note that the process of another worker has ended, so that it never writes again."""
+        self._dead.add(owner)
 
     def scanned(self, rows: Iterable[Row], *, now: float) -> None:
         """Note the rows of a whole scan."""
@@ -84,6 +90,7 @@ class Observed:
             scanned = self._seen.get(key)
             if not known.is_from_scan and (scanned is None or scanned.row.counter < known.row.counter):
                 self._seen[key] = known._replace(is_from_scan=True)
+        self._dead.intersection_update(seen.row.owner for seen in self._seen.values() if seen.row.owner is not None)
 
     def saw(self, row: Row, *, now: float) -> None:
         """Note a row that this worker has read, or that the table has accepted from this worker."""
@@ -128,14 +135,18 @@ class Observed:
             seen.row.owner
             for seen in self._seen.values()
             if self._is_silent(seen) and not is_drained(seen.row) and seen.seen_at - seen.since < limit
-        } | {self.owner}
+        } | {self.owner, *self._dead}
         rows = [seen.row for seen in self._seen.values() if is_worker(seen.row) and not self._is_silent(seen)]
         return {row.owner: row for row in rows if row.owner is not None and row.owner not in silent}
 
     def dead_workers(self) -> list[Row]:
         """Return the rows of other workers that nobody needs any more. Any worker may delete them."""
         limit = DEAD_WORKER_DURATIONS * self.lease_duration
-        rows = [seen.row for seen in self._seen.values() if seen.seen_at - seen.since >= limit]
+        rows = [
+            seen.row
+            for seen in self._seen.values()
+            if seen.seen_at - seen.since >= limit or seen.row.owner in self._dead
+        ]
         return [row for row in rows if is_worker(row) and row.owner != self.owner]
 
     def _note(self, row: Row, known: _Seen | None, *, now: float, is_from_scan: bool) -> None:
@@ -148,7 +159,7 @@ class Observed:
         row = seen.row
         if not is_lease(row) or is_drained(row):
             return _NEVER
-        if row.owner in (None, self.owner):
+        if row.owner in (None, self.owner) or row.owner in self._dead:
             return seen.since
         return seen.since + self.lease_duration if self._is_silent(seen) else _NEVER
 

@@ -162,6 +162,14 @@ class Worker:
         """Return one health for a source and the table of leases. `now` is in epoch seconds."""
         return self._table.health.together_with(source, now=now)
 
+    def died(self, owner: Owner) -> None:
+        """Take over from another worker whose process has ended, without waiting for the end of its leases.
+
+        Call it again a second later: by then, all workers have seen the same rows, and agree about their places.
+        """
+        self._observed.died(owner)
+        self._taking.scan_soon()
+
     def begin_stop(self) -> None:
         """Take no more leases, and scan once more, so that the leases go to the workers of this moment."""
         if not self._hands.is_stopping:

@@ -163,3 +163,35 @@ def test_the_row_of_a_lease_is_no_worker(observed: Observed) -> None:
     observed.scanned([lease(5)], now=200)
     assert observed.dead_workers() == []
     assert observed.live_workers() == {}
+
+
+def test_the_leases_of_a_worker_that_is_known_to_be_dead_are_free_at_once(observed: Observed) -> None:
+    observed.scanned([lease(5), worker(1)], now=100)
+    assert observed.live_workers().keys() == {OTHER}
+    observed.died(OTHER)
+    assert observed.may_take(KEY, now=100, held=NOTHING)
+    assert observed.live_workers() == {}
+    assert observed.dead_workers() == [worker(1)]
+    assert observed.is_late(KEY, 100, now=110)
+
+
+def test_the_leases_of_other_workers_and_drained_shards_stay_when_a_worker_dies(observed: Observed) -> None:
+    third = Owner("blue-3/cc")
+    observed.scanned([lease(5), worker(1)], now=100)
+    observed.died(Owner("blue-4/dd"))
+    assert not observed.may_take(KEY, now=100, held=NOTHING)
+    observed.died(OTHER)
+    observed.saw(lease(6, checkpoint=Checkpoint(ShardEnd())), now=101)
+    assert not observed.may_take(KEY, now=101, held=NOTHING)
+    observed.saw(lease(7, third), now=102)
+    assert not observed.may_take(KEY, now=102, held=NOTHING), "another worker was faster"
+
+
+def test_a_dead_worker_is_forgotten_when_no_row_names_it(observed: Observed) -> None:
+    observed.scanned([lease(5)], now=100)
+    observed.died(OTHER)
+    observed.scanned([lease(5)], now=101)
+    assert observed.may_take(KEY, now=101, held=NOTHING)
+    observed.scanned([lease(6, None)], now=102)
+    observed.scanned([lease(7)], now=103)
+    assert not observed.may_take(KEY, now=103, held=NOTHING)
