@@ -166,11 +166,8 @@ class Changes:
             self._emit(ReloadRefused(settings=str(self._file), faults=(why,)))
 
     async def _reload_of(self, worker: Worker) -> None:
-        number = self._team.settings_number
         reply = await asked(self._folder, worker, "/api/reload", {})
-        if reply.status == 200:
-            worker.settings_number = number
-        else:
+        if reply.status != 200:
             self._emit(WorkerNotChanged(worker=worker.number, detail=_why(reply)))
 
     async def _ask_all(self, path: str, body: Mapping[str, str | None]) -> Sequence[Reply]:
@@ -180,12 +177,8 @@ class Changes:
         return replies
 
     def _note(self, replies: Sequence[Reply]) -> None:
-        """Note how the reload ended, and which workers use the new settings."""
-        made = {reply.worker for reply in replies if reply.status == 200}
-        for worker in self._team.workers:
-            if worker.number in made:
-                worker.settings_number = self._team.settings_number
-        was_successful = len(made) == len(replies) and not any(reply.body.get("failed") for reply in replies)
+        """Note how the reload ended."""
+        was_successful = all(reply.status == 200 and not reply.body.get("failed") for reply in replies)
         succeeded_at = self._now() if was_successful else self.status.succeeded_at
         self.status = ReloadStatus(was_successful=was_successful, succeeded_at=succeeded_at)
 

@@ -39,7 +39,7 @@ MARGIN_IN_SECONDS = 30.0
 class Worker:
     """A worker, whose process may end and be started again. `since` is when the present process was started.
 
-    `settings_number` is that of the settings which the present process has read.
+    `settings_number` is that of the settings which the present process has read at its start.
     """
 
     def __init__(self, number: int) -> None:

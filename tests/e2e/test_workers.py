@@ -149,12 +149,13 @@ async def test_a_worker_that_is_stopped_alone_loses_no_count_and_is_started_agai
 async def test_the_workers_and_their_functions_die_with_the_parent(world: World) -> None:
     orders = world.queue("orders")
     async with world.daemon(writing(orders), "--workers", "2") as daemon:
-        await all_ready(daemon)
+        started = await all_ready(daemon)
         world.send(orders, "a")
         await world.until_deleted(orders, 1)
         family = descendants(daemon.pid)
         assert len(family) >= 3, "two workers and a function"
         processes = ended_with(family)
+        os.kill(started[2], signal.SIGSTOP)  # the system kills it nevertheless
         daemon.signal(signal.SIGKILL)
         await until_gone(processes)
 
@@ -184,6 +185,8 @@ async def test_a_reload_changes_all_workers_or_none_and_a_later_worker_reads_the
         before = await all_ready(daemon)
         world.write("[mappings.orders]\n")
         refused = poller(world.folder, "reload", "-c", "poller.toml")
+        os.kill(before[2], signal.SIGHUP)
+        await daemon.until_logged("reloaded", worker=2)
         os.kill(before[1], signal.SIGKILL)
         await world.watch.until(lambda: len(daemon.logged("mapping_ready", mapping="orders", worker=1)) == 2)
         world.write(orders_of(orders) + more)

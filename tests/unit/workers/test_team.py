@@ -6,9 +6,11 @@ import io
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ import pytest
 
 from poller.engine.stop import Stop
 from poller.facts import Fact, WorkerEnded, WorkerStarted
+from poller.workers.life import Life
+from poller.workers.membership import Membership
 from poller.workers.team import Team, Worker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 PROGRAM = """
-import json, os, signal, socket, struct, sys
+import json, os, signal, socket, struct, sys, time
 member = json.loads(sys.argv[-1])
 lives = os.path.join(member["folder"], "lives-%d" % member["number"])
 with open(lives, "ab") as file:
@@ -42,6 +46,8 @@ for act in acts:
         print("worker", member["number"], file=sys.stderr, flush=True)
     elif act == "wait":
         signal.pause()
+    elif act == "sleep":
+        time.sleep(0.6)
     elif act == "report":
         report(0)
     elif act not in ("deaf", "slow"):
@@ -88,11 +94,12 @@ class Parent:
         self.log = Log(self._change)
         self.code: int | None = None
         self.grace_in_seconds = 60.0
+        self.listener = socket.create_server(("127.0.0.1", 0))
         self.team = Team(
             3,
             command=command,
             folder=folder,
-            api_listeners=[],
+            api_listeners=[self.listener],
             stop=self.stop,
             get_grace_in_seconds=lambda: self.grace_in_seconds,
             emit=self._emit,
@@ -124,7 +131,8 @@ class Parent:
         return self.team.workers[number - 1]
 
     async def run(self) -> None:
-        self.code = await self.team.run()
+        with self.listener:
+            self.code = await self.team.run()
         self._change()
 
     def _emit(self, fact: Fact) -> None:
@@ -160,6 +168,9 @@ async def test_the_first_worker_starts_alone_and_the_stop_reaches_all(tmp_path: 
         assert daemon.started[0] == 1
         assert sorted(daemon.started) == [1, 2, 3]
         assert [worker.number for worker in daemon.team.at_work] == [1, 2, 3]
+        for worker in daemon.team.workers:
+            assert worker.life.pid is not None
+            assert os.getsid(worker.life.pid) == worker.life.pid, "Ctrl-C in a terminal reaches only the parent"
         daemon.stop.begin()
         assert await code_of(daemon) == 0
         assert daemon.team.at_work == []
@@ -252,11 +263,13 @@ async def test_a_worker_that_has_not_started_yet_ends_at_the_stop(tmp_path: Path
 async def test_a_second_signal_hurries_all_and_the_exit_code_is_the_worst_one(tmp_path: Path) -> None:
     async with parent(tmp_path, {"1": [["report", "slow"]]}) as daemon:
         await daemon.until_started()
+        assert daemon.listener.fileno() != -1
         daemon.stop.begin()
         with anyio.fail_after(30):
             for number in (2, 3):
                 await daemon.worker(number).life.over.wait()
         assert not daemon.worker(1).life.over.is_set()
+        assert daemon.listener.fileno() == -1, "no client may connect and wait in vain"
         daemon.stop.hurry()
         assert await code_of(daemon) == 3
 
@@ -275,6 +288,29 @@ async def test_a_silent_worker_is_killed_and_started_again(tmp_path: Path, monke
     monkeypatch.setattr("poller.workers.life.SECOND_LOOK_IN_SECONDS", 0.2)
     async with parent(tmp_path, {"1": [["report", "wait"]]}) as daemon:
         await daemon.until(lambda: (1, -9, True) in daemon.ended)
+
+
+async def test_a_worker_gets_some_more_time_because_the_parent_itself_may_have_been_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poller.workers.life.LONGEST_SILENCE_IN_SECONDS", 0.2)
+    async with parent(tmp_path, {"1": [["report", "sleep"]]}) as daemon:
+        await daemon.until_started()
+        life = daemon.worker(1).life
+        with anyio.fail_after(30):
+            await life.until_answered(life.ask())
+        assert daemon.ended == []
+
+
+async def test_a_process_that_is_told_to_stop_before_it_begins_stops(tmp_path: Path) -> None:
+    life = Life()
+    life.stop()
+    member = partial(Membership, number=1, of=1, folder=str(tmp_path))
+    with anyio.fail_after(30):
+        status = await life.run(
+            [sys.executable, "-c", PROGRAM, "{}"], lambda channel: member(channel=channel), [], io.BytesIO()
+        )
+    assert status in (0, -signal.SIGTERM)
 
 
 async def test_a_worker_answers_each_question_with_a_newer_report(tmp_path: Path) -> None:
