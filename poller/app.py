@@ -43,6 +43,7 @@ from poller.engine.supervisor import Supervisor
 from poller.errors import CannotListen
 from poller.facts import ControlSocketFailed, DaemonStarted, Emit, Fact, SettingsWarning
 from poller.lambda_api.server import Api
+from poller.model.lease import Owner
 from poller.model.status import MappingStatus
 from poller.reloading import Reloader
 from poller.running import Running
@@ -174,17 +175,18 @@ async def _run_until(
             serve_api(listeners, routes, lambda: reloader.in_use, stop=stop, emit=telemetry.emit)
         )
         await stack.enter_async_context(calls.running())  # this ends first, so that running calls are still answered
+        stopping = _Stopping(stop, composition)
 
         def report(answers: int) -> Report:
-            return Report(answers, statuses(), telemetry.numbers(), dict(own_usage()))
+            return Report(answers, statuses(), telemetry.numbers(), dict(own_usage()), composition.owner)
 
         async with anyio.create_task_group() as services:
-            services.start_soon(_obey, signals, stop, reloader, composition)
+            services.start_soon(_obey, signals, stopping, reloader)
             services.start_soon(reloader.run)
             services.start_soon(composition.events.orphans.run)
             services.start_soon(composition.pauses_seen.run, running.follow_pauses)
             if parent is not None:
-                services.start_soon(parent.attend, stop, report)
+                services.start_soon(parent.attend, stopping, report)
             else:
                 services.start_soon(history.run)
                 telemetry.emit(
@@ -248,9 +250,29 @@ def _access(reloader: Reloader) -> Access:
     return Access(hosts=daemon.http_hosts, admin_token=daemon.admin_token)
 
 
-async def _obey(
-    signals: AsyncIterator[signal.Signals], stop: Stop, reloader: Reloader, composition: Composition
-) -> None:
+class _Stopping:
+    """Begins and hurries the stop. Implements `workers.membership.Obeying`."""
+
+    def __init__(self, stop: Stop, composition: Composition) -> None:
+        self._stop = stop
+        self._composition = composition
+
+    @property
+    def has_begun(self) -> bool:
+        return self._stop.has_begun
+
+    def begin_stop(self) -> None:
+        self._composition.begin_stop()
+        self._stop.begin()
+
+    def hurry(self) -> None:
+        self._stop.hurry()
+
+    def died(self, owner: Owner) -> None:
+        self._composition.died(owner)
+
+
+async def _obey(signals: AsyncIterator[signal.Signals], stopping: _Stopping, reloader: Reloader) -> None:
     """Reload the settings at SIGHUP.
 
     Begin the stop at the first SIGTERM or SIGINT, and end its grace at each later one.
@@ -258,8 +280,7 @@ async def _obey(
     async for number in signals:
         if number == signal.SIGHUP:
             reloader.reload_soon()
-        elif stop.has_begun:
-            stop.hurry()
+        elif stopping.has_begun:
+            stopping.hurry()
         else:
-            composition.begin_stop()
-            stop.begin()
+            stopping.begin_stop()

@@ -227,6 +227,16 @@ class Composition:
             self._state.worker.begin_stop()
 
     @property
+    def owner(self) -> Owner | None:
+        """Return the name of this process's worker in the table of leases; None if the state is not open."""
+        return None if self._state is None else self._state.worker.owner
+
+    def died(self, owner: Owner) -> None:
+        """Take over from another worker of this state whose process has ended."""
+        if self._state is not None:
+            self._state.worker.died(owner)
+
+    @property
     def is_unclean(self) -> bool:
         """Return whether the worker has ended without storing all checkpoints."""
         return self._state is not None and self._state.worker.is_unclean

@@ -20,9 +20,10 @@ from typing import IO
 import anyio
 from anyio.abc import Process
 
+from poller.model.lease import Owner
 from poller.workers.channel import Channel, EndOfChannel
 from poller.workers.lines import write_lines
-from poller.workers.membership import HURRY, REPORT, STOP, Membership
+from poller.workers.membership import DIED, HURRY, REPORT, STOP, Membership
 from poller.workers.report import Report, decoded
 
 LONGEST_SILENCE_IN_SECONDS = 60.0
@@ -108,6 +109,10 @@ class Life:
 
     def hurry(self) -> None:
         self._tell(HURRY)
+
+    def tell_death(self, owner: Owner) -> None:
+        """Tell the process that another worker has ended, which had this name in the table of leases."""
+        self._tell(DIED + owner.encode())
 
     def kill(self) -> None:
         self._signal(signal.SIGKILL)

@@ -6,6 +6,7 @@ The parent starts a worker with its own command line and one more option, which 
       │ <── report ──────────────────────┤   when it has started, and then at least once a second
       │ ── report NUMBER ──> report ─────┤   when a client asks the parent for a page
       │ ── stop, hurry ─────────────────>│   as the first and the second SIGTERM
+      │ ── died OWNER ──────────────────>│   when another worker has ended: its leases are free at once
       │ <── last report ─────────────────┤   after all mappings have ended, so that no count is lost
 
 A worker obeys its own SIGTERM, too: it stops alone, and the parent starts another one.
@@ -24,21 +25,35 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import anyio
 import orjson
 
-from poller.engine.stop import Stop
+from poller.model.lease import Owner
 from poller.workers.channel import Channel, EndOfChannel
 from poller.workers.report import Report, encoded
 
 STOP = b"stop"
 HURRY = b"hurry"
 REPORT = b"report "
+DIED = b"died "
 
 MakeReport = Callable[[int], Report]
 """Returns a report that answers the question with this number."""
+
+
+class Obeying(Protocol):
+    """What a worker does when its parent says so."""
+
+    def begin_stop(self) -> None: ...
+
+    def hurry(self) -> None: ...
+
+    def died(self, owner: Owner) -> None:
+        """Take over from another worker of this daemon whose process has ended."""
+        ...
+
 
 LONGEST_PAUSE_IN_SECONDS = 1.0
 """The longest time between two reports. The counts since the last report are lost if the worker is killed."""
@@ -117,7 +132,7 @@ class Parent:
         self._answers = 0
         self.pause_in_seconds = 0.0
 
-    async def attend(self, stop: Stop, make: MakeReport) -> None:
+    async def attend(self, obeying: Obeying, make: MakeReport) -> None:
         """Send reports and obey the parent, until cancelled."""
         try:
             await self._report(make)
@@ -126,9 +141,11 @@ class Parent:
                 with anyio.move_on_after(self.pause_in_seconds):
                     message = await self._channel.receive()
                 if message == STOP:
-                    stop.begin()
+                    obeying.begin_stop()
                 elif message == HURRY:
-                    stop.hurry()
+                    obeying.hurry()
+                elif message is not None and message.startswith(DIED):
+                    obeying.died(Owner(message.removeprefix(DIED).decode()))
                 else:
                     if message is not None:
                         self._answers = int(message.removeprefix(REPORT))

@@ -11,17 +11,22 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
+from poller.model.lease import Owner
 from poller.model.status import MappingStatus
 from poller.telemetry.numbers import Numbers
 
 
 class Report(NamedTuple):
-    """`answers` is the number of the parent's last question before the report was made, or 0."""
+    """`answers` is the number of the parent's last question before the report was made, or 0.
+
+    `owner` is the worker's name in the table of leases, or None before it has used the table.
+    """
 
     answers: int
     statuses: Sequence[MappingStatus]
     numbers: Sequence[Numbers]
     usage: dict[str, float]
+    owner: Owner | None = None
 
 
 _REPORT: TypeAdapter[Report] = TypeAdapter(Report)

@@ -3,7 +3,8 @@
     start ── worker 1 ── it has started ── workers 2 to N ──> all run
                 └── it could not start: the whole ends with its exit code, and the person reads one message
 
-    a worker ends ── the daemon stops ──> its exit code counts
+    a worker ends ── the others are told, so that they take its shards at once
+                  ├─ the daemon stops ──> its exit code counts
                   ├─ it could not start, and had never started before ──> the whole ends with its exit code
                   └─ else ──> it is started again, after a pause that grows with each failure
 
@@ -22,10 +23,12 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import anyio
+from anyio.abc import TaskGroup
 
 from poller.core.backoff import WORKER
 from poller.engine.stop import Stop
 from poller.facts import Emit, WorkerEnded, WorkerStarted
+from poller.model.lease import Owner
 from poller.workers.life import Life
 from poller.workers.membership import Membership
 
@@ -34,6 +37,10 @@ FORGIVEN_AFTER_IN_SECONDS = 600.0
 
 MARGIN_IN_SECONDS = 30.0
 """How long a worker may take, after the grace, to cut its invocations and to release what it has in hand."""
+
+
+TOLD_AGAIN_AFTER_IN_SECONDS = 1.0
+"""How long after the first time the other workers are told once more that a worker has ended."""
 
 
 class Worker:
@@ -103,6 +110,7 @@ class Team:
         self._emit = emit
         self._log = sys.stderr.buffer if log is None else log
         self._exit_code = 0
+        self._tasks: TaskGroup
 
     @property
     def at_work(self) -> list[Worker]:
@@ -111,15 +119,15 @@ class Team:
 
     async def run(self) -> int:
         """Run the workers until the stop. Return the exit code of the daemon: the worst one of the workers."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._stop_workers)
+        async with anyio.create_task_group() as self._tasks:
+            self._tasks.start_soon(self._stop_workers)
             async with anyio.create_task_group() as keepers:
                 first, *others = self.workers
                 keepers.start_soon(self._keep, first)
                 await first.first_start_is_over.wait()
                 for worker in others:
                     keepers.start_soon(self._keep, worker)
-            tasks.cancel_scope.cancel()
+            self._tasks.cancel_scope.cancel()
         return self._exit_code
 
     async def _keep(self, worker: Worker) -> None:
@@ -161,7 +169,16 @@ class Team:
                 end = _End(None, error.strerror or str(error))
             beside.cancel_scope.cancel()
         self.on_end(worker)
+        if worker.life.report is not None and worker.life.report.owner is not None:
+            self._tasks.start_soon(self._tell_death, worker.life.report.owner)
         return end
+
+    async def _tell_death(self, owner: Owner) -> None:
+        """Tell the other workers twice: after the first time, they may not agree who takes which lease."""
+        for pause in (TOLD_AGAIN_AFTER_IN_SECONDS, 0.0):
+            for other in self.at_work:
+                other.life.tell_death(owner)
+            await anyio.sleep(pause)
 
     async def _welcome(self, worker: Worker) -> None:
         await worker.life.started.wait()

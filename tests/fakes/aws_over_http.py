@@ -184,7 +184,11 @@ class AwsOverHttp:
             return Reply(status=204)
         context = orjson.loads(base64.b64decode(request.headers["x-amz-client-context"]))["custom"]
         invocation = Invocation(
-            RequestId(context["request_id"]), request.body, MappingName(context["mapping"]), int(context["attempt"])
+            RequestId(context["request_id"]),
+            request.body,
+            MappingName(context["mapping"]),
+            int(context["attempt"]),
+            fencing_token=int(context["fencing_token"]) if "fencing_token" in context else None,
         )
         self.clients[invocation.request_id] = request.headers["authorization"].partition("=")[2].partition("/")[0]
         self._watch.ring()

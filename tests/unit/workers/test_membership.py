@@ -11,8 +11,9 @@ import anyio
 import pytest
 
 from poller.engine.stop import Stop
+from poller.model.lease import Owner
 from poller.workers.channel import Channel
-from poller.workers.membership import HURRY, REPORT, STOP, Membership, Parent
+from poller.workers.membership import DIED, HURRY, REPORT, STOP, Membership, Parent
 from poller.workers.report import Report, decoded
 
 pytestmark = pytest.mark.anyio
@@ -29,12 +30,22 @@ class Talk:
         self.worker = Parent(member, die=self._die, now=lambda: self.made * seconds_of_a_report)
         sockets.callback(self.worker._channel.close)
         self.stop = Stop()
+        self.dead: list[Owner] = []
         self.is_dead = False
         self.made = 0
 
     def make(self, answers: int) -> Report:
         self.made += 1
         return Report(answers, [], [], {"made": self.made})
+
+    def begin_stop(self) -> None:
+        self.stop.begin()
+
+    def hurry(self) -> None:
+        self.stop.hurry()
+
+    def died(self, owner: Owner) -> None:
+        self.dead.append(owner)
 
     async def heard(self) -> Report:
         """Return the worker's next report."""
@@ -50,7 +61,7 @@ async def talking(seconds_of_a_report: float = 0.0) -> AsyncIterator[Talk]:
     with ExitStack() as sockets:
         talk = Talk(sockets, seconds_of_a_report)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(talk.worker.attend, talk.stop, talk.make)
+            tasks.start_soon(talk.worker.attend, talk, talk.make)
             yield talk
             tasks.cancel_scope.cancel()
 
@@ -85,6 +96,16 @@ async def test_a_worker_obeys_its_parent() -> None:
         talk.channel.send_nowait(HURRY)
         with anyio.fail_after(10):
             await talk.stop.releasing.wait()
+
+
+async def test_a_worker_is_told_of_the_death_of_another_worker() -> None:
+    async with talking() as talk:
+        await talk.heard()
+        talk.channel.send_nowait(DIED + b"blue-2/aa")
+        talk.channel.send_nowait(REPORT + b"1")
+        while (await talk.heard()).answers != 1:
+            pass
+        assert talk.dead == ["blue-2/aa"]
 
 
 async def test_a_worker_dies_with_its_parent() -> None:

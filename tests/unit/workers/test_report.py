@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from poller import facts
 from poller.model.ids import FunctionName, MappingName
+from poller.model.lease import Owner
 from poller.model.status import BlockedShard, EventsStatus, MappingStatus, StreamStatus
 from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.telemetry import Telemetry
@@ -26,7 +27,7 @@ def test_the_parent_reads_what_the_worker_has_written() -> None:
         ORDERS._replace(stream=StreamStatus(0.5, 0.25, 1.5, 1, 2, 3, 4, 5, (BLOCKED,))),
         ORDERS._replace(events=EventsStatus(1, 2, 3, 4.5, is_in_use=False), was_found=True, attempt=3, next_try=9.5),
     ]
-    report = Report(7, statuses, telemetry.numbers(), {"process_open_fds": 12.0})
+    report = Report(7, statuses, telemetry.numbers(), {"process_open_fds": 12.0}, Owner("blue-1/aa"))
     assert decoded(encoded(report)) == report
 
 

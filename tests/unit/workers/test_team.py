@@ -36,9 +36,11 @@ plan = json.loads(sys.argv[1]).get(str(member["number"]), [])
 acts = plan[life] if life < len(plan) else []
 channel = socket.socket(fileno=member["channel"])
 reader = channel.makefile("rb")
+told = 0
 
 def report(answers):
-    body = json.dumps([answers, [], [], {"life": life}]).encode()
+    owner = "worker-%d/%d" % (member["number"], life)
+    body = json.dumps([answers, [], [], {"life": life, "told": told}, owner]).encode()
     channel.sendall(struct.pack(">I", len(body)) + body)
 
 for act in acts:
@@ -57,6 +59,8 @@ if "report" not in acts:
 while True:
     (length,) = struct.unpack(">I", reader.read(4))
     word = reader.read(length).decode()
+    if word == "died worker-2/0":
+        told += 1
     if word.startswith("report"):
         report(int(word.split()[1]))
     elif word == "hurry" and "deaf" not in acts:
@@ -217,10 +221,14 @@ async def test_a_worker_that_dies_is_started_again_and_the_others_stay(tmp_path:
         assert [worker.restarts for worker in daemon.team.workers] == [0, 1, 0]
         now = daemon.worker(2).life.report
         assert now is not None
-        assert now.usage == {"life": 1}
+        assert now.usage["life"] == 1
         ((number, report),) = ended
         assert number == 2
-        assert report.usage == {"life": 0}
+        assert report.usage["life"] == 0
+        survivor = daemon.worker(1).life
+        with anyio.fail_after(30):
+            while survivor.report is None or survivor.report.usage["told"] < 2:
+                await survivor.until_answered(survivor.ask())
         daemon.stop.begin()
         assert await code_of(daemon) == 0
 

@@ -1,0 +1,134 @@
+"""Do several worker processes share a stream, and does no death of one of them lose or disorder a record?"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import orjson
+import pytest
+
+from poller.model.invocation import Answered, Invocation, Response
+from tests.e2e.harness import Daemon, World
+from tests.e2e.stream_functions import sequence_number
+from tests.e2e.streams import Clicks, mapping
+from tests.fakes.watch import Watch
+
+pytestmark = pytest.mark.anyio
+
+BILL = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
+SHARDS = 6
+PAUSE_BETWEEN_PUTS_IN_SECONDS = 0.02
+LONGEST_GAP_IN_SECONDS = 5.0
+"""How long the shards of a dead worker may wait. Without the word of the parent it would be 10 to 20 seconds."""
+
+
+class FencedFunction:
+    """A function that refuses the past, as the README says: an invocation with an older token than it has seen.
+
+    `done` has the records of each shard in the order in which they were accepted.
+    """
+
+    def __init__(self, stream: Clicks, watch: Watch) -> None:
+        self.done: dict[str, list[str]] = defaultdict(list)
+        self.tokens: dict[str, int] = {}
+        self.last_at: dict[str, float] = {}
+        self.refused = 0
+        self._stream = stream
+        self._watch = watch
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        numbers = [sequence_number(record) for record in orjson.loads(invocation.payload)["Records"]]
+        shard = self._stream.shard_of(numbers[0])
+        assert invocation.fencing_token is not None
+        if invocation.fencing_token < self.tokens.get(shard, 0):
+            self.refused += 1
+        else:
+            self.tokens[shard] = invocation.fencing_token
+            self.done[shard] += numbers
+            self.last_at[shard] = anyio.current_time()
+            self._watch.ring()
+        return Answered(b"null")
+
+    def is_all_done(self) -> bool:
+        return {number for numbers in self.done.values() for number in numbers} == self._stream.kinds.keys()
+
+    def check(self) -> None:
+        """Check that no record is missing, and that each shard only ever went on, or back to a checkpoint."""
+        assert self.is_all_done()
+        for shard, numbers in self.done.items():
+            put = [number for shard_id, number, _ in self._stream.puts if shard_id == shard]
+            place = {number: index for index, number in enumerate(put)}
+            reached = -1
+            for number in numbers:
+                assert place[number] <= reached + 1, f"{number} of {shard} came before the record in front of it"
+                reached = place[number]
+
+
+class Scene:
+    """Three workers, a stream into which somebody writes all the time, and its function."""
+
+    def __init__(self, world: World) -> None:
+        self.clicks = Clicks(world.aws, "clicks", shard_count=SHARDS)
+        self.function = FencedFunction(self.clicks, world.watch)
+        self._world = world
+        self._writing = anyio.CancelScope()
+
+    @asynccontextmanager
+    async def playing(self) -> AsyncIterator[Daemon]:
+        """Run the daemon. At the end of the block wait until all records are done, stop the daemon, and check."""
+        self._world.state = f"sqlite://{self._world.folder}/poller.db"
+        self._world.aws.functions[BILL] = self.function
+        text = f'[functions.bill]\narn = "{BILL}"\ntimeout_in_seconds = 1\n'
+        text += mapping("clicks", self.clicks, "bill", "batch_size = 10")
+        async with self._world.daemon(text, "--workers", "3") as daemon, anyio.create_task_group() as tasks:
+            for number in (1, 2, 3):
+                await daemon.until_logged("mapping_ready", worker=number)
+            tasks.start_soon(self._write)
+            await self.until(lambda: len(self.function.done) == SHARDS)
+            yield daemon
+            self._writing.cancel()
+            await self.until(self.function.is_all_done)
+            assert await daemon.stop() == 0
+        self.function.check()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        await self._world.watch.until(condition, within=40)
+
+    async def until_all_go_on(self) -> float:
+        """Wait until each shard has been delivered to the function again; return how long this took."""
+        began = anyio.current_time()
+        await self.until(lambda: all(at > began for at in self.function.last_at.values()))
+        return anyio.current_time() - began
+
+    async def _write(self) -> None:
+        with self._writing:
+            for number in range(1_000_000):
+                self.clicks.put(f"key-{number % 100}")
+                await anyio.sleep(PAUSE_BETWEEN_PUTS_IN_SECONDS)
+
+
+def pid_of(daemon: Daemon, number: int) -> int:
+    return int(daemon.logged("worker_started", worker=number)[-1]["pid"])
+
+
+async def test_the_deaths_of_workers_lose_and_disorder_nothing_and_cost_little_time(world: World) -> None:
+    """Worker 1 is killed, worker 2 gets SIGTERM, and worker 3 is stopped for longer than its leases."""
+    scene = Scene(world)
+    async with scene.playing() as daemon:
+        os.kill(pid_of(daemon, 1), signal.SIGKILL)
+        assert await scene.until_all_go_on() < LONGEST_GAP_IN_SECONDS
+        await scene.until(lambda: len(daemon.logged("mapping_ready", worker=1)) == 2)
+        tokens = dict(scene.function.tokens)
+        os.kill(pid_of(daemon, 3), signal.SIGSTOP)
+        os.kill(pid_of(daemon, 2), signal.SIGTERM)
+        await daemon.until_logged("worker_ended", worker=2, exit_status=0)
+        await scene.until(lambda: all(scene.function.tokens[shard] > token for shard, token in tokens.items()))
+        os.kill(pid_of(daemon, 3), signal.SIGCONT)
+        await daemon.until_logged("leases_lost", worker=3)
+        await scene.until_all_go_on()
+    assert [line["worker"] for line in daemon.logged("worker_ended")] == [1, 2], "worker 3 was not killed"
