@@ -175,9 +175,20 @@ def unread(world: LeaseWorld) -> Iterator[Unread]:
 
 
 def check_cost(world: LeaseWorld) -> None:
-    """Check how often each worker has scanned. No scan may have failed."""
+    """Check how often each worker has scanned. No scan may have failed.
+
+    Besides one scan a lease duration, a worker scans when it begins, stops and starts a mapping, and once for each
+    worker that begins later or comes back after a pause. If other workers stopped before it began, it scans each second
+    while their rows show that they live.
+    """
     for life in world.lives:
-        lived = (life.ended_at or inf) - life.began_at
+        ended = inf if life.ended_at is None else life.ended_at
+        others = [each for each in world.lives if each is not life]
+        began = [each.began_at for each in others] + [at for each in others for _, at in each.process.pauses]
+        later = [at for at in began if life.began_at <= at < ended]
+        stopped = [each for each in others if each.stopped_at is not None and each.began_at < life.began_at]
+        watched = max(((each.ended_at or inf) - life.began_at for each in stopped), default=-inf)
+        watched = max(0.0, watched) + (LEASE_DURATION_IN_SECONDS if stopped else 0)
         scans = world.table.calls[life.owner, "scan"]
-        if scans > lived * life.clock.rate / LEASE_DURATION_IN_SECONDS + 4:  # it begins, stops and starts a mapping
-            raise Violation(f"{scans} scans in {lived} s")
+        if scans > (ended - life.began_at) * life.clock.rate / LEASE_DURATION_IN_SECONDS + 4 + len(later) + watched:
+            raise Violation(f"{scans} scans in {ended - life.began_at} s")

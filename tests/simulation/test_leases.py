@@ -368,6 +368,83 @@ def test_a_rolling_deploy_leaves_no_shard_without_a_reader_for_two_seconds() -> 
     assert all(seen.has_succeeded for seen in function.seen), "no invocation is cut"
 
 
+@pytest.mark.parametrize("seconds_after_the_stop", [-0.02, -0.01, 0.0, 0.01, 0.02, 0.05, 0.2, 1.0])
+def test_a_worker_that_begins_while_another_one_stops_gets_its_leases_soon(seconds_after_the_stop: float) -> None:
+    """The worker that stops may have scanned before the new worker had a row, so it offers it nothing."""
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(6):
+            world.stream.open()
+        old = world.start(tasks, "old")
+        await reading(world, old, 6, within=2)
+        await anyio.sleep(13)
+        began = anyio.current_time()
+        await anyio.sleep(max(0.0, -seconds_after_the_stop))
+        if seconds_after_the_stop < 0:
+            new = world.start(tasks, "new")
+            await anyio.sleep(-seconds_after_the_stop)
+        old.begin_stop()
+        if seconds_after_the_stop >= 0:
+            await anyio.sleep(seconds_after_the_stop)
+            new = world.start(tasks, "new")
+        await reading(world, new, 6, within=10)
+        assert 0 < longest_gap(world, since=began) < 2.5
+
+    function = RecordingFunction(Random(1), duration_in_seconds=(0.1, 3.0))
+    play(main, world=LeaseWorld(seed=1, function=function))
+
+
+def test_a_worker_that_stops_while_it_scans_scans_once_more() -> None:
+    """Another worker has begun after the scan, and has not seen the stop."""
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(6):
+            world.stream.open()
+        old = world.start(tasks, "old", faults=FaultPlan(latency_in_seconds=(0.2, 0.2)))
+        await reading(world, old, 6, within=5)
+        scans = world.table.calls[old.owner, "scan"]
+        while world.table.calls[old.owner, "scan"] == scans:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        await anyio.sleep(0.25)
+        began = anyio.current_time()
+        new = world.start(tasks, "new")
+        old.begin_stop()
+        await reading(world, new, 6, within=10)
+        assert 0 < longest_gap(world, since=began) < 5
+
+    play(main)
+
+
+def test_a_worker_tells_that_it_stops_before_it_scans_for_the_last_time() -> None:
+    """A worker that begins after this scan knows by then that it gets no offers, and scans again."""
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(6):
+            world.stream.open()
+        old = world.start(tasks, "old", faults=FaultPlan(latency_in_seconds=(0.2, 0.2)))
+        await reading(world, old, 6, within=5)
+        await anyio.sleep(2)
+        began = anyio.current_time()
+        old.begin_stop()
+        await anyio.sleep(0.25)
+        new = world.start(tasks, "new")
+        await reading(world, new, 6, within=10)
+        assert 0 < longest_gap(world, since=began) < 5
+
+    play(main)
+
+
+def test_a_failed_scan_is_repeated_soon() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        world.stream.open()
+        faults = FaultPlan()
+        faults.script("scan", Fault.UNREACHABLE)
+        life = world.start(tasks, "only", faults=faults)
+        await reading(world, life, 1, within=1)
+
+    play(main)
+
+
 def test_a_worker_that_cannot_reach_the_table_stops_before_another_one_begins() -> None:
     async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
         for _ in range(2):

@@ -6,17 +6,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from random import Random
 
 import anyio
 from anyio.abc import TaskGroup
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
-from poller.core.leases.units import limit_of, unit_key
+from poller.core.leases.units import LimitName, limit_of, unit_key
+from poller.engine.units import hold_units
+from poller.functions.units import Units
 from tests.simulation.leases_recorder import RecordingFunction
 from tests.simulation.leases_units import LIMIT
 from tests.simulation.leases_world import LeaseLife, LeaseWorld
-from tests.simulation.test_leases import FAILOVER_IN_SECONDS, play, reading
+from tests.simulation.test_leases import FAILOVER_IN_SECONDS, longest_gap, play, reading
 
 LONG = (8.0, 12.0)
 SHORT = (0.05, 0.2)
@@ -70,6 +73,26 @@ def test_the_units_of_a_dead_worker_are_used_by_the_others() -> None:
         await until_held(lives[1:], [3, 3], within=FAILOVER_IN_SECONDS)
 
     play(main, world=world_of(6))
+
+
+def test_the_shards_of_a_function_follow_its_last_unit() -> None:
+    """The first worker has two units of different functions, so one of them goes to the second worker."""
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(3):
+            world.stream.open()
+        old = world.start(tasks, "old")
+        other = Units(1, needed=lambda: 0, changed=lambda: None)
+        tasks.start_soon(partial(hold_units, old.worker, LimitName("other"), other, stop=old.stop))
+        await reading(world, old, 3, within=2)
+        await anyio.sleep(5)
+        began = anyio.current_time()
+        new = world.start(tasks, "new")
+        await reading(world, new, 3, within=5)
+        assert (held([old, new]), other.held) == ([0, 1], 1)
+        assert longest_gap(world, since=began) < 3
+
+    play(main, world=world_of(1))
 
 
 def test_an_invocation_that_runs_on_a_lost_unit_is_cut() -> None:

@@ -40,8 +40,9 @@ The rules, each with the module that decides it:
     placement.py)         worker that should take it. Every worker reads its own row each second. From the moment when
                           it sends this write, the worker delivers nothing until a new take: if the answer is lost,
                           the write may still arrive, and then another worker takes the lease at once.
-    R8  request           A worker that has too little puts a request for a lease into the row of the lease's owner.
-    (placement.py)        The owner hands it over by R7. No worker takes a lease that another worker renews.
+    R8  request           A worker that has too little puts a request for leases of a stream into the row of a worker
+    (placement.py)        that has much more. That worker chooses the leases, and hands them over by R7. No worker takes
+                          a lease that another worker renews.
     R9  parents           A lease of a child shard is taken only when every parent that has a row is drained. The row
     (core/streams/        of a parent is created before those of its children, and the worker reads the parents' rows
     lineage.py)           before it takes a child: a scan is no picture of one moment, so it may have missed them.

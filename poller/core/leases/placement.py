@@ -10,9 +10,10 @@ placed anew, with the workers that have the least (`balancing.py`: shards; `unit
     take       A worker takes the free leases that have their place at itself. It also takes a lease that it has wanted
                for a lease duration: the other worker may be unable to take it, for example because its file does not
                have the mapping.
-    request    While one worker has much more than another one, a lease should move. The receiver asks for it (R8).
-    grant      The holder gives the lease away if the move still makes the two more alike. The request may be old, and
-               several workers may have asked.
+    request    While one worker has much more than another one, leases should move. The receiver asks for leases of a
+               stream, or for units of a limit, without naming them (R8). So one short message moves many leases.
+    grant      The holder gives away those leases that its own placement moves to the receiver, and only while the moves
+               make the two more alike. The request may be old, and several workers may have asked.
     hand-over  A worker that stops, or that lost its last unit (R10), offers each lease to the worker where it has its
                place. Every lease counts at once for its receiver, so no worker gets them all.
 
@@ -29,8 +30,8 @@ from typing import NamedTuple
 from poller.core.leases.expiry import Observed
 from poller.model.lease import Owner, RowKey
 
-MOVES_AT_ONCE = 100
-"""How many leases a worker is asked for in one round: as many as its row has room for requests."""
+MOVES_AT_ONCE = 2_000
+"""How many leases a worker gives away in one round. While so many leases move, the others can still be renewed."""
 
 
 class Move(NamedTuple):
@@ -39,6 +40,11 @@ class Move(NamedTuple):
     key: RowKey
     giver: Owner
     receiver: Owner
+
+
+def prefix_of(key: RowKey) -> str:
+    """Return the part of the key that all leases of one stream and mapping have, or all units of one limit."""
+    return key.rpartition("/")[0]
 
 
 class Placement(ABC):
@@ -63,9 +69,21 @@ class Placement(ABC):
         is_late = self._observed.is_late
         return [key for key in free if self.places.get(key) == self.owner or is_late(key, wanted[key], now=now)]
 
-    def to_request(self, wanted: Collection[RowKey]) -> list[Move]:
-        """Return the leases for which this worker should ask their holders."""
-        return [move for move in self.planned() if move.receiver == self.owner and move.key in wanted]
+    def to_request(self, prefixes: Collection[str]) -> list[Move]:
+        """Return the moves for which this worker should ask the givers. It could use leases with these prefixes."""
+        return [move for move in self.planned() if move.receiver == self.owner and prefix_of(move.key) in prefixes]
+
+    def to_grant(self, prefix: str, receiver: Owner) -> list[RowKey]:
+        """Return the leases that this worker should give away to a worker that asks for leases with this prefix.
+
+        They have their place there from now on.
+        """
+        asked = [
+            move.key
+            for move in self.planned()
+            if move.giver == self.owner and move.receiver == receiver and prefix_of(move.key) == prefix
+        ]
+        return [key for key in asked if self.grant(key, receiver)]
 
     def grant(self, key: RowKey, receiver: Owner) -> bool:
         """Return whether this worker should give away a lease that it holds to a worker that asks for it.

@@ -50,7 +50,8 @@ def unit_key(limit: LimitName, number: int) -> RowKey:
     return RowKey(f"{_PREFIX}{limit}/{number}")
 
 
-def is_unit(key: RowKey) -> bool:
+def is_unit(key: str) -> bool:
+    """Return whether this is the key of a unit, or its beginning."""
     return key.startswith(_PREFIX)
 
 

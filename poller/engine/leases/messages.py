@@ -1,7 +1,8 @@
 """How do workers talk to each other? Each worker has a row of its own, into which the others write.
 
     offer      "this lease has no owner now: take it"         the receiver takes it at once, if a user waits for it
-    request    "this lease should be mine: give it to me"     the receiver lets its user finish, and gives it away
+    request    "leases of this stream should be mine"         the receiver lets the users of some leases finish, and
+                                                              gives these leases away
 
 The worker reads its own row each second, and empties it. It also writes a new heartbeat into it, as often as it renews
 leases; this shows the others that it lives, and how much it reads.
@@ -52,7 +53,7 @@ class Messages:
         lease_duration: float,
         status: Callable[[], dict[str, Detail]],
         offered: Callable[[list[RowKey]], None],
-        requested: Callable[[RowKey, Owner], None],
+        requested: Callable[[str, Owner], None],
         unoffered: Callable[[list[RowKey]], None],
     ) -> None:
         self._owner = owner
@@ -69,6 +70,10 @@ class Messages:
         self._beat_at = -inf
         self._outgoing: defaultdict[Owner, list[tuple[str, Detail]]] = defaultdict(list)
         self._hurried = anyio.Event()
+        self.has_row = anyio.Event()
+        """Set when the other workers can see this worker in the table."""
+        self.has_told_stop = anyio.Event()
+        """Set when the other workers can see that this worker stops."""
         self._is_closing = False
         self._closed = anyio.Event()
 
@@ -77,9 +82,9 @@ class Messages:
         self._outgoing[to].append(("offers", key))
         self._hurried.set()
 
-    def request(self, of: Owner, key: RowKey) -> None:
-        """Ask a worker soon for this lease."""
-        self._outgoing[of].append(("requests", [key, self._owner]))
+    def request(self, of: Owner, prefix: str) -> None:
+        """Ask a worker soon for leases whose keys have this prefix."""
+        self._outgoing[of].append(("requests", [prefix, self._owner]))
         self._hurried.set()
 
     def beat(self) -> None:
@@ -119,23 +124,26 @@ class Messages:
         for row in rows.values():
             self._observed.saw(row, now=now)
         own = rows.get(own_key)
-        if own is None:  # the worker begins, or another worker believed that it was dead
-            await self._table.create([Row(key=own_key, owner=self._owner, details=self._own_details())])
-            self._beat_at = now + self._interval
-        else:
+        new_own = self._next_own_row(own, now)
+        if own is not None:
             self._receive(own)
+        elif new_own is not None:
+            await self._table.create([new_own])
         found = {owner: rows[key] for owner in outgoing if (key := worker_key(owner)) in rows}
         receivers = {owner: row for owner, row in found.items() if not is_stopping(row)}
         new = [_with(row, outgoing[owner]) for owner, row in receivers.items()]
-        if own is not None and (now >= self._beat_at or _messages(own, "offers") or _messages(own, "requests")):
-            self._beat_at = now + self._interval
-            new.append(replace(own, counter=own.counter + 1, details=self._own_details()))
+        if own is not None and new_own is not None:
+            new.append(new_own)
         rejected = await self._table.update(new) if new else frozenset()
         for owner, sent in outgoing.items():
             if worker_key(owner) not in rejected and (rest := self._outgoing.pop(owner)[len(sent) :]):
                 self._outgoing[owner] = rest
         if own_key in rejected:
             self._beat_at = -inf
+        else:
+            self.has_row.set()
+            if new_own is not None and is_stopping(new_own):
+                self.has_told_stop.set()
         if rejected:
             self._hurried.set()
         lost = [sent for owner, sent in outgoing.items() if owner not in receivers]
@@ -147,6 +155,17 @@ class Messages:
         rows = await self._table.read([worker_key(self._owner)])
         await self._table.delete(rows.values())
 
+    def _next_own_row(self, own: Row | None, now: float) -> Row | None:
+        """Return the row to write: a new one, one with a new heartbeat, or one without messages; None to write none."""
+        if own is None:  # the worker begins, or another worker believed that it was dead
+            new = Row(key=worker_key(self._owner), owner=self._owner, details=self._own_details())
+        elif now >= self._beat_at or _messages(own, "offers") or _messages(own, "requests"):
+            new = replace(own, counter=own.counter + 1, details=self._own_details())
+        else:
+            return None
+        self._beat_at = now + self._interval
+        return new
+
     def _own_details(self) -> dict[str, Detail]:
         self._heartbeats += 1
         return {**self._status(), "heartbeat": self._heartbeats, "offers": [], "requests": []}
@@ -157,8 +176,8 @@ class Messages:
             self._offered(offers)
         for request in _messages(own, "requests"):
             match request:
-                case [str(key), str(asker)]:
-                    self._requested(RowKey(key), Owner(asker))
+                case [str(prefix), str(asker)]:
+                    self._requested(prefix, Owner(asker))
 
 
 def is_stopping(row: Row) -> bool:

@@ -46,17 +46,21 @@ class Plan:
             for key in kind.to_take({k: v for k, v in wanted.items() if self._of(k) is kind}, now=now, held=held)
         ]
 
-    def to_request(self, wanted: Collection[RowKey]) -> list[Move]:
-        """Return the leases for which this worker should ask their holders."""
-        return [*self._units.to_request(wanted), *self._shards.to_request(wanted)]
+    def to_request(self, prefixes: Collection[str]) -> list[Move]:
+        """Return the moves for which this worker should ask the givers. It could use leases with these prefixes."""
+        return [*self._units.to_request(prefixes), *self._shards.to_request(prefixes)]
 
-    def grant(self, key: RowKey, receiver: Owner) -> bool:
-        """Return whether a lease in hand should go to a worker that asks for it."""
-        return self._of(key).grant(key, receiver)
+    def to_grant(self, prefix: str, receiver: Owner) -> list[RowKey]:
+        """Return the leases that should go to a worker that asks for leases with this prefix."""
+        return self._of(prefix).to_grant(prefix, receiver)
+
+    def knows(self, worker: Owner) -> bool:
+        """Return whether this worker was live when the plan was made."""
+        return worker in self._units.workers
 
     def without_unit(self, held: Collection[RowKey]) -> list[RowKey]:
         """Return the leases of shards in hand that this worker may not have, because it has no unit."""
         return self._units.without_unit(held)
 
-    def _of(self, key: RowKey) -> Placement:
+    def _of(self, key: str) -> Placement:
         return self._units if is_unit(key) else self._shards

@@ -2,6 +2,7 @@
 
     a user begins to wait        look the lease up; take it if it is free and the worker has room for it
     another worker offers it     take it at once
+    users want further leases    ask the workers for leases that have much more than this one
     each lease duration          scan the table; take free leases, ask other workers for leases, delete dead workers and
                                  units that no worker needs
     a silent lease expires       take it
@@ -19,9 +20,10 @@ import anyio
 
 from poller.core.leases.expiry import Observed, is_drained
 from poller.core.leases.holding import Held
+from poller.core.leases.placement import prefix_of
 from poller.core.leases.units import LimitName, beyond_limits, is_unit
 from poller.engine.leases.hands import Hands
-from poller.engine.leases.messages import MESSAGES_AT_ONCE
+from poller.engine.leases.messages import MESSAGES_AT_ONCE, is_stopping
 from poller.engine.leases.plan import Plan
 from poller.engine.leases.table import Table
 from poller.errors import ServiceError
@@ -29,6 +31,9 @@ from poller.facts import Emit, LeaseReceived, LeasesRequested, LeasesTaken, Lost
 from poller.facts.leases import NAMED
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Owner, Row, RowKey
+
+LOOK_AT_LEAVERS_EVERY_SECONDS = 1.0
+"""How often a new worker scans while a worker stops that does not know it."""
 
 TRIES = 3
 """How often the worker writes a take whose result is in doubt. Then it leaves the lease to the next scan."""
@@ -47,7 +52,7 @@ class Taking:
         lease_duration: float,
         functions: Mapping[MappingName, FunctionName],
         limits: Mapping[LimitName, int],
-        request: Callable[[Owner, RowKey], None],
+        request: Callable[[Owner, str], None],
         offer: Callable[[Owner, RowKey], None],
         scanned: Callable[[Collection[Row]], None],
         emit: Emit,
@@ -70,6 +75,13 @@ class Taking:
         """When this worker saw the offers of leases that it has not taken yet."""
         self._not_before: dict[RowKey, float] = {}
         """When this worker may take again the leases that it has given away."""
+        self._asked: set[str] = set()
+        """The prefixes of the leases that users have wanted when this worker last asked others for leases."""
+        self._requests: set[tuple[str, Owner]] = set()
+        """Requests of workers that this worker does not know yet."""
+        self._stop_is_told = False
+        self._leavers: frozenset[Owner] | None = None
+        """The workers that were stopping at the first scan. They may not know this worker, and offer it nothing."""
         self._scans_begun = self._scans_done = 0
         self._scanned = anyio.Event()
         self._make_plan()
@@ -91,10 +103,12 @@ class Taking:
         """Take the leases that are offered; scan, if it is time to; take the free leases that users wait for."""
         await self._take_offered()
         if self._clock.now() >= self._scan_at:
+            is_last = self._stop_is_told
             try:
                 await self._scan()
             finally:
-                self._hands.give_away()
+                if is_last:
+                    self._hands.give_away()
         self._looked_at = self._clock.now()
         wanted = self._hands.wanted
         await self.look_up([key for key in wanted if self._observed.get(key) is None])
@@ -102,6 +116,8 @@ class Taking:
         self._hands.is_drained([row.key for row in rows if is_drained(row)])
         if not self._hands.is_stopping:
             await self._take(await self._readable(self._chosen()))
+            if not self._asked.issuperset(map(prefix_of, self._hands.wanted)):
+                self._ask()
 
     def offered(self, keys: Collection[RowKey]) -> None:
         """Note that another worker has given these leases away, and that this worker should take them."""
@@ -114,11 +130,15 @@ class Taking:
             self._scan_at = -inf
         self._hands.is_wanting.set()
 
-    def requested(self, key: RowKey, asker: Owner) -> None:
-        """Note that another worker asks for a lease. If it should have it, let the user finish."""
-        one = self._hands.in_hand.get(key)
-        if one is not None and one.promised_to is None and self._plan.grant(key, asker):
-            self._hands.want_back(key, promised_to=asker)
+    def requested(self, prefix: str, asker: Owner) -> None:
+        """Note that another worker asks for leases with this prefix. Let the users of those that should move finish."""
+        if not self._plan.knows(asker):  # it has begun since the last scan
+            self._requests.add((prefix, asker))
+            self.scan_soon()
+            return
+        for key in self._plan.to_grant(prefix, asker):
+            if key in self._hands.in_hand:
+                self._hands.want_back(key, promised_to=asker)
 
     def offer(self, keys: Collection[RowKey]) -> None:
         """Offer leases without an owner to the workers where they belong."""
@@ -142,8 +162,12 @@ class Taking:
             return
         self._offer(receiver, row.key)
         if is_unit(row.key) and not self._hands.is_stopping:
-            for key in self._plan.without_unit(self._hands.in_hand):
-                self._hands.want_back(key, promised_to=receiver)  # the shards follow the last unit
+            self._follow_units(receiver)
+
+    def stop_is_told(self) -> None:
+        """Note that the other workers know that this worker stops. After one more scan, it gives its leases away."""
+        self._stop_is_told = True
+        self.scan_soon()
 
     def scan_soon(self) -> None:
         """Let the worker scan the table at once."""
@@ -171,8 +195,8 @@ class Taking:
 
     async def _scan(self) -> None:
         self._scans_begun += 1
-        number = self._scans_begun
-        self._scan_at = self._clock.now() + self._lease_duration  # somebody may ask for another scan meanwhile
+        number, began = self._scans_begun, self._clock.now()
+        self._scan_at = began + self._lease_duration  # somebody may ask for another scan meanwhile
         try:
             rows = await self._table.scan()
         except ServiceError:
@@ -186,23 +210,45 @@ class Taking:
         self._scanned.set()
         self._scanned = anyio.Event()
         self._make_plan()
+        self._look_at_leavers(began)
         self._hands.drained_here &= {row.key for row in rows}
         self._find_lost()
         self._offered_at = {key: at for key, at in self._offered_at.items() if now - at < self._lease_duration}
         if not self._hands.is_stopping:
-            self._move()
+            self._ask()
+            self._follow_units()
+        self._answer_requests()
         if unneeded := [*self._observed.dead_workers(), *beyond_limits(self._observed.leases(), self._limits)]:
             await self._table.delete(unneeded)
 
-    def _move(self) -> None:
-        """Ask for leases that should move here, and give away those that this worker may not have (R8, R10)."""
-        moves = self._plan.to_request(self._hands.wanted)
-        for move in moves:
-            self._request(move.giver, move.key)
+    def _ask(self) -> None:
+        """Ask other workers for leases that should move here (R8)."""
+        self._asked = {prefix_of(key) for key in self._hands.wanted}
+        moves = self._plan.to_request(self._asked)
+        for giver, prefix in sorted({(move.giver, prefix_of(move.key)) for move in moves}):
+            self._request(giver, prefix)
         if moves:
             self._emit(LeasesRequested(len(moves)))
+
+    def _follow_units(self, receiver: Owner | None = None) -> None:
+        """Give away the shards whose function has no unit here (R10), to the receiver of the last unit."""
         for key in self._plan.without_unit(self._hands.in_hand):
-            self._hands.want_back(key, promised_to=self._plan.place(key))
+            self._hands.want_back(key, promised_to=receiver or self._plan.place(key))
+
+    def _answer_requests(self) -> None:
+        """Answer the requests of workers that this worker did not know before the scan."""
+        requests, self._requests = self._requests, set()
+        for prefix, asker in sorted(requests):
+            if self._plan.knows(asker):
+                self.requested(prefix, asker)
+
+    def _look_at_leavers(self, began: float) -> None:
+        """Scan soon again while a worker stops that may not know this worker."""
+        live = self._observed.live_workers()
+        if self._leavers is None:
+            self._leavers = frozenset(owner for owner, row in live.items() if is_stopping(row))
+        if not self._leavers.isdisjoint(live):
+            self._scan_at = min(self._scan_at, began + LOOK_AT_LEAVERS_EVERY_SECONDS)
 
     def _find_lost(self) -> None:
         """Report which workers have the leases that this worker has lost."""

@@ -78,7 +78,7 @@ class Worker:
             lease_duration=lease_duration,
             status=self._status,
             offered=lambda keys: self._taking.offered(keys),
-            requested=lambda key, asker: self._taking.requested(key, asker),
+            requested=lambda prefix, asker: self._taking.requested(prefix, asker),
             unoffered=lambda keys: self._taking.offer(keys),
         )
         self._taking = Taking(
@@ -110,7 +110,7 @@ class Worker:
         """Run the worker. All users must have left when the block ends; then their leases are given away."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._messages.run)
-            tasks.start_soon(self._taking.run)
+            tasks.start_soon(self._take)
             tasks.start_soon(self._writing.run)
             tasks.start_soon(end_at_deadlines, self._hands, self._clock, self._emit)
             yield
@@ -175,7 +175,6 @@ class Worker:
         if not self._hands.is_stopping:
             self._hands.begin_stop()
             self._messages.beat()
-            self._taking.scan_soon()
 
     async def _create_once(self, rows: Collection[Row]) -> dict[RowKey, Row]:
         existing = await self._table.create(rows)
@@ -205,6 +204,17 @@ class Worker:
             if row.key not in rejected:
                 self._observed.missed(row.key)
         await self._taking.look_up(rejected)
+
+    async def _take(self) -> None:
+        """Take leases. Of a worker that stops and one that begins, one sees the other in its scan.
+
+        Both write their own rows before they scan. So no lease waits for the next scan.
+        """
+        await self._messages.has_row.wait()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._taking.run)
+            await self._messages.has_told_stop.wait()
+            self._taking.stop_is_told()
 
     def _status(self) -> dict[str, Detail]:
         in_hand = self._hands.in_hand.values()

@@ -11,6 +11,7 @@ from poller.model.stream import Checkpoint, ShardEnd
 from tests.unit.core.leases.tables import observed_by, shard, worker
 
 A, B, C = Owner("a"), Owner("b"), Owner("c")
+STREAM = "orders/arn:stream"
 WORKERS = [worker("a"), worker("b"), worker("c")]
 
 
@@ -60,7 +61,7 @@ def test_the_leases_of_a_dead_worker_have_places_before_they_expire() -> None:
     rows += [shard(number, "b") for number in range(9, 12)]
     seen = balance(C, *rows)
     assert [seen.places[row.key] for row in rows[:6]].count(C) == 4
-    assert seen.to_request([row.key for row in rows]) == []
+    assert seen.to_request([STREAM]) == []
     assert seen.to_take({row.key: 100 for row in rows}, now=109, held=()) == []
 
 
@@ -127,11 +128,28 @@ def test_a_lease_that_was_offered_stays_with_its_receiver_though_it_has_no_owner
 def test_the_worker_that_has_less_asks_for_leases() -> None:
     rows = [shard(number, "a") for number in range(3)]
     workers = [worker("a"), worker("b")]
-    keys = [row.key for row in rows]
-    assert balance(A, *rows, workers=workers).to_request(keys) == []
+    assert balance(A, *rows, workers=workers).to_request([STREAM]) == []
     asking = balance(B, *rows, workers=workers)
-    assert asking.to_request(keys) == asking.planned() == [Move(rows[2].key, A, B)]
-    assert asking.to_request(keys[:2]) == []
+    assert asking.to_request([STREAM]) == asking.planned() == [Move(rows[2].key, A, B)]
+    assert asking.to_request(["carts/arn:stream"]) == []
+
+
+def test_a_holder_gives_away_the_leases_that_it_would_move_itself() -> None:
+    rows = [*[shard(number, "a") for number in range(4)], *[shard(number, "a", mapping="carts") for number in range(4)]]
+    seen = balance(A, *rows, workers=[worker("a"), worker("b"), worker("c")])
+    assert len(seen.planned()) == 5
+    granted = seen.to_grant(STREAM, B)
+    assert granted
+    assert {seen.places[key] for key in granted} == {B}
+    assert all(key.startswith(f"{STREAM}/") for key in granted)
+    assert len(granted) < len([move for move in balance(A, *rows).planned() if move.receiver == B])
+    assert seen.to_grant(STREAM, Owner("gone")) == []
+    assert balance(B, *rows).to_grant(STREAM, C) == [], "it is another worker's"
+
+
+def test_many_leases_move_with_one_request() -> None:
+    rows = [shard(number, "a") for number in range(1000)]
+    assert len(balance(A, *rows, workers=[worker("a"), worker("b")]).to_grant(STREAM, B)) > 400
 
 
 def test_a_holder_grants_a_request_only_while_it_makes_the_loads_more_alike() -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from poller.core.leases.balancing import Balance
+from poller.core.leases.placement import MOVES_AT_ONCE
 from poller.core.leases.units import (
     LimitName,
     Units,
@@ -74,8 +75,10 @@ def test_functions_with_one_unit_each_use_all_workers() -> None:
 def test_a_worker_without_units_asks_for_one() -> None:
     rows = [unit("resize", 0, "a"), unit("resize", 1, "a"), unit("resize", 2, "b")]
     assert planned(*rows) == ["resize/0 a>c"]
-    asking = units(C, *rows)
-    assert [move.key for move in asking.to_request([row.key for row in rows])] == [rows[0].key]
+    assert [move.key for move in units(C, *rows).to_request([":unit/resize"])] == [rows[0].key]
+    assert units(C, *rows).to_request([":unit/other"]) == []
+    assert units(A, *rows).to_grant(":unit/resize", C) == [rows[0].key]
+    assert units(A, *rows).to_grant(":unit/other", C) == []
 
 
 def test_the_only_unit_does_not_move() -> None:
@@ -107,7 +110,8 @@ def test_a_holder_grants_no_second_unit_to_a_worker_with_fewer_at_all() -> None:
 
 
 def test_a_giver_is_asked_for_a_limited_number_of_units_in_one_round() -> None:
-    assert len(planned(*[unit("resize", number, "a") for number in range(500)], workers="ab")) == 100
+    rows = [unit("resize", number, "a") for number in range(2 * MOVES_AT_ONCE + 10)]
+    assert len(planned(*rows, workers="ab")) == MOVES_AT_ONCE
 
 
 def test_only_workers_with_a_unit_may_read_the_shards_of_the_function() -> None:
