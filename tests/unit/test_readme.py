@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
+from awslambdaric.lambda_context import LambdaContext  # type: ignore[import-untyped]  # it has no types
 from typer.testing import CliRunner
 
 from poller.cli import app
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, RENEWALS_PER_DURATION
 from poller.engine.leases.messages import READS_PER_DURATION
+from poller.model.ids import MappingName, RequestId
+from poller.model.invocation import Invocation
+from poller.model.stream import ShardId
 from poller.settings.arns import RECEIVERS, Receiver
 from poller.settings.loading import load
 from poller.settings.values import Settings
+from poller.targets.client_context import client_context
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+INVOCATION = Invocation(RequestId("r-1"), b"{}", MappingName("clicks"), 1)
 
 
 def blocks(language: str) -> list[str]:
@@ -42,6 +51,29 @@ def test_the_settings_of_asynchronous_events_are_valid(tmp_path: Path) -> None:
     assert None not in (config.on_success, config.on_failure, config.dead_letter_arn)
     assert not settings.warnings
     assert len(blocks("toml")) == 2, "each block has a test"
+
+
+def test_the_function_that_refuses_the_past_accepts_growing_tokens_and_repeated_records() -> None:
+    database = sqlite3.connect(":memory:")
+    database.execute("CREATE TABLE tokens (shard TEXT PRIMARY KEY, token INTEGER)")
+    database.execute("CREATE TABLE clicks (id TEXT PRIMARY KEY, data TEXT)")
+    [text] = blocks("python")
+    names: dict[str, Any] = {"database": database}
+    exec(compile(text, "README.md", "exec"), names)
+
+    def invoke(token: int, *ids: str, shard: str = "shardId-000000000000") -> None:
+        custom = orjson.loads(client_context(INVOCATION._replace(shard_id=ShardId(shard), fencing_token=token)))
+        records = [{"eventID": each, "eventSourceARN": "arn", "kinesis": {"data": "e30="}} for each in ids]
+        names["insert_clicks"]({"Records": records}, LambdaContext("id", custom, None, 0))
+
+    invoke(2, "1", "2")
+    invoke(2, "2", "3")
+    invoke(5, "4")
+    with pytest.raises(RuntimeError, match="another worker"):
+        invoke(2, "5")
+    invoke(1, "6", shard="shardId-000000000001")
+    assert [row[0] for row in database.execute("SELECT id FROM clicks ORDER BY id")] == ["1", "2", "3", "4", "6"]
+    database.close()
 
 
 def test_the_gate_runs_the_test_command_of_the_readme() -> None:
