@@ -65,7 +65,8 @@ def slowest(metric: str) -> Query:
 
 def selected(metric: str, suffix: str = "") -> str:
     """Return the metric of the mappings or functions that are chosen in the dashboard."""
-    choice = "".join(f'{{{owner}=~"${owner}"}}' for owner in LABELS[metric][:1])
+    owners = [label for label in LABELS[metric][:1] if label in ("mapping", "function")]
+    choice = "".join(f'{{{owner}=~"${owner}"}}' for owner in owners)
     return f"{metric}{suffix}{choice}"
 
 
@@ -192,6 +193,10 @@ ROWS: Mapping[str, Sequence[Stat | Graph]] = {
             unit="percentunit",
         ),
         Graph("Memory", Query('process_resident_memory_bytes{job="poller"}', "{{instance}}"), unit="bytes"),
+    ],
+    "Leases": [
+        Graph("Leases that a daemon holds", total("poller_leases")),
+        Graph("Workers that share the state", highest("poller_workers")),
         Graph(
             "Leases per second",
             rate("poller_leases_taken_total", "taken"),
@@ -204,7 +209,13 @@ ROWS: Mapping[str, Sequence[Stat | Graph]] = {
             rate("poller_worker_restarts_total", "workers restarted"),
             rate("poller_lease_table_errors_total", "table errors"),
         ),
-        Graph("Failed calls of the table of leases, per second", rate("poller_lease_table_errors_total")),
+        Graph(
+            "Age of the last sign of life, and silence of the state",
+            highest("poller_worker_heartbeat_age_seconds", "sign of life"),
+            highest("poller_state_silence_seconds", "silence"),
+            unit="s",
+        ),
+        Graph("Longest time without a reader of a shard", highest("poller_shard_unread_seconds"), unit="s"),
     ],
 }
 

@@ -149,6 +149,7 @@ async def _run_until(
             emit=telemetry.emit,
         )
         telemetry.watch_reloads(lambda: reloader.status)
+        telemetry.watch_sharing(lambda: from_thread.run_sync(composition.sharing))
         backlogs = Backlogs(supervisor, count_messages=composition.messages_waiting)
         history, recent = History(telemetry.registry), RecentChanges(telemetry.emit)
         page = PageSources(
@@ -157,7 +158,7 @@ async def _run_until(
             changes=recent.changes,
             settings=partial(effective_text, settings_path, os.environ),
         )
-        pages = Pages(telemetry.registry, statuses, backlogs, page=page)
+        pages = Pages(telemetry.registry, statuses, backlogs, page=page, sharing=composition.sharing)
         calls = composition.calls_of_clients(stop)
         routes = routes_of(composition, calls, lambda: reloader.in_use, file=str(settings_path))
         control = control_api(routes, emit=telemetry.emit)
@@ -178,7 +179,8 @@ async def _run_until(
         stopping = _Stopping(stop, composition)
 
         def report(answers: int) -> Report:
-            return Report(answers, statuses(), telemetry.numbers(), dict(own_usage()), composition.owner)
+            of_leases = composition.owner, composition.sharing()
+            return Report(answers, statuses(), telemetry.numbers(), dict(own_usage()), *of_leases)
 
         async with anyio.create_task_group() as services:
             services.start_soon(_obey, signals, stopping, reloader)

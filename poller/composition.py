@@ -56,6 +56,7 @@ from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.lease import Owner
 from poller.model.mapping import AnyMapping, EventMapping, QueueMapping, StreamMapping
+from poller.model.sharing import SharingStatus
 from poller.ports import Destination, PauseStore, StreamSource, Target
 from poller.settings.changes import FunctionKey, function_key
 from poller.settings.values import Settings
@@ -220,6 +221,10 @@ class Composition:
             if self._state is None:
                 self._state = await self._tasks.start(self._keep_state)
             return self._state
+
+    def sharing(self) -> SharingStatus | None:
+        """Return how this process shares the leases of the state, or None before the state is open."""
+        return None if self._state is None else self._state.worker.status
 
     def begin_stop(self) -> None:
         """Let each lease go to another worker as soon as its shard is done. Call this before the mappings stop."""

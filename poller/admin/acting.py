@@ -37,6 +37,7 @@ from poller.admin.sessions import COOKIE, LASTS_IN_SECONDS
 from poller.facts import Emit
 from poller.facts.child_processes import CHILD_PROCESSES
 from poller.model.function import Function
+from poller.model.sharing import SharingStatus
 from poller.model.status import MappingStatus, WorkerStatus
 from poller.telemetry.history import History
 
@@ -75,6 +76,7 @@ class Acting:
         sources: PageSources,
         *,
         workers: Callable[[], Sequence[WorkerStatus]],
+        sharing: Callable[[], SharingStatus | None],
         refresh: Callable[[], Awaitable[None]],
         guard: Guard,
         changes: Changes,
@@ -85,6 +87,7 @@ class Acting:
         self._statuses = statuses
         self._sources = sources
         self._workers = workers
+        self._sharing = sharing
         self._refresh = refresh
         self._guard = guard
         self._changes = changes
@@ -136,6 +139,7 @@ class Acting:
             children=children,
             changes=self._sources.changes(),
             workers=self._workers(),
+            sharing=self._sharing(),
             viewer=viewer,
             query=query,
         )

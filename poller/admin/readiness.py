@@ -40,6 +40,14 @@ record at least. `actions` are what a person may order (`changing.py`).
                     "next_try": null, "waiting": 3, "in_flight": 1, "stuck": 0, "oldest_age_in_seconds": 12.5}
 
 /api/status has the same entries, each with the numbers that the metrics have, too.
+Once the state is open, `sharing` says how the daemon shares the leases of the state with other workers: which workers
+live, and who reads the first shards, for how many seconds as far as this daemon has seen it:
+
+    "sharing": {"shards": 1, "units": 0, "state_silence_in_seconds": 0.4, "heartbeat_age_in_seconds": 2.1,
+                "unread_in_seconds": 0.0,
+                "workers": [{"worker": "blue-1/8f3a", "leases": 1, "bytes_per_second": 12.5, "is_stopping": false}],
+                "leases": [{"mapping": "orders", "shard": "shardId-000000000003", "worker": "blue-1/8f3a",
+                            "seconds": 3600.5}]}
 
 If the daemon runs several worker processes, an entry of a mapping is merged from all workers (`core/merging.py`), and
 `workers` has an entry for each worker, by its number. The status code is 200 only if all workers are ready:
@@ -53,6 +61,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from poller.admin.words import written
+from poller.model.lease import shard_of
+from poller.model.sharing import SharingStatus, label_of, mapping_of
 from poller.model.status import BlockedShard, EventsStatus, MappingStatus, WorkerStatus
 
 BLOCKED_SHARDS_SHOWN = 10
@@ -92,10 +102,19 @@ def readiness(
 
 
 def status_report(
-    statuses: Sequence[MappingStatus], workers: Sequence[WorkerStatus] = (), *, sees_words: bool
+    statuses: Sequence[MappingStatus],
+    workers: Sequence[WorkerStatus] = (),
+    sharing: SharingStatus | None = None,
+    *,
+    sees_words: bool,
 ) -> dict[str, Any]:
-    """Return the body of /api/status: the body of /readyz with the numbers of each mapping."""
+    """Return the body of /api/status: the body of /readyz with the numbers of each mapping, and with the leases.
+
+    `sharing` is None before the state is open.
+    """
     report = readiness(statuses, workers, sees_words=sees_words)
+    if sharing is not None:
+        report["sharing"] = _sharing(sharing)
     for status in statuses:
         if status.events is None:
             report["mappings"][status.mapping] |= _numbers_of_mapping(status, sees_words=sees_words)
@@ -200,6 +219,34 @@ def _numbers_of_mapping(status: MappingStatus, *, sees_words: bool) -> dict[str,
             "drained": stream.shards_drained,
         }
     return numbers
+
+
+def _sharing(sharing: SharingStatus) -> dict[str, Any]:
+    return {
+        "shards": sharing.shards,
+        "units": sharing.units,
+        "state_silence_in_seconds": sharing.table_silence_in_seconds,
+        "heartbeat_age_in_seconds": sharing.heartbeat_age_in_seconds,
+        "unread_in_seconds": sharing.unread_in_seconds,
+        "workers": [
+            {
+                "worker": label_of(worker.owner),
+                "leases": worker.leases,
+                "bytes_per_second": worker.bytes_per_second,
+                "is_stopping": worker.is_stopping,
+            }
+            for worker in sharing.workers
+        ],
+        "leases": [
+            {
+                "mapping": mapping_of(lease.key),
+                "shard": shard_of(lease.key),
+                "worker": None if lease.owner is None else label_of(lease.owner),
+                "seconds": lease.seconds,
+            }
+            for lease in sharing.leases
+        ],
+    }
 
 
 def _numbers(events: EventsStatus) -> dict[str, Any]:

@@ -52,6 +52,7 @@ from poller.admin.rendering import Rendering
 from poller.admin.scaling import Backlogs
 from poller.admin.sessions import Sessions
 from poller.facts import Emit
+from poller.model.sharing import SharingStatus
 from poller.model.status import MappingStatus, WorkerStatus
 
 Statuses = Callable[[], Sequence[MappingStatus]]
@@ -95,6 +96,7 @@ class Pages(NamedTuple):
     `workers` returns the status of each worker process, or nothing if the daemon is one process.
     `refresh` is called before each page, and waits until the values are up to date.
     `page` has what only the page for people shows.
+    `sharing` returns how the workers share the leases of the state, or None before the state is open.
     """
 
     registry: CollectorRegistry
@@ -103,6 +105,7 @@ class Pages(NamedTuple):
     workers: Callable[[], Sequence[WorkerStatus]] = tuple
     refresh: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
     page: PageSources = PageSources()
+    sharing: Callable[[], SharingStatus | None] = lambda: None
 
 
 @asynccontextmanager
@@ -178,7 +181,7 @@ def _guard(access: GetAccess, *, is_loopback: bool) -> Guard:
 
 
 def _application(pages: Pages, guard: Guard, changes: Changes, connections: Connections, emit: Emit) -> web.Application:
-    registry, statuses, backlogs, workers, refresh, _ = pages
+    registry, statuses, backlogs, workers, refresh, _, sharing = pages
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -205,7 +208,7 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
 
     async def status(request: web.Request) -> web.Response:
         await refresh()
-        return _json(200, status_report(statuses(), workers(), sees_words=guard.viewer(request).sees_words))
+        return _json(200, status_report(statuses(), workers(), sharing(), sees_words=guard.viewer(request).sees_words))
 
     async def shards(request: web.Request) -> web.Response:
         name = request.query.get("mapping", "")
@@ -233,6 +236,7 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
         statuses,
         pages.page,
         workers=workers,
+        sharing=sharing,
         refresh=refresh,
         guard=guard,
         changes=changes,

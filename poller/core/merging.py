@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from poller.model.ids import MappingName
+from poller.model.sharing import SharingStatus
 from poller.model.status import EventsStatus, MappingState, MappingStatus, StreamStatus
 
 WORST_FIRST: tuple[MappingState, ...] = ("troubled", "waiting", "starting", "stopping", "paused", "ready", "disabled")
@@ -27,6 +28,23 @@ def merged(workers: Iterable[Sequence[MappingStatus]]) -> list[MappingStatus]:
         for status in statuses:
             of_mapping.setdefault(status.mapping, []).append(status)
     return [_merged(statuses) for statuses in of_mapping.values()]
+
+
+def merged_sharing(statuses: Iterable[SharingStatus]) -> SharingStatus | None:
+    """Return one status of the shared leases for the workers of a host; None if there is none. The longest times count.
+
+    The worker whose table answered last knows best which workers live.
+    """
+    every = list(statuses)
+    if not every:
+        return None
+    return min(every, key=lambda status: status.table_silence_in_seconds)._replace(
+        shards=sum(status.shards for status in every),
+        units=sum(status.units for status in every),
+        table_silence_in_seconds=max(status.table_silence_in_seconds for status in every),
+        heartbeat_age_in_seconds=max(status.heartbeat_age_in_seconds for status in every),
+        unread_in_seconds=max(status.unread_in_seconds for status in every),
+    )
 
 
 def _merged(statuses: Sequence[MappingStatus]) -> MappingStatus:

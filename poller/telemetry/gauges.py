@@ -1,6 +1,6 @@
 """Which gauges show a present state? They are read from a status at the moment of a scrape.
 
-Most belong to a mapping. Two belong to the daemon: how its last reload ended.
+Most belong to a mapping. Those of the last reload, and of the leases that workers share, belong to the daemon.
 The asynchronous events of a function have gauges of their own, which belong to the function.
 A disabled mapping has no gauges, because AWS has no metrics for it either. A paused mapping has only the gauge
 `poller_mapping_paused`.
@@ -16,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from poller.facts.declaration import Gauge, Label
+from poller.model.sharing import SharingStatus
 from poller.model.status import EventsStatus, MappingStatus, ReloadStatus, StreamStatus
 
 
@@ -205,6 +206,61 @@ RELOAD_GAUGES = (
 )
 
 
+class SharingGauge(NamedTuple):
+    """A gauge of the leases that workers share, and how it is read. `labels` are the values of all labels."""
+
+    metric: Gauge
+    read: Callable[[SharingStatus], float]
+    labels: tuple[str, ...] = ()
+
+
+_LEASES = Gauge(
+    "poller_leases",
+    "Leases that this daemon holds: of shards, and of units of a function's concurrency.",
+    of="daemon",
+    labels=(Label("kind", ("shard", "unit")),),
+)
+
+SHARING_GAUGES = (
+    SharingGauge(_LEASES, lambda status: status.shards, ("shard",)),
+    SharingGauge(_LEASES, lambda status: status.units, ("unit",)),
+    SharingGauge(
+        Gauge(
+            "poller_workers",
+            "Workers that share the state and live, as this daemon sees it. It counts itself.",
+            of="daemon",
+        ),
+        lambda status: len(status.workers),
+    ),
+    SharingGauge(
+        Gauge(
+            "poller_state_silence_seconds",
+            "Time since the state last answered. A worker asks it each second.",
+            of="daemon",
+        ),
+        lambda status: status.table_silence_in_seconds,
+    ),
+    SharingGauge(
+        Gauge(
+            "poller_worker_heartbeat_age_seconds",
+            "Time since the state last accepted the sign of life of this worker, which is written as often as leases "
+            "are renewed.",
+            of="daemon",
+        ),
+        lambda status: status.heartbeat_age_in_seconds,
+    ),
+    SharingGauge(
+        Gauge(
+            "poller_shard_unread_seconds",
+            "The longest time for which a shard that a mapping waits for has had no reader, although its parents are "
+            "drained.",
+            of="daemon",
+        ),
+        lambda status: status.unread_in_seconds,
+    ),
+)
+
+
 class StatusCollector(Collector):
     """Calls `statuses` at every scrape and at no other time."""
 
@@ -233,6 +289,32 @@ class ReloadCollector(Collector):
         status = self._status()
         for gauge in RELOAD_GAUGES:
             yield GaugeMetricFamily(gauge.metric.name, gauge.metric.meaning, value=gauge.read(status))
+
+
+class SharingCollector(Collector):
+    """Calls `status` at every scrape. There are no gauges while it returns None."""
+
+    def __init__(self, status: Callable[[], SharingStatus | None]) -> None:
+        self._status = status
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Return the gauges without values. The registry calls this when the collector is registered."""
+        return iter(_sharing_families().values())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        if (status := self._status()) is None:
+            return
+        families = _sharing_families()
+        for gauge in SHARING_GAUGES:
+            families[gauge.metric].add_metric(gauge.labels, gauge.read(status))
+        yield from families.values()
+
+
+def _sharing_families() -> dict[Gauge, GaugeMetricFamily]:
+    return {
+        gauge.metric: GaugeMetricFamily(gauge.metric.name, gauge.metric.meaning, labels=gauge.metric.label_names)
+        for gauge in SHARING_GAUGES
+    }
 
 
 def _families(statuses: Sequence[MappingStatus]) -> Iterator[GaugeMetricFamily]:

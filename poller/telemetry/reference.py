@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from poller.facts.declaration import DECLARATIONS, Label, Level, Line, Metric, metrics
-from poller.telemetry.gauges import GAUGES, RELOAD_GAUGES
+from poller.telemetry.gauges import GAUGES, RELOAD_GAUGES, SHARING_GAUGES
 
 
 class MetricEntry(NamedTuple):
@@ -50,7 +50,8 @@ _LIBRARY_LOGGED = EventEntry(
 
 def metric_entries() -> list[MetricEntry]:
     """Return all metrics of poller, by name, without those of the process, which prometheus_client documents."""
-    declared = {metric.name: metric for metric in (*metrics(), *(gauge.metric for gauge in (*GAUGES, *RELOAD_GAUGES)))}
+    gauges = [gauge.metric for gauge in (*GAUGES, *RELOAD_GAUGES, *SHARING_GAUGES)]
+    declared = {metric.name: metric for metric in (*metrics(), *gauges)}
     entries = [MetricEntry(one.name, _type(one), _labels(one), one.meaning) for one in declared.values()]
     return sorted([*entries, _BUILD])
 

@@ -24,8 +24,9 @@ from prometheus_client import CollectorRegistry
 
 from poller.facts.declaration import DECLARATIONS, Declaration, Fact, metrics
 from poller.model.ids import FunctionName, MappingName
+from poller.model.sharing import SharingStatus
 from poller.model.status import MappingStatus, ReloadStatus
-from poller.telemetry.gauges import ReloadCollector, StatusCollector
+from poller.telemetry.gauges import ReloadCollector, SharingCollector, StatusCollector
 from poller.telemetry.lines import WriteLine, writer
 from poller.telemetry.numbers import Numbers, numbers_of
 from poller.telemetry.series import MetricCollector, register_process
@@ -93,6 +94,10 @@ class Telemetry:
     def watch_reloads(self, status: Callable[[], ReloadStatus]) -> None:
         """Read the gauges of the last reload from this status at every scrape. Call it only once."""
         self.registry.register(ReloadCollector(status))
+
+    def watch_sharing(self, status: Callable[[], SharingStatus | None]) -> None:
+        """Read the gauges of the leases that workers share from this status at every scrape. Call it only once."""
+        self.registry.register(SharingCollector(status))
 
     def _compile(self, declaration: Declaration, write_line: WriteLine | None) -> Callable[[Fact], None]:
         """Return the function that handles this class of facts. `write_line` is None if none of its lines is logged."""

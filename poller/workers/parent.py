@@ -108,6 +108,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], found: Examined, se
             workers=view.workers,
             refresh=view.refresh,
             page=page,
+            sharing=view.sharing,
         )
         http = None
         if daemon.http_listen is not None:

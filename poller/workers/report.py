@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pydantic import TypeAdapter
 
 from poller.model.lease import Owner
+from poller.model.sharing import SharingStatus
 from poller.model.status import MappingStatus
 from poller.telemetry.numbers import Numbers
 
@@ -20,6 +21,7 @@ class Report(NamedTuple):
     """`answers` is the number of the parent's last question before the report was made, or 0.
 
     `owner` is the worker's name in the table of leases, or None before it has used the table.
+    `sharing` is None before the state is open.
     """
 
     answers: int
@@ -27,6 +29,7 @@ class Report(NamedTuple):
     numbers: Sequence[Numbers]
     usage: dict[str, float]
     owner: Owner | None = None
+    sharing: SharingStatus | None = None
 
 
 _REPORT: TypeAdapter[Report] = TypeAdapter(Report)

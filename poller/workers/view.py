@@ -15,9 +15,10 @@ from anyio import from_thread
 from prometheus_client import CollectorRegistry
 
 from poller.admin.readiness import is_ready
-from poller.core.merging import merged
+from poller.core.merging import merged, merged_sharing
+from poller.model.sharing import SharingStatus
 from poller.model.status import MappingStatus, ReloadStatus, WorkerState, WorkerStatus
-from poller.telemetry.gauges import ReloadCollector, StatusCollector
+from poller.telemetry.gauges import ReloadCollector, SharingCollector, StatusCollector
 from poller.telemetry.numbers import Numbers, Totals
 from poller.telemetry.processes import NO_USAGE, Usage, kept
 from poller.telemetry.series import TotalsCollector, register_process
@@ -67,6 +68,11 @@ class View:
         self._totals.report(PARENT, self._own_numbers())
         return self._totals.numbers()
 
+    def sharing(self) -> SharingStatus | None:
+        """Return how the workers share the leases of the state, or None before the first report."""
+        reports = [worker.life.report for worker in self._team.at_work]
+        return merged_sharing(report.sharing for report in reports if report is not None and report.sharing is not None)
+
     def usage(self) -> list[Usage]:
         """Return what all processes but the parent use."""
         reports = [worker.life.report for worker in self._team.at_work]
@@ -79,6 +85,7 @@ class View:
         registry.register(TotalsCollector(lambda: from_thread.run_sync(self.numbers)))
         registry.register(StatusCollector(lambda: from_thread.run_sync(self.statuses)))
         registry.register(ReloadCollector(reload_status))
+        registry.register(SharingCollector(lambda: from_thread.run_sync(self.sharing)))
         return registry
 
     def _report(self, worker: Worker) -> None:

@@ -7,15 +7,18 @@ from collections.abc import Iterator, Sequence
 
 from poller.admin.page.markup import NOTHING, Html, joined, lasting, moment, small, table, text
 from poller.admin.page.view import View
-from poller.admin.words import count, duration
+from poller.admin.words import count, duration, size
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
+from poller.model.lease import shard_of
+from poller.model.sharing import label_of, mapping_of
 from poller.model.status import EventsStatus, MappingStatus
 
 ROWS_SHOWN = 200
 
 
 def others(view: View) -> Html:
-    return joined([_workers(view), _functions(view), _events(view), _destinations(view), _changes(view)])
+    parts = [_workers(view), _sharing_workers(view), _leases(view), _functions(view), _events(view)]
+    return joined([*parts, _destinations(view), _changes(view)])
 
 
 def _workers(view: View) -> Html:
@@ -30,6 +33,37 @@ def _workers(view: View) -> Html:
         for worker in view.workers
     ]
     return table("Workers", ("worker", "state", "process", "runs for", "restarts"), rows)
+
+
+def _sharing_workers(view: View) -> Html:
+    """Return the workers that share the leases of the state. A worker that is alone has no such table."""
+    workers = () if view.sharing is None else view.sharing.workers
+    rows = [
+        [
+            text(label_of(worker.owner)),
+            text("stops" if worker.is_stopping else "works"),
+            text(f"{worker.leases:,}"),
+            text(size(round(worker.bytes_per_second))),
+        ]
+        for worker in workers
+    ]
+    headings = ("worker", "state", "leases", "bytes per second")
+    return table("Workers that share the state", headings, rows[:ROWS_SHOWN]) if len(rows) > 1 else NOTHING
+
+
+def _leases(view: View) -> Html:
+    """Return which worker reads which shard. If there is only one worker, it reads all of them."""
+    if view.sharing is None or len(view.sharing.workers) < 2:
+        return NOTHING
+    rows = [
+        [
+            joined([text(mapping_of(lease.key)), small(text(shard_of(lease.key)))]),
+            text("nobody" if lease.owner is None else label_of(lease.owner)),
+            text(duration(lease.seconds)),
+        ]
+        for lease in view.sharing.leases
+    ]
+    return table("Readers of shards", ("shard", "worker", "for at least"), rows)
 
 
 def _functions(view: View) -> Html:

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from poller.facts import ChangeMade
 from poller.model.function import Function
 from poller.model.ids import MappingName
+from poller.model.sharing import SharingStatus
 from poller.model.status import MappingState, MappingStatus, WorkerStatus
 from poller.telemetry.history import MappingHistory
 
@@ -83,6 +84,7 @@ class View:
 
     `children` are the numbers of child processes of the functions. `changes` are the last ones, the oldest first.
     `workers` are the worker processes, or none if the daemon is one process.
+    `sharing` is how the workers share the leases of the state, or None before the state is open.
     """
 
     now: float
@@ -93,6 +95,7 @@ class View:
     children: Mapping[str, int]
     changes: Sequence[RecentChange]
     workers: Sequence[WorkerStatus]
+    sharing: SharingStatus | None
     viewer: Viewer
     query: Query
 

@@ -1,7 +1,8 @@
 """Which leases may a worker take, and which workers live?
 
 `Observed` is what one worker has seen of the table. It keeps each row with two times on the worker's monotonic clock:
-`since`, when the worker first saw this value of the counter, and `seen_at`, when it last saw it.
+`since`, when the worker first saw this value of the counter, and `seen_at`, when it last saw it. For a person it also
+keeps `owned_since`, when it first saw this owner with this token.
 
     the lease                                   this worker may take it (R2)
     has no owner                                at once
@@ -63,6 +64,7 @@ def is_drained(row: Row) -> bool:
 class _Seen(NamedTuple):
     row: Row
     since: float
+    owned_since: float
     seen_at: float
     is_from_scan: bool
 
@@ -106,6 +108,22 @@ class Observed:
 
     def leases(self) -> Iterator[Row]:
         return (seen.row for seen in self._seen.values() if is_lease(seen.row))
+
+    def since(self, key: RowKey) -> float:
+        """Return when this worker first saw the row as it is now; -inf if it has not seen the row."""
+        return seen.since if (seen := self._seen.get(key)) is not None else -_NEVER
+
+    def seen_at(self, key: RowKey) -> float:
+        """Return when this worker last saw the row; -inf if it has not seen the row."""
+        return seen.seen_at if (seen := self._seen.get(key)) is not None else -_NEVER
+
+    def owned_since(self, key: RowKey) -> float:
+        """Return since when this worker has seen the present owner; -inf if it has not seen the row."""
+        return seen.owned_since if (seen := self._seen.get(key)) is not None else -_NEVER
+
+    def free_at(self, key: RowKey) -> float:
+        """Return from which moment on nobody has the lease; inf if a worker has it, -inf if the row was not seen."""
+        return self._free_at(seen) if (seen := self._seen.get(key)) is not None else -_NEVER
 
     def may_take(self, key: RowKey, *, now: float, held: Collection[RowKey]) -> bool:
         """Return whether this worker may take the lease now. `held` has the keys of the leases that it holds."""
@@ -152,7 +170,9 @@ class Observed:
     def _note(self, row: Row, known: _Seen | None, *, now: float, is_from_scan: bool) -> None:
         is_same = known is not None and sign_of_life(known.row) == sign_of_life(row)
         since = known.since if known is not None and is_same else now
-        self._seen[row.key] = _Seen(row, since, now, is_from_scan)
+        has_same_owner = known is not None and (known.row.owner, known.row.token) == (row.owner, row.token)
+        owned_since = known.owned_since if known is not None and has_same_owner else now
+        self._seen[row.key] = _Seen(row, since, owned_since, now, is_from_scan)
 
     def _free_at(self, seen: _Seen) -> float:
         """Return the moment from which this worker may take the lease, if it does not hold it."""

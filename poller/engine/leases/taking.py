@@ -343,7 +343,11 @@ class Taking:
         """Return the leases whose parents are drained (R9). A scan may have missed a parent, so its row is read."""
         unknown = {each for row in rows for each in parents_of(row) if self._observed.get(each) is None}
         await self.look_up(unknown)
-        return [row for row in rows if all(self._is_done(parent) for parent in parents_of(row))]
+        return [row for row in rows if self.is_readable(row)]
+
+    def is_readable(self, row: Row) -> bool:
+        """Return whether the shard waits for no parent, as far as this worker knows."""
+        return all(self._is_done(parent) for parent in parents_of(row))
 
     def _is_done(self, parent: RowKey) -> bool:
         """Return whether no child waits for this parent.

@@ -25,10 +25,12 @@ from poller.engine.leases.lease import Lease
 from poller.engine.leases.messages import Messages
 from poller.engine.leases.table import Table
 from poller.engine.leases.taking import Taking
+from poller.engine.leases.watching import sharing_status
 from poller.engine.leases.writing import Writing
 from poller.facts import CheckpointsLost, Emit
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Detail, Owner, Row, RowKey
+from poller.model.sharing import SharingStatus
 from poller.model.status import Health
 from poller.ports import LeaseStore, MonotonicClock
 
@@ -66,6 +68,7 @@ class Worker:
         self.save_windows_every_seconds = save_windows_every_seconds
         self.is_unclean = False
         """Whether the worker has ended without storing all checkpoints."""
+        self._begun_at = clock.now()
         self._clock = clock
         self._emit = emit
         self._table = Table(store, clock=clock, randomness=randomness, emit=emit)
@@ -169,6 +172,17 @@ class Worker:
         """
         self._observed.died(owner)
         self._taking.scan_soon()
+
+    @property
+    def status(self) -> SharingStatus:
+        return sharing_status(
+            self._hands,
+            self._observed,
+            own=self._status(),
+            is_readable=self._taking.is_readable,
+            begun_at=self._begun_at,
+            now=self._clock.now(),
+        )
 
     def begin_stop(self) -> None:
         """Take no more leases, and scan once more, so that the leases go to the workers of this moment."""

@@ -21,6 +21,8 @@ from poller.facts import ChangeMade
 from poller.model.arn import Arn
 from poller.model.function import ChildProcess, Function, FunctionKind, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName
+from poller.model.lease import Owner, RowKey
+from poller.model.sharing import SeenLease, SeenWorker, SharingStatus
 from poller.model.status import (
     BlockedShard,
     EventsStatus,
@@ -126,6 +128,7 @@ def view(*statuses: MappingStatus, viewer: Viewer = OWNER, **values: Any) -> Vie
         histories={},
         functions=(),
         children={},
+        sharing=None,
         changes=(),
         workers=(),
         viewer=viewer,
@@ -448,3 +451,21 @@ def test_parameters_that_make_no_sense_are_ignored() -> None:
     assert Query.of({"q": " a ", "state": "broken", "group": "x", "page": "0"}) == Query("a")
     assert Query.of({"page": "²"}) == Query.of({"page": "-1"}) == Query.of({"page": "9" * 20}) == Query()
     assert Query.of({"state": "paused", "group": "source", "page": "7"}) == Query("", "paused", "source", 7)
+
+
+def test_the_workers_that_share_the_state_and_the_readers_of_shards_are_listed() -> None:
+    blue, green = Owner(f"blue/{'8f3a' * 8}"), Owner(f"green/{'02c4' * 8}")
+    workers = (SeenWorker(blue, 3, 2048.0, is_stopping=False), SeenWorker(green, 1, 0.0, is_stopping=True))
+    leases = (
+        SeenLease(RowKey("clicks/arn/shardId-000000000001"), blue, 90.0),
+        SeenLease(RowKey("clicks/arn/shardId-000000000002"), None, 5.0),
+    )
+    sharing = SharingStatus(blue, 3, 0, workers, 0.5, 1.5, 5.0, leases)
+    rows = Reader(render(view(STREAM, sharing=sharing))).rows
+    assert "blue/8f3a works 3 2.0 KiB " in rows
+    assert "green/02c4 stops 1 0 B " in rows
+    assert "clicks shardId-000000000001 blue/8f3a 1.5 min " in rows
+    assert "clicks shardId-000000000002 nobody 5.0 s " in rows
+    alone = Reader(render(view(STREAM, sharing=sharing._replace(workers=workers[:1])))).text
+    assert "share the state" not in alone
+    assert "Readers of shards" not in alone

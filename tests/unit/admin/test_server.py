@@ -23,6 +23,8 @@ from poller.admin.server import Pages, serve
 from poller.errors import CannotListen
 from poller.facts import Fact, MessagesReceived
 from poller.model.ids import FunctionName, MappingName
+from poller.model.lease import Owner, RowKey
+from poller.model.sharing import SeenLease, SeenWorker, SharingStatus
 from poller.model.status import (
     BlockedShard,
     EventsStatus,
@@ -523,3 +525,31 @@ async def test_the_server_closes_its_connections_even_if_its_block_is_cancelled(
     await connection.aclose()
     with pytest.raises(OSError, match="connection attempts failed"):
         await anyio.connect_tcp(host, port)
+
+
+async def test_the_status_says_who_shares_the_leases_of_the_state_and_who_reads_which_shard() -> None:
+    blue = Owner(f"blue/{'8f3a' * 8}")
+    leases = (
+        SeenLease(RowKey("clicks/arn/shardId-000000000001"), blue, 90.0),
+        SeenLease(RowKey("clicks/arn/shardId-000000000002"), None, 5.0),
+    )
+    sharing = SharingStatus(blue, 1, 2, (SeenWorker(blue, 3, 12.5, is_stopping=False),), 0.5, 1.5, 5.0, leases)
+    pages = Pages(Telemetry().registry, list, sharing=lambda: sharing)
+    async with (
+        serve(("127.0.0.1", 0), pages, access=Access, changes=FakeChanges(), emit=no_log) as (host, port),
+        ClientSession(f"http://{host}:{port}") as client,
+        client.get("/api/status") as answer,
+    ):
+        report = (await answer.json())["sharing"]
+    assert report == {
+        "shards": 1,
+        "units": 2,
+        "state_silence_in_seconds": 0.5,
+        "heartbeat_age_in_seconds": 1.5,
+        "unread_in_seconds": 5.0,
+        "workers": [{"worker": "blue/8f3a", "leases": 3, "bytes_per_second": 12.5, "is_stopping": False}],
+        "leases": [
+            {"mapping": "clicks", "shard": "shardId-000000000001", "worker": "blue/8f3a", "seconds": 90.0},
+            {"mapping": "clicks", "shard": "shardId-000000000002", "worker": None, "seconds": 5.0},
+        ],
+    }

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from poller.model.ids import FunctionName, MappingName
+from poller.model.lease import Owner
+from poller.model.sharing import SharingStatus
 from poller.model.status import ReloadStatus
 from poller.telemetry.telemetry import Telemetry
 from tests.unit.cli.conftest import Poller
@@ -24,6 +26,7 @@ def families() -> dict[str, tuple[str, str, set[str]]]:
     telemetry.begin_function(FunctionName("f"))
     telemetry.watch(list)
     telemetry.watch_reloads(lambda: ReloadStatus(was_successful=True, succeeded_at=0.0))
+    telemetry.watch_sharing(lambda: SharingStatus(Owner("a/1"), 4, 2, (), 0.5, 1.5, 0.0))
     return {
         family.name: (
             family.type,

@@ -6,8 +6,10 @@ from typing import get_args
 
 import pytest
 
-from poller.core.merging import WORST_FIRST, merged
+from poller.core.merging import WORST_FIRST, merged, merged_sharing
 from poller.model.ids import FunctionName, MappingName
+from poller.model.lease import Owner
+from poller.model.sharing import SeenWorker, SharingStatus
 from poller.model.status import (
     BlockedShard,
     EventsStatus,
@@ -94,3 +96,11 @@ def test_the_events_of_a_shared_queue_are_counted_once() -> None:
     second = EventsStatus(waiting=4, in_flight=2, stuck=0, oldest_age_in_seconds=9.0, is_in_use=True)
     (status,) = merged([[READY._replace(events=first)], [READY._replace(events=second)]])
     assert status.events == EventsStatus(waiting=5, in_flight=2, stuck=1, oldest_age_in_seconds=9.0, is_in_use=True)
+
+
+def test_the_shared_leases_of_a_host_are_counted_once_and_the_longest_times_count() -> None:
+    both = (SeenWorker(Owner("a/1"), 4, 0.0, is_stopping=False), SeenWorker(Owner("b/2"), 3, 0.0, is_stopping=False))
+    first = SharingStatus(Owner("a/1"), 4, 1, both[:1], 9.0, 12.0, 0.0)
+    second = SharingStatus(Owner("b/2"), 3, 2, both, 0.5, 1.5, 2.5)
+    assert merged_sharing([first, second]) == SharingStatus(Owner("b/2"), 7, 3, both, 9.0, 12.0, 2.5)
+    assert merged_sharing([]) is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from poller.model.ids import FunctionName, MappingName
+from poller.model.lease import Owner
+from poller.model.sharing import SeenWorker, SharingStatus
 from poller.model.status import BlockedShard, EventsStatus, MappingStatus, ReloadStatus, StreamStatus
 from poller.model.stream import ShardId
 from poller.telemetry.telemetry import Telemetry
@@ -157,3 +159,26 @@ def test_the_gauges_of_the_last_reload_show_its_status_at_the_moment_of_the_scra
         samples = {sample.name: sample.value for family in telemetry.registry.collect() for sample in family.samples}
         assert samples["poller_config_last_reload_successful"] == was_successful
         assert samples["poller_config_last_reload_success_timestamp_seconds"] == 1_767_225_600.5
+
+
+def test_the_gauges_of_shared_leases_show_the_status_and_are_missing_without_one() -> None:
+    found: list[SharingStatus | None] = [None]
+    telemetry = Telemetry()
+    telemetry.watch_sharing(lambda: found[0])
+    assert "poller_workers" not in samples(telemetry)
+    workers = (SeenWorker(Owner("a/1"), 4, 0.0, is_stopping=False), SeenWorker(Owner("b/2"), 3, 0.0, is_stopping=True))
+    found[0] = SharingStatus(Owner("a/1"), 4, 2, workers, 0.5, 1.5, 2.5)
+    shown = samples(telemetry)
+    assert shown["poller_workers"] == 2
+    assert (shown["poller_leases{kind=shard}"], shown["poller_leases{kind=unit}"]) == (4, 2)
+    assert shown["poller_state_silence_seconds"] == 0.5
+    assert shown["poller_worker_heartbeat_age_seconds"] == 1.5
+    assert shown["poller_shard_unread_seconds"] == 2.5
+
+
+def samples(telemetry: Telemetry) -> dict[str, float]:
+    return {
+        sample.name + "".join(f"{{{name}={value}}}" for name, value in sample.labels.items()): sample.value
+        for family in telemetry.registry.collect()
+        for sample in family.samples
+    }

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from poller import facts
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Owner
+from poller.model.sharing import SeenWorker, SharingStatus
 from poller.model.status import BlockedShard, EventsStatus, MappingStatus, StreamStatus
 from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.telemetry import Telemetry
@@ -15,6 +16,7 @@ from poller.workers.report import Report, decoded, encoded
 
 ORDERS = MappingStatus(MappingName("orders"), FunctionName("store"), "arn", "ready", None, 2, 3, 34, 8, since=1.5)
 ENDS = (SequenceNumber("1"), SequenceNumber("9"))
+SHARING = SharingStatus(Owner("a/1"), 4, 2, (SeenWorker(Owner("a/1"), 4, 0.5, is_stopping=True),), 0.5, 1.5, 2.5)
 BLOCKED = BlockedShard(ShardId("shard-1"), "KeyError", 2.5, 3, *ENDS, "'email' ü", ("k",), 1.5, 2, 3.5, ("retry",))
 
 
@@ -27,7 +29,7 @@ def test_the_parent_reads_what_the_worker_has_written() -> None:
         ORDERS._replace(stream=StreamStatus(0.5, 0.25, 1.5, 1, 2, 3, 4, 5, (BLOCKED,))),
         ORDERS._replace(events=EventsStatus(1, 2, 3, 4.5, is_in_use=False), was_found=True, attempt=3, next_try=9.5),
     ]
-    report = Report(7, statuses, telemetry.numbers(), {"process_open_fds": 12.0}, Owner("blue-1/aa"))
+    report = Report(7, statuses, telemetry.numbers(), {"process_open_fds": 12.0}, Owner("blue-1/aa"), SHARING)
     assert decoded(encoded(report)) == report
 
 

@@ -13,6 +13,8 @@ from prometheus_client import generate_latest
 from poller import facts
 from poller.engine.stop import Stop
 from poller.model.ids import FunctionName, MappingName
+from poller.model.lease import Owner
+from poller.model.sharing import SeenWorker, SharingStatus
 from poller.model.status import MappingState, MappingStatus, ReloadStatus
 from poller.telemetry.processes import SUMMED
 from poller.telemetry.telemetry import Telemetry
@@ -54,7 +56,15 @@ class Shown:
         )
         self.view = View(self.team, own_numbers=self.own.numbers)
 
-    def report(self, number: int, *, polled: int = 0, state: MappingState = "ready", cpu: float = 0.0) -> None:
+    def report(
+        self,
+        number: int,
+        *,
+        polled: int = 0,
+        state: MappingState = "ready",
+        cpu: float = 0.0,
+        sharing: SharingStatus | None = None,
+    ) -> None:
         """Let a worker report that it has polled so many messages since it was started."""
         telemetry = Telemetry()
         telemetry.begin_mapping(ORDERS.mapping, ORDERS.function, is_stream=False)
@@ -65,7 +75,7 @@ class Shown:
             life.pid = 4710 + number
             life.started.set()
         life.reported_at = anyio.current_time()
-        life.report = Report(0, [ORDERS._replace(state=state)], telemetry.numbers(), {CPU: cpu})
+        life.report = Report(0, [ORDERS._replace(state=state)], telemetry.numbers(), {CPU: cpu}, sharing=sharing)
 
     def end(self, number: int) -> None:
         worker = self.team.workers[number - 1]
@@ -95,6 +105,18 @@ async def test_one_status_is_shown_for_all_workers() -> None:
     assert await shown.metric('poller_records_held{mapping="orders"}') == "10.0"
     assert await shown.metric('poller_mapping_ready{mapping="orders"}') == "0.0"
     assert await shown.metric("poller_config_last_reload_success_timestamp_seconds") == "9.0"
+
+
+async def test_the_leases_of_all_workers_are_counted_together() -> None:
+    shown = Shown()
+    shown.report(1)
+    assert await shown.metric("poller_workers") is None
+    workers = tuple(SeenWorker(Owner(f"{name}/1"), 4, 0.0, is_stopping=False) for name in "ab")
+    shown.report(1, sharing=SharingStatus(workers[0].owner, 4, 0, workers, 0.5, 1.5, 0.0))
+    shown.report(2, sharing=SharingStatus(workers[1].owner, 3, 0, workers, 0.5, 1.5, 7.5))
+    assert await shown.metric("poller_workers") == "2.0"
+    assert await shown.metric('poller_leases{kind="shard"}') == "7.0"
+    assert await shown.metric("poller_shard_unread_seconds") == "7.5"
 
 
 async def test_the_counts_of_a_worker_stay_when_it_ends_and_begins_again() -> None:

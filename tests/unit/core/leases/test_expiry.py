@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from poller.core.leases.expiry import Observed
@@ -195,3 +197,24 @@ def test_a_dead_worker_is_forgotten_when_no_row_names_it(observed: Observed) -> 
     observed.scanned([lease(6, None)], now=102)
     observed.scanned([lease(7)], now=103)
     assert not observed.may_take(KEY, now=103, held=NOTHING)
+
+
+def test_an_owner_has_had_the_lease_since_it_was_first_seen_with_this_token(observed: Observed) -> None:
+    assert observed.owned_since(KEY) == observed.since(KEY) == observed.seen_at(KEY) == -inf
+    observed.scanned([lease(5)], now=100)
+    observed.scanned([lease(6)], now=110)
+    assert (observed.owned_since(KEY), observed.since(KEY), observed.seen_at(KEY)) == (100, 110, 110)
+    observed.saw(lease(7, token=7), now=112)
+    assert observed.owned_since(KEY) == 112, "the same worker has taken it once more"
+    observed.saw(lease(8, ME, token=7), now=115)
+    assert observed.owned_since(KEY) == 115
+
+
+def test_nobody_has_a_lease_since_it_has_no_owner_or_since_it_has_expired(observed: Observed) -> None:
+    assert observed.free_at(KEY) == -inf
+    observed.scanned([lease(5)], now=100)
+    assert observed.free_at(KEY) == inf
+    observed.scanned([lease(5)], now=106)
+    assert observed.free_at(KEY) == 110
+    observed.saw(lease(6, None), now=107)
+    assert observed.free_at(KEY) == 107

@@ -1,0 +1,62 @@
+"""How do the workers share a table of leases? What one worker knows about itself and about the others.
+
+All times are measured by this worker alone. A time says for how long this worker has seen something.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from poller.model.lease import Owner, RowKey
+
+LEASES_SHOWN = 100
+"""How many leases of shards a status lists at most. `poller state show` lists all."""
+
+
+def label_of(owner: Owner) -> str:
+    """Return how a person names the worker: by its label, and the beginning of its random number."""
+    label, _, number = owner.rpartition("/")
+    return f"{label}/{number[:4]}"
+
+
+def mapping_of(key: RowKey) -> str:
+    """Return the mapping of the lease of a shard."""
+    return key.partition("/")[0]
+
+
+class SeenWorker(NamedTuple):
+    """A worker that lives, as its own row in the table tells. `leases` counts the leases that it holds."""
+
+    owner: Owner
+    leases: int
+    bytes_per_second: float
+    is_stopping: bool
+
+
+class SeenLease(NamedTuple):
+    """The lease of a shard. `seconds` is for how long this owner has had it; None is nobody."""
+
+    key: RowKey
+    owner: Owner | None
+    seconds: float
+
+
+class SharingStatus(NamedTuple):
+    """The status of one worker. `shards` and `units` count the leases that it holds, by their kind.
+
+    `workers` are all workers that live, and this one among them.
+    `leases` are the first LEASES_SHOWN leases of all shards that are not drained.
+    `table_silence_in_seconds` is the time since the table last answered this worker.
+    `heartbeat_age_in_seconds` is the time since the table last accepted this worker's sign of life.
+    `unread_in_seconds` is the longest time for which a shard that a mapping of this worker waits for has had no reader,
+    although the shard's parents are drained.
+    """
+
+    owner: Owner
+    shards: int
+    units: int
+    workers: tuple[SeenWorker, ...]
+    table_silence_in_seconds: float
+    heartbeat_age_in_seconds: float
+    unread_in_seconds: float
+    leases: tuple[SeenLease, ...] = ()
