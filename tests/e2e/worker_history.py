@@ -1,0 +1,109 @@
+"""Did several workers read a stream as one? A checker of the function's own notes, which have fencing tokens.
+
+The function refuses the past: a call is refused if its shard has had a call with a larger token. A call that is not
+refused is accepted. What must hold:
+
+    nothing is lost      every record is in a call that was accepted and has succeeded
+    order                a record is handed over only when the records before it in its shard are done, or are in the
+                         same call; and the first record of a child shard when its parents' records are done
+    one owner            a token belongs to one run of one worker; a shard has one accepted call at a time
+    fencing              a run of a worker begins at most one call of a shard with an old token for each of its pauses
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+
+class Note(NamedTuple):
+    """A line of the function. `worker` is one run of one worker."""
+
+    what: Literal["began", "ended"]
+    at: float
+    worker: str
+    shard: str
+    token: int
+    numbers: list[str]
+
+
+class Summary(NamedTuple):
+    """`owners` counts the tokens over all shards, `refused` the calls with an old token."""
+
+    records: int
+    calls: int
+    repeated: int
+    owners: int
+    refused: int
+
+
+@dataclass
+class _Shard:
+    """What is known of a shard. `running` are the records of the accepted call that has not ended."""
+
+    token: int = 0
+    running: list[str] | None = None
+    owners: dict[int, str] = field(default_factory=dict)
+    refused: Counter[str] = field(default_factory=Counter)
+    done: set[str] = field(default_factory=set)
+
+
+def check(
+    notes: Iterable[Note],
+    records: Mapping[str, Sequence[str]],
+    *,
+    parents: Mapping[str, Sequence[str]],
+    pauses: Mapping[str, int],
+) -> Summary:
+    """Raise AssertionError if a rule was broken.
+
+    `records` are the sequence numbers of each shard in order, and `pauses` counts the pauses of each run of a worker.
+    """
+    shards: defaultdict[str, _Shard] = defaultdict(_Shard)
+    handed_over: Counter[str] = Counter()
+    calls = 0
+    before = {shard: dict(pairwise(reversed(its))) for shard, its in records.items()}
+    for note in sorted(notes, key=lambda each: each.at):
+        shard = shards[note.shard]
+        if note.what == "began":
+            calls += 1
+            owner = shard.owners.setdefault(note.token, note.worker)
+            assert owner == note.worker, f"{owner} and {note.worker} have the same token: {note}"
+        if note.token < shard.token:
+            shard.refused[note.worker] += note.what == "began"
+            continue
+        if note.token > shard.token:
+            shard.token, shard.running = note.token, None
+        if note.what == "ended":
+            shard.running = None
+            shard.done.update(note.numbers)
+            continue
+        assert shard.running is None, f"the shard has two calls at a time: {note}"
+        shard.running = note.numbers
+        handed_over.update(note.numbers)
+        assert note.numbers == sorted(note.numbers, key=int), f"out of order: {note}"
+        done = shard.done
+        first = note.numbers[0]
+        if (earlier := before[note.shard].get(first)) is not None:
+            assert earlier in done, f"{earlier} was not done: {note}"
+        else:
+            for parent in parents.get(note.shard, ()):
+                missing = set(records.get(parent, ())) - shards[parent].done
+                assert not missing, f"{len(missing)} records of the parent were not done: {note}"
+        for earlier, number in pairwise(note.numbers):
+            assert before[note.shard].get(number) == earlier, f"{number} does not follow {earlier}: {note}"
+    lost = {number for shard, its in records.items() for number in its if number not in shards[shard].done}
+    assert not lost, f"{len(lost)} records of {sum(map(len, records.values()))} are lost: {sorted(lost)[:5]}"
+    for name, shard in shards.items():
+        for worker, count in shard.refused.items():
+            assert count <= pauses.get(worker, 0), f"{worker} has begun {count} calls of {name} with an old token"
+    return Summary(
+        records=sum(map(len, records.values())),
+        calls=calls,
+        repeated=sum(count > 1 for count in handed_over.values()),
+        owners=sum(len(shard.owners) for shard in shards.values()),
+        refused=sum(sum(shard.refused.values()) for shard in shards.values()),
+    )
