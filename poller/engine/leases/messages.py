@@ -123,6 +123,9 @@ class Messages:
         now = self._clock.now()
         for row in rows.values():
             self._observed.saw(row, now=now)
+        for key in map(worker_key, outgoing):
+            if key not in rows:  # otherwise the next plan would offer the same leases to the same worker
+                self._observed.missed(key)
         own = rows.get(own_key)
         new_own = self._next_own_row(own, now)
         if own is not None:
