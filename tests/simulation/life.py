@@ -127,7 +127,8 @@ class Life:
             self._functions = Shared(self._open_function, tasks=tasks)
             async with AsyncExitStack() as stack:
                 if self._world.streams:
-                    self._world.store.opened_alone()
+                    if all(life is self or life.ended_at is not None for life in self._world.lives):
+                        self._world.store.opened_alone()
                     await stack.enter_async_context(self.worker.running())
                 await stack.enter_async_context(self.supervisor.running())
                 for mapping in self._world.all_mappings:

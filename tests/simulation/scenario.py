@@ -69,7 +69,7 @@ class Scenario:
         self.changes = changes
         self._shape = shape
         self._parts = parts
-        self._randomness = Random(shape.seed + 2)
+        self.randomness = Random(shape.seed + 2)
         self._is_sent = False
 
     async def run(self) -> None:
@@ -82,17 +82,22 @@ class Scenario:
                 producers.start_soon(self._send)
                 producers.start_soon(self.world.set_clock, self._shape.clock)
                 await anyio.sleep(self._shape.begins_at)
-                for at, how in self._shape.ends:
-                    await self._live(_ending_at(at, how))
-                    await anyio.sleep(self._randomness.choice([0.0, 1.0, 20.0, 40.0]))
-                await self._live(self._until_quiet)
+                await self.run_lives()
             for part in self._parts:
                 part.check()
         except BaseException as error:
             error.add_note("\n".join(map(str, [self._shape, *self.world.all_mappings])))
             raise
 
-    async def _live(self, until: Beside) -> None:
+    async def run_lives(self) -> None:
+        """Run one process after another."""
+        for at, how in self._shape.ends:
+            await self.live(ending_at(at, how))
+            await anyio.sleep(self.randomness.choice([0.0, 1.0, 20.0, 40.0]))
+        await self.live(self.until_quiet)
+
+    async def live(self, until: Beside) -> None:
+        """Run one process, and check it."""
         facts_before = len(self.world.facts)
         life = await self.world.live(until, beside=self.changes.make if self.changes else None)
         check_concurrency(life)
@@ -107,7 +112,7 @@ class Scenario:
             act()
         self._is_sent = True
 
-    async def _until_quiet(self, life: Life) -> None:
+    async def until_quiet(self, life: Life) -> None:
         while anyio.current_time() < LONGEST_RUN:
             await anyio.sleep(LOOK_EVERY_SECONDS)
             if self._is_sent and all(part.is_quiet() for part in self._parts):
@@ -116,7 +121,7 @@ class Scenario:
         raise Violation(f"it has not come to rest: {[status.reason for status in life.supervisor.statuses()]}")
 
 
-def _ending_at(at: float, how: How) -> Beside:
+def ending_at(at: float, how: How) -> Beside:
     async def until(life: Life) -> None:
         await anyio.sleep(max(0.0, at - anyio.current_time()))
         if how == "crash":

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from math import inf
 
+from poller.facts import LeasesLost
 from poller.sources.pacing import CALLS_IN_A_SECOND
 from tests.simulation.checker import Violation
 from tests.simulation.life import Life
@@ -85,7 +86,8 @@ def check_stop(history: History, life: Life, *, is_store_sound: bool, grace_in_s
         if call.began_at > life.stopped_at + EPSILON:
             raise Violation(f"a batch was invoked after the stop had begun at {life.stopped_at}: {call}")
         is_cut_by_crash = history.world.crash_rate > 0 and call.began_at < history.world.crashes_end_at
-        if call.ending == "cut" and not is_cut_by_crash and not life.stop.releasing.is_set():
+        is_cut_by_loss = bool(history.world.facts_of(LeasesLost))
+        if call.ending == "cut" and not (is_cut_by_crash or is_cut_by_loss or life.stop.releasing.is_set()):
             raise Violation(f"the stop left a call running: {call}")
     if is_store_sound:
         _check_all_is_stored(history, life, life.stopped_at)

@@ -5,6 +5,8 @@ order                 the function gets a record after all earlier ones of its l
 nothing again         in one process, the function gets no record that is done, or that an earlier checkpoint has passed
 checkpoints           a save passes only records that were done when the save began; no checkpoint moves backwards
 lineage               the function gets records of a child only after all records of its ancestors are done
+one owner             no invocation begins with an older fencing token than one before, or while one with an older token
+                      runs that its worker still waits for
 one batch at a time   in one process, a lane has one invocation at a time. An invocation of a killed process may
                       overlap with a later one: the daemon cannot know of it, as Lambda's own pollers cannot
 
@@ -37,6 +39,7 @@ def check_stream(history: History, *, may_repeat: bool = False) -> None:
         check_nothing_again(history)
     check_checkpoints(history)
     check_lineage(history)
+    check_one_owner(history)
     check_one_batch_at_a_time(history)
 
 
@@ -178,6 +181,21 @@ def check_lineage(history: History) -> None:
                 if not _is_done(history, put, call):
                     raise Violation(f"{shard_id} was begun before {put} of its ancestor {ancestor} was done: {call}")
             done.add(ancestor)
+
+
+def check_one_owner(history: History) -> None:
+    newest: dict[str, int] = {}
+    running: defaultdict[str, list[Call]] = defaultdict(list)
+    for call in by_beginning(history.calls):
+        shard_id = history.shard_of(call)
+        assert call.token is not None, "each invocation carries the token of its lease"
+        if call.token < newest.get(shard_id, 0):
+            raise Violation(f"an invocation of {shard_id} began with an old token: {call}")
+        newest[shard_id] = call.token
+        running[shard_id] = [each for each in running[shard_id] if each.ended_at > call.began_at + EPSILON]
+        if old := [each for each in running[shard_id] if each.token != call.token and each.ending != "cut"]:
+            raise Violation(f"two workers invoke the function with records of {shard_id}: {old[0]} and {call}")
+        running[shard_id].append(call)
 
 
 def check_one_batch_at_a_time(history: History) -> None:

@@ -62,7 +62,8 @@ class Streams:
         history = self._history(mapping)
         if any(checkpoint.window is not None for checkpoint in stored.values()):
             return False
-        if any(history.done_at[number] == inf for number in history.seen[self.world.lives[-1].number]):
+        running = [life.number for life in self.world.lives if life.ended_at is None]
+        if any(history.done_at[number] == inf for life in running for number in history.seen[life]):
             return False  # the record is in hand, even if the stream does not have it any more
         listed = {shard.shard_id for shard in shards}
         if any(reached(stored, shard_id) != inf for shard_id in stored if shard_id not in listed):
@@ -116,7 +117,8 @@ class Streams:
         The next run of a mapping begins at the checkpoint, and other lanes may have finished records after the
         checkpoint. A process that has lost a lease begins at the checkpoint in the table.
         """
-        return bool(self.world.facts_of(LeasesLost)) or (self._has_changes and mapping.parallelization_factor > 1)
+        has_several = self._has_changes and mapping.parallelization_factor > 1
+        return has_several or bool(self.world.facts_of(LeasesLost))
 
     def _histories(self) -> list[History]:
         return [self._history(mapping) for mapping in self.world.stream_mappings]
