@@ -8,7 +8,7 @@ A method that calls a service raises `errors.ServiceError` and no other exceptio
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from poller.core.document import Document
@@ -18,16 +18,11 @@ from poller.model.invocation import Invocation, Response
 from poller.model.lease import Row, RowKey
 from poller.model.message import Message, QueueAttributes, RejectedEntry
 from poller.model.stream import (
-    Checkpoint,
-    Claim,
     Position,
     Read,
     Shard,
     ShardId,
     ShardIterator,
-    StartingPosition,
-    StateKey,
-    StoredCheckpoint,
     StreamLimits,
 )
 
@@ -119,33 +114,6 @@ class SourceClock(Protocol):
 
     def reached(self) -> float:
         """Return a time that the source's clock has certainly reached, in epoch seconds."""
-
-
-class CheckpointStore(Protocol):
-    """The store of streams' checkpoints. In a file store, a saved checkpoint survives any crash of the process.
-
-    Several writers may share a store: a save compares the version of each shard (`core/streams/claims.py`).
-    """
-
-    async def load(self, key: StateKey) -> dict[ShardId, StoredCheckpoint]:
-        """Return the stored checkpoint of every shard, for one mapping and its stream."""
-
-    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], claim: Claim) -> frozenset[ShardId]:
-        """Store these checkpoints, and return once they are durable. The result has the ids of lost shards.
-
-        A shard is lost if another writer has stored it since this writer read it. Its checkpoint is not stored.
-        All other checkpoints are stored in one transaction: if it fails, none of them is stored.
-        Idempotent.
-        """
-
-    async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
-        """Remove the stored checkpoints of these shards."""
-
-    async def starting_position(self, key: StateKey) -> StartingPosition | None:
-        """Return the starting position that a person has set for this mapping; None if nobody has.
-
-        If the mapping has no stored checkpoint, it begins at this position and not at the one in the settings.
-        """
 
 
 class LeaseStore(Protocol):

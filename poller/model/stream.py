@@ -7,7 +7,6 @@ window that is open there.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NewType
 
@@ -151,32 +150,6 @@ class Checkpoint(NamedTuple):
 
     position: Position
     window: Window | None = None
-
-
-WriterId = NewType("WriterId", str)
-"""The id of one run of one mapping. No two runs have the same id."""
-
-
-class Claim(NamedTuple):
-    """A writer, and the version of the checkpoint that it writes for each shard. `core/streams/claims.py` has the rule.
-
-    A writer that has read version n of a shard writes version n + 1, in every save. It writes version 1 if the store
-    has no checkpoint of the shard.
-    """
-
-    writer: WriterId
-    versions: Mapping[ShardId, int]
-
-    def version_of(self, shard_id: ShardId) -> int:
-        return self.versions.get(shard_id, 1)
-
-
-class StoredCheckpoint(NamedTuple):
-    """A checkpoint as the store returns it, with the version of its writer. `saved_at` is in epoch seconds."""
-
-    checkpoint: Checkpoint
-    version: int
-    saved_at: float
 
 
 class StateKey(NamedTuple):

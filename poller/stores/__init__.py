@@ -1,20 +1,12 @@
-"""STORES: adapters that store stream positions, pauses and leases, in memory, in a file or in DynamoDB.
+"""STORES: adapters that store leases with their positions, and pauses, in memory, in a file or in DynamoDB.
 
-    memory         stores them in a dict, which ends with the process
-    memory_leases  stores leases in a dict
-    sqlite         stores them in a file, which survives any crash of the process
-    writer         lets many saves share one flush of the file
-    rows           reads and writes checkpoints in the file
-    pauses         reads and writes in the file which mappings are paused
-    schema         has the file's tables, and migrates a file of the previous format
-    sqlite_file    opens the file
-    ownership      lets one process own the file, or several processes share it
-    by_hand        shows and changes the file for a person
-    notation       tells which of two positions is later, as texts that a store can compare
+    memory_leases  stores leases in a dict, which ends with the process
     sqlite_leases  stores leases in a file that several processes of one host share
       lease_rows   reads and writes rows in the file
-      lease_schema has the file's table, and migrates a file of the format without leases
       lease_file   opens the file, or reads it while others use it
+      schema       has the file's table, and migrates a file of the previous format
+      ownership    lets the first process prepare the file, and then several processes share it
+    notation       tells which of two positions is later, as texts that a store can compare
     dynamodb_leases  stores leases in a table of DynamoDB, which workers on several hosts share
       dynamodb_rows  converts a row to and from an item
       dynamodb_items  reads and writes many items

@@ -19,9 +19,8 @@ from poller.errors import InUse
 from poller.model.lease import Row
 from poller.sqlite.copies import copy_of, keep_copy
 from poller.stores.lease_rows import check, free_all, scan
-from poller.stores.lease_schema import FORMAT, create, migrate
 from poller.stores.ownership import sharing
-from poller.stores.schema import STATE, format_of
+from poller.stores.schema import FORMAT, STATE, create, format_of, migrate
 
 
 @contextmanager
@@ -35,7 +34,7 @@ def shared(
     """
     with sharing(path) as share, STATE.connection(path, "rw") as file:
         with STATE.faults(path):
-            found = format_of(path, file, FORMAT)
+            found = format_of(path, file)
             STATE.use_log(path, file)
             if found is not None:
                 STATE.check_pages(path, file)
@@ -54,7 +53,7 @@ def shown(path: Path) -> list[Row] | None:
     A file of the previous format is migrated in memory, so that the file itself does not change. Raises SettingsError.
     """
     with STATE.reading(path) as file, STATE.faults(path):
-        found = None if file is None else format_of(path, file, FORMAT)
+        found = None if file is None else format_of(path, file)
         if file is None or found is None:
             return None
         if found == FORMAT:

@@ -1,4 +1,4 @@
-"""How is a row of the table of leases stored in the file? It is one row of the table `lease` (`lease_schema.py`).
+"""How is a row of the table of leases stored in the file? It is one row of the table `lease` (`schema.py`).
 
 Each function does its work by one statement or two, however many rows there are, so that the thread seldom waits for
 Python's global lock. Call it inside a transaction, so that no other process writes between two statements.
@@ -6,18 +6,18 @@ Python's global lock. Call it inside a transaction, so that no other process wri
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import orjson
 
-from poller.core.streams.notation import format_position
+from poller.core.streams.notation import format_position, parse_position
 from poller.model.lease import Owner, Row, RowKey
-from poller.model.stream import Checkpoint, Latest
+from poller.model.stream import Checkpoint, Latest, Position, Window
 from poller.sqlite.kind import DamagedRow
 from poller.stores.notation import rank, refuse_to_move_back
-from poller.stores.rows import position_of, window_of
 
 SCAN = """
 SELECT key, counter, owner, token, position, rank, window_start, window_end, window_state, details FROM lease
@@ -155,10 +155,10 @@ def _row_of(values: tuple[Any, ...]) -> Row:
         raise DamagedRow(f"{key}: the counter {counter!r} and the token {token!r} are not numbers of writes")
     checkpoint = None
     if text is not None:
-        position = position_of(key, text)
+        position = _position_of(key, text)
         if isinstance(position, Latest):
             raise DamagedRow(f"{key}: LATEST is not a checkpoint")
-        checkpoint = Checkpoint(position, window_of(key, start, end, state))
+        checkpoint = Checkpoint(position, _window_of(key, start, end, state))
     return Row(
         key=RowKey(key),
         counter=counter,
@@ -185,3 +185,33 @@ def _other_keys(asked: Batch, written: sqlite3.Cursor) -> frozenset[RowKey]:
 
 def _json(value: Any) -> str:
     return orjson.dumps(value).decode()
+
+
+def _window_of(whose: str, start: Any, end: Any, state: Any) -> Window | None:
+    """Return the window with these stored values, or None if all are None. Raises DamagedRow for any other values."""
+    if (start, end, state) == (None, None, None):
+        return None
+    if not (isinstance(start, int) and isinstance(end, int) and _is_json(state)):
+        raise DamagedRow(f"{whose}: the window is not whole")
+    return Window(start=start, end=end, state=state.encode())
+
+
+def _position_of(whose: str, text: Any) -> Position:
+    """Parse a stored position. Raises DamagedRow if the text is none."""
+    try:
+        return parse_position(text)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DamagedRow(f"{whose}: {str(text)[:100]!r} is not a position") from error
+
+
+def _is_json(text: Any) -> bool:
+    if not isinstance(text, str):
+        return False
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:  # orjson rejects half of a surrogate pair, which json accepts
+        try:
+            json.loads(text)
+        except ValueError:
+            return False
+    return True

@@ -1,11 +1,10 @@
 """Which processes may use the state file? Those that hold two locks, until they close the file or end.
 
-    poller.db-lock    a lock file beside the database; it has the owner's process id, and stays after the owner's end;
-                      it is empty while several processes share the file
+    poller.db-lock    a lock file beside the database; it has the process id of a process that is alone, and is empty
+                      while several processes share the file
     poller.db         one byte of the database itself, far beyond the end of the file
 
-    locked     one process owns the file: two daemons that know nothing of leases would both read every shard
-    sharing    several processes share the file. The first one is alone until it lets the others in
+The first process is alone until it lets the others in. An older daemon, which knows nothing of leases, stays alone.
 
 Two locks are needed: if somebody deletes the lock file, the database's lock still holds, and if somebody replaces the
 database, the lock file's lock still holds.
@@ -38,33 +37,13 @@ PAUSE_IN_SECONDS = 0.02
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Create the database file if there is none, and hold both locks. Raises InUse, CannotStore or SettingsError.
-
-    Open and close the database inside the block: when a process closes any descriptor of a file, it loses the locks
-    that SQLite holds on that file.
-    """
-    lock = STATE.descriptor(path, Path(f"{path.resolve()}-lock"))
-    try:
-        _lock_file(path, lock)
-        database = STATE.descriptor(path, path)
-        try:
-            _lock_database(path, database)
-            _name_owner(path, lock, f"{os.getpid()}\n")
-            keep_private(path)
-            yield
-        finally:
-            os.close(database)
-    finally:
-        os.close(lock)
-
-
-@contextmanager
 def sharing(path: Path) -> Iterator[Share]:
     """Create the database file if there is none, and hold both locks together with other processes.
 
-    Waits until another process that is alone has let others in. Raises InUse if that takes too long, and the errors of
-    `locked`. Open and close the database inside the block, as with `locked`.
+    Waits until another process that is alone has let others in. Raises InUse if that takes too long, and otherwise
+    CannotStore or SettingsError.
+    Open and close the database inside the block: when a process closes any descriptor of a file, it loses the locks
+    that SQLite holds on that file.
     """
     lock = STATE.descriptor(path, Path(f"{path.resolve()}-lock"))
     try:
@@ -87,6 +66,8 @@ class Share:
         self._lock = lock
         self._database = database
         self.is_alone = self._wait()
+        if self.is_alone:
+            _name_owner(path, lock, f"{os.getpid()}\n")
 
     def let_others_in(self) -> None:
         """Keep the locks, but let other processes share them. Does nothing if they do already.

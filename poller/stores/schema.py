@@ -1,4 +1,10 @@
-"""Which tables does the state file have, and how is a file of the previous format migrated?
+"""Which table does the state file have, and how is a file of the previous format migrated?
+
+    format 3                          format 4: rows of the table `lease` (model/lease.py has the keys)
+    a checkpoint                 ──>  MAPPING/STREAM_ARN/SHARD_ID    without an owner; the counter is the version
+    any checkpoint of a mapping  ──>  :begun/MAPPING/STREAM_ARN
+    a person's starting position ──>  :start/MAPPING/STREAM_ARN      details: {"position": "LATEST"}
+    a paused mapping             ──>  :pause/MAPPING
 
 The migration checks every row, in one transaction, after a copy of the file was kept (`poller/sqlite/copies.py`).
 Each version of poller migrates a file of the previous format, and refuses a file of any other format.
@@ -11,7 +17,7 @@ from pathlib import Path
 
 from poller.sqlite.copies import copy_of
 from poller.sqlite.kind import Kind
-from poller.stores.rows import check
+from poller.stores.lease_rows import check
 
 STATE = Kind(
     option="daemon.state",
@@ -21,76 +27,88 @@ STATE = Kind(
 )
 """SQLite would write the pages of a log that is left (-wal) into the copy, and so mix two files."""
 
-FORMAT = 3
+FORMAT = 4
 """The number of this format; the file has it as `user_version`."""
 
-NOW = "CAST(strftime('%s', 'now') AS INTEGER)"
-"""The time in epoch seconds, by a function that every version of SQLite has."""
+SCHEMA = (
+    """
+    CREATE TABLE lease (
+        key TEXT PRIMARY KEY NOT NULL,
+        counter INTEGER NOT NULL,           -- every write of the row adds one
+        owner TEXT,                         -- the worker that holds the lease
+        token INTEGER NOT NULL,             -- the counter when this owner took the lease
+        position TEXT,                      -- of the checkpoint; only a shard's row has one
+        rank TEXT,                          -- the order of ranks is the order of positions
+        window_start INTEGER,
+        window_end INTEGER,
+        window_state TEXT,
+        details TEXT NOT NULL,              -- a JSON object
+        CHECK ((position IS NULL) = (rank IS NULL) AND (window_start IS NULL OR position IS NOT NULL)),
+        CHECK ((window_start IS NULL) = (window_end IS NULL) AND (window_start IS NULL) = (window_state IS NULL))
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TRIGGER lease_never_moves_back BEFORE UPDATE ON lease
+        WHEN old.rank IS NOT NULL AND (new.rank IS NULL OR new.rank < old.rank)
+        BEGIN SELECT RAISE(ABORT, 'the checkpoint would move back'); END
+    """,
+    f"PRAGMA application_id = {STATE.application_id}",
+    f"PRAGMA user_version = {FORMAT}",
+)
 
-SCHEMA = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE checkpoint (
-    mapping TEXT NOT NULL,
-    stream_arn TEXT NOT NULL,
-    shard_id TEXT NOT NULL,
-    position TEXT NOT NULL,
-    rank TEXT NOT NULL,         -- the order of ranks is the order of positions
-    window_start INTEGER,
-    window_end INTEGER,
-    window_state TEXT,
-    saved_at INTEGER NOT NULL DEFAULT ({NOW}),
-    version INTEGER NOT NULL DEFAULT 1,     -- the same for all saves of one writer, larger for the next writer
-    writer TEXT NOT NULL DEFAULT '',        -- the run that saved the row last; empty after a person's change
-    PRIMARY KEY (mapping, stream_arn, shard_id),
-    CHECK ((window_start IS NULL) = (window_end IS NULL) AND (window_start IS NULL) = (window_state IS NULL))
-) WITHOUT ROWID;
-CREATE TRIGGER checkpoint_never_moves_back BEFORE UPDATE ON checkpoint WHEN new.rank < old.rank
-    BEGIN SELECT RAISE(ABORT, 'the checkpoint would move back'); END;
-CREATE TABLE start_over (       -- positions that a person has set; a mapping uses them instead of starting_position
-    mapping TEXT NOT NULL,
-    stream_arn TEXT NOT NULL,
-    position TEXT NOT NULL,
-    PRIMARY KEY (mapping, stream_arn)
-) WITHOUT ROWID;
-CREATE TABLE pause (            -- the mappings that are paused
-    mapping TEXT PRIMARY KEY NOT NULL
-) WITHOUT ROWID;
-PRAGMA application_id = {STATE.application_id};
-PRAGMA user_version = {FORMAT};
-COMMIT;
-"""
-
-MIGRATION = """
-ALTER TABLE checkpoint RENAME COLUMN place TO rank;
-ALTER TABLE checkpoint ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
-ALTER TABLE checkpoint ADD COLUMN writer TEXT NOT NULL DEFAULT '';
-CREATE TABLE pause (mapping TEXT PRIMARY KEY NOT NULL) WITHOUT ROWID;
-"""
-"""Changes a file of the previous format to this one."""
+MIGRATION = (
+    """
+    INSERT INTO lease (key, counter, token, position, rank, window_start, window_end, window_state, details)
+        SELECT mapping || '/' || stream_arn || '/' || shard_id, version, 0, position, rank, window_start, window_end,
+            window_state, json_object('saved_at', saved_at) FROM checkpoint
+    """,
+    """
+    INSERT INTO lease (key, counter, token, details)
+        SELECT DISTINCT ':begun/' || mapping || '/' || stream_arn, 1, 0, '{}' FROM checkpoint
+    """,
+    """
+    INSERT INTO lease (key, counter, token, details)
+        SELECT ':start/' || mapping || '/' || stream_arn, 1, 0, json_object('position', position) FROM start_over
+    """,
+    "INSERT INTO lease (key, counter, token, details) SELECT ':pause/' || mapping, 1, 0, '{}' FROM pause",
+    "DROP TABLE checkpoint",
+    "DROP TABLE start_over",
+    "DROP TABLE pause",
+)
+"""Moves the rows of the previous format into the new table."""
 
 
-def format_of(path: Path, file: sqlite3.Connection, expected: int = FORMAT) -> int | None:
-    """Return the file's format, which is the expected one or the previous one, or None for an empty file.
+def format_of(path: Path, file: sqlite3.Connection) -> int | None:
+    """Return the file's format, which is this one or the previous one, or None for an empty file.
 
     Raises SettingsError for any other file. It changes nothing, so another program's file stays as it is.
     """
     found = STATE.format_of(path, file)
     if found is None:
         return None
-    if found > expected:
+    if found > FORMAT:
         raise STATE.unusable(
             path,
-            f"was written by a newer version of poller (its format is {found}, not {expected}): run that version, or "
-            f"put back the copy that it kept before its change, {copy_of(path, expected).name}, if there is one: first "
+            f"was written by a newer version of poller (its format is {found}, not {FORMAT}): run that version, or "
+            f"put back the copy that it kept before its change, {copy_of(path, FORMAT).name}, if there is one: first "
             "remove the files ending in -wal and -shm",
         )
-    if found < expected - 1:
+    if found < FORMAT - 1:
         raise STATE.unusable(
             path,
-            f"was written by a much older version of poller (its format is {found}, not {expected}): first run a "
+            f"was written by a much older version of poller (its format is {found}, not {FORMAT}): first run a "
             f"version whose format is {found + 1}",
         )
     return found
+
+
+def create(file: sqlite3.Connection) -> None:
+    """Create the table in an empty file, in one transaction."""
+    with file:
+        file.execute("BEGIN IMMEDIATE")
+        for statement in SCHEMA:
+            file.execute(statement)
+    file.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file has its table even without its log
 
 
 def migrate(file: sqlite3.Connection) -> None:
@@ -100,7 +118,6 @@ def migrate(file: sqlite3.Connection) -> None:
     """
     with file:
         file.execute("BEGIN IMMEDIATE")
-        for statement in MIGRATION.strip().split("\n"):
+        for statement in SCHEMA + MIGRATION:
             file.execute(statement)
         check(file)
-        file.execute(f"PRAGMA user_version = {FORMAT}")

@@ -12,9 +12,7 @@ from poller.model.ids import MappingName
 from poller.model.lease import Row, RowKey
 from poller.ports import PauseStore
 from poller.stores.lease_pauses import LeasePauses
-from poller.stores.memory import MemoryPauses
 from poller.stores.memory_leases import MemoryLeaseStore
-from poller.stores.sqlite import SqliteStore
 from poller.stores.sqlite_leases import SqliteLeaseStore
 from tests.fakes.pauses import FakePauses
 
@@ -29,17 +27,12 @@ async def opened(kind: str, folder: Path) -> AsyncIterator[PauseStore]:
         case "fake":
             yield FakePauses()
         case "memory":
-            yield MemoryPauses()
-        case "leases in memory":
             leases_in_memory = MemoryLeaseStore()
             await leases_in_memory.create([Row(key=RowKey("clicks/stream/shard"))])
             yield LeasePauses(leases_in_memory)
-        case "leases in sqlite":
+        case _:
             async with SqliteLeaseStore(folder / "poller.db") as leases:
                 yield LeasePauses(leases)
-        case _:
-            async with SqliteStore(folder / "poller.db") as store:
-                yield store.pauses
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -48,7 +41,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture(params=["fake", "memory", "sqlite", "leases in memory", "leases in sqlite"])
+@pytest.fixture(params=["fake", "memory", "sqlite"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: str) -> AsyncIterator[PauseStore]:
     async with opened(request.param, tmp_path) as store:
         yield store
@@ -78,12 +71,11 @@ async def test_a_second_pause_or_resume_changes_nothing(store: PauseStore) -> No
     assert await store.load() == frozenset()
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "leases in sqlite"])
-async def test_a_pause_survives_a_restart_if_the_state_is_a_file(kind: str, tmp_path: Path, anyio_backend: str) -> None:
-    async with opened(kind, tmp_path) as store:
+async def test_a_pause_survives_a_restart_if_the_state_is_a_file(tmp_path: Path, anyio_backend: str) -> None:
+    async with opened("sqlite", tmp_path) as store:
         await store.pause(CLICKS)
-    async with opened(kind, tmp_path) as store:
+    async with opened("sqlite", tmp_path) as store:
         assert await store.load() == {CLICKS}
         await store.resume(CLICKS)
-    async with opened(kind, tmp_path) as store:
+    async with opened("sqlite", tmp_path) as store:
         assert await store.load() == frozenset()

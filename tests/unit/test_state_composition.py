@@ -17,7 +17,7 @@ from poller.model.ids import MappingName
 from poller.model.lease import Row, RowKey
 from poller.model.stream import AtTimestamp, Checkpoint, ShardId, StateKey, TrimHorizon
 from poller.state_composition import OpenState, open_by_hand, open_state, rows_of_table
-from poller.stores.ownership import locked
+from poller.stores.lease_file import shared
 from tests.fakes.dynamodb_over_http import dynamodb_over_http, use_own_credentials
 
 pytestmark = pytest.mark.anyio
@@ -75,11 +75,9 @@ async def test_the_copy_of_a_migrated_file_is_reported(tmp_path: Path) -> None:
         assert fact.kept_copy == f"{path}.format-3"
 
 
-async def test_a_file_of_a_daemon_that_knows_no_leases_is_in_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_file_that_a_person_changes_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.stores.ownership.PATIENCE_IN_SECONDS", 0.0)
-    with locked(tmp_path / "poller.db"), pytest.raises(InUse):
+    with shared(tmp_path / "poller.db", stays_alone=True), pytest.raises(InUse):
         async with opened(f"sqlite://{tmp_path / 'poller.db'}"):
             raise AssertionError("the file must not be opened")
 

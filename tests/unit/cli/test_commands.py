@@ -13,7 +13,8 @@ from poller import __version__
 from poller.cli.ending import exit_on_crash
 from poller.settings.loading import Examined
 from poller.settings.values import Settings
-from poller.stores.sqlite_file import owned
+from poller.stores import ownership
+from poller.stores.lease_file import shared
 from poller.workers.membership import Membership
 from tests.fakes.disk import no_file_grows_beyond
 from tests.unit.cli.conftest import Poller
@@ -242,9 +243,10 @@ def test_a_state_that_cannot_be_used_is_reported_like_any_fault(poller: Poller) 
     assert result.stderr.startswith("poller.toml has 1 fault:\ndaemon.state = ")
 
 
-def test_a_state_in_use_ends_the_command_with_exit_code_1(poller: Poller) -> None:
+def test_a_state_in_use_ends_the_command_with_exit_code_1(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ownership, "PATIENCE_IN_SECONDS", 0)
     Path("poller.toml").write_text(STREAM)
-    with owned(Path("poller.db")):
+    with shared(Path("poller.db"), stays_alone=True):
         result = poller("run")
     assert result.exit_code == 1, "a service manager is to try again, which it does not after exit code 2"
     assert result.stderr.endswith(f"poller.db is in use by another poller (process {os.getpid()})\n")
@@ -255,7 +257,7 @@ def test_a_full_disk_at_the_start_is_reported_with_exit_code_1(poller: Poller) -
     with no_file_grows_beyond(0):
         result = poller("run")
     assert result.exit_code == 1
-    assert result.stderr.endswith("poller.db cannot be written: disk I/O error; is its disk full?\n")
+    assert result.stderr.endswith("poller.db cannot be written: File too large; is its disk full?\n")
 
 
 def test_the_option_of_the_demo_is_passed_on_and_its_exit_code_returned(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from poller.model.lease import Row
-from poller.stores import lease_schema
+from poller.stores import schema
 from poller.stores.lease_rows import batch, check, create, delete, read, scan, update
 from tests.contracts.test_lease_store import some_rows
 
@@ -17,7 +17,7 @@ from tests.contracts.test_lease_store import some_rows
 @pytest.fixture
 def file() -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as file:
-        lease_schema.create(file)
+        schema.create(file)
         yield file
 
 

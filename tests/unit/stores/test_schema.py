@@ -1,62 +1,69 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from poller.errors import CannotStore, SettingsError
-from poller.model.ids import MappingName
+from poller.model.lease import Detail, Row, RowKey
 from poller.model.stream import (
     AfterSequence,
     AtSequence,
     AtTimestamp,
     Checkpoint,
-    Latest,
     SequenceNumber,
     ShardEnd,
-    ShardId,
-    StateKey,
     TrimHorizon,
     Window,
 )
 from poller.sqlite.copies import copy_of
 from poller.stores import schema
-from poller.stores.by_hand import Stored, stored
-from poller.stores.pauses import paused
+from poller.stores.lease_file import shared, shown
+from poller.stores.lease_rows import read, scan
 from poller.stores.schema import FORMAT, STATE
-from poller.stores.sqlite import SqliteStore
-from poller.stores.sqlite_file import owned, shown
 from tests.fakes.disk import no_file_grows_beyond
 
 BEFORE = FORMAT - 1
 STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
-SHARDS = [ShardId(f"shardId-00000000000{number}") for number in range(5)]
 WINDOW = Window(1767225600, 1767225660, '{"sum":"∑"}'.encode())
-IN_THE_FIXTURE = {
-    StateKey(MappingName("clicks"), STREAM): Stored(
-        None,
-        dict(
-            zip(
-                SHARDS,
-                [
-                    Checkpoint(TrimHorizon()),
-                    Checkpoint(AtTimestamp(1767225600.25)),
-                    Checkpoint(AtSequence(SequenceNumber("0012"))),
-                    Checkpoint(AfterSequence(SequenceNumber("9")), WINDOW),
-                    Checkpoint(ShardEnd()),
-                ],
-                strict=True,
-            )
-        ),
-        {shard_id: 1_700_000_000 + number for number, shard_id in enumerate(SHARDS)},
+
+
+def row(key: str, counter: int, checkpoint: Checkpoint | None, details: Mapping[str, Detail]) -> Row:
+    return Row(key=RowKey(key), counter=counter, checkpoint=checkpoint, details=details)
+
+
+IN_THE_FIXTURE = [
+    row(f"clicks/{STREAM}/shardId-000000000000", 1, Checkpoint(TrimHorizon()), {"saved_at": 1700000000}),
+    row(f"clicks/{STREAM}/shardId-000000000001", 2, Checkpoint(AtTimestamp(1767225600.25)), {"saved_at": 1700000001}),
+    row(
+        f"clicks/{STREAM}/shardId-000000000002",
+        3,
+        Checkpoint(AtSequence(SequenceNumber("0012"))),
+        {"saved_at": 1700000002},
     ),
-    StateKey(MappingName("gone"), STREAM): Stored(Latest(), {}, {}),
-    StateKey(MappingName("users"), STREAM): Stored(
-        AtTimestamp(12.5), {SHARDS[0]: Checkpoint(AfterSequence(SequenceNumber("7")))}, {SHARDS[0]: 1_700_000_005}
+    row(
+        f"clicks/{STREAM}/shardId-000000000003",
+        4,
+        Checkpoint(AfterSequence(SequenceNumber("9")), WINDOW),
+        {"saved_at": 1700000003},
     ),
-}
+    row(f"clicks/{STREAM}/shardId-000000000004", 5, Checkpoint(ShardEnd()), {"saved_at": 1700000004}),
+    row(
+        f"users/{STREAM}/shardId-000000000000",
+        6,
+        Checkpoint(AfterSequence(SequenceNumber("7"))),
+        {"saved_at": 1700000005},
+    ),
+    row(f":begun/clicks/{STREAM}", 1, None, {}),
+    row(f":begun/users/{STREAM}", 1, None, {}),
+    row(f":start/users/{STREAM}", 1, None, {"position": "AT_TIMESTAMP 12.5"}),
+    row(f":start/gone/{STREAM}", 1, None, {"position": "LATEST"}),
+    row(":pause/clicks", 1, None, {}),
+    row(":pause/orders", 1, None, {}),
+]
 
 
 @pytest.fixture
@@ -69,116 +76,123 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def format_in(path: Path) -> int:
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as file:
-        (found,) = file.execute("PRAGMA user_version").fetchone()
-    assert isinstance(found, int)
-    return found
-
-
 def dump(path: Path) -> list[str]:
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as file:
-        return list(file.iterdump())
+        return [f"format {file.execute('PRAGMA user_version').fetchone()[0]}", *file.iterdump()]
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(SettingsError) as caught, owned(path):
+    with pytest.raises(SettingsError) as caught, shared(path):
         pass
     (fault,) = caught.value.faults
     return fault.removeprefix(f'daemon.state = "sqlite://{path}": ')
 
 
 def test_a_file_of_the_previous_format_is_migrated_without_loss(path: Path) -> None:
-    with owned(path) as file:
-        assert paused(file) == frozenset()
-        assert file.execute("SELECT DISTINCT version, writer FROM checkpoint").fetchall() == [(1, "")]
-    assert format_in(path) == FORMAT
-    assert stored(path) == IN_THE_FIXTURE
+    for _ in range(2):
+        with shared(path) as file:
+            assert {row.key: row for row in scan(file)} == {row.key: row for row in IN_THE_FIXTURE}
 
 
-def test_a_migrated_file_has_the_tables_of_a_new_one(path: Path, tmp_path: Path) -> None:
+def test_a_migrated_file_has_the_table_of_a_new_one(path: Path, tmp_path: Path) -> None:
     new = tmp_path / "new.db"
-    with owned(path), owned(new):
+    with shared(path), shared(new):
         pass
-    assert tables(path) == tables(new)
+    assert objects(path) == objects(new)
 
 
-def tables(path: Path) -> dict[str, object]:
+def objects(path: Path) -> list[tuple[object, ...]]:
     with closing(sqlite3.connect(path)) as file:
-        names = [name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        triggers = file.execute(
-            "SELECT name, replace(sql, '\"', '') FROM sqlite_master WHERE type = 'trigger'"
-        ).fetchall()
-        return {name: file.execute(f"PRAGMA table_xinfo({name})").fetchall() for name in names} | {"triggers": triggers}
+        return file.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
 
 
 def test_a_migrated_file_still_refuses_a_checkpoint_that_moves_back(path: Path) -> None:
-    with owned(path) as file, pytest.raises(sqlite3.IntegrityError, match="would move back"):
-        file.execute("UPDATE checkpoint SET position = 'TRIM_HORIZON', rank = '0' WHERE position = 'SHARD_END'")
+    with shared(path) as file:
+        for change in ("position = 'TRIM_HORIZON', rank = '0'", "position = NULL, rank = NULL"):
+            with pytest.raises(sqlite3.IntegrityError, match="would move back"):
+                file.execute(f"UPDATE lease SET {change} WHERE position = 'SHARD_END'")
 
 
-def test_a_copy_of_the_old_file_is_kept_which_only_its_owner_may_read(path: Path) -> None:
+def test_a_copy_of_the_old_file_is_kept(path: Path) -> None:
     before = dump(path)
-    with owned(path):
-        pass
-    copy = path.with_name(f"poller.db.format-{BEFORE}")
-    assert dump(copy) == before
-    assert format_in(copy) == BEFORE
-    assert f"{copy.stat().st_mode & 0o777:o}" == "600"
-    assert not list(path.parent.glob("*.unfinished"))
+    kept: list[Path] = []
+    for _ in range(2):
+        with shared(path, kept.append):
+            pass
+    assert kept == [copy_of(path, BEFORE)]
+    assert dump(kept[0]) == before
 
 
 def test_a_file_of_this_format_is_not_copied(path: Path) -> None:
     for _ in range(2):
-        with owned(path):
+        with shared(path):
             pass
         copy_of(path, BEFORE).unlink(missing_ok=True)
     assert not list(path.parent.glob("*.format-*"))
 
 
-@pytest.mark.parametrize("statement", schema.MIGRATION.strip().split("\n"))
-def test_a_migration_that_fails_at_any_statement_leaves_the_file_as_it_was(
-    path: Path, statement: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_stops_the_copy_and_the_file_stays_as_it_was(path: Path) -> None:
     before = dump(path)
+    with no_file_grows_beyond(8192), pytest.raises(CannotStore, match="is its disk full"), shared(path):
+        pass
+    assert dump(path) == before
+    assert not list(path.parent.glob("*.format-*"))
+
+
+@pytest.mark.parametrize("number", range(len(schema.MIGRATION)))
+def test_a_migration_that_fails_at_any_statement_leaves_the_file_as_it_was(
+    path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, statements = dump(path), schema.MIGRATION
     with monkeypatch.context() as patched:
-        patched.setattr(schema, "MIGRATION", schema.MIGRATION.replace(statement, f"no {statement}"))
+        patched.setattr(schema, "MIGRATION", (*statements[:number], "no statement", *statements[number + 1 :]))
         assert "syntax error" in refused(path)
     assert dump(path) == before
-    assert format_in(path) == BEFORE
-    with owned(path):
-        pass
-    assert stored(path) == IN_THE_FIXTURE
+    with shared(path) as file:
+        assert len(scan(file)) == len(IN_THE_FIXTURE)
 
 
 def test_a_damaged_row_is_refused_before_the_format_changes(path: Path) -> None:
     with closing(sqlite3.connect(path)) as file, file:
-        file.execute("UPDATE checkpoint SET place = '3' WHERE position = 'TRIM_HORIZON'")
+        file.execute("UPDATE checkpoint SET rank = '3' WHERE position = 'TRIM_HORIZON'")
+    before = dump(path)
     assert refused(path).endswith(f"does not have the rank '3'; {STATE.advice}")
-    assert format_in(path) == BEFORE
+    assert dump(path) == before
 
 
-def test_showing_a_file_of_the_previous_format_changes_nothing(path: Path) -> None:
-    before = path.read_bytes()
-    assert stored(path) == IN_THE_FIXTURE
-    assert path.read_bytes() == before
-    assert [file.name for file in path.parent.iterdir()] == ["poller.db"]
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ("rank = '3' WHERE rank = '0'", "'TRIM_HORIZON' does not have the rank '3'"),
+        ("position = 'nowhere' WHERE rank = '0'", "'nowhere' is not a position"),
+        ("position = 'LATEST' WHERE rank = '0'", "LATEST is not a checkpoint"),
+        ("counter = 0 WHERE rank = '0'", "the counter 0 and the token 0 are not numbers of writes"),
+        ("token = 'x' WHERE rank = '0'", "the counter 1 and the token 'x' are not numbers of writes"),
+        ("window_state = '{' WHERE window_start > 0", "the window is not whole"),
+        ("details = '[]' WHERE rank = '0'", "the details are not a JSON object"),
+        ("details = '{' WHERE rank = '0'", "the details are not a JSON object"),
+    ],
+)
+def test_a_row_that_this_program_cannot_have_written_is_refused(path: Path, change: str, rule: str) -> None:
+    with shared(path) as file:
+        file.execute(f"UPDATE lease SET {change}")
+    assert rule in refused(path)
 
 
 def test_the_error_of_a_newer_format_says_what_to_do(path: Path) -> None:
-    with owned(path) as file:
+    with shared(path) as file:
         file.execute(f"PRAGMA user_version = {FORMAT + 1}")
     assert refused(path) == (
         f"was written by a newer version of poller (its format is {FORMAT + 1}, not {FORMAT}): "
         f"run that version, or put back the copy that it kept before its change, "
         f"poller.db.format-{FORMAT}, if there is one: first remove the files ending in -wal and -shm"
     )
-    with pytest.raises(SettingsError, match="a newer version"), shown(path):
-        pass
+    with pytest.raises(SettingsError, match="a newer version"):
+        shown(path)
 
 
 def test_the_error_of_a_much_older_format_says_what_to_do(path: Path) -> None:
-    with owned(path) as file:
+    with shared(path) as file:
         file.execute(f"PRAGMA user_version = {FORMAT - 2}")
     assert refused(path) == (
         f"was written by a much older version of poller (its format is {FORMAT - 2}, not {FORMAT}): "
@@ -186,18 +200,7 @@ def test_the_error_of_a_much_older_format_says_what_to_do(path: Path) -> None:
     )
 
 
-def test_a_full_disk_stops_the_copy_and_the_file_stays_as_it_was(path: Path) -> None:
-    before = dump(path)
-    with no_file_grows_beyond(8192), pytest.raises(CannotStore, match="is its disk full"), owned(path):
-        pass
-    assert dump(path) == before
-    assert format_in(path) == BEFORE
-    assert not list(path.parent.glob("*.format-*"))
-
-
-@pytest.mark.anyio
-async def test_a_store_says_where_the_copy_of_a_migrated_file_is(path: Path) -> None:
-    for kept_copy in (copy_of(path, BEFORE), None):
-        async with SqliteStore(path) as store:
-            assert store.kept_copy == kept_copy
-            assert store.positions == 6
+def test_a_large_number_of_rows_is_read_by_their_keys(path: Path) -> None:
+    with shared(path) as file:
+        wanted = [row.key for row in IN_THE_FIXTURE]
+        assert read(file, [*wanted, *(RowKey(f"missing-{number}") for number in range(50_000))]).keys() == set(wanted)

@@ -6,31 +6,44 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from poller.errors import CannotStore, InUse, SettingsError
-from poller.model.ids import MappingName
-from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey
-from poller.stores.by_hand import stored
-from poller.stores.rows import row_of, save
+from poller.model.lease import Row, RowKey
+from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber
+from poller.stores import ownership
+from poller.stores.lease_file import shared, shown
+from poller.stores.lease_rows import batch, create, scan
 from poller.stores.schema import STATE
-from poller.stores.sqlite_file import owned, shown
 from tests.fakes.disk import no_file_grows_beyond
-from tests.fakes.saving import FIRST
 
-KEY = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
+PREFIX = "clicks/arn:aws:kinesis:eu-west-1:123456789012:stream/clicks/"
 AT_5 = Checkpoint(AfterSequence(SequenceNumber("5")))
+A_ROW = Row(key=RowKey(":start/m/arn"), details={"position": "LATEST"})
 
 HOLD = """
 import sys
 from pathlib import Path
-from poller.stores.sqlite_file import owned
-with owned(Path(sys.argv[1])):
+from poller.stores import ownership
+from poller.stores.lease_file import shared
+ownership.PATIENCE_IN_SECONDS = 0
+with shared(Path(sys.argv[1]), stays_alone=True):
     print("owned", flush=True)
     sys.stdin.read()
 """
+
+
+owned = partial(shared, stays_alone=True)
+"""Opens the file as a person does who changes it: no other process may use it meanwhile."""
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a process that finds the file in use give up at once."""
+    monkeypatch.setattr(ownership, "PATIENCE_IN_SECONDS", 0)
 
 
 @pytest.fixture
@@ -51,13 +64,6 @@ def in_use(path: Path) -> str:
     with pytest.raises(InUse) as caught, owned(path):
         pass
     return str(caught.value)
-
-
-def test_a_commit_is_flushed_to_the_disk_before_it_returns(path: Path) -> None:
-    with owned(path) as file:
-        assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert file.execute("PRAGMA synchronous").fetchone() == (2,)
-        assert file.in_transaction is False
 
 
 def in_another_process(path: Path) -> str:
@@ -90,8 +96,7 @@ def test_a_removed_lock_file_lets_no_second_owner_in(path: Path) -> None:
         for _ in range(2):
             assert in_another_process(path) == f"{path} is in use by another poller, whose lock file was removed"
             assert lock.read_text() == "", "a process that was refused is not named as the owner"
-        with shown(path) as file:
-            assert file is not None
+        assert shown(path) == []
     with owned(path):
         pass
 
@@ -147,15 +152,15 @@ def test_a_file_that_is_not_a_database_is_refused_and_unchanged(path: Path) -> N
 def test_a_folder_at_the_path_is_refused(path: Path) -> None:
     path.mkdir()
     assert refused(path) == "is a folder, not a file"
-    with pytest.raises(SettingsError, match="is a folder, not a file"), shown(path):
-        pass
+    with pytest.raises(SettingsError, match="is a folder, not a file"):
+        shown(path)
 
 
 def stored_in(path: Path, *, killed: bool = False) -> None:
     """Write a file with ten thousand checkpoints, as an owner leaves it that closes the file or is killed."""
     with owned(path) as file:
-        rows = [row_of(KEY, ShardId(f"shard-{number}"), AT_5, FIRST) for number in range(10_000)]
-        save(file, rows)
+        rows = [Row(key=RowKey(f"{PREFIX}shard-{number}"), checkpoint=AT_5) for number in range(10_000)]
+        create(file, batch(rows))
         if killed:
             for suffix in ("", "-wal"):
                 shutil.copyfile(f"{path}{suffix}", f"{path}{suffix}.kept")
@@ -207,8 +212,8 @@ def test_an_emptied_file_is_not_a_new_one(path: Path) -> None:
     os.truncate(path, 0)
     log = Path(f"{path}-wal").read_bytes()
     assert refused(path) == f"is damaged: it is empty, but poller.db-wal is not; {STATE.advice}"
-    with pytest.raises(SettingsError, match="it is empty, but"), shown(path):
-        pass
+    with pytest.raises(SettingsError, match="it is empty, but"):
+        shown(path)
     assert Path(f"{path}-wal").read_bytes() == log
 
 
@@ -222,33 +227,28 @@ def test_a_file_without_its_log_still_says_that_it_is_ours(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "what"),
+    ("changed", "what"),
     [
-        ("UPDATE checkpoint SET position = 'AFTER_SEQUENCE_NUMBER x' WHERE shard_id = 'shard-77'", "is not a position"),
-        ("UPDATE checkpoint SET position = 'AT_SEQUENCE_NUMBER -1' WHERE shard_id = 'shard-77'", "is not a position"),
-        ("UPDATE checkpoint SET position = 'AT_TIMESTAMP nan' WHERE shard_id = 'shard-77'", "is not a position"),
-        ("UPDATE checkpoint SET position = 'AT_TIMESTAMP -1' WHERE shard_id = 'shard-77'", "is not a position"),
-        ("UPDATE checkpoint SET position = x'00ff' WHERE shard_id = 'shard-77'", "is not a position"),
-        ("UPDATE checkpoint SET position = CAST(x'ff' AS TEXT) WHERE shard_id = 'shard-77'", "decode to UTF-8"),
-        ("UPDATE checkpoint SET position = 'LATEST' WHERE shard_id = 'shard-77'", "shard-77: LATEST is not a"),
-        (
-            "UPDATE checkpoint SET position = 'SHARD_END' WHERE shard_id = 'shard-77'",
-            "does not have the rank '2",
-        ),
-        ("UPDATE checkpoint SET rank = '3' WHERE shard_id = 'shard-77'", "does not have the rank '3'"),
-        ("UPDATE checkpoint SET window_start = 0 WHERE shard_id = 'shard-77'", "CHECK constraint failed"),
-        ("UPDATE checkpoint SET window_start = 0, window_end = 1, window_state = '{'", "the window is not whole"),
-        ("UPDATE checkpoint SET window_start = 0, window_end = 1, window_state = x'7b7d'", "the window is not whole"),
-        ("UPDATE checkpoint SET window_start = 'a', window_end = 1, window_state = '{}'", "the window is not whole"),
-        ("UPDATE checkpoint SET version = 0", "0 is not a version"),
-        ("UPDATE checkpoint SET version = 'x'", "'x' is not a version"),
-        ("INSERT INTO start_over VALUES ('clicks', 'arn', 'SHARD_END')", "'SHARD_END' is not a starting position"),
-        ("INSERT INTO start_over VALUES ('clicks', 'arn', '')", "'' is not a position"),
+        ("position = 'AFTER_SEQUENCE_NUMBER x'", "is not a position"),
+        ("position = 'AT_SEQUENCE_NUMBER -1'", "is not a position"),
+        ("position = 'AT_TIMESTAMP nan'", "is not a position"),
+        ("position = 'AT_TIMESTAMP -1'", "is not a position"),
+        ("position = x'00ff'", "is not a position"),
+        ("position = CAST(x'ff' AS TEXT)", "decode to UTF-8"),
+        ("position = 'LATEST'", "shard-77: LATEST is not a"),
+        ("position = 'SHARD_END'", "does not have the rank '2"),
+        ("rank = '3'", "does not have the rank '3'"),
+        ("window_start = 0", "CHECK constraint failed"),
+        ("window_start = 0, window_end = 1, window_state = '{'", "the window is not whole"),
+        ("window_start = 0, window_end = 1, window_state = x'7b7d'", "the window is not whole"),
+        ("window_start = 'a', window_end = 1, window_state = '{}'", "the window is not whole"),
+        ("counter = 0", "the counter 0 and the token 0 are not numbers of writes"),
+        ("details = '[]'", "the details are not a JSON object"),
     ],
 )
-def test_a_file_with_an_unreadable_row_is_refused(path: Path, statement: str, what: str) -> None:
+def test_a_file_with_an_unreadable_row_is_refused(path: Path, changed: str, what: str) -> None:
     stored_in(path)
-    change(path, statement)
+    change(path, f"UPDATE lease SET {changed} WHERE key = '{PREFIX}shard-77'")
     fault = refused(path)
     assert fault.startswith("is damaged: ")
     assert what in fault
@@ -266,9 +266,9 @@ def test_a_file_with_an_unreadable_row_is_refused(path: Path, statement: str, wh
 )
 def test_showing_a_file_with_an_unreadable_row_is_refused(path: Path, changed: str, what: str) -> None:
     stored_in(path)
-    change(path, f"UPDATE checkpoint SET {changed} WHERE shard_id = 'shard-77'")
-    with pytest.raises(SettingsError, match=f"is damaged: shard-77: {what}"):
-        stored(path)
+    change(path, f"UPDATE lease SET {changed} WHERE key = '{PREFIX}shard-77'")
+    with pytest.raises(SettingsError, match=f"is damaged: {PREFIX}shard-77: {what}"):
+        shown(path)
 
 
 @pytest.mark.parametrize("room", range(0, 32_000, 1500))
@@ -277,7 +277,7 @@ def test_a_full_disk_is_reported_and_with_room_the_file_can_be_used(path: Path, 
     with no_file_grows_beyond(room), pytest.raises(CannotStore, match=rule), owned(path):
         pass
     with owned(path) as file:
-        assert file.execute("SELECT count(*) FROM checkpoint").fetchone() == (0,)
+        assert scan(file) == []
 
 
 def test_a_file_that_may_not_grow_is_reported_as_a_full_disk(path: Path) -> None:
@@ -293,7 +293,7 @@ def test_only_the_owner_may_read_the_files(path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
         with owned(path) as file:
-            file.execute("INSERT INTO start_over VALUES ('m', 'arn', 'LATEST')")
+            create(file, batch([A_ROW]))
             assert modes(path) == dict.fromkeys(
                 ["poller.db", "poller.db-lock", "poller.db-shm", "poller.db-wal"], "600"
             )
@@ -317,57 +317,32 @@ def modes(path: Path) -> dict[str, str]:
 def test_an_empty_file_is_a_new_one(path: Path) -> None:
     path.touch()
     with owned(path) as file:
-        assert file.execute("SELECT count(*) FROM checkpoint").fetchone() == (0,)
-
-
-def test_a_file_in_use_can_be_shown_but_not_written(path: Path) -> None:
-    with owned(path), shown(path) as file:
-        assert file is not None
-        assert file.execute("SELECT count(*) FROM checkpoint").fetchone() == (0,)
-        with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            file.execute("DELETE FROM checkpoint")
+        assert scan(file) == []
 
 
 def test_showing_an_unused_file_leaves_no_other_file_behind(path: Path) -> None:
     with owned(path):
         pass
     before = sorted(path.parent.iterdir())
-    with shown(path) as file:
-        assert file is not None
-        assert file.execute("SELECT count(*) FROM checkpoint").fetchone() == (0,)
-        assert sorted(path.parent.iterdir()) == before
+    assert shown(path) == []
     assert sorted(path.parent.iterdir()) == before
 
 
 def test_positions_in_the_log_of_a_killed_owner_are_shown(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     with owned(path) as file:
-        file.execute("INSERT INTO start_over VALUES ('m', 'arn', 'LATEST')")
+        create(file, batch([A_ROW]))
         for suffix in ("", "-wal"):
             shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
-    with shown(copy) as file:
-        assert file is not None
-        assert file.execute("SELECT position FROM start_over").fetchone() == ("LATEST",)
+    assert shown(copy) == [A_ROW]
 
 
 def test_a_path_that_cannot_be_examined_is_refused(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 300)
-    with pytest.raises(SettingsError, match="cannot be read: File name too long"), shown(path):
-        pass
+    with pytest.raises(SettingsError, match="cannot be read: File name too long"):
+        shown(path)
 
 
 def test_showing_a_file_that_does_not_exist_does_not_create_it(path: Path) -> None:
-    with shown(path) as file:
-        assert file is None
+    assert shown(path) is None
     assert not path.exists()
-    path.touch()
-    with shown(path) as file:
-        assert file is None
-
-
-def test_the_file_itself_refuses_a_checkpoint_that_moves_back(path: Path) -> None:
-    with owned(path) as file:
-        columns = "mapping, stream_arn, shard_id, position, rank"
-        file.execute(f"INSERT INTO checkpoint ({columns}) VALUES ('m', 'arn', 's', 'SHARD_END', '3')")
-        with pytest.raises(sqlite3.IntegrityError, match="would move back"):
-            file.execute("UPDATE checkpoint SET position = 'TRIM_HORIZON', rank = '0'")
