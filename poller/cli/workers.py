@@ -13,10 +13,13 @@ from rich.console import Console
 
 from poller.cli.tables import WIDEST_LINE, column_table
 from poller.core.leases.expiry import is_worker
+from poller.core.leases.units import is_unit, limit_of, limit_of_mapping
+from poller.model.ids import MappingName
 from poller.model.lease import Row
 from poller.stores.owners import label
 
-UNIT = ":unit/"
+MAPPING = limit_of_mapping(MappingName(""))
+"""The limit of a mapping begins so. All other limits are those of functions."""
 
 
 def workers_table(rows: Iterable[Row]) -> str:
@@ -47,11 +50,11 @@ def documents_of_workers(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 
 def units_table(rows: Iterable[Row]) -> str:
-    """Return the lines about the units of functions, or an empty text if no function has units."""
+    """Return the lines about the units of limits, or an empty text if there is no limit."""
     units = documents_of_units(rows)
     return _lines(
         {
-            "UNITS OF": [unit["function"] for unit in units],
+            "UNITS OF": [f"the {unit['kind']} {unit['name']}" for unit in units],
             "WORKER": [unit["worker"] or "(free)" for unit in units],
             "UNITS": [str(unit["units"]) for unit in units],
         }
@@ -59,13 +62,17 @@ def units_table(rows: Iterable[Row]) -> str:
 
 
 def documents_of_units(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """Return how many units of each function each worker has. `worker` is None for those that nobody has."""
-    units = (row for row in rows if row.key.startswith(UNIT))
-    counts = Counter((row.key.split("/")[1], "" if row.owner is None else label(row)) for row in units)
-    return [
-        {"function": function, "worker": worker or None, "units": count}
-        for (function, worker), count in sorted(counts.items())
-    ]
+    """Return how many units of each limit each worker has. `worker` is None for those that nobody has.
+
+    `kind` is `function` or `mapping`.
+    """
+    units = (row for row in rows if is_unit(row.key))
+    counts = Counter((limit_of(row.key), "" if row.owner is None else label(row)) for row in units)
+    found = []
+    for (limit, worker), count in sorted(counts.items()):
+        kind = "mapping" if limit.startswith(MAPPING) else "function"
+        found.append({"kind": kind, "name": limit.removeprefix(MAPPING), "worker": worker or None, "units": count})
+    return found
 
 
 def _lines(columns: dict[str, list[str]]) -> str:

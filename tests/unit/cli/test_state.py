@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from poller.model.ids import MappingName
+from poller.core.leases.units import limit_of_function, limit_of_mapping, unit_key
+from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Detail, Owner, Row, RowKey, shard_key
 from poller.model.stream import (
     AfterSequence,
@@ -303,9 +304,10 @@ def test_the_readers_the_workers_the_units_and_the_blocked_shards_are_shown(poll
     rows = [
         Row(key=RowKey(f":worker/{OWNER}"), owner=OWNER, details={"leases": 2, "bytes_per_second": 1234.5}),
         Row(key=RowKey(f":worker/{OTHER}"), owner=OTHER, details={"is_stopping": True}),
-        Row(key=RowKey(":unit/count/0"), owner=OWNER, token=1),
-        Row(key=RowKey(":unit/count/1"), owner=OWNER, token=1),
-        Row(key=RowKey(":unit/count/2")),
+        Row(key=unit_key(limit_of_function(FunctionName("count")), 0), owner=OWNER, token=1),
+        Row(key=unit_key(limit_of_function(FunctionName("count")), 1), owner=OWNER, token=1),
+        Row(key=unit_key(limit_of_function(FunctionName("count")), 2)),
+        Row(key=unit_key(limit_of_mapping(MappingName("orders")), 0), owner=OTHER, token=1),
     ]
     anyio.run(block_users, rows)
     text, document = poller("state", "show").stdout, shown(poller)
@@ -322,9 +324,10 @@ def test_the_readers_the_workers_the_units_and_the_blocked_shards_are_shown(poll
 WORKER  LEASES  BYTES A SECOND
 blue-1  2       1234
 blue-2  0       0               stopping
-UNITS OF  WORKER  UNITS
-count     (free)  1
-count     blue-1  2
+UNITS OF            WORKER  UNITS
+the mapping orders  blue-2  1
+the function count  (free)  1
+the function count  blue-1  2
 """.strip().splitlines()
     ]
     assert document["mappings"][1]["shards"][0]["blocked"] == {"attempts": 3, "age_in_seconds": 400.0}
@@ -334,8 +337,9 @@ count     blue-1  2
         {"label": "blue-2", "owner": OTHER, "leases": 0, "bytes_per_second": 0, "is_stopping": True},
     ]
     assert document["units"] == [
-        {"function": "count", "worker": None, "units": 1},
-        {"function": "count", "worker": "blue-1", "units": 2},
+        {"kind": "mapping", "name": "orders", "worker": "blue-2", "units": 1},
+        {"kind": "function", "name": "count", "worker": None, "units": 1},
+        {"kind": "function", "name": "count", "worker": "blue-1", "units": 2},
     ]
 
 
