@@ -186,6 +186,7 @@ async def _run_until(
             services.start_soon(_obey, signals, stopping, reloader)
             services.start_soon(reloader.run)
             services.start_soon(composition.events.orphans.run)
+            services.start_soon(composition.open_state_once_it_exists)
             services.start_soon(composition.pauses_seen.run, running.follow_pauses)
             if parent is not None:
                 services.start_soon(parent.attend, stopping, report)

@@ -18,7 +18,7 @@ import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import NamedTuple, assert_never
 from weakref import WeakValueDictionary
@@ -45,6 +45,7 @@ from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, Budget
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
 from poller.engine.supervised import Runner
+from poller.errors import PollerError
 from poller.event_composition import EventComposition, open_destination
 from poller.event_queue_composition import aws_settings
 from poller.facts import Emit
@@ -225,6 +226,15 @@ class Composition:
     def sharing(self) -> SharingStatus | None:
         """Return how this process shares the leases of the state, or None before the state is open."""
         return None if self._state is None else self._state.worker.status
+
+    async def open_state_once_it_exists(self) -> None:
+        """Open the state when another worker has created its file, because the file may have a pause of a queue."""
+        path = path_of(self.settings.daemon.state)
+        while path is not None and self._state is None:
+            if await anyio.Path(path).exists():
+                with suppress(PollerError):  # the next look tries again
+                    await self.state()
+            await anyio.sleep(LEASE_DURATION_IN_SECONDS)
 
     def begin_stop(self) -> None:
         """Let each lease go to another worker as soon as its shard is done. Call this before the mappings stop."""

@@ -7,11 +7,12 @@ import gc
 import os
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from poller.composition import Composition, Pauses, compose
@@ -25,6 +26,8 @@ from poller.functions.opened import OpenFunction
 from poller.model.ids import MappingName
 from poller.settings.loading import load
 from poller.settings.values import Settings
+from poller.stores.lease_pauses import LeasePauses
+from poller.stores.sqlite_leases import SqliteLeaseStore
 from poller.telemetry.telemetry import Telemetry
 
 pytestmark = pytest.mark.anyio
@@ -191,3 +194,54 @@ async def test_a_pause_survives_in_the_state_file_and_without_a_pause_no_file_is
         assert await Pauses(composition).load() == {"a"}
         await Pauses(composition).resume(MappingName("a"))
         assert await Pauses(composition).load() == frozenset()
+
+
+@pytest.fixture
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a daemon look for the state file all the time."""
+    monkeypatch.setattr("poller.composition.LEASE_DURATION_IN_SECONDS", 0.001)
+
+
+@pytest.mark.usefixtures("_looks_often")
+async def test_a_daemon_that_reads_queues_alone_sees_the_pause_that_another_daemon_of_the_host_stores(
+    tmp_path: Path,
+) -> None:
+    settings = settings_of(tmp_path, ["orders"])
+    file, seen = tmp_path / "poller.db", anyio.Event()
+
+    async def follow(paused: Collection[MappingName]) -> None:
+        await anyio.lowlevel.checkpoint()
+        if "orders" in paused:
+            seen.set()
+
+    async with (
+        compose(settings, emit=lambda _: None, descriptor_limit=1024) as composition,
+        anyio.create_task_group() as services,
+    ):
+        services.start_soon(composition.open_state_once_it_exists)
+        services.start_soon(composition.pauses_seen.run, follow)
+        await anyio.wait_all_tasks_blocked()
+        assert not await anyio.Path(file).exists()
+        async with SqliteLeaseStore(file) as another:
+            await LeasePauses(another).pause(MappingName("orders"))
+            with anyio.fail_after(30):  # the worker's first scan may have come before the pause
+                await seen.wait()
+        services.cancel_scope.cancel()
+
+
+@pytest.mark.usefixtures("_looks_often")
+async def test_a_state_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, ["orders"])
+    file = anyio.Path(tmp_path / "poller.db")
+    await file.mkdir()
+    async with (
+        compose(settings, emit=lambda _: None, descriptor_limit=1024) as composition,
+        anyio.create_task_group() as services,
+    ):
+        services.start_soon(composition.open_state_once_it_exists)
+        await anyio.wait_all_tasks_blocked()
+        await file.rmdir()
+        async with SqliteLeaseStore(Path(file)):
+            with anyio.fail_after(30):
+                while composition._state is None:
+                    await anyio.lowlevel.checkpoint()
