@@ -17,7 +17,7 @@ from typing import Any
 
 import anyio
 
-from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
+from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, is_drained
 from poller.errors import InUse
 from poller.model.lease import Row, RowKey
 from poller.ports import LeaseStore
@@ -89,11 +89,11 @@ async def refuse_while_kcl_runs(
     """Return if no KCL application renews a lease of the table during the pause. Otherwise raise InUse.
 
     KCL and poller cannot share a table at the same time. `option` is the setting that names the table.
-    KCL renews three times in its `failoverTimeMillis`, whose default is the duration of our leases. If no lease has an
-    owner of KCL, there is no pause.
+    KCL renews three times in its `failoverTimeMillis`, whose default is the duration of our leases.
+    There is no pause if KCL owns no lease but those of drained shards, which nobody takes from it.
     """
     before = await store.scan()
-    if not any(is_of_kcl(row) for row in before):
+    if not any(is_of_kcl(row) and not is_drained(row) for row in before):
         return
     await anyio.sleep(pause_in_seconds)
     if renewed := renewed_by_kcl(before, await store.scan()):
