@@ -59,7 +59,7 @@ async def main(path: Path) -> None:
     async with SqliteLeaseStore(path) as store, anyio.create_task_group() as shards:
         stored = await load(store)
         for pair in PAIRS:
-            shards.start_soon(climb, store, pair, number_of(stored[pair[0]]) if stored else 0)
+            shards.start_soon(climb, store, pair, number_of(stored[pair[0]]) if pair[0] in stored else 0)
 
 
 if __name__ == "__main__":
