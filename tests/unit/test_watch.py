@@ -138,7 +138,7 @@ def test_prometheus_accepts_the_expressions_of_the_dashboard(tmp_path: Path) -> 
 
 
 def promtool(*arguments: str) -> None:
-    ended = subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=240, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
