@@ -4,7 +4,7 @@ At the end, the checkers check that the promises were kept.
 
 Shape     drawn by a seed: when and how the processes end, and how wrong the daemon's clock is
 Part      queues (queue_part.py) or streams (stream_part.py): what is sent to them, and what is checked
-Scenario  runs the parts in their world, with the changes of changes.py in every process if it has changes
+Scenario  runs the parts in their world, with what a person does in every process (changes.py, orders.py)
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Literal, Protocol
 
 import anyio
 
-from tests.simulation.changes import Changes
 from tests.simulation.checker import Violation
 from tests.simulation.life import Life
 from tests.simulation.life_checker import check_concurrency, check_facts
@@ -61,10 +60,17 @@ class Part(Protocol):
         """Check the promises for the whole run, at its end."""
 
 
+class Interventions(Protocol):
+    """What a person does while the daemon runs (changes.py, orders.py)."""
+
+    async def make(self, life: Life) -> None:
+        """Do it in this process, until its end or until it must end."""
+
+
 class Scenario:
     """A run of `parts`, which are all in `world`."""
 
-    def __init__(self, world: World, shape: Shape, *parts: Part, changes: Changes | None = None) -> None:
+    def __init__(self, world: World, shape: Shape, *parts: Part, changes: Interventions | None = None) -> None:
         self.world = world
         self.changes = changes
         self._shape = shape

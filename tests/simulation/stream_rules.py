@@ -48,7 +48,7 @@ def check_retries(history: History) -> None:
                 raise Violation(f"tried again unchanged after a part of it was done: {calls}")
             if mapping.bisect_batch_on_function_error and len(numbers) > 1:
                 raise Violation(f"tried again instead of bisected: {calls}")
-            if after.began_at - call.ended_at < 0.2:
+            if after.began_at - call.ended_at < 0.2 and not history.world.has_orders:
                 raise Violation(f"tried again without a pause: {calls}")
         for call in calls:
             known = numbers and not is_cut(history, call)
@@ -84,6 +84,10 @@ def check_invocation_records(history: History) -> None:
         if report.condition == "RecordAgeExceeded":
             if any(history.too_old_from(put) > report.at - EPOCH + EPSILON for put in puts):
                 raise Violation(f"a record was not too old when it was given up: {report}")
+        elif report.condition == "DiscardedByRequest":
+            ends = (puts[0].number, puts[-1].number) if puts else (None, None)
+            if ends not in history.world.discards_ordered:
+                raise Violation(f"nobody has ordered to discard it: {report}")
         elif mapping.maximum_retry_attempts is None or report.invoke_count != mapping.maximum_retry_attempts + 1:
             raise Violation(f"given up after {report.invoke_count} calls: {report}")
         elif not any(_led_to(call, report, taken_at) for call in calls):

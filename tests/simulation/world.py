@@ -25,6 +25,7 @@ from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import OnFailure, QueueMapping, StreamMapping
+from poller.model.order import Ends
 from poller.model.stream import TrimHorizon
 from poller.ports import StreamSource
 from poller.sources.client import Client
@@ -130,6 +131,9 @@ class World:
         """The chance of a fault in poller itself during an invocation, from 0 to 1, until `crashes_end_at`."""
         self.crashes_end_at = 0.0
         self._crash_randomness = random.Random(seed)
+        self.has_orders = False
+        """Whether a person gives orders about blocked shards (`orders.py`)."""
+        self.discards_ordered: set[Ends] = set()
 
     def add_queue(self, name: str, **settings: Any) -> FakeQueue:
         """Add a queue. `settings` are fields of FakeQueue."""
