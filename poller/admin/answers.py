@@ -34,11 +34,16 @@ class Blocked(Answer):
     attempt: int | None
     next_try: str | None
     records: int
-    keys: list[str] | None = Field(description="The first different keys; null if the reader may not see them.")
     start_sequence_number: str | None
     end_sequence_number: str | None
     kept_until: str | None = Field(description="The time until which the stream keeps the first record at least.")
     actions: list[Action]
+
+
+class BlockedWithKeys(Blocked):
+    """A blocked shard, with the keys of the records that block it."""
+
+    keys: list[str] | None = Field(description="The first different keys; null if the reader may not see them.")
 
 
 class Entry(Answer):
@@ -119,7 +124,7 @@ class BlockedShards(Answer):
 
     mapping: str
     destination: str | None
-    blocked: list[Blocked]
+    blocked: list[BlockedWithKeys]
 
 
 class BacklogNumbers(Answer):

@@ -25,14 +25,13 @@ records that are tried together:
                "shards_blocked": 1,
                "blocked": [{"shard": "shardId-000000000003", "reason": "KeyError", "detail": "'email'",
                             "since": "2026-01-31T12:00:00Z", "attempt": 7, "next_try": "2026-01-31T12:01:00Z",
-                            "records": 2, "keys": ["user-1", "user-2"],
+                            "records": 2,
                             "start_sequence_number": "49590338271490256608559692538361571095921575989136588898",
                             "end_sequence_number": "49590338271490256608559692540925702759324208523137515618",
                             "kept_until": "2026-02-01T11:59:58Z", "actions": ["retry", "bisect", "discard"]}]}
 
-`detail` and `keys` are null if the reader may not see them (`checking.py`).
-`keys` are the first different keys of the records. `kept_until` is the time until which the stream keeps the first
-record at least. `actions` are what a person may order (`changing.py`).
+`detail` is null if the reader may not see it (`checking.py`). The stream keeps the first record until `kept_until`, at
+least. `actions` are what a person may order (`changing.py`). The keys of the records are in /api/shards only.
 
 `events` has an entry for the asynchronous events of each function, with the numbers of its event queue:
 
@@ -84,7 +83,7 @@ def readiness(
 ) -> dict[str, Any]:
     """Return the body of /readyz. `workers` is empty if the daemon is one process.
 
-    Without `sees_words`, the body has no words of functions and no keys of records.
+    Without `sees_words`, the body has no words of functions.
     """
     of_workers = {"workers": {str(worker.number): _entry_of_worker(worker) for worker in workers}} if workers else {}
     return {
@@ -129,7 +128,10 @@ def shards_report(mapping: str, statuses: Sequence[MappingStatus], *, sees_words
             return {
                 "mapping": mapping,
                 "destination": status.destination,
-                "blocked": [_blocked(shard, sees_words=sees_words) for shard in blocked[:BLOCKED_SHARDS_LISTED]],
+                "blocked": [
+                    _blocked(shard, sees_words=sees_words) | {"keys": shard.keys if sees_words else None}
+                    for shard in blocked[:BLOCKED_SHARDS_LISTED]
+                ],
             }
     return None
 
@@ -178,7 +180,6 @@ def _blocked(shard: BlockedShard, *, sees_words: bool) -> dict[str, Any]:
         "attempt": shard.attempt,
         "next_try": _written(shard.next_try),
         "records": shard.records,
-        "keys": shard.keys if sees_words else None,
         "start_sequence_number": shard.start_sequence_number,
         "end_sequence_number": shard.end_sequence_number,
         "kept_until": _written(kept_until(shard)),

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.anyio
 
 BILL = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
 CANARY = "canary-of-a-body"
+PAGES = ("/", "/metrics", "/readyz", "/api/status", "/settings")
 HEADER = "secret-of-a-header"
 VARIABLE = "secret-of-a-variable"
 RENEWED = Credentials("AKIDSECOND", "second-secret-access-key", "second-session-token")
@@ -146,7 +147,7 @@ async def test_neither_bodies_nor_secrets_are_ever_logged(world: World) -> None:
             await daemon.until_logged("source_failed", mapping="missing")
             await world.until_deleted(filtered, 16)
             await world.watch.until(lambda: parrot.calls >= 6 and len(answers) >= 8)
-            pages = [await daemon.get(path) for path in ("/", "/metrics", "/readyz")]
+            pages = [await daemon.get(path) for path in PAGES]
             assert await daemon.stop() == 0
     shown = daemon.text + "".join(page.text for page in pages)
     for secret in (CANARY, HEADER, VARIABLE, KEYS.secret_access_key, KEYS.session_token):
@@ -185,7 +186,7 @@ async def test_neither_data_nor_keys_of_a_stream_are_ever_logged(world: World) -
             await daemon.until_logged("batch_failed", mapping=f"reported_{service}")
             await daemon.until_logged("invocation_record_delivered", mapping=f"reported_{service}")
             await daemon.until_logged("destination_failed", mapping=f"refused_{service}")
-        pages = [await daemon.get(path) for path in ("/", "/metrics", "/readyz")]
+        pages = [await daemon.get(path) for path in PAGES]
         assert await daemon.stop() == 0
     shown = daemon.text + "".join(page.text for page in pages)
     for secret in (CANARY, KEYS.secret_access_key, KEYS.session_token):
@@ -231,7 +232,7 @@ async def test_a_url_that_cannot_be_reached_is_logged_without_its_secrets(world:
                 for name in queues:
                     await daemon.until_logged("invocation_postponed", mapping=name)
                 await daemon.until_logged("url_suspended", function="pool")
-                pages = [await daemon.get(path) for path in ("/", "/metrics", "/readyz")]
+                pages = [await daemon.get(path) for path in PAGES]
                 assert await daemon.stop() == 0
     assert f"no connection to 127.0.0.1:{silent} in time" in daemon.text
     assert HEADER not in daemon.text + "".join(page.text for page in pages)
@@ -289,7 +290,7 @@ async def test_a_garbled_answer_shows_no_secret(world: World) -> None:
             for name in ("role", "tunnel", "forwarded"):
                 await daemon.until_logged("source_failed", mapping=name)
             await daemon.until_logged("batch_failed", mapping="function")
-            pages = [await daemon.get(path) for path in ("/", "/metrics", "/readyz")]
+            pages = [await daemon.get(path) for path in PAGES]
             assert await daemon.stop() == 0
     shown = daemon.text + "".join(page.text for page in pages)
     for secret in (CANARY, HEADER, KEYS.secret_access_key, KEYS.session_token):

@@ -58,11 +58,9 @@ def _blocked_cards(statuses: Sequence[MappingStatus], view: View) -> Iterator[Ht
 def _blocked(status: MappingStatus, shard: BlockedShard, view: View) -> Html:
     viewer, now = view.viewer, view.now
     words = (shard.detail if viewer.sees_words else HIDDEN_WORDS) if shard.detail else ""
-    keys = ", ".join(shard.keys) + (" …" if len(shard.keys) < shard.records else "")
     facts = [
         ("why", joined([element("strong", text(shard.reason)), _words(words)])),
         ("records", joined(_range(shard))),
-        ("keys", text(keys if viewer.sees_words else HIDDEN_WORDS) if shard.keys else NOTHING),
         ("failed tries", text(f"{shard.attempt:,}") if shard.attempt else NOTHING),
         ("next try", _next_try(shard.next_try, now)),
         ("in the stream", joined(_left(shard, now))),

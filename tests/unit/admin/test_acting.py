@@ -238,15 +238,17 @@ async def test_beyond_loopback_a_reader_with_the_token_sees_the_words() -> None:
         browser.client.headers["Authorization"] = f"Bearer {TOKEN}"
         for path in ("/readyz", "/api/status", "/api/shards?mapping=clicks"):
             text = (await browser.page(path))[1]
-            assert all(word in text for word in WORDS), path
+            assert "'email'" in text, path
+            assert ("user-1" in text) == path.startswith("/api/shards")
 
 
 async def test_on_loopback_a_reader_without_a_login_sees_the_words_and_the_settings() -> None:
     async with browsing(token=TOKEN) as browser:
         for path in ("/readyz", "/api/status", "/api/shards?mapping=clicks"):
             text = (await browser.page(path))[1]
-            assert all(word in text for word in WORDS), path
-        assert "user-1, user-2" in Reader((await browser.page())[1]).text
+            assert "'email'" in text, path
+            assert ("user-1" in text) == path.startswith("/api/shards")
+        assert "'email'" in Reader((await browser.page())[1]).text
         assert (await browser.page("/settings"))[0] == 200
 
 
@@ -267,7 +269,7 @@ async def test_a_login_gives_a_session_with_a_cookie_that_scripts_and_other_site
         assert {"HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=43200"} <= set(cookie.split("; "))
         assert TOKEN not in cookie
         page = (await browser.page())[1]
-        assert "user-1, user-2" in Reader(page).text
+        assert "'email'" in Reader(page).text
         assert TOKEN not in page
         form = next(form for form in Reader(page).forms if form.get("call") == "pause")
         assert (await browser.send("/change", form))[0] == 303

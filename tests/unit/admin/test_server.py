@@ -236,7 +236,6 @@ async def test_a_blocked_shard_is_named_and_leaves_its_mapping_ready() -> None:
                             "attempt": 7,
                             "next_try": "2026-01-31T12:01:00Z",
                             "records": 3,
-                            "keys": ["user-1", "user-2"],
                             "start_sequence_number": "4959",
                             "end_sequence_number": "4961",
                             "kept_until": "2026-02-01T11:59:58Z",
