@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import anyio
 import pytest
@@ -13,8 +14,10 @@ from anyio.abc import TaskGroup
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, is_drained
 from poller.core.leases.units import unit_key
+from poller.engine.leases import taking
+from poller.engine.leases.plan import Plan
 from poller.facts import Fact, LeasesGivenAway, LeasesLost, LeasesTaken, LeaseTableFailed, LeaseTableRecovered
-from poller.model.lease import Row
+from poller.model.lease import Row, RowKey
 from poller.model.stream import Checkpoint, ShardId, TrimHorizon
 from tests.fakes.faults import Fault, FaultPlan
 from tests.fakes.lease_store import FakeLeaseTable
@@ -122,6 +125,43 @@ def test_two_workers_that_stop_at_the_same_time_leave_their_shards_to_the_third(
         await reading(world, lives[2], 9, within=3)
 
     play(main)
+
+
+def test_the_only_worker_needs_no_new_plan_for_each_lease_that_users_want(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a plan for each lease, the start of a daemon with very many mappings would take long."""
+    plans: list[Plan] = []
+    used: list[int] = []
+
+    def counted(*arguments: Any, **options: Any) -> Plan:
+        plans.append(Plan(*arguments, **options))
+        return plans[-1]
+
+    monkeypatch.setattr(taking, "Plan", counted)
+
+    async def use(life: LeaseLife, number: int) -> None:
+        row = Row(key=RowKey(f"orders/arn/shard-{number}"), checkpoint=Checkpoint(TrimHorizon()))
+        await life.worker.create([row])
+        async with life.worker.lease(row.key) as lease:
+            assert lease is not None
+            used.append(number)
+            await anyio.sleep(60)
+
+    async def scene() -> None:
+        world = LeaseWorld(seed=1)
+        async with anyio.create_task_group() as tasks:
+            life = world.start(tasks, "only")
+            await anyio.sleep(21)
+            plans.clear()
+            for number in range(20):
+                tasks.start_soon(use, life, number)
+                await anyio.sleep(0.1)
+            assert used == list(range(20))
+            assert len(plans) <= 1, "there was one scan at most"
+            tasks.cancel_scope.cancel()
+
+    run_seeded(1, scene)
 
 
 def test_a_restarted_worker_reads_the_shards_of_its_dead_predecessor() -> None:

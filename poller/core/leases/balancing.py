@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import exp, inf
 
 from poller.core.leases.expiry import Observed, is_drained
@@ -87,8 +87,13 @@ class Balance(Placement):
             if holder is not None and holder in self._may_have(key):
                 self.move(key, holder)
             else:
-                without_place.append((-load_of(row), key))
-        for _, key in sorted(without_place):
+                without_place.append(row)
+        self.add(without_place)
+
+    def add(self, rows: Collection[Row]) -> None:
+        """Give these leases places at the workers with the smallest loads."""
+        self._rows |= {row.key: row for row in rows}
+        for _, key in sorted((-load_of(row), row.key) for row in rows):
             if (receiver := _least(self._may_have(key), self.loads)) is not None:
                 self.move(key, receiver)
 

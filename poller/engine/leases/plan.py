@@ -1,6 +1,7 @@
 """Which leases should this worker take, for which does it ask, and where do its own ones belong?
 
-The plan is made anew after each scan, and when users want a lease that the last plan does not know.
+The plan is made anew after each scan, and when users want a lease that the last plan does not know. A worker that has
+no other workers beside it adds such a lease to the plan, because a plan for each of very many leases would take long.
 Shards are placed by `core/leases/balancing.py`, and units of concurrency by `core/leases/units.py`. A shard has its
 place only at a worker that has a unit of its function.
 """
@@ -14,7 +15,7 @@ from poller.core.leases.expiry import Observed
 from poller.core.leases.placement import Move, Placement
 from poller.core.leases.units import Units, is_unit
 from poller.model.ids import FunctionName, MappingName
-from poller.model.lease import Owner, RowKey
+from poller.model.lease import Owner, Row, RowKey
 
 
 class Plan:
@@ -37,6 +38,16 @@ class Plan:
     def place(self, key: RowKey) -> Owner | None:
         """Return the worker where the lease belongs; None if there is none, or if the plan does not know the lease."""
         return self._of(key).places.get(key)
+
+    def add(self, rows: Collection[Row]) -> bool:
+        """Give places to new leases of shards. Return False if this needs a new plan.
+
+        With several workers it always does: the others have meanwhile taken leases, and all plans must agree.
+        """
+        if len(self._shards.workers) > 1 or any(is_unit(row.key) or row.owner is not None for row in rows):
+            return False
+        self._shards.add(rows)
+        return all(self.place(row.key) is not None for row in rows)
 
     def to_take(self, wanted: Mapping[RowKey, float], *, now: float, held: Collection[RowKey]) -> list[RowKey]:
         """Return the leases that this worker should take now. `wanted` has the times since which users want them."""

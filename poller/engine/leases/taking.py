@@ -328,14 +328,11 @@ class Taking:
         now, held = self._clock.now(), self._hands.in_hand
         wanted = {key: since for key, since in self._hands.wanted.items() if self._not_before.get(key, now) <= now}
         rows = [row for key in wanted if (row := self._observed.get(key)) is not None]
-        may_take = self._observed.may_take
-        own_children = {
-            row.key
-            for row in rows
-            if self._hands.drained_here.intersection(parents_of(row)) and may_take(row.key, now=now, held=held)
-        }
-        if any(self._plan.place(row.key) in (None, row.owner) for row in rows if may_take(row.key, now=now, held=held)):
-            self._make_plan()  # the lease is new, or its owner has died since the last plan
+        free = [row for row in rows if self._observed.may_take(row.key, now=now, held=held)]
+        unplaced = [row for row in free if self._plan.place(row.key) in (None, row.owner)]
+        if unplaced and not self._plan.add(unplaced):
+            self._make_plan()  # for example, the owner of a lease has died since the last plan
+        own_children = {row.key for row in free if self._hands.drained_here.intersection(parents_of(row))}
         chosen = own_children.union(self._plan.to_take(wanted, now=now, held=held))
         return [row for row in rows if row.key in chosen]
 

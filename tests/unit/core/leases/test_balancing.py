@@ -41,6 +41,15 @@ def test_a_rate_is_dampened() -> None:
     assert dampened(dampened(0, 1000, 20), 1000, 40) == pytest.approx(dampened(0, 1000, 60))
 
 
+def test_new_shards_get_places_at_the_workers_with_the_smallest_loads_as_in_a_new_plan() -> None:
+    known, new = [shard(0, "a", 1e6), shard(1, "b")], [shard(3, None), shard(2, None, 3e6), shard(4, None)]
+    seen = Balance(observed_by(A, [worker("a"), worker("b"), *known]))
+    seen.add(new)
+    assert [seen.places[row.key] for row in new] == [A, B, A]
+    again = Balance(observed_by(A, [worker("a"), worker("b"), *known, *new]))
+    assert (seen.places, seen.loads) == (again.places, again.loads)
+
+
 @pytest.mark.parametrize(
     ("load", "giver", "receiver", "is_worth"),
     [
