@@ -21,7 +21,7 @@ _running: list[pytest.Item] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: the test starts a process, or takes more than half a second")
+    config.addinivalue_line("markers", "slow: the test starts a process, or takes about a second or more")
     config.addinivalue_line("markers", "quick: every test that is not slow; no test is marked so by hand")
     sys.addaudithook(_fail_a_quick_test_that_starts_a_process)
 
