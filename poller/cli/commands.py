@@ -181,6 +181,14 @@ def demo(
             help="Show only a stream whose shards are split and merged. Needs Node.js.",
         ),
     ] = False,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=MAXIMUM_WORKERS,
+            help="Show only a stream that so many workers share; one of them is killed in the middle.",
+        ),
+    ] = 1,
 ) -> None:
     """Run a guided tour on an emulator, with a bucket, two queues and two streams.
 
@@ -188,9 +196,11 @@ def demo(
 
     It needs no AWS account. It needs the extra `demo`: run `pip install '.[demo]'` in the folder of the sources.
     """
+    if reshard and workers > 1:
+        raise refused("--reshard and --workers exclude each other", code=2)
     from poller.demo import run as run_demo
 
-    raise typer.Exit(run_demo(keep=keep, reshard=reshard))
+    raise typer.Exit(run_demo(keep=keep, reshard=reshard, workers=workers))
 
 
 def _check_live(settings: Settings, config: Path, *, as_json: bool) -> None:

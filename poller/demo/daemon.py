@@ -5,6 +5,8 @@ The table [daemon] of the settings file is a template. The tour fills in the emu
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -28,17 +30,21 @@ STOP_IN_SECONDS = 8.0
 
 LOOK_EVERY_SECONDS = 0.1
 
+FIRST_WORKER = "1"
+"""The worker that starts first. At the start it reads most shards."""
+
 DEATH_IN_SECONDS = 1.0
 """How long `metrics` waits for a daemon that does not answer to end. If it ends, the error says so."""
 
 
 class Daemon:
-    """A running daemon. `address` is its `http_listen`."""
+    """A running daemon. `address` is its `http_listen`. `killed` is the worker that `kill_a_worker` has killed."""
 
     def __init__(self, process: Process, address: str, log: Path, session: aiohttp.ClientSession) -> None:
         self.process = process
         self.address = address
         self.log = log
+        self.killed: int | None = None
         self._session = session
 
     async def ready(self) -> None:
@@ -55,12 +61,21 @@ class Daemon:
         must_run(self.process, "the daemon", self.log)
         try:
             async with self._session.get(f"http://{self.address}/metrics") as answer:
-                return Metrics(await answer.text())
+                return Metrics(await answer.text(), are_exact=self.killed is None)
         except (aiohttp.ClientError, TimeoutError) as error:
             with anyio.move_on_after(DEATH_IN_SECONDS):
                 await self.process.wait()
             must_run(self.process, "the daemon", self.log)
             raise DemoError(f"the daemon does not answer: {error}; its log ends:\n{tail(self.log)}") from error
+
+    async def kill_a_worker(self) -> int:
+        """Kill the first worker as by `kill -9`, and return its process id."""
+        async with self._session.get(f"http://{self.address}/api/status") as answer:
+            workers = (await answer.json())["workers"]
+        pid = int(workers[FIRST_WORKER]["pid"])
+        self.killed = int(FIRST_WORKER)
+        os.kill(pid, signal.SIGKILL)
+        return pid
 
     async def _is_ready(self) -> bool:
         try:
@@ -84,10 +99,10 @@ def settings(endpoint_url: str, http_listen: str, api_listen: str, endpoints: Ma
 
 
 @asynccontextmanager
-async def daemon(file: Path, http_listen: str) -> AsyncIterator[Daemon]:
-    """Run the daemon with this settings file until the block ends."""
+async def daemon(file: Path, http_listen: str, *, workers: int = 1) -> AsyncIterator[Daemon]:
+    """Run the daemon with this settings file until the block ends. `workers` is the number of its processes."""
     log = file.with_name("daemon.log")
-    command = [sys.executable, "-m", "poller", "run", "-c", str(file)]
+    command = [sys.executable, "-m", "poller", "run", "-c", str(file), "--workers", str(workers)]
     async with (
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=READY_IN_SECONDS)) as session,
         running(command, log=log, grace_in_seconds=STOP_IN_SECONDS) as process,

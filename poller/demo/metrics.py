@@ -10,9 +10,14 @@ from poller.demo.processes import DemoError
 
 
 class Metrics:
-    """One answer of /metrics. `text` is in Prometheus' text format."""
+    """One answer of /metrics. `text` is in Prometheus' text format.
 
-    def __init__(self, text: str) -> None:
+    `are_exact` is false if a worker of the daemon was killed: its counts of the last second are lost, and the records
+    that it had in hand are counted once more.
+    """
+
+    def __init__(self, text: str, *, are_exact: bool = True) -> None:
+        self.are_exact = are_exact
         self._samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
     def total(self, name: str, **owner: str) -> int:

@@ -1,6 +1,7 @@
 """Which emulators and which parts has a tour?
 
     whole        one emulator; the parts sign-ups and clicks
+    sharing      one emulator; the clicks alone, whose stream several workers share
     resharding   an emulator whose Kinesis can split and merge shards, and one for SQS; the clicks alone
 
 A scene is a context manager: its emulators run until the block ends.
@@ -51,6 +52,14 @@ async def whole(place: Path, say: Say) -> AsyncIterator[Scene]:
     async with emulator(place) as aws, clients(aws.url, {}, api=api) as hands:
         say(f"An emulator of S3, SQS, DynamoDB and Kinesis runs at {aws.url}")
         yield Scene(api, aws.url, {}, [aws], [Signups(hands, place, api=api), Clicks(hands, place)])
+
+
+@asynccontextmanager
+async def sharing(place: Path, say: Say) -> AsyncIterator[Scene]:
+    api = free_address()
+    async with emulator(place) as aws, clients(aws.url, {}, api=api) as hands:
+        say(f"An emulator of Kinesis and SQS runs at {aws.url}")
+        yield Scene(api, aws.url, {}, [aws], [Clicks(hands, place)])
 
 
 @asynccontextmanager

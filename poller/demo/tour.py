@@ -28,7 +28,7 @@ import anyio
 from poller.demo.books import Book
 from poller.demo.daemon import Daemon, daemon, free_address, settings
 from poller.demo.processes import CREDENTIALS, DemoError, environment_of_the_demo, must_run, tail
-from poller.demo.scenes import Scene, resharding, whole
+from poller.demo.scenes import Scene, resharding, sharing, whole
 from poller.demo.screen import OutputLost, Screen
 from poller.demo.watch import Watch
 from poller.errors import ServiceError
@@ -36,26 +36,27 @@ from poller.errors import ServiceError
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run(*, keep: bool, reshard: bool) -> int:
+def run(*, keep: bool, reshard: bool, workers: int = 1) -> int:
     """Give the tour, and return the exit code. Raise OSError or SystemExit if the output cannot be written.
 
     `keep` leaves everything running after the verdict, until a signal comes.
     `reshard` gives another, short tour: a stream whose shards are split and merged.
+    Several `workers` give another short tour: they share a stream, and one of them is killed in the middle.
     """
-    ended = anyio.run(_until_signal, keep, reshard)
+    ended = anyio.run(_until_signal, keep, reshard, workers)
     if isinstance(ended, OutputLost):
         raise ended.error
     return ended
 
 
-async def _until_signal(keep: bool, reshard: bool) -> int | OutputLost:
+async def _until_signal(keep: bool, reshard: bool, workers: int) -> int | OutputLost:
     screen = Screen()
     with (
         environment_of_the_demo(),
         folder(keep=keep) as place,
         anyio.open_signal_receiver(*SIGNALS) as signals,
     ):
-        tour = Tour(screen, place, keep=keep, reshard=reshard)
+        tour = Tour(screen, place, keep=keep, reshard=reshard, workers=workers)
         async with anyio.create_task_group() as group:
             group.start_soon(tour.give, group.cancel_scope)
             cut_short_by = await anext(signals)
@@ -82,13 +83,14 @@ def folder(*, keep: bool) -> Iterator[Path]:
 class Tour:
     """One tour. `exit_code` is None until the verdict. `lost` is set if the output could not be written."""
 
-    def __init__(self, screen: Screen, place: Path, *, keep: bool, reshard: bool) -> None:
+    def __init__(self, screen: Screen, place: Path, *, keep: bool, reshard: bool, workers: int) -> None:
         self.exit_code: int | None = None
         self.lost: OutputLost | None = None
         self._screen = screen
         self._place = place
         self._keep = keep
-        self._scene = resharding if reshard else whole
+        self._workers = workers
+        self._scene = resharding if reshard else sharing if workers > 1 else whole
         self._began = time.monotonic()
 
     async def give(self, scope: anyio.CancelScope) -> None:
@@ -116,9 +118,11 @@ class Tour:
             for step in await part.build():
                 screen.step(step)
         address = free_address()
-        async with daemon(self._write_settings(scene, address), address) as running:
+        async with daemon(self._write_settings(scene, address), address, workers=self._workers) as running:
             await running.ready()
             screen.step(f"The daemon is ready; its log is {running.log}")
+            if self._workers > 1:
+                screen.step(f"{self._workers} workers share the stream, by leases in the file poller.db")
             books = await self._send_and_watch(scene, running)
             self._show(scene, books, running)
             if self._keep:
@@ -139,12 +143,21 @@ class Tour:
         for part in scene.parts:
             self._screen.step(part.intention())
         with self._screen.progress() as progress:
-            return await Watch(scene, running, progress).until_settled()
+
+            async def kill() -> None:
+                pid = await running.kill_a_worker()
+                self._screen.step(f"Worker {running.killed} was killed (kill -9 {pid}); the others take its shards")
+
+            return await Watch(scene, running, progress, kill=kill if self._workers > 1 else None).until_settled()
 
     def _show(self, scene: Scene, books: Sequence[Sequence[Book]], running: Daemon) -> None:
         faults = [fault for of_part in books for book in of_part for fault in book.discrepancies()]
         if faults:
             self._screen.step(f"The end of the daemon's log:\n{tail(running.log)}")
+        if running.killed is not None:
+            self._screen.step(
+                f"Worker {running.killed} had up to a second of work that was not stored: it was done once more"
+            )
         for part, of_part in zip(scene.parts, books, strict=True):
             for sentence in part.story(of_part):
                 self._screen.step(sentence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 
@@ -17,11 +17,23 @@ NOTHING_MOVES_AFTER_SECONDS = 15.0
 
 LONGEST_WATCH_IN_SECONDS = 90.0
 
+KILL_AT_STEP = 10
+"""After how many steps a worker is killed: half of the clicks are in the stream then."""
+
+SEEN_BEFORE_THE_DEATH = 0.25
+"""Which part of all records must be done before that, so that the worker dies in the middle of its work."""
+
 
 class Watch:
-    """Puts the records of all parts into the sources, and looks at the books until the tour is over."""
+    """Puts the records of all parts into the sources, and looks at the books until the tour is over.
 
-    def __init__(self, scene: Scene, running: Daemon, progress: Bars | Lines) -> None:
+    If there is a `kill`, it is called in the middle.
+    """
+
+    def __init__(
+        self, scene: Scene, running: Daemon, progress: Bars | Lines, *, kill: Callable[[], Awaitable[None]] | None
+    ) -> None:
+        self._kill = kill
         self._scene = scene
         self._running = running
         self._progress = progress
@@ -45,10 +57,23 @@ class Watch:
         """Send the records of one part after the other, and show the books now and then."""
         looked = anyio.current_time()
         for part in self._scene.parts:
+            steps = 0
             async for _ in part.send():
+                steps += 1
+                if self._kill is not None and steps == KILL_AT_STEP:
+                    await self._until_some_are_done()
+                    await self._kill()
                 if anyio.current_time() - looked > LOOK_EVERY_SECONDS:
                     await self._look()
                     looked = anyio.current_time()
+
+    async def _until_some_are_done(self) -> None:
+        with anyio.move_on_after(NOTHING_MOVES_AFTER_SECONDS):
+            while True:
+                books = [book for of_part in await self._look() for book in of_part]
+                if sum(book.done for book in books) >= SEEN_BEFORE_THE_DEATH * sum(book.total for book in books):
+                    return
+                await anyio.sleep(LOOK_EVERY_SECONDS)
 
     async def _look(self) -> list[Sequence[Book]]:
         self._scene.must_run()

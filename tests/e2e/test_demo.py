@@ -116,6 +116,16 @@ def test_the_demo_splits_and_merges_a_stream_keeps_the_order_and_ends_by_itself(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_demo_kills_one_of_three_workers_and_its_numbers_add_up(tmp_path: Path) -> None:
+    with demo(tmp_path, "--workers", "3") as process:
+        output, _ = process.communicate(timeout=LONGEST_IN_SECONDS)
+    assert process.returncode == 0, output
+    assert "Worker 1 was killed" in output
+    assert "The numbers add up" in output
+    assert numbers(output, "order of each user") == ["kept"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_demos_numbers_agree_and_with_keep_it_serves_the_user_until_ctrl_c(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -226,6 +226,11 @@ def test_workers_need_a_state_that_they_can_share(poller: Poller) -> None:
     assert poller("run", "--workers", "0", TOKEN="s3cret").exit_code == 2
 
 
+def test_the_tours_of_workers_and_of_resharding_exclude_each_other(poller: Poller) -> None:
+    result = poller("demo", "--workers", "3", "--reshard")
+    assert (result.exit_code, result.stderr) == (2, "poller: --reshard and --workers exclude each other\n")
+
+
 def test_verbose_and_quiet_exclude_each_other(poller: Poller) -> None:
     result = poller("run", "-vq")
     assert (result.exit_code, result.stderr) == (2, "poller: --verbose and --quiet exclude each other\n")
@@ -263,13 +268,14 @@ def test_a_full_disk_at_the_start_is_reported_with_exit_code_1(poller: Poller) -
 def test_the_option_of_the_demo_is_passed_on_and_its_exit_code_returned(
     poller: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(*, keep: bool, reshard: bool) -> int:
-        return 4 + keep + 2 * reshard
+    def run(*, keep: bool, reshard: bool, workers: int) -> int:
+        return 3 + keep + 2 * reshard + workers
 
     monkeypatch.setattr("poller.demo.run", run)
     assert poller("demo").exit_code == 4
     assert poller("demo", "--keep").exit_code == 5
     assert poller("demo", "--reshard").exit_code == 6
+    assert poller("demo", "--workers", "9").exit_code == 12
 
 
 @pytest.mark.slow

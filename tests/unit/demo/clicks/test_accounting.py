@@ -100,3 +100,17 @@ def test_an_account_without_any_event_is_not_settled() -> None:
     assert not empty.is_settled
     assert empty.is_in_order
     assert POISON in {sighting.click for sighting in PUT}
+
+
+def test_after_the_death_of_a_worker_only_its_counts_may_differ() -> None:
+    again = report()._replace(record={**report().record, "requestContext": {"approximateInvokeCount": 5}})
+    died = replace(GOOD, counted=replace(COUNTED, polled=7, invoked=8, are_exact=False), reported=[report(), again])
+    assert died.discrepancies() == []
+    assert replace(died, counted=COUNTED).discrepancies()
+    for doctored in (
+        replace(died, seen=HEALTHY[1:]),
+        replace(died, seen=tuple(reversed(HEALTHY))),
+        replace(died, reported=[]),
+        replace(died, reported=[report(batchSize=2)]),
+    ):
+        assert doctored.discrepancies()
