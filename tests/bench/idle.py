@@ -3,6 +3,7 @@
 python tests/bench/idle.py [--mappings 20] [--seconds 60]
 python tests/bench/idle.py --shards 1000 --kind kinesis
 python tests/bench/idle.py --shards 1000 --kind dynamodb
+python tests/bench/idle.py --shards 1000 --workers 2        what do the leases of several workers cost?
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def main(
     mappings: Annotated[int, typer.Option(help="Idle mappings, each with a queue of its own.")] = 20,
     shards: Annotated[int, typer.Option(help="Instead: one mapping of a stream with so many quiet shards.")] = 0,
     kind: Annotated[Kind, typer.Option(help="What kind of stream it is.")] = "kinesis",
+    workers: Annotated[int, typer.Option(help="Processes of the daemon.")] = 1,
     seconds: Annotated[float, typer.Option(help="How long to watch.")] = 60.0,
 ) -> None:
     """Measure the daemon while it has nothing to do."""
@@ -51,7 +53,7 @@ def main(
         folder = Path(name)
         with (
             _quiet_shards(folder, kind, shards) if shards else _quiet_queues(folder, mappings) as idle,
-            running(idle.command, folder=folder, name="daemon") as child,
+            running([*idle.command, "--workers", str(workers)], folder=folder, name="daemon") as child,
         ):
             _wait_for_polls(idle)
             time.sleep(SETTLE_IN_SECONDS)
@@ -62,7 +64,7 @@ def main(
             memory = child.memory()
     minutes = seconds / 60
     Console().print(
-        f"{idle.title} for {seconds:.0f} s: "
+        f"{idle.title}{f' and {workers} workers' if workers > 1 else ''} for {seconds:.0f} s: "
         f"{cpu / minutes:.3f} CPU seconds a minute ({cpu / seconds:.2%} of one core), "
         f"{calls / idle.polled / minutes:.1f} times {idle.call} a minute for each, "
         f"{memory / 1e6:.0f} MB resident"

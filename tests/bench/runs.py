@@ -29,6 +29,11 @@ from tests.bench.processes import Child, ChildError, running
 PATIENCE_IN_SECONDS = 40.0
 LOOK_EVERY_SECONDS = 0.02
 
+SETTLE_IN_SECONDS = 2.0
+"""How long a contender goes on after its turn before it is stopped. poller stores its last positions in this time. It
+loses its leases while it is stopped, and goes on from the positions that it has stored.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -155,6 +160,8 @@ class Run:
         try:
             with self.child.woken() if self.stands_still else nullcontext():
                 work(self)
+                if self.stands_still:
+                    time.sleep(SETTLE_IN_SECONDS)
         except (ChildError, StalledError) as error:
             self.failure = str(error)
 

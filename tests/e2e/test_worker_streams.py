@@ -30,14 +30,15 @@ LONGEST_GAP_IN_SECONDS = 5.0
 class FencedFunction:
     """A function that refuses the past, as the README says: an invocation with an older token than it has seen.
 
-    `done` has the records of each shard in the order in which they were accepted.
+    `done` has the records of each shard in the order in which they were accepted. `gaps` has the time from the last
+    delivery with an old token to the first one with a new token, for each hand-over of a shard.
     """
 
     def __init__(self, stream: Clicks, watch: Watch) -> None:
         self.done: dict[str, list[str]] = defaultdict(list)
         self.tokens: dict[str, int] = {}
         self.last_at: dict[str, float] = {}
-        self.refused = 0
+        self.gaps: list[float] = []
         self._stream = stream
         self._watch = watch
 
@@ -45,9 +46,9 @@ class FencedFunction:
         numbers = [sequence_number(record) for record in orjson.loads(invocation.payload)["Records"]]
         shard = self._stream.shard_of(numbers[0])
         assert invocation.fencing_token is not None
-        if invocation.fencing_token < self.tokens.get(shard, 0):
-            self.refused += 1
-        else:
+        if invocation.fencing_token >= self.tokens.get(shard, 0):
+            if invocation.fencing_token > self.tokens.get(shard, invocation.fencing_token):
+                self.gaps.append(anyio.current_time() - self.last_at[shard])
             self.tokens[shard] = invocation.fencing_token
             self.done[shard] += numbers
             self.last_at[shard] = anyio.current_time()

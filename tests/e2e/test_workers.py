@@ -204,6 +204,26 @@ async def test_a_reload_changes_all_workers_or_none_and_a_later_worker_reads_the
     assert orjson.loads(done.stdout)["mappings"]["added"] == ["invoices"]
 
 
+async def test_a_pause_holds_at_all_workers_also_at_one_that_is_started_later(world: World) -> None:
+    orders = world.queue("orders")
+    world.aws.functions[BILL] = FakeTarget()
+    async with world.daemon(orders_of(orders), "--workers", "2") as daemon:
+        before = await all_ready(daemon)
+        paused = poller(world.folder, "pause", "orders", "-c", "poller.toml")
+        os.kill(before[2], signal.SIGKILL)
+        await world.watch.until(lambda: len(daemon.logged("worker_started", worker=2)) == 2)
+        world.send(orders, "{}")
+        status = (await daemon.get("/api/status")).json()
+        resumed = poller(world.folder, "resume", "orders", "-c", "poller.toml")
+        await world.until_deleted(orders, 1)
+        unknown = poller(world.folder, "pause", "others", "-c", "poller.toml")
+        assert await daemon.stop() == 0
+    assert (paused.stdout, resumed.stdout) == ("orders is paused\n", "orders is not paused any more\n")
+    assert status["mappings"]["orders"]["state"] == "paused"
+    assert status["mappings"]["orders"]["polls_in_flight"] == 0
+    assert unknown.stderr == "poller: there is no mapping others; there are orders\n"
+
+
 async def test_calls_of_the_api_reach_all_workers_and_the_command_reaches_one(world: World) -> None:
     orders = world.queue("orders")
     world.aws.functions[BILL] = FakeTarget()
