@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.worker_history import Note, Summary, check
+from tests.e2e.worker_history import Note, Summary, check, gaps
 
 RECORDS = {"s": ["1", "2", "3", "4"], "child": ["5", "6"]}
 PARENTS = {"child": ["s"]}
@@ -42,6 +42,11 @@ def test_a_call_with_an_old_token_is_refused_and_allowed_once_after_a_pause() ->
         checked(*FIRST, *SECOND, *CHILD, *late)
     with pytest.raises(AssertionError, match="a has begun 2 calls of s with an old token"):
         checked(*FIRST, *SECOND, *CHILD, *late, *late, a=1)
+
+
+def test_the_gaps_are_the_times_between_two_owners_of_a_shard() -> None:
+    late = call(10.5, "a", 2, "3")
+    assert gaps([*FIRST, *SECOND, *CHILD, *late, *call(13, "c", 9, "4")]) == [9.0, 2.0]
 
 
 @pytest.mark.parametrize(

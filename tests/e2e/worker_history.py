@@ -40,6 +40,20 @@ class Summary(NamedTuple):
     refused: int
 
 
+def gaps(notes: Iterable[Note]) -> list[float]:
+    """Return, for each change of a shard's owner, the seconds from the old owner's last note to the new one's first."""
+    found: list[float] = []
+    last: dict[str, Note] = {}
+    for note in sorted(notes, key=lambda each: each.at):
+        before = last.get(note.shard)
+        if before is not None and note.token < before.token:
+            continue  # the function refuses this call
+        if before is not None and note.token > before.token:
+            found.append(note.at - before.at)
+        last[note.shard] = note
+    return found
+
+
 @dataclass
 class _Shard:
     """What is known of a shard. `running` are the records of the accepted call that has not ended."""

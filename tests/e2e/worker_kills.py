@@ -1,6 +1,7 @@
 """Do several workers lose, disorder or read a record at the same time, whatever happens to them? A long check, by hand.
 
     .venv/bin/python tests/e2e/worker_kills.py --disturbances 100 --seed 1
+    .venv/bin/python tests/e2e/worker_kills.py --disturbances 150 --kind stop      a rolling deploy, again and again
 
 `worker_killing.py` says what is done, `worker_history.py` what is checked. A fault ends the program with an
 AssertionError. It needs Node.js for kinesis-local; libfaketime (Debian: faketime) gives two workers a wrong clock.
@@ -14,9 +15,10 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import quantiles
 from typing import Annotated
 
 import anyio
@@ -39,6 +41,7 @@ KINDS: tuple[Disturbance, ...] = ("kill", "pause", "stop")
 
 def main(
     disturbances: Annotated[int, typer.Option(help="How often a worker is killed, paused or stopped.")] = 100,
+    kind: Annotated[Disturbance | None, typer.Option(help="The kind of all disturbances; default: all kinds.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of what is drawn here; moments differ all the same.")] = None,
 ) -> None:
     """Disturb three workers repeatedly, and print what the function has seen."""
@@ -46,13 +49,22 @@ def main(
     console = Console()
     console.print(f"seed {seed}")
     began = time.monotonic()
-    killing, summary = anyio.run(_disturbed, disturbances, random.Random(seed), console)
+    killing, summary = anyio.run(
+        _disturbed, disturbances, KINDS if kind is None else (kind,), random.Random(seed), console
+    )
     console.print(f"{dict(killing.counts)} in {time.monotonic() - began:.0f} s")
     console.print(summary._asdict())
+    percentiles = quantiles(killing.gaps, n=100)
+    console.print(
+        f"{len(killing.gaps)} times a shard has got another worker. From the last call of the old one to the first "
+        f"call of the new one: {percentiles[49]:.1f} s (median), {percentiles[98]:.1f} s (99th percentile)."
+    )
     console.print("[green]Nothing was lost, order held in every shard, and no shard was read by two workers at once.")
 
 
-async def _disturbed(count: int, randomness: random.Random, console: Console) -> tuple[WorkerKilling, Summary]:
+async def _disturbed(
+    count: int, kinds: Sequence[Disturbance], randomness: random.Random, console: Console
+) -> tuple[WorkerKilling, Summary]:
     os.environ |= {"AWS_ACCESS_KEY_ID": ACCOUNT, "AWS_SECRET_ACCESS_KEY": "test"}
     with tempfile.TemporaryDirectory() as name, Progress(console=console) as progress:
         folder = Path(name)
@@ -66,9 +78,10 @@ async def _disturbed(count: int, randomness: random.Random, console: Console) ->
                     randomness=randomness,
                     longest_quiet_in_seconds=LONGEST_QUIET_IN_SECONDS,
                     longest_pause_in_seconds=LONGEST_PAUSE_IN_SECONDS,
+                    most_at_once=1 if kinds == ("stop",) else 2,
                 )
                 task = progress.add_task("disturbed", total=count)
-                chosen = [randomness.choice(KINDS) for _ in range(count)]
+                chosen = [randomness.choice(kinds) for _ in range(count)]
                 return killing, await killing.run(chosen, done=lambda: progress.advance(task))
 
 
