@@ -12,8 +12,9 @@ Source: OpenTelemetry Specification, "Environment Variable Specification" and "O
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from threading import Thread
 
 import anyio
 import anyio.to_thread
@@ -60,9 +61,17 @@ async def open_tracing(environ: Mapping[str, str], emit: Emit) -> AsyncIterator[
     if str(resource.attributes.get("service.name", "unknown_service")).startswith("unknown_service"):
         resource = resource.merge(Resource({"service.name": "poller"}))
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    exporter = OTLPSpanExporter()
+    give_up: Callable[[], None] = exporter.shutdown
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     try:
         yield SpanTracing(Spans(provider.get_tracer("poller", __version__)))
     finally:
-        with anyio.move_on_after(LAST_SPANS_IN_SECONDS, shield=True):
-            await anyio.to_thread.run_sync(provider.shutdown, abandon_on_cancel=True)
+        ending = Thread(
+            target=provider.shutdown, daemon=True
+        )  # the interpreter's end does not wait for a daemon thread
+        ending.start()
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(ending.join, LAST_SPANS_IN_SECONDS)
+        if ending.is_alive():
+            give_up()

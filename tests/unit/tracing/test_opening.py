@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from uuid import UUID
 
+import anyio
 import pytest
 
+from poller.core.document import Document
 from poller.facts import Fact, SettingsWarning
 from poller.model.ids import FunctionName, MappingName
 from poller.tracing.opening import is_wanted, open_tracing
 from poller.tracing.wrapping import Tracing
 from tests.fakes.destinations import FakeDestination
+from tests.fakes.http_server import Reply, Request, http_server
 from tests.fakes.kinesis import FakeKinesis
 from tests.fakes.sqs import FakeSqs
 from tests.fakes.target import FakeTarget
 
+DOCUMENT = Document(b'{"requestContext":{},"KinesisBatchInfo":{}}', None, "", 0.0, UUID(int=1))
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
 
 
@@ -70,6 +76,26 @@ async def test_a_missing_extra_is_a_warning_and_no_failure(monkeypatch: pytest.M
     [warning] = facts
     assert isinstance(warning, SettingsWarning)
     assert "poller[otel]" in str(warning)
+
+
+@pytest.mark.anyio
+async def test_the_end_does_not_wait_for_a_collector_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("opentelemetry.sdk", reason="the extra poller[otel] is not installed")
+    asked = anyio.Event()
+
+    async def say_nothing(_: Request) -> Reply:
+        asked.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    monkeypatch.setattr("poller.tracing.opening.LAST_SPANS_IN_SECONDS", 0.1)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "600")
+    async with http_server(say_nothing) as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        with anyio.fail_after(60):
+            async with open_tracing(os.environ, list[Fact]().append) as tracing:
+                await tracing.destination(FakeDestination(), "d").deliver(DOCUMENT)
+            await asked.wait()
 
 
 @pytest.mark.slow
