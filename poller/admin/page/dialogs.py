@@ -89,9 +89,8 @@ def settings(toml: str) -> str:
     """Return the page with the settings file as it is now."""
     return _dialog(
         "Settings",
-        element(
-            "p", text("The settings file as it is now, with its defaults. The daemon uses it since its last reload.")
-        ),
+        element("p", text("This is the file as it is now, with its defaults.")),
+        element("p", text("The daemon uses the file as it was at the last reload.")),
         element("pre", text(toml), tabindex="0", role="region", aria_label="settings"),
         element("p", element("a", text("Back"), href="/")),
     )

@@ -322,6 +322,7 @@ async def test_the_settings_are_shown_as_text() -> None:
     async with browsing() as browser:
         status, page = await browser.page("/settings")
         assert (status, "region = 'eu<west>'" in Reader(page).text) == (200, True)
+        assert "The daemon uses the file as it was at the last reload." in Reader(page).text
     async with browsing(settings=None) as browser:
         assert (await browser.page("/settings"))[0] == 404
 
