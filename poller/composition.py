@@ -31,6 +31,7 @@ from poller.aws.json_client import JsonClient
 from poller.boot_clock import BootClock
 from poller.core.filtering import DataKey, RecordFilter, compile_filters
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, RENEWALS_PER_DURATION
+from poller.core.leases.units import LimitName, limit_of_function, limit_of_mapping
 from poller.engine.calls import Calls, Opening
 from poller.engine.events.mapping import EventMappingRunner
 from poller.engine.idle import IdleRunner
@@ -45,6 +46,7 @@ from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, Budget
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
 from poller.engine.supervised import Runner
+from poller.engine.units import hold_units
 from poller.errors import PollerError
 from poller.event_composition import EventComposition, open_destination
 from poller.event_queue_composition import aws_settings
@@ -52,6 +54,7 @@ from poller.facts import Emit
 from poller.functions.capacity import FunctionCapacity
 from poller.functions.opened import OpenFunction
 from poller.functions.telling import Invocations
+from poller.functions.units import Units
 from poller.model.arn import Arn, queue_url
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName, RequestId
@@ -93,12 +96,14 @@ async def compose(
     descriptor_limit: int,
     tracing: Tracing | None = None,
     worker_number: int | None = None,
+    is_daemon: bool = True,
 ) -> AsyncIterator[Composition]:
     """Yield a composition. All its runs must have ended before the block is left.
 
     `descriptor_limit` is the soft limit of open files that child processes get.
     `worker_number` is the number of this process among the workers of one daemon, or None if it has no others.
     `tracing` wraps what the runs open, so that it makes spans; None means no spans.
+    `is_daemon` is false for a single call without a daemon. The call does not open the state, so it shares no limit.
     """
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
@@ -109,6 +114,7 @@ async def compose(
             descriptor_limit=descriptor_limit,
             tracing=tracing,
             worker_number=worker_number,
+            is_daemon=is_daemon,
         )
         try:
             yield composition
@@ -131,7 +137,9 @@ class Composition:
         descriptor_limit: int,
         tracing: Tracing | None = None,
         worker_number: int | None = None,
+        is_daemon: bool = True,
     ) -> None:
+        self._is_daemon = is_daemon
         self._inherited: dict[str, str] = {}  # the environment of child processes that start from now on
         self._calls: Calls | None = None
         self.use(settings)
@@ -150,9 +158,11 @@ class Composition:
         self._state: State | None = None
         self._opening_state = anyio.Lock()
         self._paces: WeakValueDictionary[tuple[str, str, str, str], Pace] = WeakValueDictionary()
-        self._rooms: WeakValueDictionary[MappingName, MappingRoom] = WeakValueDictionary()
+        self._units = Shared(self._hold_units, tasks=tasks)
+        self._stop_of_units = Stop()
+        self._rooms: WeakValueDictionary[tuple[MappingName, bool], MappingRoom] = WeakValueDictionary()
         self._groups: WeakValueDictionary[Arn, GroupTurns] = WeakValueDictionary()
-        self._capacities: WeakValueDictionary[FunctionName, FunctionCapacity] = WeakValueDictionary()
+        self._capacities: WeakValueDictionary[tuple[FunctionName, bool], FunctionCapacity] = WeakValueDictionary()
         self._attempts: WeakValueDictionary[Arn, ReceiveAttempts] = WeakValueDictionary()
         self.events = EventComposition(
             lambda: self.settings,
@@ -180,7 +190,8 @@ class Composition:
             shared = await stack.enter_async_context(self._functions.use(self._key(function)))
             match mapping:
                 case QueueMapping():
-                    yield QueueMappingRunner(await self._queue_context(mapping, shared, stop, aws))
+                    room = await self._room(mapping, stack)
+                    yield QueueMappingRunner(await self._queue_context(mapping, shared, room, stop, aws))
                 case StreamMapping():
                     destination = await stack.enter_async_context(self._destination(mapping, aws))
                     yield StreamMappingRunner(await self._stream_context(mapping, shared, stop, aws, destination))
@@ -238,6 +249,7 @@ class Composition:
 
     def begin_stop(self) -> None:
         """Let each lease go to another worker as soon as its shard is done. Call this before the mappings stop."""
+        self._stop_of_units.begin()
         if self._state is not None:
             self._state.worker.begin_stop()
 
@@ -285,12 +297,12 @@ class Composition:
             return await (await self._queue(mapping, aws)).messages_waiting()
 
     async def _queue_context(
-        self, mapping: QueueMapping, function: SharedFunction, stop: Stop, aws: SharedAws
+        self, mapping: QueueMapping, function: SharedFunction, room: MappingRoom, stop: Stop, aws: SharedAws
     ) -> QueueContext:
         return QueueContext(
             mapping=mapping,
             function=function.opened,
-            room=self._rooms.setdefault(mapping.name, MappingRoom()),
+            room=room,
             groups=self._groups.setdefault(mapping.event_source_arn, GroupTurns()),
             source=self._tracing.queue(await self._queue(mapping, aws), mapping.name),
             filters=_filters(mapping.filters, data_key="body"),
@@ -338,6 +350,10 @@ class Composition:
         )
         state = await self.state()
         await state.kcl_tables.use(mapping)
+        if function.opened.capacity.units is not None:
+            state.worker.functions[mapping.name] = mapping.function_name
+        else:
+            state.worker.functions.pop(mapping.name, None)  # the run before may have had a function with a limit
         return StreamContext(
             lane=lane,
             source=source,
@@ -420,9 +436,50 @@ class Composition:
                     )
                 case _:
                     assert_never(function.kind)
-            capacity = self._capacities.setdefault(function.name, FunctionCapacity(function.reserved_concurrency))
+            capacity = await self._capacity(function, stack)
             traced = self._tracing.target(target, function.name)
             yield SharedFunction(OpenFunction(function, traced, capacity), target, AskedOnce())
+
+    async def _capacity(self, function: Function, stack: AsyncExitStack) -> FunctionCapacity:
+        """Return the capacity of a function. If other workers share it, hold units of it until the stack closes."""
+        is_shared = self._shares_limits and function.is_concurrency_reserved and function.reserved_concurrency > 0
+        capacity = self._capacities.setdefault(
+            (function.name, is_shared), FunctionCapacity(function.reserved_concurrency, is_shared=is_shared)
+        )
+        if capacity.units is not None:
+            limit = SharedLimit(limit_of_function(function.name), capacity.units)
+            await stack.enter_async_context(self._units.use(limit))
+        return capacity
+
+    async def _room(self, mapping: QueueMapping, stack: AsyncExitStack) -> MappingRoom:
+        """Return the room of a mapping. If other workers share its limit, hold units of it until the stack closes."""
+        maximum = mapping.maximum_concurrency if self._shares_limits else None
+        room = self._rooms.setdefault((mapping.name, maximum is not None), MappingRoom(maximum))
+        if room.units is not None and maximum is not None:
+            room.units.want(maximum)
+            limit = SharedLimit(limit_of_mapping(mapping.name), room.units)
+            await stack.enter_async_context(self._units.use(limit))
+        return room
+
+    @asynccontextmanager
+    async def _hold_units(self, limit: SharedLimit) -> AsyncIterator[None]:
+        worker = (await self.state()).worker
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(hold_units, worker, limit.name, limit.units, stop=self._stop_of_units))
+            yield
+            tasks.cancel_scope.cancel()
+
+    @property
+    def _shares_limits(self) -> bool:
+        """Return whether other workers may share the limits of functions and mappings."""
+        return self._is_daemon and self.settings.daemon.state != "memory:"
+
+
+class SharedLimit(NamedTuple):
+    """A limit that all workers share, and the units of it that this process holds."""
+
+    name: LimitName
+    units: Units
 
 
 class State(NamedTuple):

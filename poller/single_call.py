@@ -36,7 +36,8 @@ async def _answered(request: Request, settings: Settings, settings_path: Path) -
     telemetry = Telemetry()
     for function in settings.functions:
         telemetry.begin_function(function)
-    async with compose(settings, emit=telemetry.emit, descriptor_limit=raise_limit().original) as composition:
+    limit = raise_limit().original
+    async with compose(settings, emit=telemetry.emit, descriptor_limit=limit, is_daemon=False) as composition:
         calls = composition.calls_of_clients(Stop())
         routes = routes_of(composition, calls, lambda: settings, file=str(settings_path))
         async with calls.running():

@@ -118,6 +118,7 @@ class FunctionOptions(Options):
     reserved_concurrency: Annotated[int | None, CONCURRENCY, Follows(is_less_than_stated=True)] = None
     """How many invocations of the function may run at once, from 0 to 10000.
     All mappings, events and clients that invoke the function share this number.
+    If the option is set, all workers that share the state (a file or a table) share it, too.
     With 0 the function is never invoked: its mappings read nothing, its events fail, and calls are refused.
     If this option is set, a client's call beyond it is refused with status 429.
     Otherwise, such a call waits, at most for timeout_in_seconds.

@@ -109,6 +109,7 @@ class ScalingConfigOptions(Options):
         Unstated("the function's reserved_concurrency holds"),
     ] = None
     """How many invocations of this mapping may run at once, from 1 to 1000. It is for queues only.
+    All workers that share the state (a file or a table) share this number.
     Default: no limit of its own. The function's reserved_concurrency always holds."""
 
 

@@ -93,6 +93,7 @@ class EventMappingRunner:
             room=context.function.room,
             pace=self._pace,
             bytes_in_hand=BytesInHand(BYTES_OF_A_RUN, context.bytes_in_hand),
+            may_run=context.definition.reserved_concurrency > 0,
         )
         self._depths: dict[str, EventQueueDepth] = {}
         self._is_in_use = context.definition.event_invoke_config != EventInvokeConfig()

@@ -26,11 +26,13 @@ IN_DELIVERY = 16
 class EventPermits:
     """The events in hand of one run. Not thread-safe."""
 
-    def __init__(self, *, room: FunctionRoom, pace: Pace, bytes_in_hand: BytesInHand) -> None:
+    def __init__(self, *, room: FunctionRoom, pace: Pace, bytes_in_hand: BytesInHand, may_run: bool = True) -> None:
+        """`may_run` is false if the function has `reserved_concurrency = 0`, so that it is never invoked."""
         self.in_hand = 0
         self.invoking = 0
         self._room = room
         self._pace = pace
+        self._may_run = may_run
         self._bytes = bytes_in_hand
         self._changed = anyio.Event()
 
@@ -46,8 +48,10 @@ class EventPermits:
         if self._bytes.is_full:
             most = 0 if self.in_hand else 1
         own = min(most, room.capacity + IN_DELIVERY - self.in_hand)
+        if not self._may_run:
+            return own  # these events end at once
         if not room.capacity:
-            return own  # the function may not be invoked, so these events end at once
+            return 0  # other workers have all units of the function's concurrency now
         if self._pace.is_slow:
             return min(own, 1 - self.invoking)
         shared = room.capacity - room.batches - room.short_polls

@@ -22,9 +22,11 @@ def anyio_backend() -> Any:
     return "trio", {"clock": MockClock(autojump_threshold=0)}
 
 
-def permits_of(capacity: int, *, bytes_in_hand: BytesInHand | None = None) -> tuple[EventPermits, FunctionRoom, Pace]:
+def permits_of(
+    capacity: int, *, bytes_in_hand: BytesInHand | None = None, may_run: bool = True
+) -> tuple[EventPermits, FunctionRoom, Pace]:
     room, pace = FunctionRoom(capacity), Pace(random.Random(1))
-    permits = EventPermits(room=room, pace=pace, bytes_in_hand=bytes_in_hand or BytesInHand(1000))
+    permits = EventPermits(room=room, pace=pace, bytes_in_hand=bytes_in_hand or BytesInHand(1000), may_run=may_run)
     permits.enter()
     return permits, room, pace
 
@@ -127,3 +129,15 @@ async def test_a_run_that_has_ended_no_longer_listens_to_the_room() -> None:
     permits, room, _ = permits_of(1, bytes_in_hand=bytes_in_hand)
     permits.leave()
     assert room._listeners == bytes_in_hand._listeners == []
+
+
+async def test_a_worker_without_a_unit_of_the_function_takes_no_event() -> None:
+    permits, room, _ = permits_of(0)
+    assert permits.free == 0
+    room.resize(2)
+    assert permits.free == 2
+
+
+async def test_events_of_a_function_that_is_never_invoked_are_taken_because_they_end_at_once() -> None:
+    permits, _, _ = permits_of(0, may_run=False)
+    assert permits.free == IN_DELIVERY

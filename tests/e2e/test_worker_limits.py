@@ -1,0 +1,88 @@
+"""Do all worker processes together keep to the limits of functions and mappings, and does everything still run?"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import anyio
+import orjson
+import pytest
+
+from poller.model.invocation import Answered, Invocation, Response
+from tests.e2e.harness import Daemon, World
+from tests.e2e.streams import Clicks, mapping
+from tests.fakes.queue import FakeQueue
+from tests.fakes.watch import Watch
+
+pytestmark = pytest.mark.anyio
+
+BILL = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
+SECONDS_OF_AN_INVOCATION = 0.03
+SHARDS = 4
+
+
+class CountingFunction:
+    """A function that counts its invocations. `most` is the largest number that ran at once."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.running = 0
+        self.most = 0
+        self.records: set[str] = set()
+        self._watch = watch
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await anyio.sleep(SECONDS_OF_AN_INVOCATION)
+        self.running -= 1
+        for record in orjson.loads(invocation.payload)["Records"]:
+            self.records.add(record["messageId"] if "messageId" in record else record["kinesis"]["sequenceNumber"])
+        self._watch.ring()
+        return Answered(b"null")
+
+
+def queue_mapping(queue: FakeQueue, *options: str) -> str:
+    lines = [f'event_source_arn = "{queue.arn}"', 'function_name = "bill"', "batch_size = 1", *options]
+    return "\n".join(["[mappings.orders]", *lines, ""])
+
+
+async def until_ready(daemon: Daemon, name: str) -> None:
+    for number in (1, 2, 3):
+        await daemon.until_logged("mapping_ready", worker=number, mapping=name)
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+async def test_three_workers_run_no_more_invocations_than_the_functions_reserved_concurrency(
+    world: World, limit: int
+) -> None:
+    """One of the workers is replaced in the middle."""
+    world.state = f"sqlite://{world.folder}/poller.db"
+    world.aws.functions[BILL] = function = CountingFunction(world.watch)
+    queue, clicks = world.queue("orders"), Clicks(world.aws, "clicks", shard_count=SHARDS)
+    text = f'[functions.bill]\narn = "{BILL}"\ntimeout_in_seconds = 1\nreserved_concurrency = {limit}\n'
+    text += queue_mapping(queue) + mapping("clicks", clicks, "bill", "batch_size = 1")
+    async with world.daemon(text, "--workers", "3") as daemon:
+        for name in ("orders", "clicks"):
+            await until_ready(daemon, name)
+        expected = {*world.send(queue, *map(str, range(80))), *[clicks.put(f"key-{number}") for number in range(80)]}
+        await world.watch.until(lambda: len(function.records) >= 20, within=40)
+        os.kill(int(daemon.logged("worker_started", worker=1)[-1]["pid"]), signal.SIGTERM)
+        await world.watch.until(lambda: function.records >= expected, within=60)
+        assert await daemon.stop() == 0
+    assert function.most == limit
+
+
+async def test_three_workers_run_no_more_batches_than_the_mappings_maximum_concurrency(world: World) -> None:
+    """Only two of the workers have a unit, so the third one does not poll this queue."""
+    world.state = f"sqlite://{world.folder}/poller.db"
+    world.aws.functions[BILL] = function = CountingFunction(world.watch)
+    queue = world.queue("orders")
+    text = f'[functions.bill]\narn = "{BILL}"\ntimeout_in_seconds = 1\n'
+    text += queue_mapping(queue, "scaling_config = { maximum_concurrency = 2 }")
+    async with world.daemon(text, "--workers", "3") as daemon:
+        await until_ready(daemon, "orders")
+        expected = {*world.send(queue, *map(str, range(100)))}
+        await world.watch.until(lambda: function.records >= expected, within=60)
+        assert await daemon.stop() == 0
+    assert function.most == 2
