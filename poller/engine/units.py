@@ -30,6 +30,7 @@ async def hold_units(worker: Worker, limit: LimitName, units: Units, *, stop: St
         while not stop.has_begun:
             units.wants_other_number = anyio.Event()
             worker.limits[limit] = units.wanted
+            worker.missing[limit] = lambda: units.is_missing
             await _resize(tasks_of_units, worker, limit, units, tasks)
             await stop.before(units.wants_other_number)
         for task in tasks_of_units:

@@ -43,6 +43,7 @@ async def _wait(function: OpenFunction, unless: anyio.Event) -> Response | None:
     if unless.is_set():
         return STOPPING
     if function.definition.is_concurrency_reserved:
+        function.capacity.refused()
         return RESERVED_LIMIT
     if function.calls_waiting >= LONGEST_LINE:
         return LIMIT

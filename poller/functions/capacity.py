@@ -12,9 +12,16 @@ wait here until the unit comes back.
 
 from __future__ import annotations
 
+from math import inf
+
+import anyio
+
 from poller.functions.gate import FunctionGate
 from poller.functions.room import FunctionRoom
 from poller.functions.units import Units
+
+CLIENT_WAITS_IN_SECONDS = 30.0
+"""So long after a refused call, this process asks for a unit. The client's next try then finds one."""
 
 
 class FunctionCapacity:
@@ -25,8 +32,11 @@ class FunctionCapacity:
         self.gate = FunctionGate(capacity)
         self.room = FunctionRoom(capacity)
         self.units: Units | None = None
+        self._refused_at = -inf
         if is_shared:
-            self.units = Units(reserved_concurrency, needed=self._needed, changed=self._count_units)
+            self.units = Units(
+                reserved_concurrency, needed=self._needed, changed=self._count_units, waits=self._has_waiter
+            )
             self.gate.left = self.units.reconsider
             self.room.listen(self.units.reconsider)
 
@@ -35,6 +45,13 @@ class FunctionCapacity:
             self.units.want(reserved_concurrency)
         else:
             self._resize(gate=reserved_concurrency, room=reserved_concurrency)
+
+    def refused(self) -> None:
+        """Note that a client's call was refused. The client may try again soon."""
+        self._refused_at = anyio.current_time()
+
+    def _has_waiter(self) -> bool:
+        return self.gate.has_line or anyio.current_time() < self._refused_at + CLIENT_WAITS_IN_SECONDS
 
     def _needed(self) -> int:
         """Return how many units the function needs, before units are given away."""

@@ -39,6 +39,10 @@ class FunctionGate:
         """Is called after each invocation, if it is set."""
         self._line: deque[Waiter] = deque()
 
+    @property
+    def has_line(self) -> bool:
+        return bool(self._line)
+
     def slot(self, *, unless: anyio.Event) -> Slot:
         """Return a context manager that waits for a slot and yields True, or False once `unless` is set."""
         return Slot(self, unless)

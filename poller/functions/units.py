@@ -52,11 +52,20 @@ class Units:
     """The units of one limit that this process holds. `wanted` is the limit: this process would use so many.
 
     `needed` returns how many units the invocations use that run, or that must still run before units are given away.
+    `waits` returns whether an invocation waits that no other worker can run, such as a client's call.
     `changed` is called when there are more or fewer units.
     """
 
-    def __init__(self, wanted: int, *, needed: Callable[[], int], changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        wanted: int,
+        *,
+        needed: Callable[[], int],
+        changed: Callable[[], None],
+        waits: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.wanted = wanted
+        self._waits = waits
         self.wants_other_number = anyio.Event()
         """Set when `wanted` changes. The task that waits for it replaces it."""
         self._needed = needed
@@ -74,6 +83,11 @@ class Units:
     def kept(self) -> int:
         """Return how many units this process holds and does not give away."""
         return len(self._held) - len(self._leaving)
+
+    @property
+    def is_missing(self) -> bool:
+        """Return whether an invocation waits here, and this process holds no unit."""
+        return not self._held and self._waits()
 
     def want(self, number: int) -> None:
         if number != self.wanted:

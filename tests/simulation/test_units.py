@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from functools import partial
 from random import Random
@@ -16,10 +17,11 @@ from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
 from poller.core.leases.units import LimitName, limit_of, unit_key
 from poller.engine.units import hold_units
 from poller.functions.units import Units
+from tests.simulation.leases_process import WorkerProcess
 from tests.simulation.leases_recorder import RecordingFunction
 from tests.simulation.leases_units import LIMIT
 from tests.simulation.leases_world import LeaseLife, LeaseWorld
-from tests.simulation.test_leases import FAILOVER_IN_SECONDS, longest_gap, play, reading
+from tests.simulation.test_leases import FAILOVER_IN_SECONDS, leases, longest_gap, play, reading
 
 LONG = (8.0, 12.0)
 SHORT = (0.05, 0.2)
@@ -93,6 +95,42 @@ def test_the_shards_of_a_function_follow_its_last_unit() -> None:
         assert longest_gap(world, since=began) < 3
 
     play(main, world=world_of(1))
+
+
+def test_each_worker_gets_the_only_unit_in_turn_if_an_invocation_waits_at_each() -> None:
+    """For example a client's call, or an event in the worker's own queue: no other worker can run it."""
+    waits: list[float] = []
+
+    async def call(process: WorkerProcess) -> bool:
+        await anyio.sleep(0.5)
+        await process.turn()
+        return True
+
+    async def invoke_again_and_again(life: LeaseLife) -> None:
+        while not life.stop.has_begun:
+            began = anyio.current_time()
+            done = await life.reader.units.invoke(
+                partial(call, life.process), may_begin=lambda: True, unless=life.stop.draining
+            )
+            waits.append(anyio.current_time() - began)
+            assert done
+            await anyio.sleep(2.0)
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(3):
+            world.stream.open()
+        lives = [world.start(tasks, f"worker-{number}") for number in range(3)]
+        await anyio.sleep(15)
+        with anyio.move_on_after(300):
+            async with anyio.create_task_group() as clients:
+                for life in lives:
+                    clients.start_soon(invoke_again_and_again, life)
+        deliveries = Counter(seen.shard_id for seen in world.function.seen)
+        assert min(deliveries[shard_id] for shard_id in leases(world)) > 100, "the shards are read, too"
+
+    play(main, world=world_of(1))
+    assert len(waits) > 30
+    assert max(waits) < 4 * LEASE_DURATION_IN_SECONDS
 
 
 def test_an_invocation_that_runs_on_a_lost_unit_is_cut() -> None:

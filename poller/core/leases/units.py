@@ -10,6 +10,8 @@ holds, so the workers together never exceed the limit. A unit is given away only
                           that has the fewest units of all limits: fifty functions with one unit each use all workers
     move                  from a worker that has two more units of the limit than the receiver, or that has one more
                           of the limit, and at least two more of all limits together
+    need                  a worker without a unit, at which an invocation waits that no other worker can run, gets one.
+                          Of several such workers, the one gets it at which the invocation has waited longest
     no unit (R10)         a worker without a unit of the function takes no lease of its mappings and gives away those
                           that it holds, to workers with a unit
 
@@ -92,6 +94,7 @@ class Units(Placement):
         self._functions = functions
         self._of_limit: Counter[tuple[LimitName, Owner]] = Counter()
         self._at_all: Counter[Owner] = Counter()
+        self._neediest = _neediest(observed, self.workers)
         without_place = []
         for row in observed.leases():
             if is_unit(row.key):
@@ -125,7 +128,7 @@ class Units(Placement):
         moves: list[Move] = []
         given: Counter[Owner] = Counter()
         for key, giver in sorted(self.places.items()):
-            receiver = plan._fewest(key)
+            receiver = plan._next_receiver(key)
             if receiver is not None and given[giver] < MOVES_AT_ONCE and plan.may_move(key, receiver):
                 moves.append(Move(key, giver, receiver))
                 plan.move(key, receiver)
@@ -137,7 +140,8 @@ class Units(Placement):
         limit, giver = limit_of(key), self.places[key]
         more = self._of_limit[limit, giver] - self._of_limit[limit, receiver]
         more_at_all = self._at_all[giver] - self._at_all[receiver]
-        return receiver in self.workers and (more >= 2 or (more == 1 and more_at_all >= 2))
+        is_needed = self._neediest.get(limit) == receiver and not self._of_limit[limit, receiver]
+        return receiver in self.workers and (more >= 2 or (more == 1 and (more_at_all >= 2 or is_needed)))
 
     def move(self, key: RowKey, receiver: Owner) -> None:
         """Change the place of a unit."""
@@ -149,6 +153,11 @@ class Units(Placement):
         self._of_limit[limit, receiver] += 1
         self._at_all[receiver] += 1
 
+    def _next_receiver(self, key: RowKey) -> Owner | None:
+        limit = limit_of(key)
+        neediest = self._neediest.get(limit)
+        return neediest if neediest is not None and not self._of_limit[limit, neediest] else self._fewest(key)
+
     def _fewest(self, key: RowKey) -> Owner | None:
         """Return the worker that should get the unit next, or None if there is no worker."""
         limit = limit_of(key)
@@ -159,3 +168,15 @@ class Units(Placement):
 def _mapping_of(key: RowKey) -> MappingName:
     """Return the mapping of a shard's lease. No mapping has the name that this returns for another row."""
     return MappingName(key.partition("/")[0])
+
+
+def _neediest(observed: Observed, workers: Collection[Owner]) -> dict[LimitName, Owner]:
+    """Return the worker at which an invocation has waited longest for a unit, for each limit."""
+    found: dict[LimitName, tuple[float, Owner]] = {}
+    for owner in workers:
+        row = observed.get(RowKey(f":worker/{owner}"))
+        missing = None if row is None else row.details.get("missing")
+        for limit, seconds in missing.items() if isinstance(missing, dict) else ():
+            if isinstance(seconds, int | float):
+                found[LimitName(limit)] = max(found.get(LimitName(limit), (0.0, owner)), (seconds, owner))
+    return {limit: owner for limit, (_, owner) in found.items()}

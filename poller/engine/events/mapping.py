@@ -186,8 +186,9 @@ class EventMappingRunner:
                 await anyio.sleep(pause)
                 continue
             asked_at = anyio.current_time()
+            wait = 0.0 if self._permits.is_without_unit else WAIT_IN_SECONDS
             try:
-                taken = await queue.take(self.mapping.function_name, count=free, wait_in_seconds=WAIT_IN_SECONDS)
+                taken = await queue.take(self.mapping.function_name, count=free, wait_in_seconds=wait)
             except ServiceError as error:
                 pause = pauses.after_failure(error, asked_at=asked_at)
                 self._health.queue_failed("take", error, queue=name, retry_in=pause)

@@ -6,6 +6,9 @@ down the taking of events, but not the mappings that invoke the same function.
 If batches use up all room, one event may still be taken. It waits for the function in the same order as the batches.
 While the function is throttled, only one event at a time is tried (`pace.py`).
 While the events in hand have too many bytes, no event is taken (`bytes_in_hand.py`).
+If other workers have all units of the function's concurrency, they take the events of a queue that all workers share.
+Another queue has only this worker. So from time to time one event is taken without a unit: it waits for the function,
+and this worker asks for a unit.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ from poller.functions.room import FunctionRoom
 
 MOST_AT_ONCE = 64
 """How many events are taken with one call. SQS gives at most ten."""
+
+LOOK_WITHOUT_UNIT_EVERY_SECONDS = 10.0
+"""How often a worker without a unit takes an event. By then, the other workers have taken those that they can take."""
 
 IN_DELIVERY = 16
 """How many more events may be in hand than the function runs at once. The additional ones wait for their deliveries."""
@@ -42,6 +48,11 @@ class EventPermits:
         self._bytes.listen(self._wake)
 
     @property
+    def is_without_unit(self) -> bool:
+        """Return whether other workers have all units of the function's concurrency."""
+        return self._may_run and not self._room.capacity
+
+    @property
     def free(self) -> int:
         """Return how many events may be taken now. Zero or less means none."""
         room, most = self._room, MOST_AT_ONCE
@@ -50,8 +61,8 @@ class EventPermits:
         own = min(most, room.capacity + IN_DELIVERY - self.in_hand)
         if not self._may_run:
             return own  # these events end at once
-        if not room.capacity:
-            return 0  # other workers have all units of the function's concurrency now
+        if self.is_without_unit:
+            return 0
         if self._pace.is_slow:
             return min(own, 1 - self.invoking)
         shared = room.capacity - room.batches - room.short_polls
@@ -60,7 +71,13 @@ class EventPermits:
     async def some(self) -> int:
         """Wait until events may be taken, and return how many."""
         while (free := self.free) <= 0:
-            await self._changed.wait()
+            if not self.is_without_unit or self.invoking or self._bytes.is_full:
+                await self._changed.wait()
+                continue
+            with anyio.move_on_after(LOOK_WITHOUT_UNIT_EVERY_SECONDS):
+                await self._changed.wait()
+                continue
+            return 1
         return free
 
     def begin(self, size_in_bytes: int) -> None:

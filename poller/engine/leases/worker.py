@@ -65,6 +65,9 @@ class Worker:
         """The function of each mapping whose function has a limit that all workers share."""
         self.limits: dict[LimitName, int] = {}
         """The number of units of each limit that this process uses. The worker deletes the units beyond it."""
+        self.missing: dict[LimitName, Callable[[], bool]] = {}
+        """Whether an invocation waits here for a unit of the limit, and no other worker can run it."""
+        self._missing_since: dict[LimitName, float] = {}
         self.save_windows_every_seconds = save_windows_every_seconds
         self.is_unclean = False
         """Whether the worker has ended without storing all checkpoints."""
@@ -237,7 +240,14 @@ class Worker:
             "leases": len(in_hand),
             "bytes_per_second": sum(one.rate.bytes_per_second for one in in_hand),
             "is_stopping": self._hands.is_stopping,
+            "missing": self._missing(),
         }
+
+    def _missing(self) -> dict[str, Detail]:
+        """Return for how many seconds an invocation has waited for a unit, for each limit without a unit here."""
+        now, missing = self._clock.now(), [limit for limit, is_missing in self.missing.items() if is_missing()]
+        self._missing_since = {limit: self._missing_since.get(limit, now) for limit in missing}
+        return {limit: now - since for limit, since in self._missing_since.items()}
 
     def _details(self, one: InHand, now: float) -> dict[str, Detail]:
         details: dict[str, Detail] = {"bytes_per_second": one.rate.measure(now)}

@@ -7,6 +7,7 @@ import pytest
 
 from poller.functions import calling
 from poller.functions.calling import LIMIT, RESERVED_LIMIT, STOPPING, call
+from poller.functions.capacity import FunctionCapacity
 from poller.functions.opened import OpenFunction
 from poller.model.invocation import Answered, Invocation, Response
 from tests.fakes.functions import bare_call, function, http_kind
@@ -155,3 +156,13 @@ async def test_a_call_that_is_cancelled_while_it_waits_leaves_the_line() -> None
         assert function.calls_waiting == 0
         target.let_go.set()
     assert function.gate.running == 0
+
+
+async def test_a_worker_asks_for_a_unit_after_it_has_refused_a_call() -> None:
+    capacity = FunctionCapacity(1, is_shared=True)
+    assert capacity.units is not None
+    clients = Clients(OpenFunction(opened(Held(), concurrency=1, is_reserved=True).definition, Held(), capacity))
+    assert not capacity.units.is_missing
+    await clients.call()
+    assert clients.responses == [RESERVED_LIMIT]
+    assert capacity.units.is_missing

@@ -90,3 +90,22 @@ async def test_the_last_unit_leaves_though_a_shard_waits_for_the_function() -> N
         await anyio.wait_all_tasks_blocked()
         assert (capacity.gate.running, units.held) == (0, 0)
         tasks.cancel_scope.cancel()
+
+
+async def test_a_unit_is_missing_if_an_invocation_waits_for_the_first_one() -> None:
+    capacity, units, _ = shared(0)
+    assert not units.is_missing
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(capacity.gate.wait_in_line, anyio.Event())
+        await anyio.wait_all_tasks_blocked()
+        assert units.is_missing
+        units.add(lambda: True)
+        assert not units.is_missing
+
+
+async def test_a_unit_is_missing_after_a_call_was_refused() -> None:
+    capacity, units, _ = shared(0)
+    capacity.refused()
+    assert units.is_missing
+    units.add(lambda: True)
+    assert not units.is_missing

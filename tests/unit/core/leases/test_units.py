@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -79,6 +80,25 @@ def test_a_worker_without_units_asks_for_one() -> None:
     assert units(C, *rows).to_request([":unit/other"]) == []
     assert units(A, *rows).to_grant(":unit/resize", C) == [rows[0].key]
     assert units(A, *rows).to_grant(":unit/other", C) == []
+
+
+def missing(name: str, **seconds: float) -> Row:
+    """Return the row of a worker at which invocations have waited for so long, by limit."""
+    row = worker(name)
+    return replace(row, details={**row.details, "missing": {**seconds}})
+
+
+def test_the_only_unit_goes_to_the_worker_at_which_an_invocation_has_waited_longest() -> None:
+    rows = [unit("resize", 0, "a"), unit("other", 0, "a"), unit("other", 1, "b"), unit("other", 2, "c")]
+    waiting = [missing("b", resize=5.0), missing("c", resize=9.0)]
+    assert planned(*waiting, *rows, workers="a") == ["resize/0 a>c"]
+    assert units(A, *waiting, *rows, workers="a").to_grant(":unit/resize", B) == []
+    assert units(A, *waiting, *rows, workers="a").to_grant(":unit/resize", C) == [rows[0].key]
+
+
+def test_a_worker_with_a_unit_gets_no_further_one_though_an_invocation_waits() -> None:
+    rows = [unit("resize", 0, "a"), unit("resize", 1, "b")]
+    assert planned(missing("b", resize=5.0), *rows, workers="a") == []
 
 
 def test_the_only_unit_does_not_move() -> None:

@@ -141,3 +141,27 @@ async def test_a_worker_without_a_unit_of_the_function_takes_no_event() -> None:
 async def test_events_of_a_function_that_is_never_invoked_are_taken_because_they_end_at_once() -> None:
     permits, _, _ = permits_of(0, may_run=False)
     assert permits.free == IN_DELIVERY
+
+
+async def test_a_worker_without_a_unit_takes_one_event_after_ten_seconds() -> None:
+    """The queue may have no other worker. The event waits for the function, and the worker asks for a unit."""
+    permits, _, _ = permits_of(0)
+    began = anyio.current_time()
+    assert (await permits.some(), anyio.current_time() - began) == (1, 10)
+    permits.begin(2)
+    with anyio.move_on_after(100) as waiting:
+        await permits.some()
+    assert waiting.cancelled_caught
+
+
+async def test_a_worker_that_gets_a_unit_takes_events_at_once() -> None:
+    permits, room, _ = permits_of(0)
+    async with anyio.create_task_group() as tasks:
+
+        async def get_units() -> None:
+            await anyio.sleep(3)
+            room.resize(2)
+
+        tasks.start_soon(get_units)
+        began = anyio.current_time()
+        assert (await permits.some(), anyio.current_time() - began) == (2, 3)
