@@ -36,7 +36,7 @@ TEXTS = {
     path.relative_to(ROOT): path.read_text()
     for pattern in ("poller/**/*.py", "tests/**/*.py", "tests/**/*.md", "config/*", "deploy/**/*", "README.md")
     for path in sorted(ROOT.glob(pattern))
-    if path.is_file() and path != Path(__file__)
+    if path.is_file() and path != Path(__file__) and path.suffix != ".pyc"
 }
 
 
