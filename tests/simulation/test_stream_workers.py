@@ -1,0 +1,315 @@
+"""What happens to a stream mapping when its shards move from one worker to another? The clock is virtual.
+
+Several processes of one world share its state. `tests/simulation/test_leases.py` has the scenes of the leases alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+import anyio
+import orjson
+import pytest
+
+from poller.facts import LeasesLost, MappingReady
+from poller.model.invocation import Invocation, Response
+from poller.model.stream import AfterSequence, Latest, Position, SequenceNumber, Shard, ShardId, ShardIterator
+from poller.ports import StreamSource
+from poller.sources.client import Client
+from tests.simulation.life import Life
+from tests.simulation.one_stream import KinesisWorld, name_of, play
+from tests.simulation.steps import stopping_after
+
+
+class Seen(NamedTuple):
+    """One invocation, as the function sees it."""
+
+    at: float
+    token: int
+    request_id: str
+    attempt: int
+    names: list[str]
+
+
+class WorkersWorld(KinesisWorld):
+    """A world that notes each invocation with its fencing token."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.seen: list[Seen] = []
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        assert invocation.fencing_token is not None
+        names = [name_of(record) for record in orjson.loads(invocation.payload)["Records"]]
+        self.seen.append(
+            Seen(anyio.current_time(), invocation.fencing_token, invocation.request_id, invocation.attempt, names)
+        )
+        return await super().invoke(invocation)
+
+
+def play_workers(world: WorkersWorld, *scripts: Callable[[Life], Coroutine[Any, Any, None]], shards: int = 1) -> None:
+    """Play one worker for each script, all at the same time."""
+
+    async def main() -> None:
+        async with anyio.create_task_group() as workers:
+            for script in scripts:
+                workers.start_soon(world.live, script)
+
+    play(world, main, shards=shards)
+
+
+def after(seconds: float, script: Callable[[Life], Coroutine[Any, Any, None]]) -> Any:
+    """Return a script for a worker whose process exists from the beginning, but that does something later."""
+
+    async def later(life: Life) -> None:
+        await anyio.sleep(seconds)
+        await script(life)
+
+    return later
+
+
+def test_each_owner_of_a_shard_has_a_larger_fencing_token_than_the_owners_before() -> None:
+    world = WorkersWorld(batch_size=1)
+
+    async def main() -> None:
+        for name in ("a", "b", "c"):
+            world.put("key", name)
+            await world.live(stopping_after(5))
+
+    play(world, main)
+    assert world.succeeded == ["a", "b", "c"]
+    tokens = [seen.token for seen in world.seen]
+    assert tokens == sorted(set(tokens))
+
+
+def test_a_blocked_batch_moves_to_the_next_worker_with_its_attempts_its_request_id_and_its_age() -> None:
+    world = WorkersWorld(batch_size=10, maximum_retry_attempts=5)
+    world.poison = {"b"}
+    since: list[float] = []
+
+    async def until(life: Life) -> None:
+        world.put("key", "a", "b", "c")
+        while len(world.seen) < 3:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        life.begin_stop()
+
+    async def then(life: Life) -> None:
+        while len(world.seen) < 5:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        stream = life.supervisor.statuses()[0].stream
+        assert stream is not None
+        [blocked] = stream.blocked
+        since.append(blocked.since - world.clock.now() + anyio.current_time())
+        await anyio.sleep(100)
+        life.begin_stop()
+
+    async def main() -> None:
+        await world.live(until)
+        await anyio.sleep(7)
+        world.put("key", "d", "e")
+        await world.live(then)
+
+    play(world, main)
+    of_batch = [seen for seen in world.seen if "b" in seen.names]
+    assert [seen.attempt for seen in of_batch] == [1, 2, 3, 4, 5, 6]
+    assert {tuple(seen.names) for seen in of_batch} == {("a", "b", "c")}, "later records have their own attempts"
+    assert len({seen.request_id for seen in of_batch}) == 1
+    assert len({seen.token for seen in of_batch}) == 2
+    assert since == pytest.approx([7.0], abs=0.5), "the time without a worker does not count"
+    assert world.succeeded == ["d", "e"]
+
+
+def test_attempts_count_only_for_the_same_batch() -> None:
+    """The mapping was changed meanwhile, and its batches are smaller."""
+    world = WorkersWorld(batch_size=3, maximum_retry_attempts=5)
+    world.poison = {"a"}
+
+    async def main() -> None:
+        async def until(life: Life) -> None:
+            world.put("key", "a", "b", "c")
+            while len(world.seen) < 3:  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+            life.begin_stop()
+
+        await world.live(until)
+        world.options["batch_size"] = 1
+        await world.live(stopping_after(200))
+
+    play(world, main)
+    alone = [seen for seen in world.seen if seen.names == ["a"]]
+    assert [seen.attempt for seen in alone] == [1, 2, 3, 4, 5, 6]
+    assert world.succeeded == ["b", "c"]
+
+
+def test_a_worker_that_stops_gives_its_shard_to_the_next_one_when_its_invocation_has_ended() -> None:
+    """Nothing is repeated, and the shard stays without a reader for no longer than two seconds."""
+    world = WorkersWorld(batch_size=1)
+    world.duration = 4.0
+
+    async def old(life: Life) -> None:
+        await anyio.sleep(20)
+        world.put("key", "a", "b")
+        await anyio.sleep(1.5)
+        assert world.calls == [["a"]]
+        life.begin_stop()
+
+    play_workers(world, old, after(5, stopping_after(40)))
+    assert world.succeeded == ["a", "b"]
+    assert world.calls == [["a"], ["b"]]
+    first, second = world.seen
+    assert second.token > first.token
+    assert second.at - first.at < 4.0 + 2.0
+    assert not world.facts_of(LeasesLost)
+
+
+def test_a_worker_that_has_too_much_gives_shards_away_and_cuts_no_invocation() -> None:
+    world = WorkersWorld(batch_size=1)
+    world.duration = 3.0
+    readers: list[list[int]] = []
+    lives: list[Life] = []
+
+    async def first(life: Life) -> None:
+        lives.append(life)
+        for number in range(100):
+            for shard in range(4):
+                world.put_at(shard * 2**126, f"{shard}/{number}")
+            await anyio.sleep(3)
+        life.begin_stop()
+
+    async def second(life: Life) -> None:
+        lives.append(life)
+        await anyio.sleep(200)
+        readers.append([status.polls_in_flight for each in lives for status in each.supervisor.statuses()])
+        await anyio.sleep(600)
+        life.begin_stop()
+
+    async def main() -> None:
+        async with anyio.create_task_group() as workers:
+            workers.start_soon(world.live, first)
+            await anyio.sleep(30)
+            workers.start_soon(world.live, second)
+
+    play(world, main, shards=4)
+    assert readers == [[2, 2]]
+    assert len(world.calls) == len(world.succeeded) == len(set(world.succeeded)) == 400, "none is cut or repeated"
+    assert not world.facts_of(LeasesLost)
+
+
+def test_two_workers_that_begin_together_at_latest_lose_nothing_that_comes_after_the_first_is_ready() -> None:
+    """The second one lists while the first one is ready already, and finds a shard that the first one has not seen."""
+
+    class Slow(WorkersWorld):
+        """The listing of the second worker takes long. Meanwhile the first one is ready, and the shard is split."""
+
+        sources = 0
+
+        def source(self, mapping: Any, client: Client) -> StreamSource:
+            source = super().source(mapping, client)
+            self.sources += 1
+            listed, is_slow = source.shards, self.sources == 2
+
+            async def shards() -> list[Shard]:
+                if is_slow and anyio.current_time() < 10:
+                    await anyio.sleep(10)
+                    self.put_at(0, "keeps the first worker from looking for children")
+                    self.stream.split("shardId-000000000000", now=anyio.current_time())
+                    self.put_at(0, "between the split and the listing")
+                    await anyio.sleep(3)
+                    answer = await listed()
+                    self.put_at(0, "after the listing")
+                    return answer
+                return await listed()
+
+            source.shards = shards  # type: ignore[method-assign]  # the same source, which answers late
+            return source
+
+    world = Slow(starting_position=Latest(), batch_size=1)
+    world.duration = 8.0
+    world.store.faults.latency_in_seconds = (0.05, 0.05)  # both see that the mapping has not begun
+    play_workers(world, stopping_after(60), stopping_after(60))
+    assert world.facts_of(MappingReady)
+    assert sorted(set(world.succeeded))[:2] == ["after the listing", "between the split and the listing"]
+
+
+def test_a_crash_in_the_middle_of_a_first_start_lets_no_shard_begin_at_its_oldest_record() -> None:
+    """The parent has a row then, and its children have none."""
+    world = WorkersWorld(starting_position=Latest(), batch_size=1)
+    world.store.faults.latency_in_seconds = (0.05, 0.05)
+
+    def shards_with_rows() -> int:
+        return sum(map(len, world.store.stored.values()))
+
+    async def main() -> None:
+        world.stream.split("shardId-000000000000", now=anyio.current_time())
+        world.put("key", "too old")
+
+        async def until(life: Life) -> None:
+            while not shards_with_rows():  # noqa: ASYNC110
+                await anyio.sleep(0.001)
+            life.crash()
+
+        await world.live(until)
+        assert shards_with_rows() == 1
+
+        async def put(_life: Life) -> None:
+            await anyio.sleep(5)
+            world.put("key", "after")
+
+        await world.live(stopping_after(20), beside=put)
+
+    play(world, main)
+    assert world.succeeded == ["after"]
+
+
+def test_a_shard_that_comes_between_two_processes_is_read_from_its_beginning_also_at_latest() -> None:
+    world = WorkersWorld(starting_position=Latest(), batch_size=1)
+
+    async def main() -> None:
+        await world.live(stopping_after(5))
+        world.stream.split("shardId-000000000000", now=anyio.current_time())
+        world.put("key", "between")
+        await anyio.sleep(10)
+        await world.live(stopping_after(20))
+
+    play(world, main)
+    assert world.succeeded == ["between"]
+
+
+def test_iterators_of_a_first_start_are_not_used_after_another_worker_has_read_the_shard() -> None:
+    class Watched(WorkersWorld):
+        """A world that notes at which positions iterators are requested."""
+
+        def __init__(self) -> None:
+            super().__init__(starting_position=Latest(), batch_size=1)
+            self.positions: list[Position] = []
+
+        def source(self, mapping: Any, client: Client) -> StreamSource:
+            source = super().source(mapping, client)
+            get = source.iterator
+
+            async def iterator(shard_id: ShardId, position: Position) -> ShardIterator:
+                self.positions.append(position)
+                return await get(shard_id, position)
+
+            source.iterator = iterator  # type: ignore[method-assign]  # the same source, which is watched
+            return source
+
+    world = Watched()
+    numbers: list[str] = []
+
+    async def old(life: Life) -> None:
+        await anyio.sleep(20)
+        numbers.append(world.put_one("key", "a"))
+        await anyio.sleep(5)
+        life.begin_stop()
+
+    async def new(life: Life) -> None:
+        await anyio.sleep(25.5)
+        world.put("key", "b")
+        await anyio.sleep(30)
+        life.begin_stop()
+
+    play_workers(world, old, new)
+    assert world.succeeded == ["a", "b"]
+    assert world.positions == [Latest(), Latest(), AfterSequence(SequenceNumber(numbers[0]))]
