@@ -74,6 +74,7 @@ class Held:
         self.owner = owner
         self.token = row.counter + 1
         self.checkpoint = row.checkpoint
+        self._rank = None if row.checkpoint is None else rank(row.checkpoint.position)
         self.deadline: float | None = None
         self.written_at = self.renew_at = float("-inf")
         self.is_given = False
@@ -112,9 +113,10 @@ class Held:
     def move(self, checkpoint: Checkpoint) -> None:
         """Set the checkpoint that the next write stores. It may not be behind the previous checkpoint (R5)."""
         assert not self.is_given, f"{self.key} was given away before its records were done"
-        assert self.checkpoint is not None, f"{self.key} has no checkpoint"
-        assert rank(checkpoint.position) >= rank(self.checkpoint.position), f"the checkpoint of {self.key} moved back"
-        self.checkpoint = checkpoint
+        assert self._rank is not None, f"{self.key} has no checkpoint"
+        its_rank = rank(checkpoint.position)
+        assert its_rank >= self._rank, f"the checkpoint of {self.key} moved back"
+        self.checkpoint, self._rank = checkpoint, its_rank
 
     def note(self, details: Mapping[str, Detail]) -> None:
         """Set details that the next write stores. Other details stay as they are."""
