@@ -212,6 +212,7 @@ def test_a_hundred_lanes_take_turns_at_a_function_with_one_slot() -> None:
 @pytest.mark.parity("blocked beyond retention")
 def test_a_shard_that_is_blocked_for_hours_with_a_full_buffer_continues_at_its_position() -> None:
     world = KinesisWorld(batch_size=3)
+    world.lease_duration = HOUR
     world.budget_in_bytes = 4 * MEBIBYTE
     world.poison = {"a/0"}
 

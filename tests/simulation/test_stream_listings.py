@@ -112,6 +112,7 @@ def key_of(world: OneStreamWorld) -> StateKey:
 def test_a_found_child_whose_save_failed_is_stored_by_the_next_listing(ending: Any) -> None:
     """Otherwise, no shard would be stored after the parent has expired, and the next start would begin at LATEST."""
     world = KinesisWorld(starting_position=Latest())
+    world.lease_duration = HOUR / 6
     world.store = store = FailingStore()
 
     async def main() -> None:
