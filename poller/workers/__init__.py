@@ -16,6 +16,7 @@ Each worker has two links to its parent: a channel, and an HTTP server at a Unix
     membership.py    what does a worker know of its parent, and what do they say to each other?
     channel.py       how do the two send messages through a pair of sockets?
     report.py        what does a worker tell about itself?
+    folder.py        where do the workers have their sockets and their copy of the settings?
     lines.py         how does the parent write what its workers log?
 
 Belongs here: everything that exists only because several processes are one daemon.

@@ -14,7 +14,6 @@ import importlib.util
 import os
 import signal
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -40,6 +39,7 @@ from poller.settings.values import Daemon
 from poller.telemetry import logs
 from poller.telemetry.history import History
 from poller.telemetry.telemetry import Telemetry
+from poller.workers.folder import private_folder
 from poller.workers.life import command_line
 from poller.workers.passing_on import Backlogs, Changes, Invocations
 from poller.workers.team import Team
@@ -71,7 +71,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], found: Examined, se
     for warning in found.settings.warnings:
         telemetry.emit(SettingsWarning(warning))
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="poller-")))
+        folder = stack.enter_context(private_folder())
         listeners = await _api_listeners(daemon)
         for listener in listeners:
             stack.enter_context(listener)

@@ -270,4 +270,5 @@ async def test_only_the_user_of_the_daemon_can_reach_a_worker(world: World) -> N
         assert stat.S_IMODE((await folder.stat()).st_mode) == 0o700
         assert await daemon.stop() == 0
         assert not await folder.exists()
-    assert modes == {"1": 0o600, "2": 0o600, "settings.toml": 0o600}
+    assert modes.keys() == {"1", "2", "lock", "settings.toml"}
+    assert modes["1"] == modes["2"] == modes["settings.toml"] == 0o600

@@ -1,0 +1,50 @@
+"""Where do the workers have their sockets and their copy of the settings? In a folder of the daemon's user alone.
+
+The parent removes the folder at its end. If the parent is killed, the folder stays, and the next parent of the same
+user removes it: each parent holds the lock of a file in its folder while it lives.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+PREFIX = "poller-workers-"
+LOCK = "lock"
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """Yield a new folder, and remove it after the block. Remove the folders of dead parents, too."""
+    _remove_those_of_the_dead(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
+        new = Path(name, f"{LOCK}.new")
+        with new.open("wb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            new.rename(Path(name, LOCK))  # it is locked when it appears
+            yield Path(name)
+
+
+def _remove_those_of_the_dead(parent: Path) -> None:
+    """Remove the folders of this user that nobody holds. One that cannot be removed stays."""
+    for folder in parent.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            if folder.lstat().st_uid == os.geteuid() and _is_free(folder):
+                shutil.rmtree(folder)
+
+
+def _is_free(folder: Path) -> bool:
+    """Return whether the parent of this folder has ended. Raises OSError if the folder is new, or is none of ours."""
+    descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

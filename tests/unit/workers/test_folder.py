@@ -1,0 +1,46 @@
+"""Is the folder of the workers private, and does none stay for ever?"""
+
+from __future__ import annotations
+
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from poller.workers.folder import LOCK, PREFIX, private_folder
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_only_the_user_may_enter_and_the_folder_is_removed(place: Path) -> None:
+    with private_folder() as folder:
+        (folder / "settings.toml").write_text("")
+        assert folder.parent == place
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert list(place.iterdir()) == []
+
+
+def test_the_folder_of_a_parent_that_was_killed_is_removed(place: Path) -> None:
+    left = place / f"{PREFIX}left"
+    left.mkdir()
+    (left / LOCK).write_text("")
+    with private_folder() as folder:
+        assert list(place.iterdir()) == [folder]
+
+
+def test_the_folders_of_others_stay(place: Path) -> None:
+    """Those of a parent that lives, those that are new, links, and all with other names."""
+    (place / f"{PREFIX}new").mkdir()
+    other = place / "poller-demo-1"
+    other.mkdir()
+    (other / "file").write_text("")
+    (place / f"{PREFIX}link").symlink_to(other)
+    with private_folder() as first, private_folder():
+        assert first.exists()
+    assert sorted(path.name for path in place.iterdir()) == ["poller-demo-1", f"{PREFIX}link", f"{PREFIX}new"]
+    assert (other / "file").exists()
