@@ -26,15 +26,19 @@ from poller.model.lease import Row
 async def hold_units(worker: Worker, limit: LimitName, units: Units, *, stop: Stop) -> None:
     """Hold units until the stop, and then until no invocation needs them; at most until cancelled."""
     tasks_of_units: list[_UnitTask] = []
-    async with anyio.create_task_group() as tasks:
-        while not stop.has_begun:
-            units.wants_other_number = anyio.Event()
-            worker.limits[limit] = units.wanted
-            worker.missing[limit] = lambda: units.is_missing
-            await _resize(tasks_of_units, worker, limit, units, tasks)
-            await stop.before(units.wants_other_number)
-        for task in tasks_of_units:
-            task.end()
+    worker.missing[limit] = lambda: units.is_missing
+    try:
+        async with anyio.create_task_group() as tasks:
+            while not stop.has_begun:
+                units.wants_other_number = anyio.Event()
+                worker.limits[limit] = units.wanted
+                await _resize(tasks_of_units, worker, limit, units, tasks)
+                await stop.before(units.wants_other_number)
+            for task in tasks_of_units:
+                task.end()
+    finally:
+        del worker.missing[limit]
+        worker.limits.pop(limit, None)  # otherwise, this worker would delete units that others still need
 
 
 async def _resize(its_tasks: list[_UnitTask], worker: Worker, limit: LimitName, units: Units, tasks: TaskGroup) -> None:

@@ -17,6 +17,8 @@ from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
 from poller.core.leases.units import LimitName, limit_of, unit_key
 from poller.engine.units import hold_units
 from poller.functions.units import Units
+from tests.fakes.lease_store import FakeLeaseTable
+from tests.simulation.leases_checker import A_PERSON
 from tests.simulation.leases_process import WorkerProcess
 from tests.simulation.leases_recorder import RecordingFunction
 from tests.simulation.leases_units import LIMIT
@@ -193,6 +195,39 @@ def test_a_smaller_limit_holds_once_the_invocations_before_have_ended() -> None:
 
     world = play(main, world=world_of(4, LONG))
     assert all(seen.has_succeeded for seen in world.function.seen)
+
+
+def test_a_unit_that_another_worker_has_deleted_is_created_again() -> None:
+    """A worker with a smaller limit may delete it while it has no owner; then the limit becomes larger everywhere."""
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(4):
+            world.stream.open()
+        life = world.start(tasks, "only")
+        await until_held([life], [2], within=2)
+        row = world.table.rows[unit_key(LIMIT, 1)]
+        assert isinstance(world.table, FakeLeaseTable)
+        assert world.table.write(A_PERSON, "delete", row, sent_at=anyio.current_time())
+        await until_held([life], [1], within=LEASE_DURATION_IN_SECONDS)
+        await until_held([life], [2], within=LEASE_DURATION_IN_SECONDS + 1)
+
+    play(main, world=world_of(2))
+
+
+def test_a_worker_deletes_no_units_of_a_function_that_it_does_not_have_any_more() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        world.stream.open()
+        life = world.start(tasks, "only")
+        await until_held([life], [1], within=2)
+        async with anyio.create_task_group() as removed:
+            units = Units(2, needed=lambda: 0, changed=lambda: None)
+            removed.start_soon(partial(hold_units, life.worker, LimitName("other"), units, stop=life.stop))
+            await anyio.sleep(1)
+            assert life.worker.limits[LimitName("other")] == 2
+            removed.cancel_scope.cancel()
+        assert life.worker.limits == {LIMIT: 1}
+
+    play(main, world=world_of(1))
 
 
 def test_a_larger_limit_holds_at_once() -> None:

@@ -112,6 +112,7 @@ class Taking:
         self._looked_at = self._clock.now()
         wanted = self._hands.wanted
         await self.look_up([key for key in wanted if self._observed.get(key) is None])
+        await self._create_units([key for key in wanted if is_unit(key) and self._observed.get(key) is None])
         rows = [row for key in wanted if (row := self._observed.get(key)) is not None]
         self._hands.is_drained([row.key for row in rows if is_drained(row)])
         if not self._hands.is_stopping:
@@ -192,6 +193,12 @@ class Taking:
                 self._observed.missed(key)
             else:
                 self._observed.saw(row, now=now)
+
+    async def _create_units(self, keys: Collection[RowKey]) -> None:
+        """Create units that are missing: a worker with a smaller limit has deleted them while they had no owner."""
+        if keys:
+            await self._table.create([Row(key=key) for key in keys])
+            await self.look_up(keys)
 
     async def _scan(self) -> None:
         self._scans_begun += 1
