@@ -816,3 +816,20 @@ def test_an_order_while_the_batch_waits_for_the_function_comes_before_the_invoca
 
     scene.play(script)
     assert scene.done == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize(("seconds", "invoked"), [(7.0, [["1"]]), (20.0, [])])
+def test_an_invocation_that_has_waited_for_longer_than_its_lease_lasts_does_not_begin(
+    seconds: float, invoked: list[list[str]]
+) -> None:
+    scene = Scene(new_lease=lambda: lease(duration=10.0))
+
+    async def script() -> None:
+        async with scene.function.gate.slot(unless=anyio.Event()) as has_slot:
+            assert has_slot
+            scene.put("1")
+            await anyio.sleep(seconds)
+        scene.lane.close()
+
+    scene.play(script)
+    assert scene.batches() == invoked
