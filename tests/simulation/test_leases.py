@@ -164,6 +164,29 @@ def test_the_only_worker_needs_no_new_plan_for_each_lease_that_users_want(
     run_seeded(1, scene)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_worker_takes_its_own_lease_again_at_once_after_a_reload(count: int) -> None:
+    """The old run of a mapping may have left before the new run waits for the lease."""
+    world = LeaseWorld(seed=1)
+    row = Row(key=RowKey("orders/arn/shard"), checkpoint=Checkpoint(TrimHorizon()))
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            life, *_ = [world.start(tasks, f"worker-{number}") for number in range(count)]
+            await anyio.sleep(1)
+            await life.worker.create([row])
+            async with life.worker.lease(row.key):
+                pass
+            while world.table.rows[row.key].owner is not None:  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+            with anyio.fail_after(1):
+                async with life.worker.lease(row.key) as lease:
+                    assert lease is not None
+            tasks.cancel_scope.cancel()
+
+    run_seeded(1, main)
+
+
 def test_a_restarted_worker_reads_the_shards_of_its_dead_predecessor() -> None:
     """The leases that were stuck after a restart in amazon-kinesis-client #1718."""
 

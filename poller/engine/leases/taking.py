@@ -151,16 +151,15 @@ class Taking:
                 self._offer(receiver, key)
 
     def given_away(self, row: Row, promised_to: Owner | None) -> None:
-        """Note that this worker has given a lease away, and offer it to another worker.
+        """Note that this worker has given a lease away. If it belongs to another worker, offer it there.
 
-        This worker leaves the lease to others for a while.
+        Then this worker leaves the lease to others for a while. A lease that belongs here may be wanted again soon: a
+        reload or a pause has ended its user.
         """
-        if is_drained(row):
+        receiver = promised_to or self._plan.place(row.key)
+        if is_drained(row) or receiver is None or receiver == self._owner:
             return
         self._not_before[row.key] = self._clock.now() + self._lease_duration
-        receiver = promised_to or self._plan.place(row.key)
-        if receiver is None or receiver == self._owner:
-            return
         self._offer(receiver, row.key)
         if is_unit(row.key) and not self._hands.is_stopping:
             self._follow_units(receiver)
