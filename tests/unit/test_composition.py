@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import random
+import re
 import sys
 from collections.abc import Collection, Iterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from poller.composition import Composition, Pauses, compose
+from poller.composition import Composition, Pauses, compose, new_owner
 from poller.engine.queues.mapping import QueueMappingRunner
 from poller.engine.stop import Stop
 from poller.engine.streams.mapping import StreamMappingRunner
@@ -194,6 +195,13 @@ async def test_a_pause_survives_in_the_state_file_and_without_a_pause_no_file_is
         assert await Pauses(composition).load() == {"a"}
         await Pauses(composition).resume(MappingName("a"))
         assert await Pauses(composition).load() == frozenset()
+
+
+def test_the_owner_of_leases_has_the_label_of_the_worker_and_is_another_one_at_each_start() -> None:
+    owners = [new_owner("blue", None), new_owner("blue", None), new_owner("blue", 2)]
+    assert [owner.rpartition("/")[0] for owner in owners] == ["blue", "blue", "blue-2"]
+    assert len(set(owners)) == 3
+    assert all(re.fullmatch(r"[0-9a-f]{32}", owner.rpartition("/")[2]) for owner in owners)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from poller.model.invocation import Invocation
 from poller.model.stream import ShardId
 from poller.settings.arns import RECEIVERS, Receiver
 from poller.settings.loading import load
+from poller.settings.permissions import CREATE_TABLE, USE_KCL_TABLE
 from poller.settings.values import Settings
 from poller.targets.client_context import client_context
 
@@ -97,6 +98,12 @@ def test_the_map_names_exactly_the_files_that_exist() -> None:
 def test_the_permissions_name_the_action_of_every_destination(receiver: Receiver) -> None:
     permissions = README.partition("\n## Permissions\n")[2].partition("\n## ")[0]
     assert f"`{receiver.action}`" in permissions, "name the action in the section Permissions"
+
+
+def test_the_permissions_name_what_a_table_of_leases_needs() -> None:
+    permissions = README.partition("\n## Permissions\n")[2].partition("\n## ")[0]
+    for action in (*USE_KCL_TABLE, *CREATE_TABLE):
+        assert f"`{action}`" in permissions
 
 
 def test_every_link_leads_somewhere() -> None:
