@@ -72,6 +72,25 @@ def by_generation(shards: Iterable[Shard]) -> Iterator[list[Shard]]:
             del left[shard.shard_id]
 
 
+def drained_ancestors(shards: Iterable[Shard], known: Collection[ShardId]) -> frozenset[ShardId]:
+    """Return the closed shards that have no row, but a descendant with a row.
+
+    In a table of KCL they are drained: KCL deletes the row of a drained shard once the children are being read.
+    `known` are the shards that have a row. Source: amazon-kinesis-client, lease cleanup.
+    """
+    by_id = {shard.shard_id: shard for shard in shards}
+    drained: set[ShardId] = set()
+    descendants = [shard for shard in by_id.values() if shard.shard_id in known]
+    while descendants:
+        for parent_id in descendants.pop().parent_ids:
+            parent = by_id.get(parent_id)
+            if parent is None or parent.is_open or parent_id in known or parent_id in drained:
+                continue
+            drained.add(parent_id)
+            descendants.append(parent)
+    return frozenset(drained)
+
+
 class Lineage:
     """The shards of one mapping. `known` has every shard with a row.
 
@@ -104,6 +123,11 @@ class Lineage:
         self._ready: dict[ShardId, None] = {}
         self._waiting_for: dict[ShardId, set[ShardId]] = {}
         self._children: dict[ShardId, set[ShardId]] = {}
+
+    @property
+    def known(self) -> frozenset[ShardId]:
+        """Return the shards that have a row."""
+        return frozenset(self._known)
 
     def compared(self, shards: Iterable[Shard], *, now: float, is_complete: bool = True) -> Listing:
         """Return the changes that a listing would bring, without making them.

@@ -17,14 +17,14 @@ from math import inf
 
 import anyio
 
-from poller.core.streams.lineage import Lineage
+from poller.core.streams.lineage import Lineage, drained_ancestors
 from poller.core.streams.stream_end import why_nothing_comes
 from poller.engine.source_health import SourceHealth
 from poller.engine.source_pauses import SourcePauses
 from poller.engine.streams.rows import ShardRows, drained_at
 from poller.errors import Rejected, ServiceError
 from poller.model.arn import Arn
-from poller.model.stream import Shard, ShardId, TrimHorizon
+from poller.model.stream import Position, Shard, ShardEnd, ShardId, TrimHorizon
 from poller.ports import Clock, StreamSource
 
 LIST_AGAIN_IN_SECONDS = 20.0
@@ -59,9 +59,11 @@ class Listings:
         health: SourceHealth,
         pauses: SourcePauses,
         clock: Clock,
+        is_kcl_table: bool,
     ) -> None:
         self._source = source
         self._rows = rows
+        self._is_kcl_table = is_kcl_table
         self._arn = arn
         self._operation = source.limits.listing_operation
         self._health = health
@@ -193,7 +195,10 @@ class Listings:
             now = self._clock.now()
             listing = self.lineage.compared(shards, now=now, is_complete=is_complete)
             found = [listing.shards[shard_id] for shard_id in listing.found]
-            rows = await self._rows.create(found, dict.fromkeys(listing.found, TrimHorizon()), at=now)
+            positions: dict[ShardId, Position] = dict.fromkeys(listing.found, TrimHorizon())
+            if self._is_kcl_table:  # elsewhere a parent has a row before its children have one
+                positions |= dict.fromkeys(drained_ancestors(shards, self.lineage.known), ShardEnd())
+            rows = await self._rows.create(found, positions, at=now)
             await self._rows.delete(listing.gone)
             self.lineage.take_in(listing, drained_at(rows, now=now))
         self.changed.set()

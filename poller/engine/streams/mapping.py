@@ -103,6 +103,7 @@ class StreamMappingRunner:
             health=self._health,
             pauses=self._pauses,
             clock=context.lane.clock,
+            is_kcl_table=self.mapping.kcl_table is not None,
         )
         self._shards = ShardContext(
             source=context.source,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from poller.core.streams.lineage import Lineage, Listing, by_generation, first_positions
+from poller.core.streams.lineage import Lineage, Listing, by_generation, drained_ancestors, first_positions
 from poller.model.stream import (
     AfterSequence,
     AtTimestamp,
@@ -386,3 +386,19 @@ def test_shards_that_a_faulty_listing_calls_their_own_ancestors_come_last() -> N
     shards = [shard("a", "b"), shard("b", "a"), shard("alone")]
     generations = [{each.shard_id for each in generation} for generation in by_generation(shards)]
     assert generations == [{"alone"}, {"a", "b"}]
+
+
+def test_only_closed_ancestors_without_a_row_of_a_known_shard_count_as_drained() -> None:
+    shards = [
+        closed("grandparent"),
+        closed("parent", "grandparent"),
+        shard("child", "parent", "open", "stored"),
+        shard("open"),
+        closed("before", "grandparent"),
+        closed("stored", "before"),
+        closed("another"),
+        shard("unknown", "another"),
+    ]
+    known = [ShardId("child"), ShardId("stored")]
+    assert drained_ancestors(shards, known) == {"grandparent", "parent", "before"}
+    assert drained_ancestors(shards, []) == frozenset()

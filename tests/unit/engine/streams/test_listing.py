@@ -20,8 +20,18 @@ from poller.errors import ServiceError, Unreachable
 from poller.facts import Fact, SourceFailed
 from poller.model.arn import Arn
 from poller.model.ids import MappingName
-from poller.model.lease import Owner
-from poller.model.stream import Position, Read, Shard, ShardId, ShardIterator, StateKey
+from poller.model.lease import Owner, shard_key
+from poller.model.stream import (
+    Checkpoint,
+    Position,
+    Read,
+    Shard,
+    ShardEnd,
+    ShardId,
+    ShardIterator,
+    StateKey,
+    TrimHorizon,
+)
 from poller.ports import SourceClock
 from poller.sources.kinesis import LIMITS
 from poller.stores.memory_leases import MemoryLeaseStore
@@ -37,7 +47,7 @@ MEMORY_IN_SECONDS = 1000.0
 class SlowSource:
     """A stream of shards that are open until `open_until`. Notes when each listing began.
 
-    A test that splits a shard adds to `children_made`.
+    A test that splits a shard adds to `children_made`. All of `shard_ids` have these `parents`.
     """
 
     status = None
@@ -56,6 +66,7 @@ class SlowSource:
         self.seconds = seconds
         self.shard_ids = shard_ids
         self.children_made: list[Shard] = []
+        self.parents: tuple[ShardId, ...] = ()
         self._open_until = open_until
         self._errors = errors or []
 
@@ -69,7 +80,8 @@ class SlowSource:
         await anyio.sleep(self.seconds)
         if self._errors:
             raise self._errors.pop()
-        return [*(Shard(shard_id, (), is_open) for shard_id in self.shard_ids), *self.children_made]
+        own = [Shard(shard_id, self.parents, is_open) for shard_id in self.shard_ids]
+        return [*own, *self.children_made]
 
     async def children(self, shard_id: ShardId) -> list[Shard]:
         self.asked_for_children.append(shard_id)
@@ -82,17 +94,22 @@ class SlowSource:
         raise AssertionError("nothing is read")
 
 
-def listing_over(source: SlowSource, then: Callable[[Listings], Coroutine[Any, Any, None]]) -> list[Fact]:
+def listing_over(
+    source: SlowSource,
+    then: Callable[[Listings], Coroutine[Any, Any, None]],
+    *,
+    table: MemoryLeaseStore | None = None,
+    is_kcl_table: bool = False,
+) -> list[Fact]:
     """Run the listings until `then` returns. They begin at 0 without a first listing."""
     facts: list[Fact] = []
+    store = MemoryLeaseStore() if table is None else table
 
     async def main() -> None:
         clock = VirtualClock()
         mapping, randomness = MappingName("m"), random.Random(1)
         health = SourceHealth(mapping=mapping, source=STREAM, clock=clock, emit=facts.append)
-        worker = Worker(
-            Owner("me/1"), store=MemoryLeaseStore(), clock=SteadyClock(), randomness=randomness, emit=facts.append
-        )
+        worker = Worker(Owner("me/1"), store=store, clock=SteadyClock(), randomness=randomness, emit=facts.append)
         listings = Listings(
             source=source,
             rows=ShardRows(worker, KEY),
@@ -100,6 +117,7 @@ def listing_over(source: SlowSource, then: Callable[[Listings], Coroutine[Any, A
             health=health,
             pauses=SourcePauses(randomness),
             clock=clock,
+            is_kcl_table=is_kcl_table,
         )
         lineage = Lineage(source.shard_ids, {}, memory_in_seconds=MEMORY_IN_SECONDS)
         await listings.begin(lineage, [Shard(shard_id, (), True) for shard_id in source.shard_ids])
@@ -248,3 +266,24 @@ def test_after_a_listing_that_succeeds_the_next_failure_has_the_shortest_pause_a
     assert len(pauses) == 7
     assert pauses[5] > 10
     assert pauses[6] <= 1
+
+
+@pytest.mark.parametrize(
+    ("is_kcl_table", "position"),
+    [
+        pytest.param(True, ShardEnd(), id="in a table of KCL, which deletes the row of a drained shard"),
+        pytest.param(False, TrimHorizon(), id="in our own table, where a parent has a row before its children"),
+    ],
+)
+def test_where_a_closed_shard_begins_whose_descendant_has_a_row(is_kcl_table: bool, position: Position) -> None:
+    grandparent, parent, table = ShardId("grandparent"), ShardId("parent"), MemoryLeaseStore()
+    source = SlowSource()
+    source.parents = (parent,)
+    source.children_made = [Shard(grandparent, (), False), Shard(parent, (grandparent,), False)]
+
+    async def list_once(listings: Listings) -> None:
+        await listings.run_once()
+
+    listing_over(source, list_once, table=table, is_kcl_table=is_kcl_table)
+    rows = anyio.run(table.read, [shard_key(KEY, grandparent), shard_key(KEY, parent)])
+    assert [row.checkpoint for row in rows.values()] == [Checkpoint(position), Checkpoint(position)]
