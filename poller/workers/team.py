@@ -44,16 +44,18 @@ TOLD_AGAIN_AFTER_IN_SECONDS = 1.0
 
 
 class Worker:
-    """A worker, whose process may end and be started again. `since` is when the present process was started.
+    """A worker, whose process may end and be started again.
+
+    `since` is when the present process was started, or when the daemon was started if there was no process yet.
 
     `settings_number` is that of the settings which the present process has read at its start.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, since: float) -> None:
         self.number = number
         self.life = Life()
         self.restarts = 0
-        self.since = 0.0
+        self.since = since
         self.has_started_once = False
         self.settings_number = 0
         self.first_start_is_over = anyio.Event()
@@ -96,7 +98,7 @@ class Team:
         now: Callable[[], float] = time.time,
     ) -> None:
         """`command` starts a worker; the team adds the option that tells the worker its membership."""
-        self.workers = [Worker(number) for number in range(1, size + 1)]
+        self.workers = [Worker(number, now()) for number in range(1, size + 1)]
         self.settings_number = 1
         self.on_start: Callable[[Worker], None] = _nothing
         self.on_end: Callable[[Worker], None] = _nothing

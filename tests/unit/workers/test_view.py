@@ -27,6 +27,7 @@ pytestmark = pytest.mark.anyio
 
 ORDERS = MappingStatus(MappingName("orders"), FunctionName("store"), "arn", "ready", None, 1, 0, 5, 8)
 CPU = SUMMED[0]
+STARTED_AT = 1_800_000_000.0
 
 
 class AnsweringLife(Life):
@@ -53,6 +54,7 @@ class Shown:
             stop=self.stop,
             get_grace_in_seconds=lambda: 0.0,
             emit=self.own.emit,
+            now=lambda: STARTED_AT,
         )
         self.view = View(self.team, own_numbers=self.own.numbers)
 
@@ -165,6 +167,10 @@ async def test_the_state_of_each_worker_is_shown() -> None:
     assert shown.states()[0] == ("ended", "its process has ended, and is started again soon")
     shown.stop.begin()
     assert shown.states() == [("stopping", None)] * 2
+
+
+async def test_a_worker_without_a_process_has_its_state_since_the_daemon_was_started() -> None:
+    assert [worker.since for worker in Shown().view.workers()] == [STARTED_AT] * 2
 
 
 async def test_the_reason_names_only_a_few_of_many_mappings() -> None:
