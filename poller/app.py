@@ -28,7 +28,7 @@ from anyio import from_thread
 
 from poller import __version__, process_memory
 from poller.admin.acting import PageSources
-from poller.admin.control import control_path
+from poller.admin.control import control_paths
 from poller.admin.guard import Access
 from poller.admin.listening import Address, written
 from poller.admin.recent import RecentChanges
@@ -169,7 +169,7 @@ async def _run_until(
         else:
             listeners = membership.sockets()
             server = serve_control(
-                membership.socket_path, pages, changes=reloader, emit=_the_parent_logs_it, invoke=control.respond
+                [membership.socket_path], pages, changes=reloader, emit=_the_parent_logs_it, invoke=control.respond
             )
             await stack.enter_async_context(server)
         api = await stack.enter_async_context(
@@ -236,8 +236,8 @@ async def _served(
             server = serve(daemon.http_listen, pages, access=partial(_access, reloader), changes=reloader, emit=emit)
             http = await stack.enter_async_context(server)
         try:
-            path = control_path(daemon.state, settings_path)
-            control = serve_control(path, pages, changes=reloader, emit=emit, invoke=api.respond)
+            paths = control_paths(daemon.state, settings_path)
+            control = serve_control(paths, pages, changes=reloader, emit=emit, invoke=api.respond)
             await stack.enter_async_context(control)
         except CannotListen as error:  # mappings run without the socket
             emit(ControlSocketFailed(str(error)))

@@ -2,7 +2,9 @@
 
     state = "sqlite:///var/lib/poller/poller.db"   ->  /var/lib/poller/poller.db-control
     any other state                                ->  poller.toml-control, beside the settings file
+    a state file with the socket of another daemon ->  poller.toml-control, beside the settings file
 
+Only one of the daemons that share a state file can listen beside it, so a command first looks beside its settings file.
 The daemon binds the socket in a directory that no other user can enter, gives it mode 0600, and then moves it to its
 path. So no other user can ever connect.
 A socket that a killed daemon has left is replaced. A socket at which another daemon listens is not replaced.
@@ -18,7 +20,7 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -36,27 +38,39 @@ LONGEST_WAIT_IN_SECONDS = 1.0
 PAUSE_IN_SECONDS = 0.01
 
 
-def control_path(state: str, settings_file: Path) -> Path:
-    """Return the path of the control socket of the daemon that runs these settings.
+def control_paths(state: str, settings_file: Path) -> Sequence[Path]:
+    """Return where the daemon that runs these settings may listen, the preferred path first.
 
     `state` is [daemon] state, as an absolute address.
     """
     kind, _, file = state.partition("://")
-    beside = Path(file).resolve() if kind == "sqlite" else settings_file.absolute()
-    return Path(f"{beside}-control")
+    beside = [settings_file.absolute()]
+    if kind == "sqlite":
+        beside.insert(0, Path(file).resolve())
+    return [Path(f"{path}-control") for path in beside]
+
+
+def path_for_commands(state: str, settings_file: Path) -> Path:
+    """Return the path at which a command reaches the daemon that runs these settings.
+
+    The socket beside the settings file can only be that of this daemon. The one beside a state file may be that of
+    another daemon.
+    """
+    preferred, *others = control_paths(state, settings_file)
+    for path in others:
+        with suppress(OSError):  # for example, a path that is too long for a socket
+            if _is_in_use(path):
+                return path
+    return preferred
 
 
 @contextmanager
-def listening_at(path: Path) -> Iterator[socket.socket]:
-    """Yield a socket that listens at the path until the end of the block. Raises CannotListen."""
-    if (length := len(os.fsencode(path))) > LONGEST_PATH_IN_BYTES:
-        raise _refused(path, f"the path has {length} bytes; the path of a socket has at most {LONGEST_PATH_IN_BYTES}")
-    try:
-        with _locked(path.parent):
-            _refuse_if_in_use(path)
-            listener = _listener(path)
-    except OSError as error:
-        raise _refused(path, os.strerror(error.errno) if error.errno else str(error)) from error
+def listening_at(*paths: Path) -> Iterator[socket.socket]:
+    """Yield a socket that listens at the first path without another daemon, until the end of the block.
+
+    Raises CannotListen.
+    """
+    path, listener = _first_free(paths)
     with listener:
         ours = path.lstat()
         try:
@@ -65,6 +79,31 @@ def listening_at(path: Path) -> Iterator[socket.socket]:
             with suppress(OSError):
                 if os.path.samestat(path.lstat(), ours):  # another process may have put another socket there
                     path.unlink()
+
+
+def _first_free(paths: Sequence[Path]) -> tuple[Path, socket.socket]:
+    for path in paths:
+        if (listener := _listener_unless_in_use(path)) is not None:
+            return path, listener
+    raise _refused(paths[-1], "another daemon listens there")
+
+
+def _listener_unless_in_use(path: Path) -> socket.socket | None:
+    if (length := len(os.fsencode(path))) > LONGEST_PATH_IN_BYTES:
+        raise _refused(path, f"the path has {length} bytes; the path of a socket has at most {LONGEST_PATH_IN_BYTES}")
+    try:
+        with _locked(path.parent):
+            _refuse_another_kind(path)
+            return None if _is_in_use(path) else _listener(path)
+    except OSError as error:
+        raise _refused(path, os.strerror(error.errno) if error.errno else str(error)) from error
+
+
+def _refuse_another_kind(path: Path) -> None:
+    """Raise CannotListen if there is a file at the path that is no socket."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise _refused(path, "exists already, and is not a socket")
 
 
 @contextmanager
@@ -110,22 +149,17 @@ def _listener(path: Path) -> socket.socket:
     return listener
 
 
-def _refuse_if_in_use(path: Path) -> None:
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise _refused(path, "exists already, and is not a socket")
+def _is_in_use(path: Path) -> bool:
+    """Return whether a process listens at the path. Raises OSError if this cannot be found out."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.setblocking(False)
         try:
             client.connect(str(path))
         except (ConnectionRefusedError, FileNotFoundError):
-            return
+            return False
         except BlockingIOError:  # the queue of clients that wait to be accepted is full
             pass
-    raise _refused(path, "another daemon listens there")
+    return True
 
 
 def _refused(path: Path, why: str) -> CannotListen:

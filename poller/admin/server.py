@@ -128,16 +128,16 @@ async def serve(
 
 @asynccontextmanager
 async def serve_control(
-    path: Path, pages: Pages, *, changes: Changes, emit: Emit, invoke: Invoke | None = None
+    paths: Sequence[Path], pages: Pages, *, changes: Changes, emit: Emit, invoke: Invoke | None = None
 ) -> AsyncIterator[None]:
-    """Answer requests at a Unix socket until the end of the block.
+    """Answer requests at a Unix socket, at the first path without another daemon, until the end of the block.
 
     No token is needed: only the daemon's user can connect.
 
     `invoke` answers requests of Lambda's Invoke API, which `poller invoke` sends. If it is None, they are not answered.
     Raises CannotListen if the socket cannot be made.
     """
-    with listening_at(path) as listener:
+    with listening_at(*paths) as listener:
         async with _serving([listener], pages, _guard(Access, is_loopback=True), changes, emit, invoke):
             yield
 

@@ -1,6 +1,6 @@
 """How does a command ask the running daemon? By one request to its control socket, with a JSON answer.
 
-settings file ── [daemon] state ──> control socket beside the state file ──> the daemon
+settings file ── [daemon] state ──> control socket beside the state or the settings file ──> the daemon
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from poller.admin.changing import LONGEST_SECONDS
-from poller.admin.control import control_path
+from poller.admin.control import path_for_commands
 from poller.cli.ending import exit_on_failure, refused
 from poller.settings.loading import state_of
 
@@ -35,7 +35,7 @@ class ControlConnection(http.client.HTTPConnection):
 def socket_of(config: Path) -> Path:
     """Return the path of the daemon's socket. Ends the program if the file's `state` has a fault."""
     with exit_on_failure(config):
-        return control_path(state_of(config, os.environ), config)
+        return path_for_commands(state_of(config, os.environ), config)
 
 
 def asked(

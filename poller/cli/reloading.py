@@ -1,6 +1,6 @@
 """What does `poller reload` do? It asks the running daemon to read its settings file again, and shows what changed.
 
-    settings file ── [daemon] state ──> control socket beside the state file ── POST /api/reload ──> the daemon
+    settings file ── [daemon] state ──> control socket ── POST /api/reload ──> the daemon
 
 The command itself reads only `state`. The daemon reads the whole file, and answers with all its faults if it has any.
 """
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from poller.admin.control import control_path
+from poller.admin.control import path_for_commands
 from poller.cli.daemon import asked
 from poller.cli.ending import Config, faults_shown, refused, warn
 from poller.errors import SettingsError
@@ -42,7 +42,7 @@ def reload(
     changes. The command returns when every change is in use, which may take as long as the grace.
     """
     try:
-        path = control_path(state_of(config, os.environ), config)
+        path = path_for_commands(state_of(config, os.environ), config)
     except SettingsError as error:
         faults_shown(config, error.faults)
         raise typer.Exit(1) from None

@@ -24,7 +24,7 @@ import prometheus_client
 
 from poller import __version__, process_memory
 from poller.admin.acting import PageSources
-from poller.admin.control import control_path
+from poller.admin.control import control_paths
 from poller.admin.guard import Access
 from poller.admin.listening import bound, written
 from poller.admin.recent import RecentChanges
@@ -121,9 +121,9 @@ async def _run_until(signals: AsyncIterator[signal.Signals], found: Examined, se
             )
             http = await stack.enter_async_context(server)
         try:
-            path = control_path(daemon.state, settings_path)
+            paths = control_paths(daemon.state, settings_path)
             invoke = Invocations(folder, team).respond
-            control = serve_control(path, pages, changes=changes, emit=recent.emit, invoke=invoke)
+            control = serve_control(paths, pages, changes=changes, emit=recent.emit, invoke=invoke)
             await stack.enter_async_context(control)
         except CannotListen as error:  # the workers run without the socket
             telemetry.emit(ControlSocketFailed(str(error)))

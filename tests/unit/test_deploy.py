@@ -15,7 +15,7 @@ import orjson
 import pytest
 import yaml
 
-from poller.admin.control import control_path
+from poller.admin.control import control_paths
 from poller.descriptors import MOST
 from poller.settings.daemon import DaemonOptions
 from poller.settings.loading import load
@@ -207,7 +207,7 @@ def test_a_pod_can_write_where_the_daemon_does_and_many_pods_share_the_streams(t
     assert written == set(mounts.values())
     state = settings_of_the_pods(tmp_path).daemon.state
     assert state.startswith("dynamodb://")
-    control = control_path(state, Path(orjson.loads(last("CMD"))[-1]))
+    (control,) = control_paths(state, Path(orjson.loads(last("CMD"))[-1]))
     assert {str(control.parent), last("VOLUME"), "/tmp"} == set(mounts)
 
 

@@ -231,7 +231,7 @@ async def test_the_log_of_a_change_says_that_the_client_had_the_token() -> None:
 async def test_the_log_of_a_change_names_the_user_and_the_process_at_the_control_socket(tmp_path: Path) -> None:
     changes, path = FakeChanges(), tmp_path / "poller.db-control"
     async with (
-        serve_control(path, Pages(Telemetry().registry, list), changes=changes, emit=changes.facts.append),
+        serve_control([path], Pages(Telemetry().registry, list), changes=changes, emit=changes.facts.append),
         ClientSession("http://localhost", connector=UnixConnector(os.fspath(path))) as client,
     ):
         assert (await answer(client))[0] == 200
@@ -409,7 +409,7 @@ async def test_a_reload_may_change_the_token() -> None:
 async def test_the_control_socket_needs_no_token(tmp_path: Path) -> None:
     changes, path = FakeChanges(), tmp_path / "poller.db-control"
     async with (
-        serve_control(path, Pages(Telemetry().registry, list), changes=changes, emit=changes.facts.append),
+        serve_control([path], Pages(Telemetry().registry, list), changes=changes, emit=changes.facts.append),
         ClientSession("http://localhost", connector=UnixConnector(os.fspath(path))) as client,
     ):
         assert await answer(client, '{"function": "store"}') == (200, changes.report)

@@ -13,7 +13,7 @@ from threading import Barrier
 
 import pytest
 
-from poller.admin.control import LONGEST_PATH_IN_BYTES, control_path, listening_at
+from poller.admin.control import LONGEST_PATH_IN_BYTES, control_paths, listening_at, path_for_commands
 from poller.errors import CannotListen
 
 
@@ -25,13 +25,41 @@ def connected(path: Path) -> socket.socket:
 
 def test_the_socket_is_beside_the_state_file_or_else_beside_the_settings_file(tmp_path: Path) -> None:
     settings = tmp_path / "etc" / "poller.toml"
-    assert control_path(f"sqlite://{tmp_path}/poller.db", settings) == tmp_path / "poller.db-control"
-    assert control_path("memory:", settings) == tmp_path / "etc" / "poller.toml-control"
+    beside_settings = tmp_path / "etc" / "poller.toml-control"
+    assert control_paths(f"sqlite://{tmp_path}/poller.db", settings) == [
+        tmp_path / "poller.db-control",
+        beside_settings,
+    ]
+    assert control_paths("memory:", settings) == [beside_settings]
 
 
 def test_a_symbolic_link_to_the_state_file_leads_to_the_same_socket(tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(tmp_path / "poller.db")
-    assert control_path(f"sqlite://{tmp_path}/link.db", tmp_path / "p.toml") == tmp_path / "poller.db-control"
+    assert control_paths(f"sqlite://{tmp_path}/link.db", tmp_path / "p.toml")[0] == tmp_path / "poller.db-control"
+
+
+def test_commands_reach_each_of_two_daemons_that_share_a_state_file(tmp_path: Path) -> None:
+    state, a, b = f"sqlite://{tmp_path}/poller.db", tmp_path / "a.toml", tmp_path / "b.toml"
+    with listening_at(*control_paths(state, a)) as of_a, listening_at(*control_paths(state, b)) as of_b:
+        for settings, listener in ((a, of_a), (b, of_b)):
+            with connected(path_for_commands(state, settings)):
+                listener.accept()[0].close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_daemons_socket_beside_its_settings_does_not_hide_its_socket_beside_the_state(tmp_path: Path) -> None:
+    state, settings = f"sqlite://{tmp_path}/poller.db", tmp_path / "poller.toml"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
+        killed.bind(str(tmp_path / "poller.toml-control"))
+    with listening_at(*control_paths(state, settings)):
+        assert path_for_commands(state, settings) == tmp_path / "poller.db-control"
+
+
+def test_a_path_beside_the_settings_that_is_too_long_for_a_socket_does_not_hide_the_other_socket(
+    tmp_path: Path,
+) -> None:
+    state, settings = f"sqlite://{tmp_path}/poller.db", tmp_path / ("x" * LONGEST_PATH_IN_BYTES)
+    assert path_for_commands(state, settings) == tmp_path / "poller.db-control"
 
 
 def test_only_our_own_user_may_connect_whatever_the_umask(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def changes(tmp_path: Path) -> Iterator[FakeChanges]:
         fake.report = NOTHING
         pages = Pages(Telemetry().registry, list)
         with portal.wrap_async_context_manager(
-            serve_control(tmp_path / "poller.toml-control", pages, changes=fake, emit=fake.facts.append)
+            serve_control([tmp_path / "poller.toml-control"], pages, changes=fake, emit=fake.facts.append)
         ):
             yield fake
 

@@ -79,7 +79,7 @@ def changes(tmp_path: Path) -> Iterator[FakeChanges]:
         fake = portal.call(FakeChanges)
         pages = Pages(Telemetry().registry, lambda: statuses(), workers=workers)
         with portal.wrap_async_context_manager(
-            serve_control(tmp_path / "poller.toml-control", pages, changes=fake, emit=fake.facts.append)
+            serve_control([tmp_path / "poller.toml-control"], pages, changes=fake, emit=fake.facts.append)
         ):
             yield fake
 

@@ -134,7 +134,7 @@ class Daemon:
             for number in numbers:
                 path, pages = self.folder / str(number), Pages(CollectorRegistry(), list, self.backlogs[number])
                 server = serve_control(
-                    path,
+                    [path],
                     pages,
                     changes=self.workers[number],
                     emit=lambda _: None,
@@ -343,7 +343,9 @@ async def client_of(daemon: Daemon) -> AsyncIterator[ClientSession]:
     path = daemon.folder.parent / "control"
     pages = Pages(CollectorRegistry(), list)
     async with (
-        serve_control(path, pages, changes=daemon.changes, emit=daemon.facts.append, invoke=daemon.invocations.respond),
+        serve_control(
+            [path], pages, changes=daemon.changes, emit=daemon.facts.append, invoke=daemon.invocations.respond
+        ),
         ClientSession("http://localhost", connector=UnixConnector(str(path))) as client,
     ):
         yield client
