@@ -363,6 +363,32 @@ def test_a_shard_that_a_person_has_reset_begins_where_a_new_one_does_and_its_tok
     play(main)
 
 
+def test_a_worker_that_has_not_seen_the_pause_does_not_take_a_shard_that_a_person_has_reset() -> None:
+    """The user of the lease could not know where to begin."""
+    world = LeaseWorld(seed=1)
+    shard = ShardId("reset")
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            life = world.start(tasks, "only")
+            row = reset(world, shard)
+            placed = replace(row, counter=1, checkpoint=Checkpoint(TrimHorizon()))
+
+            async def place() -> None:
+                await anyio.sleep(3 * LEASE_DURATION_IN_SECONDS)
+                assert world.table.rows[row.key].owner is None
+                await life.worker.create([placed])
+
+            tasks.start_soon(place)
+            with anyio.fail_after(4 * LEASE_DURATION_IN_SECONDS + 1):
+                async with life.worker.lease(row.key) as lease:
+                    assert lease is not None
+                    assert lease.checkpoint == placed.checkpoint
+            tasks.cancel_scope.cancel()
+
+    run_seeded(1, main)
+
+
 def test_the_place_of_a_reset_shard_is_stored_also_if_the_answer_is_lost_or_another_worker_is_faster() -> None:
     async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
         for _ in range(4):

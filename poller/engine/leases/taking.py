@@ -343,14 +343,19 @@ class Taking:
         return [row for row in rows if row.key in chosen]
 
     async def _readable(self, rows: list[Row]) -> list[Row]:
-        """Return the leases whose parents are drained (R9). A scan may have missed a parent, so its row is read."""
+        """Return the leases that a user can use now (R9). A scan may have missed a parent, so its row is read."""
         unknown = {each for row in rows for each in parents_of(row) if self._observed.get(each) is None}
         await self.look_up(unknown)
         return [row for row in rows if self.is_readable(row)]
 
     def is_readable(self, row: Row) -> bool:
-        """Return whether the shard waits for no parent, as far as this worker knows."""
-        return all(self._is_done(parent) for parent in parents_of(row))
+        """Return whether the shard waits for no parent, as far as this worker knows.
+
+        A shard that a person has reset must get a checkpoint first: a worker that has not seen the pause yet may want
+        its lease.
+        """
+        is_reset = row.checkpoint is None and not is_unit(row.key)
+        return not is_reset and all(self._is_done(parent) for parent in parents_of(row))
 
     def _is_done(self, parent: RowKey) -> bool:
         """Return whether no child waits for this parent.
