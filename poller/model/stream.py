@@ -109,11 +109,13 @@ class Read(NamedTuple):
 
     `behind_in_seconds` is how far the end of this answer is behind the end of the shard, or a lower bound of this time.
     It is None if the source does not say it.
+    `children` are the children of the shard, if its end was reached and the service names them there.
     """
 
     records: list[StreamRecord]
     next_iterator: ShardIterator | None
     behind_in_seconds: float | None
+    children: tuple[ShardId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

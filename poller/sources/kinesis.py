@@ -168,11 +168,17 @@ class KinesisSource:
             records = _records(envelope, cursor.shard_id, answer["Records"])
             next_wire = token_if_any(answer.get("NextShardIterator"))
             following = cursor.following(next_wire, records, is_behind=bool(behind))
+            children: list[Shard] = []
             if following is None:
-                self._children[cursor.shard_id] = list(map(_child, answer.get("ChildShards") or ()))
+                children = self._children[cursor.shard_id] = list(map(_child, answer.get("ChildShards") or ()))
         if following is not None and following.leads_nowhere:
             following = following._replace(wire=await self._wire_iterator(cursor.shard_id, TrimHorizon()))
-        return Read(cursor.fresh(records), None if following is None else following.written(), behind)
+        return Read(
+            cursor.fresh(records),
+            None if following is None else following.written(),
+            behind,
+            tuple([child.shard_id for child in children]),
+        )
 
     async def _wire_iterator(self, shard_id: ShardId, position: Position) -> str:
         answer = await self._call(

@@ -239,6 +239,30 @@ def test_a_shard_that_another_worker_has_taken_is_read_no_more_and_the_others_go
     assert isinstance(world.positions()[kept], AfterSequence)
 
 
+def test_a_stop_does_not_wait_for_the_cut_invocation_of_a_shard_that_another_worker_has_taken() -> None:
+    world = StoreWorld()
+    world.duration = 9.0
+    stopped: list[float] = []
+
+    async def until(life: Life) -> None:
+        world.put("key", "a")
+        await anyio.sleep(1.5)
+        take(world, PARENT)
+        await anyio.sleep(4.5)
+        life.begin_stop()
+
+    async def main() -> None:
+        life = await world.live(until)
+        assert life.stopped_at is not None
+        stopped.append(anyio.current_time() - life.stopped_at)
+
+    play(world, main)
+    assert sum(fact.leases for fact in world.facts_of(LeasesLost)) == 1
+    assert world.calls == [["a"]]
+    assert world.succeeded == [], "the invocation was cut"
+    assert stopped[0] < 1.0
+
+
 def test_the_children_of_a_shard_that_is_lost_at_its_end_wait_until_its_next_owner_has_drained_it() -> None:
     world = StoreWorld(batch_size=1)
     world.duration = 2.5

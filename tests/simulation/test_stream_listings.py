@@ -13,7 +13,7 @@ import pytest
 from poller.errors import Rejected, Throttled, Unreachable
 from poller.facts import LeaseTableFailed, LeaseTableRecovered, MappingCrashed, PositionTrimmed, SourceFailed
 from poller.model.ids import MappingName
-from poller.model.lease import Row, RowKey, shard_of
+from poller.model.lease import Row, RowKey, shard_key, shard_of
 from poller.model.mapping import StreamMapping
 from poller.model.stream import Checkpoint, Latest, Shard, ShardEnd, ShardId, StateKey, TrimHorizon
 from poller.ports import StreamSource
@@ -509,6 +509,18 @@ def test_a_child_is_read_at_once_after_its_parent_before_the_next_listing_is_due
 
     play_life(world, stopping_after(6), beside=reshard)
     assert world.succeeded == ["child"]
+
+
+def test_the_row_of_a_drained_shard_names_its_children_as_a_kcl_application_expects() -> None:
+    world = KinesisWorld()
+
+    async def reshard(_life: Life) -> None:
+        await anyio.sleep(2)
+        world.stream.split(PARENT, now=anyio.current_time())
+
+    play_life(world, stopping_after(6), beside=reshard)
+    row = world.store.table.rows[shard_key(key_of(world), ShardId(PARENT))]
+    assert row.details["children"] == ["shardId-000000000001", "shardId-000000000002"]
 
 
 def test_children_that_are_already_listed_are_not_requested() -> None:

@@ -33,7 +33,7 @@ Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lamb
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
 
 import anyio
@@ -312,4 +312,6 @@ class StreamMappingRunner:
                 return False
             finally:
                 del self._readers[shard_id]
-                await anyio.sleep_until(reader.may_run_until)
+                # a stop does not wait for a lost lease: another worker may read the shard already
+                with self._stop.cutting() if lease.is_lost else nullcontext():
+                    await anyio.sleep_until(reader.may_run_until)

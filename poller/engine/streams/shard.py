@@ -263,6 +263,7 @@ class ShardReader:
                     lane.caught_up(arrived_by)
             iterator = read.next_iterator
             if iterator is None:
+                self._lease.children = read.children
                 return
             await anyio.sleep(max(0.0, began + seconds_to_next_read(read, limits) - anyio.current_time()))
 
