@@ -188,12 +188,13 @@ def _cells(status: MappingStatus, view: View) -> Iterator[Html]:
 
 
 def _state(status: MappingStatus, view: View) -> Iterator[Html]:
-    state = state_of(status)
+    state, since = state_of(status), status.since
     yield element("strong", text(state), class_=f"badge {state}")
     if status.stream is not None and status.stream.shards_blocked:
         yield small(text(count(status.stream.shards_blocked, "shard")))
-    if status.since is not None:
-        yield small(text("for "), lasting(status.since, view.now))
+        since = min((shard.since for shard in status.stream.blocked), default=None)
+    if since is not None:
+        yield small(text("for "), lasting(since, view.now))
     if reason := reason_for(status, sees_words=view.viewer.sees_words):
         yield small(text(reason))
     if status.next_try is not None and status.next_try > view.now:

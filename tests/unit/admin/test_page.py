@@ -262,7 +262,7 @@ def test_a_row_shows_the_state_the_rate_the_picture_and_the_last_error_of_a_mapp
     page = render(view(erring, histories={erring.mapping: history}))
     row = next(row for row in Reader(page).rows if row.startswith("clicks"))
     assert " ".join(row.split()) == (
-        "clicks stream/clicks → store blocked 1 shard for 1.0 h 3.0 3 of 8 34 records in hand 1.5 h "
+        "clicks stream/clicks → store blocked 1 shard for 6.7 min 3.0 3 of 8 34 records in hand 1.5 h "
         "4 shards read, 2 waiting KeyError 'email' 2.0 min ago Pause"
     )
     assert 'aria-label="records a second in the last 30 minutes: now 3.0, at most 3.0, with failures"' in page
