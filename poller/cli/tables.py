@@ -71,8 +71,8 @@ def _notes(entry: Entry) -> Iterable[str]:
     elif not entry.stored.checkpoints and by_hand is None:
         yield f"nothing is stored; it begins {in_words(entry.mapping.starting_position)}"
     if by_hand is not None:
-        which = "where nothing is stored of it" if entry.stored.checkpoints else "nothing else is stored"
-        yield f"set by hand, {which}: it begins {in_words(by_hand)}"
+        which = "a shard without a position" if entry.stored.checkpoints else "every shard"
+        yield f"set by hand: {which} begins {in_words(by_hand)}"
 
 
 def _table(stored: Stored, now: float) -> Table:

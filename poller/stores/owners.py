@@ -12,15 +12,16 @@ import anyio
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, is_worker, sign_of_life
 from poller.model.lease import Row
+from poller.model.sharing import label_of
 from poller.ports import LeaseStore
 
 LOOK_EVERY_SECONDS = 1.0
 
 
 def label(row: Row) -> str:
-    """Return the label of the row's owner."""
+    """Return how a person names the row's owner. Two daemons of one host may have the same `worker`."""
     assert row.owner is not None, f"{row.key} has no owner"
-    return row.owner.rpartition("/")[0]
+    return label_of(row.owner)
 
 
 async def living_owner(

@@ -270,11 +270,11 @@ def test_while_a_daemon_runs_the_state_can_be_shown_and_not_changed(
         document = shown(poller)
         result = poller("state", *command)
     assert [found["mapping"] for found in document["mappings"]] == ["clicks", "users", "clicks"]
-    assert [shard["reader"] for shard in document["mappings"][0]["shards"]] == ["blue-1", None, None]
+    assert [shard["reader"] for shard in document["mappings"][0]["shards"]] == ["blue-1/0000", None, None]
     assert (result.exit_code, result.stdout) == (1, "")
     waits, refused = result.stderr.splitlines()
-    assert waits == "Waiting for up to 10 s to see whether these workers run: blue-1"
-    assert refused.startswith("poller: the worker blue-1 runs, and may read clicks")
+    assert waits == "Waiting for up to 10 s to see whether these workers run: blue-1/0000"
+    assert refused.startswith("poller: the worker blue-1/0000 runs, and may read clicks")
     assert "stop all workers, or pause the mapping with `poller pause`" in refused
     assert unchanged()
 
@@ -315,31 +315,31 @@ def test_the_readers_the_workers_the_units_and_the_blocked_shards_are_shown(poll
         line.split()
         for line in f"""
 {USERS.mapping}: {USERS.stream_arn}
-  SHARD  POSITION           READER            BLOCKED
-  {A}    after {FIRST + 9}  blue-2 for 2 min  3 attempts in 6 min
+  SHARD  POSITION           READER                 BLOCKED
+  {A}    after {FIRST + 9}  blue-2/1111 for 2 min  3 attempts in 6 min
 {EARLIER.mapping}: {EARLIER.stream_arn}
   no mapping of this name reads this stream; the position is kept for a mapping that does again
   SHARD  POSITION
   {A}    reset by hand
 WORKER  LEASES  BYTES A SECOND
-blue-1  2       1234
-blue-2  0       0               stopping
+blue-1/0000  2       1234
+blue-2/1111  0       0               stopping
 UNITS OF            WORKER  UNITS
-the mapping orders  blue-2  1
+the mapping orders  blue-2/1111  1
 the function count  (free)  1
-the function count  blue-1  2
+the function count  blue-1/0000  2
 """.strip().splitlines()
     ]
     assert document["mappings"][1]["shards"][0]["blocked"] == {"attempts": 3, "age_in_seconds": 400.0}
     assert time.time() - document["mappings"][1]["shards"][0]["read_since"] == pytest.approx(130, abs=60)
     assert document["workers"] == [
-        {"label": "blue-1", "owner": OWNER, "leases": 2, "bytes_per_second": 1234.5, "is_stopping": False},
-        {"label": "blue-2", "owner": OTHER, "leases": 0, "bytes_per_second": 0, "is_stopping": True},
+        {"label": "blue-1/0000", "owner": OWNER, "leases": 2, "bytes_per_second": 1234.5, "is_stopping": False},
+        {"label": "blue-2/1111", "owner": OTHER, "leases": 0, "bytes_per_second": 0, "is_stopping": True},
     ]
     assert document["units"] == [
-        {"kind": "mapping", "name": "orders", "worker": "blue-2", "units": 1},
+        {"kind": "mapping", "name": "orders", "worker": "blue-2/1111", "units": 1},
         {"kind": "function", "name": "count", "worker": None, "units": 1},
-        {"kind": "function", "name": "count", "worker": "blue-1", "units": 2},
+        {"kind": "function", "name": "count", "worker": "blue-1/0000", "units": 2},
     ]
 
 
@@ -371,7 +371,10 @@ def test_a_mapping_is_moved_after_the_consequences_were_printed(
     assert (now().starting_position, now().checkpoints) == (expected, {})
     assert now(EARLIER).checkpoints == SAVED[EARLIER]
     assert now(USERS).checkpoints == SAVED[USERS]
-    assert "  set by hand, nothing else is stored: it begins at " in poller("state", "show").stdout
+    assert "  set by hand: every shard begins at " in poller("state", "show").stdout
+    new = Row(key=shard_key(CLICKS, ShardId("new")), checkpoint=Checkpoint(after(1)), token=1)
+    anyio.run(restore, [new])
+    assert "  set by hand: a shard without a position begins at " in poller("state", "show").stdout
 
 
 def test_the_positions_of_a_mapping_with_a_table_of_kcl_are_neither_shown_nor_moved(poller: Poller) -> None:

@@ -186,10 +186,10 @@ async def test_what_a_worker_may_read_is_not_changed_unless_its_mapping_is_pause
     async with living(store, OWNER):
         hand = await hand_of(store, told)
         began = anyio.current_time()
-        with pytest.raises(InUse, match=r"the worker blue-1 runs, and may read clicks.*poller pause"):
+        with pytest.raises(InUse, match=r"the worker blue-1/0000 runs, and may read clicks.*poller pause"):
             await hand.refuse_while_read(CLICKS.mapping)
         assert anyio.current_time() - began < LEASE_DURATION_IN_SECONDS / 2
-        assert told == ["Waiting for up to 10 s to see whether these workers run: blue-1"]
+        assert told == ["Waiting for up to 10 s to see whether these workers run: blue-1/0000"]
         await store.create([Row(key=RowKey(":pause/clicks"))])
         hand = await hand_of(store, told)
         began = anyio.current_time()
@@ -211,7 +211,7 @@ async def test_a_paused_mapping_is_not_changed_while_a_worker_finishes_what_it_h
     async with living(store, OWNER, shard_key(CLICKS, A)):
         if not has_row:
             await store.delete((await store.read([RowKey(f":worker/{OWNER}")])).values())
-        with pytest.raises(InUse, match="the worker blue-1 still finishes what it has in hand of clicks"):
+        with pytest.raises(InUse, match="the worker blue-1/0000 still finishes what it has in hand of clicks"):
             await (await hand_of(store)).refuse_while_read(CLICKS.mapping)
 
 
