@@ -17,20 +17,30 @@ WIDEST_LINE = 100_000
 
 
 def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return a table that cuts its widest columns first where it is wider than the terminal."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
-        table.add_column(column, no_wrap=True)
+    for column in columns:  # with no_wrap, rich would cut all columns by the same number of characters
+        table.add_column(_line(column))
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*(_line(printable(cell)) for cell in row))
     return table
+
+
+def _line(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = table_of(columns, rows)
-    console = Console(width=WIDEST_LINE, highlight=False)
+    console = wide_console()
     with console.capture() as lines:
         console.print(table)
     typer.echo("\n".join(line.rstrip() for line in lines.get().splitlines()))
+
+
+def wide_console() -> Console:
+    """Return a console that breaks and cuts no line."""
+    return Console(width=WIDEST_LINE, height=1, highlight=False)  # without a height, a dumb terminal has 80 columns
 
 
 def printable(cell: str) -> str:

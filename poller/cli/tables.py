@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from poller.cli.ending import counted
 from poller.cli.positions import for_programs, in_words, when
+from poller.cli.printing import wide_console
 from poller.cli.times import ago, duration
 from poller.model.lease import Row
 from poller.model.mapping import StreamMapping
@@ -24,8 +24,6 @@ from poller.stores.lease_by_hand import Stored
 from poller.stores.owners import label
 
 NOTHING = Stored(None, {})
-WIDEST_LINE = 100_000
-"""Columns. No row is so wide, so rich never breaks one."""
 
 
 class Entry(NamedTuple):
@@ -52,7 +50,7 @@ def table(entry: Entry) -> str:
 
     No line is broken, so that numbers can be copied and programs such as grep can read the lines.
     """
-    console = Console(width=WIDEST_LINE, highlight=False)
+    console = wide_console()
     with console.capture() as lines:
         console.print(Text(f"{entry.key.mapping}: {entry.key.stream_arn}", style="bold"))
         for note in _notes(entry):

@@ -9,9 +9,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
-
-from poller.cli.tables import WIDEST_LINE, column_table
+from poller.cli.printing import wide_console
+from poller.cli.tables import column_table
 from poller.core.leases.expiry import is_worker
 from poller.core.leases.units import is_unit, limit_of, limit_of_mapping
 from poller.model.ids import MappingName
@@ -78,7 +77,7 @@ def documents_of_units(rows: Iterable[Row]) -> list[dict[str, Any]]:
 def _lines(columns: dict[str, list[str]]) -> str:
     if not any(columns.values()):
         return ""
-    console = Console(width=WIDEST_LINE, highlight=False)
+    console = wide_console()
     with console.capture() as lines:
         console.print(column_table(columns))
     return "\n".join(line.rstrip() for line in lines.get().splitlines())
