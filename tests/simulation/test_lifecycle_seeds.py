@@ -36,6 +36,15 @@ def test_nothing_is_lost_or_reordered_while_mappings_of_queues_and_streams_chang
     run_seeded(seed, main)
 
 
+def test_a_run_stores_the_end_of_a_shard_that_the_run_before_could_not_store() -> None:
+    """In this seed the state fails at the end of a shard, and the grace of a replaced run ends meanwhile."""
+
+    async def main() -> None:
+        await changing_streams(stream_shape.draw(700_044)).run()
+
+    run_seeded(700_044, main)
+
+
 def steps_of(seed: int) -> list[str]:
     async def main() -> None:
         await changing_streams(stream_shape.draw(seed)).run()

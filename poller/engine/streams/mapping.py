@@ -60,7 +60,7 @@ from poller.model.lease import Row
 from poller.model.mapping import StreamMapping
 from poller.model.order import ShardOrder
 from poller.model.status import BlockedShard, MappingStatus
-from poller.model.stream import AtTimestamp, Checkpoint, Latest, Position, Shard, ShardId, ShardIterator
+from poller.model.stream import AtTimestamp, Checkpoint, Latest, Position, Shard, ShardEnd, ShardId, ShardIterator
 from poller.ports import StreamSource
 
 ITERATORS_AT_ONCE = 10
@@ -295,6 +295,8 @@ class StreamMappingRunner:
         If an invocation was cancelled, its function may still run. Then this waits until the function's timeout, or
         until the grace is over, so that no other invocation of the shard begins meanwhile.
         """
+        if lease.checkpoint is not None and isinstance(lease.checkpoint.position, ShardEnd):
+            return await lease.stored()  # an earlier run of this mapping has read the end, and could not store it
         lease.read_since = self._context.lane.clock.now()
         with self._stop.part() as stop:
             reader = ShardReader(
