@@ -48,7 +48,8 @@ def check_retries(history: History) -> None:
                 raise Violation(f"tried again unchanged after a part of it was done: {calls}")
             if mapping.bisect_batch_on_function_error and len(numbers) > 1:
                 raise Violation(f"tried again instead of bisected: {calls}")
-            if after.began_at - call.ended_at < 0.2 and not history.world.has_orders:
+            waits = not (history.world.has_orders or has_new_run(history, call, after))
+            if waits and after.began_at - call.ended_at < 0.2:
                 raise Violation(f"tried again without a pause: {calls}")
         for call in calls:
             known = numbers and not is_cut(history, call)
@@ -59,6 +60,16 @@ def check_retries(history: History) -> None:
 def is_cut(history: History, call: Call) -> bool:
     """Return whether the engine may not know the answer of this call, so that it does not count as an attempt."""
     return call.ending == "cut" or (history.world.crash_rate > 0 and call.ending == "answer_lost")
+
+
+def has_new_run(history: History, call: Call, after: Call) -> bool:
+    """Return whether a new run of the mapping has begun to read the shard between two calls. It tries at once."""
+    shard_id = history.puts[call.message_ids[0]].shard_id if call.message_ids else None
+    first_reads: dict[tuple[int, int], float] = {}
+    for read in history.reads:
+        if read.shard_id == shard_id:
+            first_reads.setdefault((read.life, read.run), read.began_at)
+    return any(call.ended_at <= began_at <= after.began_at for began_at in first_reads.values())
 
 
 def check_ages(history: History) -> None:
