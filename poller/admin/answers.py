@@ -101,6 +101,32 @@ class WorkerEntry(Answer):
     restarts: int
 
 
+class LiveWorker(Answer):
+    worker: str
+    leases: int
+    bytes_per_second: float
+    is_stopping: bool
+
+
+class LeaseEntry(Answer):
+    mapping: str
+    shard: str
+    worker: str | None
+    seconds: float = Field(description="For how long the worker has read the shard, or nobody has read it.")
+
+
+class Sharing(Answer):
+    """How the daemon shares the leases of its state with other workers."""
+
+    shards: int
+    units: int
+    state_silence_in_seconds: float
+    heartbeat_age_in_seconds: float
+    unread_in_seconds: float
+    workers: list[LiveWorker]
+    leases: list[LeaseEntry]
+
+
 class Readiness(Answer):
     """Whether every mapping has found its source, and the state of each mapping."""
 
@@ -116,6 +142,7 @@ class Status(Answer):
     ready: bool
     mappings: dict[str, MappingNumbers]
     events: dict[str, EventsEntry]
+    sharing: Sharing | None = None
     workers: dict[str, WorkerEntry] = {}
 
 

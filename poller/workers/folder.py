@@ -17,17 +17,28 @@ from pathlib import Path
 PREFIX = "poller-workers-"
 LOCK = "lock"
 
+LONGEST_PARENT_IN_BYTES = 60
+"""The path of a socket has 103 bytes at most (admin/control.py). The folder and a new socket need up to 40 of them."""
+
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
     """Yield a new folder, and remove it after the block. Remove the folders of dead parents, too."""
-    _remove_those_of_the_dead(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
+    parent = _folder_of_temporary_files()
+    _remove_those_of_the_dead(parent)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent) as name:
         new = Path(name, f"{LOCK}.new")
         with new.open("wb") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             new.rename(Path(name, LOCK))  # it is locked when it appears
             yield Path(name)
+
+
+def _folder_of_temporary_files() -> Path:
+    """Return the folder of temporary files, or /tmp if the path of a socket would be too long there."""
+    parent = tempfile.gettempdir()
+    fits = len(os.fsencode(parent)) <= LONGEST_PARENT_IN_BYTES
+    return Path(parent if fits else "/tmp")  # noqa: S108  # the new folder in it is private
 
 
 def _remove_those_of_the_dead(parent: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from aiohttp import ClientSession
 from anyio.abc import SocketStream
 
+from poller.admin import answers
 from poller.admin.connections import DESCRIPTORS_KEPT, LONGEST_SECONDS, MAXIMUM_CONNECTIONS, Connections
 from poller.admin.guard import Access
 from poller.admin.readiness import BLOCKED_SHARDS_LISTED, BLOCKED_SHARDS_SHOWN
@@ -540,6 +541,7 @@ async def test_the_status_says_who_shares_the_leases_of_the_state_and_who_reads_
         client.get("/api/status") as answer,
     ):
         report = (await answer.json())["sharing"]
+    answers.Sharing.model_validate(report)
     assert report == {
         "shards": 1,
         "units": 2,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,24 @@ from poller.workers.folder import LOCK, PREFIX, private_folder
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return tmp_path
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for temporary files with a short path. Those of pytest are longer."""
+    with tempfile.TemporaryDirectory() as name:
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        yield Path(name)
+
+
+def test_a_socket_has_room_in_the_folder_however_long_the_path_of_temporary_files_is(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = place / ("long" * 20)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with private_folder() as folder, socket.socket(socket.AF_UNIX) as listener:
+        private = folder / ".12345678"  # a socket is made there, and then gets its name
+        private.mkdir()
+        listener.bind(str(private / "s"))
+        assert (private / "s").is_socket()
 
 
 def test_only_the_user_may_enter_and_the_folder_is_removed(place: Path) -> None:
