@@ -177,7 +177,7 @@ class Replaced(Answer):
 
 
 class Reloaded(Answer):
-    """What a reload has changed, or the function that was restarted."""
+    """The changes that a reload has made, or the function that was restarted."""
 
     mappings: Names | None = None
     failed: dict[str, str] = {}

@@ -44,7 +44,7 @@ MakeReport = Callable[[int], Report]
 
 
 class Obeying(Protocol):
-    """What a worker does when its parent says so."""
+    """The actions of a worker that its parent can order."""
 
     def begin_stop(self) -> None: ...
 
@@ -69,7 +69,7 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
-    """What the parent tells a worker. `number` is from 1 to `of`.
+    """The facts about itself that a worker gets from its parent. `number` is from 1 to `of`.
 
     `folder` has the worker's socket and the settings. `channel` and `api_listeners` are file descriptors.
     `has_colors` says whether the log is written to a terminal.

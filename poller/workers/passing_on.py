@@ -49,7 +49,7 @@ MAXIMUM_WAITING = 16
 
 
 class Reply(NamedTuple):
-    """What a worker has answered to a change."""
+    """The answer of a worker to a change."""
 
     worker: int
     status: int
