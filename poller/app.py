@@ -34,7 +34,7 @@ from poller.admin.listening import Address, written
 from poller.admin.recent import RecentChanges
 from poller.admin.server import Pages, serve, serve_control
 from poller.api_composition import api_listeners, control_api, routes_of, serve_api
-from poller.composition import Composition, Pauses, compose
+from poller.composition import compose
 from poller.descriptors import raise_limit
 from poller.engine.backlogs import Backlogs
 from poller.engine.events.orphans import OrphanedEvents
@@ -55,6 +55,7 @@ from poller.telemetry.history import History
 from poller.telemetry.processes import own_usage
 from poller.telemetry.telemetry import Telemetry
 from poller.tracing.opening import open_tracing
+from poller.worker_composition import Pauses, WorkerComposition
 from poller.workers.membership import Membership, Parent, end_with_parent
 from poller.workers.report import Report
 
@@ -125,7 +126,7 @@ async def _run_until(
         await composition.events.queues.check()
         supervisor = Supervisor(
             composition.open,
-            pauses=Pauses(composition),
+            pauses=Pauses(composition.worker),
             series=telemetry,
             stop=stop,
             grace_in_seconds=settings.daemon.shutdown_grace_in_seconds,
@@ -149,7 +150,7 @@ async def _run_until(
             emit=telemetry.emit,
         )
         telemetry.watch_reloads(lambda: reloader.status)
-        telemetry.watch_sharing(lambda: from_thread.run_sync(composition.sharing))
+        telemetry.watch_sharing(lambda: from_thread.run_sync(composition.worker.sharing))
         backlogs = Backlogs(supervisor, count_messages=composition.messages_waiting)
         history, recent = History(telemetry.registry), RecentChanges(telemetry.emit)
         page = PageSources(
@@ -158,7 +159,7 @@ async def _run_until(
             changes=recent.changes,
             settings=partial(effective_text, settings_path, os.environ),
         )
-        pages = Pages(telemetry.registry, statuses, backlogs, page=page, sharing=composition.sharing)
+        pages = Pages(telemetry.registry, statuses, backlogs, page=page, sharing=composition.worker.sharing)
         calls = composition.calls_of_clients(stop)
         routes = routes_of(composition, calls, lambda: reloader.in_use, file=str(settings_path))
         control = control_api(routes, emit=telemetry.emit)
@@ -176,18 +177,18 @@ async def _run_until(
             serve_api(listeners, routes, lambda: reloader.in_use, stop=stop, emit=telemetry.emit)
         )
         await stack.enter_async_context(calls.running())  # this ends first, so that running calls are still answered
-        stopping = _Stopping(stop, composition)
+        stopping = _Stopping(stop, composition.worker)
 
         def report(answers: int) -> Report:
-            of_leases = composition.owner, composition.sharing()
+            of_leases = composition.worker.owner, composition.worker.sharing()
             return Report(answers, statuses(), telemetry.numbers(), dict(own_usage()), *of_leases)
 
         async with anyio.create_task_group() as services:
             services.start_soon(_obey, signals, stopping, reloader)
             services.start_soon(reloader.run)
             services.start_soon(composition.events.orphans.run)
-            services.start_soon(composition.open_state_once_it_exists)
-            services.start_soon(composition.pauses_seen.run, running.follow_pauses)
+            services.start_soon(composition.worker.open_state_once_it_exists)
+            services.start_soon(composition.worker.pauses_seen.run, running.follow_pauses)
             if parent is not None:
                 services.start_soon(parent.attend, stopping, report)
             else:
@@ -208,7 +209,7 @@ async def _run_until(
             services.cancel_scope.cancel()
         if parent is not None:
             await parent.say_last(report)
-    return 1 if stop.is_unclean.is_set() or composition.is_unclean else 0
+    return 1 if stop.is_unclean.is_set() or composition.worker.is_unclean else 0
 
 
 def _shown(supervisor: Supervisor, orphans: OrphanedEvents) -> list[MappingStatus]:
@@ -256,23 +257,23 @@ def _access(reloader: Reloader) -> Access:
 class _Stopping:
     """Begins and hurries the stop. Implements `workers.membership.Obeying`."""
 
-    def __init__(self, stop: Stop, composition: Composition) -> None:
+    def __init__(self, stop: Stop, worker: WorkerComposition) -> None:
         self._stop = stop
-        self._composition = composition
+        self._worker = worker
 
     @property
     def has_begun(self) -> bool:
         return self._stop.has_begun
 
     def begin_stop(self) -> None:
-        self._composition.begin_stop()
+        self._worker.begin_stop()
         self._stop.begin()
 
     def hurry(self) -> None:
         self._stop.hurry()
 
     def died(self, owner: Owner) -> None:
-        self._composition.died(owner)
+        self._worker.died(owner)
 
 
 async def _obey(signals: AsyncIterator[signal.Signals], stopping: _Stopping, reloader: Reloader) -> None:

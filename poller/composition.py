@@ -6,37 +6,31 @@
 
 `Composition.open` makes one run of a mapping for the supervisor, with all that the run needs, and closes it afterwards.
 Runs share functions and AWS clients: the first run that needs one opens it, and it is closed after the last one.
-The state is opened at its first use, together with the worker of this process, and stays open until the daemon ends.
+worker_composition.py opens the state of streams and the worker that reads it.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import secrets
-import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import NamedTuple, assert_never
 from weakref import WeakValueDictionary
 
 import anyio
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskGroup
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.aws.json_client import JsonClient
-from poller.boot_clock import BootClock
 from poller.core.filtering import DataKey, RecordFilter, compile_filters
-from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, RENEWALS_PER_DURATION
-from poller.core.leases.units import LimitName, limit_of_function, limit_of_mapping
+from poller.core.leases.units import limit_of_function, limit_of_mapping
 from poller.engine.calls import Calls, Opening
 from poller.engine.events.mapping import EventMappingRunner
 from poller.engine.idle import IdleRunner
-from poller.engine.leases.worker import SAVE_EVERY_SECONDS, SAVE_WINDOWS_EVERY_SECONDS, Worker
-from poller.engine.pauses_seen import PausesSeen
 from poller.engine.queues.groups import GroupTurns
 from poller.engine.queues.mapping import QueueContext, QueueMappingRunner
 from poller.engine.queues.permits import MappingRoom
@@ -46,22 +40,17 @@ from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, Budget
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
 from poller.engine.supervised import Runner
-from poller.engine.units import hold_units
-from poller.errors import PollerError
 from poller.event_composition import EventComposition, open_destination
 from poller.event_queue_composition import aws_settings
 from poller.facts import Emit
 from poller.functions.capacity import FunctionCapacity
 from poller.functions.opened import OpenFunction
 from poller.functions.telling import Invocations
-from poller.functions.units import Units
 from poller.model.arn import Arn, queue_url
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.model.lease import Owner
 from poller.model.mapping import AnyMapping, EventMapping, QueueMapping, StreamMapping
-from poller.model.sharing import SharingStatus
-from poller.ports import Destination, PauseStore, StreamSource, Target
+from poller.ports import Destination, StreamSource, Target
 from poller.settings.changes import FunctionKey, function_key
 from poller.settings.values import Settings
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
@@ -70,15 +59,11 @@ from poller.sources.pacing import Pace, PacedClient
 from poller.sources.reader_identity import AskedOnce, reader_arn
 from poller.sources.receive_attempts import ReceiveAttempts
 from poller.sources.sqs import SqsSource
-from poller.state_composition import KclTables, open_state, path_of
-from poller.stores.routed_leases import RoutedLeaseStore
 from poller.targets.http import HttpTarget
 from poller.targets.lambda_api import LambdaApiTarget
 from poller.targets.runtime import RuntimeTarget
 from poller.tracing.wrapping import Tracing
-
-SAVE_IN_A_TABLE_EVERY_SECONDS = LEASE_DURATION_IN_SECONDS / RENEWALS_PER_DURATION
-"""How long a checkpoint waits to be stored in a table. A renewal stores it, so it costs no write of its own."""
+from poller.worker_composition import SharedLimit, WorkerComposition
 
 
 class WallClock:
@@ -146,24 +131,28 @@ class Composition:
         self.randomness = random.Random()
         self.clock = WallClock()
         self.is_over = anyio.Event()
-        self.pauses_seen = PausesSeen()
         self._emit = emit
-        self._worker_number = worker_number
         self._tasks = tasks
         self._descriptor_limit = descriptor_limit
         self._tracing = tracing or Tracing()
         self._budget = Budget(BYTES_OF_THE_PROCESS)
         self._aws = Shared(_open_aws, tasks=tasks)
         self._functions = Shared(self._open_function, tasks=tasks)
-        self._state: State | None = None
-        self._opening_state = anyio.Lock()
         self._paces: WeakValueDictionary[tuple[str, str, str, str], Pace] = WeakValueDictionary()
-        self._units = Shared(self._hold_units, tasks=tasks)
-        self._stop_of_units = Stop()
         self._rooms: WeakValueDictionary[tuple[MappingName, bool], MappingRoom] = WeakValueDictionary()
         self._groups: WeakValueDictionary[Arn, GroupTurns] = WeakValueDictionary()
         self._capacities: WeakValueDictionary[tuple[FunctionName, bool], FunctionCapacity] = WeakValueDictionary()
         self._attempts: WeakValueDictionary[Arn, ReceiveAttempts] = WeakValueDictionary()
+        self.worker = WorkerComposition(
+            lambda: self.settings,
+            open_aws=self._clients,
+            tasks=tasks,
+            is_over=self.is_over,
+            clock=self.clock,
+            randomness=self.randomness,
+            emit=emit,
+            worker_number=worker_number,
+        )
         self.events = EventComposition(
             lambda: self.settings,
             open_aws=self._clients,
@@ -227,70 +216,6 @@ class Composition:
             assert isinstance(shared.target, RuntimeTarget), "others have no child processes"
             shared.target.renew()
 
-    async def state(self) -> State:
-        """Return the state; the first call opens it."""
-        async with self._opening_state:
-            if self._state is None:
-                self._state = await self._tasks.start(self._keep_state)
-            return self._state
-
-    def sharing(self) -> SharingStatus | None:
-        """Return how this process shares the leases of the state, or None before the state is open."""
-        return None if self._state is None else self._state.worker.status
-
-    async def open_state_once_it_exists(self) -> None:
-        """Open the state when another worker has created its file, because the file may have a pause of a queue."""
-        path = path_of(self.settings.daemon.state)
-        while path is not None and self._state is None:
-            if await anyio.Path(path).exists():
-                with suppress(PollerError):  # the next look tries again
-                    await self.state()
-            await anyio.sleep(LEASE_DURATION_IN_SECONDS)
-
-    def begin_stop(self) -> None:
-        """Let each lease go to another worker as soon as its shard is done. Call this before the mappings stop."""
-        self._stop_of_units.begin()
-        if self._state is not None:
-            self._state.worker.begin_stop()
-
-    @property
-    def owner(self) -> Owner | None:
-        """Return the name of this process's worker in the table of leases; None if the state is not open."""
-        return None if self._state is None else self._state.worker.owner
-
-    def died(self, owner: Owner) -> None:
-        """Take over from another worker of this state whose process has ended."""
-        if self._state is not None:
-            self._state.worker.died(owner)
-
-    @property
-    def is_unclean(self) -> bool:
-        """Return whether the worker has ended without storing all checkpoints."""
-        return self._state is not None and self._state.worker.is_unclean
-
-    async def _keep_state(self, *, task_status: TaskStatus[State]) -> None:
-        daemon, aws = self.settings.daemon, aws_settings(self.settings)
-        is_table = daemon.state.startswith("dynamodb://")
-        opening = open_state(daemon.state, aws, open_aws=self._clients, randomness=self.randomness, emit=self._emit)
-        async with opening as opened, AsyncExitStack() as tables:
-            store = RoutedLeaseStore(opened.leases)
-            worker = Worker(
-                new_owner(daemon.worker or socket.gethostname(), self._worker_number),
-                store=store,
-                clock=BootClock(),
-                randomness=self.randomness,
-                emit=self._emit,
-                save_every_seconds=SAVE_IN_A_TABLE_EVERY_SECONDS if is_table else SAVE_EVERY_SECONDS,
-                save_windows_every_seconds=SAVE_IN_A_TABLE_EVERY_SECONDS if is_table else SAVE_WINDOWS_EVERY_SECONDS,
-                scanned=self.pauses_seen.scanned,
-            )
-            kcl_tables = KclTables(
-                store, lambda: tables.enter_async_context(self._clients(aws)), self.clock, self.randomness
-            )
-            async with worker.running():
-                task_status.started(State(worker, opened.pauses, kcl_tables))
-                await self.is_over.wait()
-
     async def messages_waiting(self, mapping: QueueMapping) -> int:
         """Ask the queue of a mapping how many messages wait. Raises PollerError if it does not answer."""
         async with self._aws.use(aws_settings(self.settings)) as aws:
@@ -348,7 +273,7 @@ class Composition:
             emit=self._emit,
             stop=stop,
         )
-        state = await self.state()
+        state = await self.worker.state()
         await state.kcl_tables.use(mapping)
         if function.opened.capacity.units is not None:
             state.worker.functions[mapping.name] = mapping.function_name
@@ -448,7 +373,7 @@ class Composition:
         )
         if capacity.units is not None:
             limit = SharedLimit(limit_of_function(function.name), capacity.units)
-            await stack.enter_async_context(self._units.use(limit))
+            await stack.enter_async_context(self.worker.hold(limit))
         return capacity
 
     async def _room(self, mapping: QueueMapping, stack: AsyncExitStack) -> MappingRoom:
@@ -458,58 +383,13 @@ class Composition:
         if room.units is not None and maximum is not None:
             room.units.want(maximum)
             limit = SharedLimit(limit_of_mapping(mapping.name), room.units)
-            await stack.enter_async_context(self._units.use(limit))
+            await stack.enter_async_context(self.worker.hold(limit))
         return room
-
-    @asynccontextmanager
-    async def _hold_units(self, limit: SharedLimit) -> AsyncIterator[None]:
-        worker = (await self.state()).worker
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(partial(hold_units, worker, limit.name, limit.units, stop=self._stop_of_units))
-            yield
-            tasks.cancel_scope.cancel()
 
     @property
     def _shares_limits(self) -> bool:
         """Return whether other workers may share the limits of functions and mappings."""
         return self._is_daemon and self.settings.daemon.state != "memory:"
-
-
-class SharedLimit(NamedTuple):
-    """A limit that all workers share, and the units of it that this process holds."""
-
-    name: LimitName
-    units: Units
-
-
-class State(NamedTuple):
-    """The worker of this process, the store of paused mappings, and the tables of KCL."""
-
-    worker: Worker
-    pauses: PauseStore
-    kcl_tables: KclTables
-
-
-class Pauses:
-    """Implements `ports.PauseStore`. `load` does not create a state file: without one, no mapping is paused."""
-
-    def __init__(self, composition: Composition) -> None:
-        self._composition = composition
-
-    async def load(self) -> frozenset[MappingName]:
-        state = self._composition.settings.daemon.state
-        if state == "memory:" or ((path := path_of(state)) is not None and not await anyio.Path(path).exists()):
-            return frozenset()
-        return await (await self._composition.state()).pauses.load()
-
-    async def is_paused(self, mapping: MappingName) -> bool:
-        return await (await self._composition.state()).pauses.is_paused(mapping)
-
-    async def pause(self, mapping: MappingName) -> None:
-        await (await self._composition.state()).pauses.pause(mapping)
-
-    async def resume(self, mapping: MappingName) -> None:
-        await (await self._composition.state()).pauses.resume(mapping)
 
 
 class SharedFunction(NamedTuple):
@@ -535,11 +415,6 @@ async def _open_aws(settings: AwsSettings) -> AsyncIterator[SharedAws]:
 
 def _without(withheld: Collection[str], environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in withheld}
-
-
-def new_owner(label: str, number: int | None) -> Owner:
-    """Return an owner of leases that no other process has, on any host. `number` makes the label of a worker unique."""
-    return Owner(f"{label if number is None else f'{label}-{number}'}/{secrets.token_hex(16)}")
 
 
 def new_request_id() -> RequestId:

@@ -6,9 +6,8 @@ import asyncio
 import gc
 import os
 import random
-import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from poller.composition import Composition, Pauses, compose, new_owner
+from poller.composition import Composition, compose
 from poller.engine.queues.mapping import QueueMappingRunner
 from poller.engine.stop import Stop
 from poller.engine.streams.mapping import StreamMappingRunner
@@ -24,12 +23,10 @@ from poller.engine.supervised import Runner
 from poller.engine.supervisor import Supervisor
 from poller.facts import Fact
 from poller.functions.opened import OpenFunction
-from poller.model.ids import MappingName
 from poller.settings.loading import load
 from poller.settings.values import Settings
-from poller.stores.lease_pauses import LeasePauses
-from poller.stores.sqlite_leases import SqliteLeaseStore
 from poller.telemetry.telemetry import Telemetry
+from poller.worker_composition import Pauses
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +62,7 @@ def settings_of(directory: Path, names: list[str]) -> Settings:
 def supervisor_of(composition: Composition, stop: Stop, telemetry: Telemetry) -> Supervisor:
     return Supervisor(
         composition.open,
-        pauses=Pauses(composition),
+        pauses=Pauses(composition.worker),
         series=telemetry,
         stop=stop,
         grace_in_seconds=5.0,
@@ -181,75 +178,3 @@ def opened_function(run: Runner) -> OpenFunction:
         case StreamMappingRunner():
             return run._context.lane.function
     raise AssertionError(run)
-
-
-async def test_a_pause_survives_in_the_state_file_and_without_a_pause_no_file_is_made(tmp_path: Path) -> None:
-    settings = settings_of(tmp_path, ["a"])
-    facts: list[Fact] = []
-    state = Path(settings.daemon.state.removeprefix("sqlite://"))
-    async with compose(settings, emit=facts.append, descriptor_limit=1024) as composition:
-        assert await Pauses(composition).load() == frozenset()
-        assert not await anyio.Path(state).exists()
-        await Pauses(composition).pause(MappingName("a"))
-    async with compose(settings, emit=facts.append, descriptor_limit=1024) as composition:
-        assert await Pauses(composition).load() == {"a"}
-        await Pauses(composition).resume(MappingName("a"))
-        assert await Pauses(composition).load() == frozenset()
-
-
-def test_the_owner_of_leases_has_the_label_of_the_worker_and_is_another_one_at_each_start() -> None:
-    owners = [new_owner("blue", None), new_owner("blue", None), new_owner("blue", 2)]
-    assert [owner.rpartition("/")[0] for owner in owners] == ["blue", "blue", "blue-2"]
-    assert len(set(owners)) == 3
-    assert all(re.fullmatch(r"[0-9a-f]{32}", owner.rpartition("/")[2]) for owner in owners)
-
-
-@pytest.fixture
-def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a daemon look for the state file all the time."""
-    monkeypatch.setattr("poller.composition.LEASE_DURATION_IN_SECONDS", 0.001)
-
-
-@pytest.mark.usefixtures("_looks_often")
-async def test_a_daemon_that_reads_queues_alone_sees_the_pause_that_another_daemon_of_the_host_stores(
-    tmp_path: Path,
-) -> None:
-    settings = settings_of(tmp_path, ["orders"])
-    file, seen = tmp_path / "poller.db", anyio.Event()
-
-    async def follow(paused: Collection[MappingName]) -> None:
-        await anyio.lowlevel.checkpoint()
-        if "orders" in paused:
-            seen.set()
-
-    async with (
-        compose(settings, emit=lambda _: None, descriptor_limit=1024) as composition,
-        anyio.create_task_group() as services,
-    ):
-        services.start_soon(composition.open_state_once_it_exists)
-        services.start_soon(composition.pauses_seen.run, follow)
-        await anyio.wait_all_tasks_blocked()
-        assert not await anyio.Path(file).exists()
-        async with SqliteLeaseStore(file) as another:
-            await LeasePauses(another).pause(MappingName("orders"))
-            with anyio.fail_after(30):  # the worker's first scan may have come before the pause
-                await seen.wait()
-        services.cancel_scope.cancel()
-
-
-@pytest.mark.usefixtures("_looks_often")
-async def test_a_state_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
-    settings = settings_of(tmp_path, ["orders"])
-    file = anyio.Path(tmp_path / "poller.db")
-    await file.mkdir()
-    async with (
-        compose(settings, emit=lambda _: None, descriptor_limit=1024) as composition,
-        anyio.create_task_group() as services,
-    ):
-        services.start_soon(composition.open_state_once_it_exists)
-        await anyio.wait_all_tasks_blocked()
-        await file.rmdir()
-        async with SqliteLeaseStore(Path(file)):
-            with anyio.fail_after(30):
-                while composition._state is None:
-                    await anyio.lowlevel.checkpoint()

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from poller.aws.signing import Credentials
-from poller.composition import Composition, Pauses, compose
+from poller.composition import Composition, compose
 from poller.descriptors import Limits
 from poller.engine.stop import Stop
 from poller.engine.supervisor import Supervisor
@@ -28,6 +28,7 @@ from poller.settings.changes import changes
 from poller.settings.loading import load
 from poller.settings.values import Settings
 from poller.telemetry.telemetry import Telemetry
+from poller.worker_composition import Pauses
 from tests.fakes.aws_over_http import AwsOverHttp, aws_over_http
 from tests.fakes.clock import VirtualClock
 from tests.fakes.http_server import Reply, Request, http_server
@@ -115,7 +116,7 @@ async def daemon_of(settings: Settings) -> AsyncIterator[Daemon]:
     async with compose(settings, emit=telemetry.emit, descriptor_limit=1024) as composition:
         supervisor = Supervisor(
             composition.open,
-            pauses=Pauses(composition),
+            pauses=Pauses(composition.worker),
             series=telemetry,
             stop=stop,
             grace_in_seconds=5.0,

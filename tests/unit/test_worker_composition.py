@@ -1,0 +1,98 @@
+"""When does the daemon open its state, and what is its worker called?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from poller.composition import compose
+from poller.facts import Fact
+from poller.model.ids import MappingName
+from poller.stores.lease_pauses import LeasePauses
+from poller.stores.sqlite_leases import SqliteLeaseStore
+from poller.worker_composition import Pauses, new_owner
+from tests.unit.test_composition import settings_of
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def test_a_pause_survives_in_the_state_file_and_without_a_pause_no_file_is_made(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, ["a"])
+    facts: list[Fact] = []
+    state = Path(settings.daemon.state.removeprefix("sqlite://"))
+    async with compose(settings, emit=facts.append, descriptor_limit=1024) as composition:
+        assert await Pauses(composition.worker).load() == frozenset()
+        assert not await anyio.Path(state).exists()
+        await Pauses(composition.worker).pause(MappingName("a"))
+    async with compose(settings, emit=facts.append, descriptor_limit=1024) as composition:
+        assert await Pauses(composition.worker).load() == {"a"}
+        await Pauses(composition.worker).resume(MappingName("a"))
+        assert await Pauses(composition.worker).load() == frozenset()
+
+
+def test_the_owner_of_leases_has_the_label_of_the_worker_and_is_another_one_at_each_start() -> None:
+    owners = [new_owner("blue", None), new_owner("blue", None), new_owner("blue", 2)]
+    assert [owner.rpartition("/")[0] for owner in owners] == ["blue", "blue", "blue-2"]
+    assert len(set(owners)) == 3
+    assert all(re.fullmatch(r"[0-9a-f]{32}", owner.rpartition("/")[2]) for owner in owners)
+
+
+@pytest.fixture
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a daemon look for the state file all the time."""
+    monkeypatch.setattr("poller.worker_composition.LEASE_DURATION_IN_SECONDS", 0.001)
+
+
+@pytest.mark.usefixtures("_looks_often")
+async def test_a_daemon_that_reads_queues_alone_sees_the_pause_that_another_daemon_of_the_host_stores(
+    tmp_path: Path,
+) -> None:
+    settings = settings_of(tmp_path, ["orders"])
+    file, seen = tmp_path / "poller.db", anyio.Event()
+
+    async def follow(paused: Collection[MappingName]) -> None:
+        await anyio.lowlevel.checkpoint()
+        if "orders" in paused:
+            seen.set()
+
+    async with (
+        compose(settings, emit=lambda _: None, descriptor_limit=1024) as composition,
+        anyio.create_task_group() as services,
+    ):
+        services.start_soon(composition.worker.open_state_once_it_exists)
+        services.start_soon(composition.worker.pauses_seen.run, follow)
+        await anyio.wait_all_tasks_blocked()
+        assert not await anyio.Path(file).exists()
+        async with SqliteLeaseStore(file) as another:
+            await LeasePauses(another).pause(MappingName("orders"))
+            with anyio.fail_after(30):  # the worker's first scan may have come before the pause
+                await seen.wait()
+        services.cancel_scope.cancel()
+
+
+@pytest.mark.usefixtures("_looks_often")
+async def test_a_state_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, ["orders"])
+    file = anyio.Path(tmp_path / "poller.db")
+    await file.mkdir()
+    async with (
+        compose(settings, emit=lambda _: None, descriptor_limit=1024) as composition,
+        anyio.create_task_group() as services,
+    ):
+        services.start_soon(composition.worker.open_state_once_it_exists)
+        await anyio.wait_all_tasks_blocked()
+        await file.rmdir()
+        async with SqliteLeaseStore(Path(file)):
+            with anyio.fail_after(30):
+                while composition.worker._state is None:
+                    await anyio.lowlevel.checkpoint()
