@@ -41,6 +41,7 @@ reverse order: each may import those below it.
     composition.py     the composition root: the only place that knows the concrete classes
     event_composition.py  its part for asynchronous events: makes their destinations
     event_queue_composition.py  opens the queues of asynchronous events
+    source_composition.py  makes the sources of queues and streams
     worker_composition.py  the worker of this process, with its state
     state_composition.py  opens the state: memory, a file or a table
     api_composition.py    what the server of AWS Lambda's own API runs with

@@ -6,7 +6,7 @@
 
 `Composition.open` makes one run of a mapping for the supervisor, with all that the run needs, and closes it afterwards.
 Runs share functions and AWS clients: the first run that needs one opens it, and it is closed after the last one.
-worker_composition.py opens the state of streams and the worker that reads it.
+source_composition.py makes the sources; worker_composition.py opens the state and makes the worker.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import NamedTuple, assert_never
 from weakref import WeakValueDictionary
 
@@ -25,8 +24,6 @@ import anyio
 from anyio.abc import TaskGroup
 
 from poller.aws.clients import Aws, AwsSettings
-from poller.aws.json_client import JsonClient
-from poller.core.filtering import DataKey, RecordFilter, compile_filters
 from poller.core.leases.units import limit_of_function, limit_of_mapping
 from poller.engine.calls import Calls, Opening
 from poller.engine.events.mapping import EventMappingRunner
@@ -46,19 +43,15 @@ from poller.facts import Emit
 from poller.functions.capacity import FunctionCapacity
 from poller.functions.opened import OpenFunction
 from poller.functions.telling import Invocations
-from poller.model.arn import Arn, queue_url
+from poller.model.arn import Arn
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.mapping import AnyMapping, EventMapping, QueueMapping, StreamMapping
-from poller.ports import Destination, StreamSource, Target
+from poller.ports import Destination, Target
 from poller.settings.changes import FunctionKey, function_key
 from poller.settings.values import Settings
-from poller.sources.dynamodb_streams import DynamoDbStreamsSource
-from poller.sources.kinesis import KinesisSource
-from poller.sources.pacing import Pace, PacedClient
-from poller.sources.reader_identity import AskedOnce, reader_arn
-from poller.sources.receive_attempts import ReceiveAttempts
-from poller.sources.sqs import SqsSource
+from poller.source_composition import SourceComposition, filter_of
+from poller.sources.reader_identity import AskedOnce
 from poller.targets.http import HttpTarget
 from poller.targets.lambda_api import LambdaApiTarget
 from poller.targets.runtime import RuntimeTarget
@@ -138,11 +131,10 @@ class Composition:
         self._budget = Budget(BYTES_OF_THE_PROCESS)
         self._aws = Shared(_open_aws, tasks=tasks)
         self._functions = Shared(self._open_function, tasks=tasks)
-        self._paces: WeakValueDictionary[tuple[str, str, str, str], Pace] = WeakValueDictionary()
+        self._sources = SourceComposition(self.randomness)
         self._rooms: WeakValueDictionary[tuple[MappingName, bool], MappingRoom] = WeakValueDictionary()
         self._groups: WeakValueDictionary[Arn, GroupTurns] = WeakValueDictionary()
         self._capacities: WeakValueDictionary[tuple[FunctionName, bool], FunctionCapacity] = WeakValueDictionary()
-        self._attempts: WeakValueDictionary[Arn, ReceiveAttempts] = WeakValueDictionary()
         self.worker = WorkerComposition(
             lambda: self.settings,
             open_aws=self._clients,
@@ -219,7 +211,7 @@ class Composition:
     async def messages_waiting(self, mapping: QueueMapping) -> int:
         """Ask the queue of a mapping how many messages wait. Raises PollerError if it does not answer."""
         async with self._aws.use(aws_settings(self.settings)) as aws:
-            return await (await self._queue(mapping, aws)).messages_waiting()
+            return await (await self._sources.queue(mapping, aws.clients)).messages_waiting()
 
     async def _queue_context(
         self, mapping: QueueMapping, function: SharedFunction, room: MappingRoom, stop: Stop, aws: SharedAws
@@ -229,23 +221,13 @@ class Composition:
             function=function.opened,
             room=room,
             groups=self._groups.setdefault(mapping.event_source_arn, GroupTurns()),
-            source=self._tracing.queue(await self._queue(mapping, aws), mapping.name),
-            filters=_filters(mapping.filters, data_key="body"),
+            source=self._tracing.queue(await self._sources.queue(mapping, aws.clients), mapping.name),
+            filters=filter_of(mapping),
             clock=self.clock,
             randomness=self.randomness,
             new_request_id=new_request_id,
             emit=self._emit,
             stop=stop,
-        )
-
-    async def _queue(self, mapping: QueueMapping, aws: SharedAws) -> SqsSource:
-        client = await aws.clients.json_client("sqs", region=mapping.region, role_arn=mapping.role_arn)
-        return SqsSource(
-            client,
-            arn=mapping.event_source_arn,
-            queue_url=queue_url(client.endpoint_url, mapping.event_source_arn),
-            has_batching_window=mapping.maximum_batching_window_in_seconds > 0,
-            attempts=self._attempts.setdefault(mapping.event_source_arn, ReceiveAttempts()),
         )
 
     async def _stream_context(
@@ -256,9 +238,14 @@ class Composition:
         aws: SharedAws,
         destination: Destination | None,
     ) -> StreamContext:
-        source = self._tracing.stream(
-            await self._stream(mapping, function, aws), mapping.name, is_kinesis=mapping.is_kinesis
+        opened = await self._sources.stream(
+            mapping,
+            function.opened.definition.kind,
+            aws.clients,
+            role_of_function=function.role,
+            own_identity=aws.identity,
         )
+        source = self._tracing.stream(opened, mapping.name, is_kinesis=mapping.is_kinesis)
         lane = LaneContext(
             mapping=mapping,
             function=function.opened,
@@ -283,27 +270,8 @@ class Composition:
             lane=lane,
             source=source,
             worker=state.worker,
-            filters=_filters(mapping.filters, data_key="data" if mapping.is_kinesis else "dynamodb"),
+            filters=filter_of(mapping),
             budget=self._budget,
-        )
-
-    async def _stream(self, mapping: StreamMapping, function: SharedFunction, aws: SharedAws) -> StreamSource:
-        arn, region, role_arn = mapping.event_source_arn, mapping.region, mapping.role_arn
-        if not mapping.is_kinesis:
-            client = await aws.clients.json_client("dynamodbstreams", region=region, role_arn=role_arn)
-            return DynamoDbStreamsSource(self._paced(client, "DescribeStream", arn), arn=arn)
-        client = await aws.clients.json_client("kinesis", region=region, role_arn=role_arn)
-        return KinesisSource(
-            self._paced(client, "ListShards", arn),
-            arn=arn,
-            reader=partial(
-                reader_arn,
-                mapping,
-                function.opened.definition.kind,
-                aws.clients,
-                role_of_function=function.role,
-                own_identity=aws.identity,
-            ),
         )
 
     @asynccontextmanager
@@ -314,11 +282,6 @@ class Composition:
         arn = mapping.on_failure.destination_arn
         async with open_destination(arn, aws.clients, region=mapping.region, role_arn=mapping.role_arn) as destination:
             yield self._tracing.destination(destination, str(arn))
-
-    def _paced(self, client: JsonClient, operation: str, arn: Arn) -> PacedClient:
-        """Return a client whose listing calls share one rate with all mappings of the same account and region."""
-        key = (operation, client.endpoint_url, arn.region, arn.account)
-        return PacedClient(client, self._paces.setdefault(key, Pace(operation, self.randomness)))
 
     @asynccontextmanager
     async def _clients(self, settings: AwsSettings) -> AsyncIterator[Aws]:
@@ -419,7 +382,3 @@ def _without(withheld: Collection[str], environ: Mapping[str, str]) -> dict[str,
 
 def new_request_id() -> RequestId:
     return RequestId(str(uuid.uuid4()))
-
-
-def _filters(patterns: tuple[str, ...], *, data_key: DataKey) -> RecordFilter | None:
-    return compile_filters(patterns, data_key=data_key) if patterns else None

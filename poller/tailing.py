@@ -15,7 +15,6 @@ import anyio
 import orjson
 
 from poller.aws.clients import Aws
-from poller.core.filtering import RecordFilter, compile_filters
 from poller.core.queues.peeking import PEEK_TIMEOUT_IN_SECONDS, why_no_peek
 from poller.engine.streams import tail
 from poller.engine.streams.tail import TailedRecord
@@ -25,12 +24,9 @@ from poller.model.arn import queue_url
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.model.message import Message
 from poller.model.stream import StartingPosition
-from poller.ports import StreamSource
 from poller.settings.values import Settings
-from poller.sources.dynamodb_streams import DynamoDbStreamsSource
-from poller.sources.kinesis import KinesisSource
-from poller.sources.pacing import Pace, PacedClient
-from poller.sources.reader_identity import AskedOnce, reader_arn
+from poller.source_composition import SourceComposition, filter_of
+from poller.sources.reader_identity import AskedOnce
 from poller.sources.sqs import MAXIMUM_MESSAGES_IN_A_CALL, SqsSource
 
 ANSWER_TIMEOUT_IN_SECONDS = 10.0
@@ -51,10 +47,17 @@ def follow(
 
     async def run() -> None:
         async with Aws(aws_settings(settings)) as aws:
+            source = await SourceComposition(random.Random()).stream(
+                mapping,
+                settings.functions[mapping.function_name].kind,
+                aws,
+                role_of_function=AskedOnce(),
+                own_identity=AskedOnce(),
+            )
             await tail.follow(
-                await _stream(settings, mapping, aws),
+                source,
                 starting,
-                filters=_filters(mapping),
+                filters=filter_of(mapping),
                 randomness=random.Random(),
                 show=show,
                 remark=remark,
@@ -73,7 +76,7 @@ def peek(settings: Settings, mapping: QueueMapping, *, show: Callable[[Message],
 
 
 async def _peek(settings: Settings, mapping: QueueMapping, *, show: Callable[[Message], None], limit: int) -> None:
-    arn, filters = mapping.event_source_arn, _filters(mapping)
+    arn, filters = mapping.event_source_arn, filter_of(mapping)
     async with Aws(aws_settings(settings)) as aws:
         client = await aws.json_client("sqs", region=mapping.region, role_arn=mapping.role_arn)
         url = queue_url(client.endpoint_url, arn)
@@ -81,7 +84,7 @@ async def _peek(settings: Settings, mapping: QueueMapping, *, show: Callable[[Me
         answer = await client.call("GetQueueAttributes", request, timeout_in_seconds=ANSWER_TIMEOUT_IN_SECONDS)
         if (why := why_no_peek(_attributes(answer), is_fifo=mapping.is_fifo)) is not None:
             raise Rejected(why, code="PeekRefused")
-        source = SqsSource(client, arn=arn, queue_url=url, has_batching_window=False)
+        source = await SourceComposition(random.Random()).queue(mapping, aws)
         received: dict[str, Message] = {}
         try:
             while len(received) < limit:
@@ -113,22 +116,3 @@ def _attributes(answer: Any) -> dict[str, Any]:
     if not isinstance(attributes, dict):
         raise Rejected("SQS does not tell the attributes of the queue", code="UnusableAnswer")
     return attributes
-
-
-async def _stream(settings: Settings, mapping: StreamMapping, aws: Aws) -> StreamSource:
-    arn, region, role_arn = mapping.event_source_arn, mapping.region, mapping.role_arn
-    if not mapping.is_kinesis:
-        client = await aws.json_client("dynamodbstreams", region=region, role_arn=role_arn)
-        return DynamoDbStreamsSource(PacedClient(client, Pace("DescribeStream", random.Random())), arn=arn)
-    client = await aws.json_client("kinesis", region=region, role_arn=role_arn)
-    kind = settings.functions[mapping.function_name].kind
-    reader = partial(reader_arn, mapping, kind, aws, role_of_function=AskedOnce(), own_identity=AskedOnce())
-    return KinesisSource(PacedClient(client, Pace("ListShards", random.Random())), arn=arn, reader=reader)
-
-
-def _filters(mapping: QueueMapping | StreamMapping) -> RecordFilter | None:
-    if not mapping.filters:
-        return None
-    if isinstance(mapping, QueueMapping):
-        return compile_filters(mapping.filters, data_key="body")
-    return compile_filters(mapping.filters, data_key="data" if mapping.is_kinesis else "dynamodb")

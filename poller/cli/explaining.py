@@ -17,7 +17,7 @@ from poller.cli.ending import Config, counted, examined, refused
 from poller.cli.records import AnyRecord, UnusableRecord, records_in, shown
 from poller.core import envelope
 from poller.core.batching import MAXIMUM_EVENT_BYTES
-from poller.core.filtering import DataKey, ExplainedLeaf, ExplainedPattern
+from poller.core.filtering import ExplainedLeaf, ExplainedPattern, data_key_of
 from poller.core.filtering import explain as explained
 from poller.model.mapping import QueueMapping, StreamMapping
 
@@ -60,7 +60,7 @@ def explain(
     """
     mapping = mapping_named(name, config)
     records = [
-        ExplainedRecord(one, explained(mapping.filters, one, data_key=data_key_of(mapping)))
+        ExplainedRecord(one, explained(mapping.filters, one, data_key=data_key_of(mapping.event_source_arn)))
         for one in read_records(record, mapping)
     ]
     if as_json:
@@ -89,12 +89,6 @@ def read_records(path: str, mapping: AnyMapping) -> Sequence[AnyRecord]:
         raise refused(f"{path}: byte {error.start + 1} is not UTF-8", code=2) from None
     except UnusableRecord as error:
         raise refused(f"{path}: {error}", code=2) from None
-
-
-def data_key_of(mapping: AnyMapping) -> DataKey:
-    if isinstance(mapping, QueueMapping):
-        return "body"
-    return "data" if mapping.is_kinesis else "dynamodb"
 
 
 def event_of(records: Iterable[AnyRecord]) -> bytes:

@@ -18,14 +18,13 @@ from poller.cli.explaining import (
     AnyMapping,
     MappingArgument,
     RecordOption,
-    data_key_of,
     event_of,
     mapping_named,
     read_records,
 )
 from poller.cli.invoking import answer_to
 from poller.cli.records import AnyRecord
-from poller.core.filtering import compile_filters
+from poller.core.filtering import compile_filters, data_key_of
 from poller.core.outcome import from_the_first, interpret, unheeded_failures
 from poller.lambda_api.exchange import Answer
 from poller.model.invocation import Answered, Response
@@ -50,7 +49,7 @@ def try_record(
     """
     mapping = mapping_named(name, config)
     given = read_records(record, mapping)
-    filters = compile_filters(mapping.filters, data_key=data_key_of(mapping))
+    filters = compile_filters(mapping.filters, data_key=data_key_of(mapping.event_source_arn))
     records = [one for one in given if filters.matches(one)]
     if not records:
         raise refused("the record matches no filter of the mapping; `poller explain` says why", code=1)

@@ -8,16 +8,14 @@ Source: AWS Lambda Developer Guide, "Control which events Lambda sends to your f
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
-from poller.core.filtering import InvalidPattern, compile_filters, metadata_keys, mismatch
+from poller.core.filtering import DataKey, InvalidPattern, compile_filters, data_key_of, metadata_keys, mismatch
 from poller.model.arn import Arn
 from poller.settings.faults import Fault
 from poller.settings.mappings import INVALID_PATTERN, MappingOptions
 from poller.settings.reading import Entry
 from poller.settings.table import Path, Substituted, dotted
-
-DataKey = Literal["body", "data", "dynamodb"]
 
 _OF_ALL = frozenset({"eventSource", "eventSourceARN", "awsRegion"})
 _OF_STREAMS = _OF_ALL | {"eventID", "eventName", "eventVersion"}
@@ -70,13 +68,7 @@ def _keys(index: int) -> Path:
 
 
 def _data_key(source: Arn | None) -> DataKey:
-    match source.service if source else "sqs":
-        case "kinesis":
-            return "data"
-        case "dynamodb":
-            return "dynamodb"
-        case _:
-            return "body"
+    return "body" if source is None else data_key_of(source)
 
 
 def _explained(invalid: InvalidPattern, written: Any) -> str:

@@ -26,6 +26,7 @@ import orjson
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from poller.core.envelope import kinesis_data
+from poller.model.arn import Arn
 
 DataKey = Literal["body", "data", "dynamodb"]
 Document = Any
@@ -44,6 +45,17 @@ class Absent:
 
 
 ABSENT = Absent()
+
+
+def data_key_of(source: Arn) -> DataKey:
+    """Return the key that has the data in the records of this source."""
+    match source.service:
+        case "kinesis":
+            return "data"
+        case "dynamodb":
+            return "dynamodb"
+        case _:
+            return "body"
 
 
 def document_reader(data_key: DataKey, *, exact_integers: bool) -> Callable[[Mapping[str, Any]], Document]:
