@@ -38,10 +38,11 @@ reverse order: each may import those below it.
     app.py       the daemon, from the settings to the exit code
     reloading.py       SIGHUP and `poller reload`: reads the file again
     running.py         the mappings and functions that run, and how they are changed
-    composition.py     the composition root: the only place that knows the concrete classes
+    composition.py     the composition root: it knows the concrete classes, with its parts below
     event_composition.py  its part for asynchronous events: makes their destinations
     event_queue_composition.py  opens the queues of asynchronous events
     source_composition.py  makes the sources of queues and streams
+    function_composition.py  opens functions, with their targets and limits
     worker_composition.py  the worker of this process, with its state
     state_composition.py  opens the state: memory, a file or a table
     api_composition.py    what the server of AWS Lambda's own API runs with

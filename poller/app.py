@@ -160,7 +160,7 @@ async def _run_until(
             settings=partial(effective_text, settings_path, os.environ),
         )
         pages = Pages(telemetry.registry, statuses, backlogs, page=page, sharing=composition.worker.sharing)
-        calls = composition.calls_of_clients(stop)
+        calls = composition.functions.calls_of_clients(stop)
         routes = routes_of(composition, calls, lambda: reloader.in_use, file=str(settings_path))
         control = control_api(routes, emit=telemetry.emit)
         http = None

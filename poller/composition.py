@@ -1,21 +1,20 @@
 """Which objects does the run of a mapping need? This module makes them, and chooses their classes.
 
-    a mapping of a queue     SqsSource ────────────────────────────────────────────────────────┐
-    a mapping of a stream    KinesisSource or DynamoDbStreamsSource, the worker, a destination ┼─ a function
-    a function's events      their queue, destinations (event_composition.py) ─────────────────┘
+    a mapping of a queue     a source ─────────────────────────────────────────┐
+    a mapping of a stream    a source, the worker, a destination ──────────────┼─ a function
+    a function's events      their queue, destinations (event_composition.py) ─┘
 
 `Composition.open` makes one run of a mapping for the supervisor, with all that the run needs, and closes it afterwards.
-Runs share functions and AWS clients: the first run that needs one opens it, and it is closed after the last one.
-source_composition.py makes the sources; worker_composition.py opens the state and makes the worker.
+The other compositions make the parts: source_composition.py, function_composition.py and worker_composition.py.
+Runs share AWS clients: the first run that needs them opens them, and they are closed after the last one.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple, assert_never
 from weakref import WeakValueDictionary
@@ -24,8 +23,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from poller.aws.clients import Aws, AwsSettings
-from poller.core.leases.units import limit_of_function, limit_of_mapping
-from poller.engine.calls import Calls, Opening
+from poller.core.leases.units import limit_of_mapping
 from poller.engine.events.mapping import EventMappingRunner
 from poller.engine.idle import IdleRunner
 from poller.engine.queues.groups import GroupTurns
@@ -40,21 +38,16 @@ from poller.engine.supervised import Runner
 from poller.event_composition import EventComposition, open_destination
 from poller.event_queue_composition import aws_settings
 from poller.facts import Emit
-from poller.functions.capacity import FunctionCapacity
-from poller.functions.opened import OpenFunction
+from poller.function_composition import FunctionComposition, SharedFunction
 from poller.functions.telling import Invocations
 from poller.model.arn import Arn
-from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
-from poller.model.ids import FunctionName, MappingName, RequestId
+from poller.model.function import Function
+from poller.model.ids import MappingName, RequestId
 from poller.model.mapping import AnyMapping, EventMapping, QueueMapping, StreamMapping
-from poller.ports import Destination, Target
-from poller.settings.changes import FunctionKey, function_key
+from poller.ports import Destination
 from poller.settings.values import Settings
 from poller.source_composition import SourceComposition, filter_of
 from poller.sources.reader_identity import AskedOnce
-from poller.targets.http import HttpTarget
-from poller.targets.lambda_api import LambdaApiTarget
-from poller.targets.runtime import RuntimeTarget
 from poller.tracing.wrapping import Tracing
 from poller.worker_composition import SharedLimit, WorkerComposition
 
@@ -117,24 +110,17 @@ class Composition:
         worker_number: int | None = None,
         is_daemon: bool = True,
     ) -> None:
-        self._is_daemon = is_daemon
-        self._inherited: dict[str, str] = {}  # the environment of child processes that start from now on
-        self._calls: Calls | None = None
-        self.use(settings)
+        self.settings = settings
         self.randomness = random.Random()
         self.clock = WallClock()
         self.is_over = anyio.Event()
         self._emit = emit
-        self._tasks = tasks
-        self._descriptor_limit = descriptor_limit
         self._tracing = tracing or Tracing()
         self._budget = Budget(BYTES_OF_THE_PROCESS)
         self._aws = Shared(_open_aws, tasks=tasks)
-        self._functions = Shared(self._open_function, tasks=tasks)
         self._sources = SourceComposition(self.randomness)
         self._rooms: WeakValueDictionary[tuple[MappingName, bool], MappingRoom] = WeakValueDictionary()
         self._groups: WeakValueDictionary[Arn, GroupTurns] = WeakValueDictionary()
-        self._capacities: WeakValueDictionary[tuple[FunctionName, bool], FunctionCapacity] = WeakValueDictionary()
         self.worker = WorkerComposition(
             lambda: self.settings,
             open_aws=self._clients,
@@ -144,6 +130,16 @@ class Composition:
             randomness=self.randomness,
             emit=emit,
             worker_number=worker_number,
+            is_daemon=is_daemon,
+        )
+        self.functions = FunctionComposition(
+            lambda: self.settings,
+            open_aws=self._clients,
+            worker=self.worker,
+            tasks=tasks,
+            descriptor_limit=descriptor_limit,
+            emit=emit,
+            tracing=self._tracing,
         )
         self.events = EventComposition(
             lambda: self.settings,
@@ -168,7 +164,7 @@ class Composition:
             return
         async with AsyncExitStack() as stack:
             aws = await stack.enter_async_context(self._aws.use(aws_settings(self.settings)))
-            shared = await stack.enter_async_context(self._functions.use(self._key(function)))
+            shared = await stack.enter_async_context(self.functions.use(function))
             match mapping:
                 case QueueMapping():
                     room = await self._room(mapping, stack)
@@ -188,25 +184,11 @@ class Composition:
         Later child processes get the new environment.
         """
         self.settings = settings
-        self._inherited.clear()
-        self._inherited.update(_without(settings.withheld_variables, os.environ))
-        if self._calls is not None:
-            self._calls.settle(keep=tuple(map(self._key, settings.functions.values())))
-
-    def calls_of_clients(self, stop: Stop) -> Calls:
-        """Return the object that calls functions for clients.
-
-        `use` closes its functions that are not in the settings any more.
-        """
-        self._calls = Calls(self._opening, stop=stop, emit=self._emit)
-        return self._calls
+        self.functions.follow_settings()
 
     def renew(self, function: Function) -> None:
         """Use new child processes for later invocations. Does nothing if no run has opened the function."""
-        shared = self._functions.opened(self._key(function))
-        if shared is not None:
-            assert isinstance(shared.target, RuntimeTarget), "others have no child processes"
-            shared.target.renew()
+        self.functions.renew(function)
 
     async def messages_waiting(self, mapping: QueueMapping) -> int:
         """Ask the queue of a mapping how many messages wait. Raises PollerError if it does not answer."""
@@ -288,79 +270,15 @@ class Composition:
         async with self._aws.use(settings) as aws:
             yield aws.clients
 
-    def _key(self, function: Function) -> FunctionKey:
-        return function_key(function, self.settings.daemon)
-
-    def _opening(self, function: Function) -> Opening:
-        key = self._key(function)
-        return Opening(key, lambda: self._opened(key))
-
-    @asynccontextmanager
-    async def _opened(self, key: FunctionKey) -> AsyncIterator[OpenFunction]:
-        async with self._functions.use(key) as shared:
-            yield shared.opened
-
-    @asynccontextmanager
-    async def _open_function(self, key: FunctionKey) -> AsyncIterator[SharedFunction]:
-        function = key.function
-        async with AsyncExitStack() as stack:
-            target: Target
-            match function.kind:
-                case LambdaApi() as kind:
-                    aws = await stack.enter_async_context(self._aws.use(aws_settings(self.settings)))
-                    target = await LambdaApiTarget.of(function, kind, aws.clients)
-                case HttpService():
-                    target = await stack.enter_async_context(HttpTarget(function, emit=self._emit))
-                case ChildProcess():
-                    target = await stack.enter_async_context(
-                        RuntimeTarget(
-                            function,
-                            emit=self._emit,
-                            region=function.arn.region,
-                            endpoint_url=self.settings.daemon.endpoint_url,
-                            descriptor_limit=self._descriptor_limit,
-                            inherited=self._inherited,
-                        )
-                    )
-                case _:
-                    assert_never(function.kind)
-            capacity = await self._capacity(function, stack)
-            traced = self._tracing.target(target, function.name)
-            yield SharedFunction(OpenFunction(function, traced, capacity), target, AskedOnce())
-
-    async def _capacity(self, function: Function, stack: AsyncExitStack) -> FunctionCapacity:
-        """Return the capacity of a function. If other workers share it, hold units of it until the stack closes."""
-        is_shared = self._shares_limits and function.is_concurrency_reserved and function.reserved_concurrency > 0
-        capacity = self._capacities.setdefault(
-            (function.name, is_shared), FunctionCapacity(function.reserved_concurrency, is_shared=is_shared)
-        )
-        if capacity.units is not None:
-            limit = SharedLimit(limit_of_function(function.name), capacity.units)
-            await stack.enter_async_context(self.worker.hold(limit))
-        return capacity
-
     async def _room(self, mapping: QueueMapping, stack: AsyncExitStack) -> MappingRoom:
         """Return the room of a mapping. If other workers share its limit, hold units of it until the stack closes."""
-        maximum = mapping.maximum_concurrency if self._shares_limits else None
+        maximum = mapping.maximum_concurrency if self.worker.shares_limits else None
         room = self._rooms.setdefault((mapping.name, maximum is not None), MappingRoom(maximum))
         if room.units is not None and maximum is not None:
             room.units.want(maximum)
             limit = SharedLimit(limit_of_mapping(mapping.name), room.units)
             await stack.enter_async_context(self.worker.hold(limit))
         return room
-
-    @property
-    def _shares_limits(self) -> bool:
-        """Return whether other workers may share the limits of functions and mappings."""
-        return self._is_daemon and self.settings.daemon.state != "memory:"
-
-
-class SharedFunction(NamedTuple):
-    """An open function, and the role that it has on Lambda."""
-
-    opened: OpenFunction
-    target: Target
-    role: AskedOnce
 
 
 class SharedAws(NamedTuple):
@@ -374,10 +292,6 @@ class SharedAws(NamedTuple):
 async def _open_aws(settings: AwsSettings) -> AsyncIterator[SharedAws]:
     async with Aws(settings) as clients:
         yield SharedAws(clients, AskedOnce())
-
-
-def _without(withheld: Collection[str], environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if name not in withheld}
 
 
 def new_request_id() -> RequestId:

@@ -38,7 +38,7 @@ async def _answered(request: Request, settings: Settings, settings_path: Path) -
         telemetry.begin_function(function)
     limit = raise_limit().original
     async with compose(settings, emit=telemetry.emit, descriptor_limit=limit, is_daemon=False) as composition:
-        calls = composition.calls_of_clients(Stop())
+        calls = composition.functions.calls_of_clients(Stop())
         routes = routes_of(composition, calls, lambda: settings, file=str(settings_path))
         async with calls.running():
             return await routes.answer(request)

@@ -75,6 +75,7 @@ class WorkerComposition:
         randomness: random.Random,
         emit: Emit,
         worker_number: int | None,
+        is_daemon: bool,
     ) -> None:
         """Make a composition. `tasks` must outlive all runs. The owner of `tasks` sets `is_over` after the last run."""
         self.settings = settings
@@ -86,6 +87,7 @@ class WorkerComposition:
         self._randomness = randomness
         self._emit = emit
         self._worker_number = worker_number
+        self._is_daemon = is_daemon
         self._state: State | None = None
         self._opening_state = anyio.Lock()
         self._limits = Shared(self._hold_units, tasks=tasks)
@@ -106,6 +108,11 @@ class WorkerComposition:
                 with suppress(PollerError):  # the next look tries again
                     await self.state()
             await anyio.sleep(LEASE_DURATION_IN_SECONDS)
+
+    @property
+    def shares_limits(self) -> bool:
+        """Return whether other workers may share the limits of functions and mappings."""
+        return self._is_daemon and self.settings().daemon.state != "memory:"
 
     def hold(self, limit: SharedLimit) -> AbstractAsyncContextManager[None]:
         """Hold units of the limit while the block lasts. Several blocks with the same limit hold them only once."""

@@ -137,7 +137,7 @@ async def test_functions_close_in_any_order_and_the_last_mapping_closes_what_it_
         third = composition.open(a, function, stop)
         for run in (first, second, third):
             await run.__aenter__()
-        opened = composition._functions
+        opened = composition.functions._functions
         assert len(opened) == 2, "two functions for three runs"
         await first.__aexit__(None, None, None)
         assert len(opened) == 2
@@ -168,7 +168,7 @@ async def test_a_function_and_the_one_that_it_replaces_share_one_gate_and_one_ro
             assert beside.gate is not after.gate
         del before, after, beside, first, second, third
         gc.collect()
-        assert not composition._capacities
+        assert not composition.functions._capacities
 
 
 def opened_function(run: Runner) -> OpenFunction:

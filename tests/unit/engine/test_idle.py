@@ -60,7 +60,7 @@ async def test_it_reads_nothing_until_its_stop_and_says_why(tmp_path: Path, name
                 await record.first(MappingWaiting)
                 status = runner.status()
                 stop.begin()
-        assert (len(composition._functions), len(composition._aws)) == (0, 0)
+        assert (len(composition.functions._functions), len(composition._aws)) == (0, 0)
     assert record.facts == [MappingWaiting(mapping.name, mapping.function_name, REASON)]
     assert (status.state, status.reason, status.polls_in_flight) == ("waiting", REASON, 0)
     assert status.since is not None
