@@ -1,6 +1,7 @@
 """How does a mapping run? The engine's tasks ask core/ what to do next, call a port to do it, and wait for the answer.
 
-    supervisor.py      adds, replaces, removes, pauses and resumes mappings; restarts a mapping that crashes
+    supervisor.py      adds, replaces, removes, pauses and resumes mappings
+    runs.py            how does one run of a mapping live, and what follows when it crashes?
     supervised.py      what is the status of a supervised mapping?
     queues/            does everything with a message, from its receive to its delete
     streams/           does everything with a record of a shard, from its read to its checkpoint

@@ -1,13 +1,11 @@
-"""How are mappings added, changed and removed while others run? A mapping has runs, and each run has a stop and a task.
+"""How are mappings added, changed and removed while others run? Each change begins or ends runs of the mapping.
 
     add ──> run ── replace ──> another run ── pause ──> no run ── resume ──> another run ── remove ──> no run
-             └── a crash ──> another run, after a pause that grows with each crash
+             └── a crash ──> another run (runs.py)
 
-A run opens what it needs, works until its stop, finishes what is in hand and closes what it opened, all in one task.
-The daemon's stop stops all runs.
+The daemon's stop stops all mappings.
 The asynchronous events of a function are a mapping, too (`model.mapping.EventMapping`).
 
-After a run's own stop, the run polls no more, and its invocations continue until they end or time out.
 After `replace`, the new run waits until the old run has ended or the grace is over. After a crash or a pause, the new
 run does not wait. If the old run has not ended then, both run at the same time. The new run does not touch the message
 groups and shards that the old run still holds (`queues/groups.py`, `streams/shards_in_hand.py`).
@@ -26,49 +24,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Literal, Protocol
+from typing import Protocol
 
-import anyio
-from anyio.abc import TaskGroup, TaskStatus
 from anyio.lowlevel import checkpoint as turn
 
-from poller.core.backoff import CRASH
-from poller.disclosure import safe_text
+from poller.engine.runs import OpenRunner, Runs
 from poller.engine.stop import Stop
-from poller.engine.supervised import Run, Runner, ShardRunner, Supervised, status_of
+from poller.engine.supervised import ShardRunner, Supervised, status_of
 from poller.errors import CannotChange
-from poller.facts import (
-    DaemonStopping,
-    Emit,
-    EventsCrashed,
-    MappingCrashed,
-    MappingPausedByRequest,
-    MappingResumedByRequest,
-)
+from poller.facts import Emit, MappingPausedByRequest, MappingResumedByRequest
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import AnyMapping, EventMapping, StreamMapping
 from poller.model.order import ShardOrder
-from poller.model.status import BlockedShard, Health, MappingStatus
+from poller.model.status import BlockedShard, MappingStatus
 from poller.ports import Clock, PauseStore
-
-FORGIVEN_AFTER_IN_SECONDS = 600.0
-"""If a run has worked for at least this time before it crashes, the count of crashes begins again at one."""
-
-DRAIN_SLACK_IN_SECONDS = 30.0
-"""How much longer than its function's timeout a run may take to finish its batches after its stop.
-
-Lambda's answer may come up to 15 s after the timeout, and then the messages must still be deleted.
-"""
-
-
-OpenRunner = Callable[[AnyMapping, Function, Stop], AbstractAsyncContextManager[Runner]]
-"""Opens what a runner needs, yields the runner, and closes everything afterwards.
-
-The runner ends after the stop begins.
-"""
 
 
 class Series(Protocol):
@@ -98,18 +70,20 @@ class Supervisor:
         randomness: random.Random,
     ) -> None:
         self.grace_in_seconds = grace_in_seconds
-        self._open_runner = open_runner
         self._pauses = pauses
         self._series = series
         self._stop = stop
-        self._clock = clock
         self._emit = emit
-        self._randomness = randomness
         self._mappings: dict[MappingName, Supervised] = {}
-        self._runs: dict[Run, None] = {}  # ordered, as Supervised.runs
         self._paused: set[MappingName] = set()
-        self._begun = anyio.Event()
-        self._tasks: TaskGroup
+        self._runs = Runs(
+            open_runner,
+            stop=stop,
+            grace_in_seconds=lambda: self.grace_in_seconds,
+            clock=clock,
+            emit=emit,
+            randomness=randomness,
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -118,32 +92,17 @@ class Supervisor:
         The end of the block waits until the stop has begun and every run has ended. An error in the block cancels all
         runs.
         """
-        failure: Exception | None = None
-        async with anyio.create_task_group() as services:
-            services.start_soon(self._hurry_after_grace)
-            services.start_soon(self._report_stages)
-            async with anyio.create_task_group() as self._tasks:
-                try:
-                    self._paused = set(await self._pauses.load())
-                    yield
-                    await self.stopped()
-                except Exception as error:  # raised below, because the task group would wrap it
-                    failure = error
-                    self._tasks.cancel_scope.cancel()
-            services.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
-        self._report_stage("stopped")
+        async with self._runs.running():
+            self._paused = set(await self._pauses.load())
+            yield
 
     def begin(self) -> None:
         """Let the mappings poll. The daemon calls this when it is ready."""
-        self._begun.set()
+        self._runs.begin_all()
 
     async def stopped(self) -> None:
         """Wait until the stop has begun and every run has ended."""
-        await self._stop.draining.wait()
-        while self._runs:
-            await next(iter(self._runs)).ended.wait()
+        await self._runs.stopped()
 
     async def add(self, mapping: AnyMapping, function: Function) -> None:
         """Add a mapping with a new name. Begin its run, unless the mapping is disabled or paused.
@@ -156,7 +115,7 @@ class Supervisor:
         self._begin_series(mapping)
         try:
             async with supervised.changing:
-                supervised.run = await self._begin(supervised, mapping, function)
+                supervised.run = await self._runs.begin(supervised, mapping, function)
         except BaseException:
             del self._mappings[mapping.name]
             self._forget_series(mapping)
@@ -170,7 +129,7 @@ class Supervisor:
         supervised = self._mappings[mapping.name]
         async with supervised.changing:
             old = supervised.run
-            new = await self._begin(supervised, mapping, function, after=old)
+            new = await self._runs.begin(supervised, mapping, function, after=old)
             supervised.mapping, supervised.function, supervised.run = mapping, function, new
             self._begin_series(mapping)
             if old is not None:
@@ -179,7 +138,7 @@ class Supervisor:
         if new is not None:
             await new.began.wait()
         else:
-            await self._drained(stopped)
+            await self._runs.drained(stopped)
 
     async def remove(self, name: MappingName) -> None:
         """Remove the mapping, and wait until its invocations have ended or the grace is over."""
@@ -191,7 +150,7 @@ class Supervisor:
         try:
             for run in runs:
                 run.stop.begin()
-            await self._drained(runs)
+            await self._runs.drained(runs)
         finally:
             if name not in self._mappings:
                 self._forget_series(supervised.mapping)
@@ -278,7 +237,7 @@ class Supervisor:
         supervised.is_paused = False
         run = None
         try:
-            run = await self._begin(supervised, supervised.mapping, supervised.function)
+            run = await self._runs.begin(supervised, supervised.mapping, supervised.function)
             await store()
         except BaseException:
             supervised.is_paused = True
@@ -294,117 +253,6 @@ class Supervisor:
         if self._mappings.get(name) is not supervised:
             raise CannotChange(f"the mapping {name} was removed meanwhile")
 
-    async def _begin(
-        self, supervised: Supervised, mapping: AnyMapping, function: Function, *, after: Run | None = None
-    ) -> Run | None:
-        """Open a run and return it. The run begins to work when the run `after` has ended or the grace is over.
-
-        Returns None if the mapping is disabled or paused, or if the daemon stops.
-        """
-        if not mapping.is_enabled or supervised.is_paused or self._stop.has_begun:
-            return None
-        if supervised.run is not None and (last := supervised.run.runner.status()).state != "starting":
-            supervised.found = last.source
-        run = Run(mapping, function)
-        await self._tasks.start(self._live, supervised, run, after)
-        supervised.crash = None
-        self._tasks.start_soon(self._see_to_the_end, supervised, run)
-        return run
-
-    async def _live(
-        self, supervised: Supervised, run: Run, after: Run | None, *, task_status: TaskStatus[None]
-    ) -> None:
-        """Open a run, let it work, and close it, all in this task."""
-        try:
-            with self._stop.part() as run.stop:
-                async with self._open_runner(run.mapping, run.function, run.stop) as run.runner:
-                    run.is_open = True
-                    supervised.runs[run] = self._runs[run] = None
-                    task_status.started()
-                    await self._work(run, after)
-        except Exception as error:  # a crash of one mapping must not end the other mappings
-            if not run.is_open:
-                raise
-            run.stop.fail(error)
-        finally:
-            supervised.runs.pop(run, None)
-            self._runs.pop(run, None)
-            run.stop.begin()
-            run.began.set()
-            run.ended.set()
-
-    async def _work(self, run: Run, after: Run | None) -> None:
-        if after is not None:
-            with anyio.move_on_after(self.grace_in_seconds):
-                await run.stop.before(after.ended)
-        await run.stop.before(self._begun)
-        run.began_at = anyio.current_time()
-        run.began.set()
-        if run.stop.has_begun:
-            return
-        longest = max(self.grace_in_seconds, run.function.timeout_in_seconds + DRAIN_SLACK_IN_SECONDS)
-        async with anyio.create_task_group() as beside:
-            beside.start_soon(run.stop.after_grace, longest)
-            try:
-                await run.runner.run()
-            except Exception as error:  # a crash must not end the other mappings; outside, the task group would wrap it
-                run.stop.fail(error)
-            beside.cancel_scope.cancel()
-
-    async def _drained(self, runs: Collection[Run]) -> None:
-        """Wait until these runs have ended or the grace is over."""
-        with anyio.move_on_after(self.grace_in_seconds):
-            for run in runs:
-                await run.ended.wait()
-
-    async def _see_to_the_end(self, supervised: Supervised, run: Run) -> None:
-        """After a crash, wait for a pause and begin another run.
-
-        The batches that the old run has in hand may still run then.
-        """
-        await run.stop.draining.wait()
-        if run.stop.crash is None:
-            await run.ended.wait()
-        error = run.stop.crash
-        if error is not None:
-            has_gone_well = anyio.current_time() - run.began_at > FORGIVEN_AFTER_IN_SECONDS
-            supervised.crashes = 1 if has_gone_well else supervised.crashes + 1
-        while error is not None:
-            await self._leave_alone(supervised, run, error)
-            error = await self._run_again(supervised, run)
-
-    async def _leave_alone(self, supervised: Supervised, run: Run, error: Exception) -> None:
-        delay, now = CRASH.delay(supervised.crashes, self._randomness), self._clock.now()
-        self._emit(_crashed(run.mapping, error, delay))
-        if not self._is_current(supervised, run):
-            return
-        supervised.crash = Health(
-            "starting" if run.runner.status().state == "starting" else "troubled",
-            f"the mapping crashed and restarts: {safe_text(error)}",
-            since=now,
-            attempt=supervised.crashes,
-            next_try=now + delay,
-        )
-        await self._stop.sleep(delay)
-
-    async def _run_again(self, supervised: Supervised, run: Run) -> Exception | None:
-        """Begin the next run. If it cannot be opened, return the error, else None."""
-        async with supervised.changing:
-            if self._is_current(supervised, run):
-                try:
-                    supervised.run = await self._begin(supervised, run.mapping, run.function)
-                except Exception as error:  # a run that cannot be opened counts as another crash
-                    supervised.crashes += 1
-                    return error
-        return None
-
-    def _is_current(self, supervised: Supervised, run: Run) -> bool:
-        """Return whether this is still the newest run, so that another one must follow it after a crash.
-
-        This is false if the mapping was replaced, paused or removed, or if the daemon stops.
-        """
-        return supervised.run is run and not supervised.is_paused and not self._stop.has_begun
-
     def _begin_series(self, mapping: AnyMapping) -> None:
         if not isinstance(mapping, EventMapping):
             is_stream = isinstance(mapping, StreamMapping)
@@ -413,23 +261,3 @@ class Supervisor:
     def _forget_series(self, mapping: AnyMapping) -> None:
         if not isinstance(mapping, EventMapping):
             self._series.forget_mapping(mapping.name)
-
-    async def _hurry_after_grace(self) -> None:
-        await self._stop.draining.wait()
-        await self._stop.after_grace(self.grace_in_seconds)
-
-    async def _report_stages(self) -> None:
-        await self._stop.draining.wait()
-        self._report_stage("draining")
-        await self._stop.releasing.wait()
-        self._report_stage("releasing")
-
-    def _report_stage(self, stage: Literal["draining", "releasing", "stopped"]) -> None:
-        batches = sum(run.runner.status().batches_in_flight for run in self._runs)
-        self._emit(DaemonStopping(stage=stage, batches_in_flight=batches))
-
-
-def _crashed(mapping: AnyMapping, error: Exception, delay: float) -> MappingCrashed | EventsCrashed:
-    if isinstance(mapping, EventMapping):
-        return EventsCrashed(function=mapping.function_name, error=error, retry_in_seconds=delay)
-    return MappingCrashed(mapping=mapping.name, error=error, retry_in_seconds=delay)

@@ -13,8 +13,9 @@ import anyio.lowlevel
 import pytest
 from trio.testing import MockClock
 
+from poller.engine.runs import FORGIVEN_AFTER_IN_SECONDS
 from poller.engine.stop import Stop
-from poller.engine.supervisor import FORGIVEN_AFTER_IN_SECONDS, Supervisor
+from poller.engine.supervisor import Supervisor
 from poller.errors import CannotChange, SettingsError, Unreachable
 from poller.facts import DaemonStopping, EventsCrashed, Fact, MappingCrashed
 from poller.model.arn import Arn
@@ -685,7 +686,7 @@ async def test_a_hundred_changes_leave_no_task_behind() -> None:
             await world.supervisor.add(mapping(f"m{number}"), FUNCTION)
             await world.supervisor.remove(MappingName(f"m{number}"))
         await anyio.wait_all_tasks_blocked()
-        assert len(world.supervisor._runs) == 1
+        assert len(world.supervisor._runs._runs) == 1
         assert len(world.stop._parts) == 1
         assert [*world.series.mappings] == [NAME]
 
