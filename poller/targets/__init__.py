@@ -5,7 +5,7 @@
     runtime     child processes that speak the Lambda Runtime API
 
 They share client_context.py (what a function learns about its invocation) and failures.py (AWS's error documents).
-endpoints.py chooses among the urls of an HTTP function.
+endpoints.py chooses among the urls of an HTTP function, and http_answers.py says what its answer means.
 
 Belongs here: how a function is called, and which kind of `model.invocation.Response` its answer is.
 Does not belong here: what a response means for the records (core/outcome.py), when to call again (engine/).

@@ -1,25 +1,7 @@
-"""How is a function reached over HTTP? The event is POSTed, and the answer's status and body say what happened.
+"""How is a function reached over HTTP? The event is POSTed, and `http_answers.py` says what the answer means.
 
-    answer                     plain HTTP service             Runtime Interface Emulator (recognised by its path)
-    2xx                        Answered                       200: Answered; FunctionError if the body is an error
-                                                              document or the text "Task timed out after …"
-    429, 503                   Throttled (*)                  the same
-    413                        TooLarge                       the same
-    any other status           FunctionError HTTP.<status>    the same, except for the next three lines:
-        400                                                   Unreachable (*): it serves another call
-        500, 504                                              Unreachable (*): the call never reached the function
-        502                                                   FunctionError: the runtime exited
-    no connection              Unreachable (*)                the same
-    a proxy refuses, or 407    Unreachable (*)                the same
-    no request can be made     Unreachable (*)                the same
-    answer lost or unreadable  LostAnswer                     the same
-    2xx without a body         Answered, not whole if only    the same
-                               the closed connection ends it
-    no answer in time          FunctionError Sandbox.Timedout               the same
-    more than 6 MB             FunctionError Function.ResponseSizeTooLarge  the same
-
-    (*) The next url of the function is tried. The response is this one if no url takes the call.
-        A Throttled has the pause that the header Retry-After asks for.
+If a url is throttled or unreachable, the next url of the function is tried. If no url takes the call, the response is
+that of a throttled url, or else that of the last url.
 
 The request carries the invocation's id in X-Amzn-RequestId and in Lambda-Runtime-Aws-Request-Id; the id stays the same
 when a batch or an event is retried unchanged. It also carries X-Poller-Attempt, and these headers where they apply:
@@ -33,55 +15,36 @@ when a batch or an event is retried unchanged. It also carries X-Poller-Attempt,
     X-Amz-Log-Type                        the client asks for the log tail, which the answer has in X-Amz-Log-Result
 
 `targets/endpoints.py` chooses the url, and `http/proxies.py` the proxy.
-A reason names only a url's host and port, because its user, path and query may be secrets.
-The text of a failure has the status and the beginning of the body, which is the function's own message.
-
-Sources: AWS Lambda Developer Guide, "Testing Lambda container image locally" and "Lambda quotas"; RFC 9110.
 """
 
 from __future__ import annotations
 
 import base64
-import re
 import time
-import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 import anyio
-from yarl import URL
 
 from poller import __version__, errors
-from poller.core.service_time import parsed_date
 from poller.facts import Emit
-from poller.http.http1 import LENGTH_HEADERS, AnswerTooLarge, Received, header_lines, request
+from poller.http.http1 import AnswerTooLarge, Received, header_lines, request
 from poller.http.pool import Limits, Pool, trusting_the_system
 from poller.http.proxied import Proxied
 from poller.model.function import Function, HttpService
 from poller.model.invocation import (
-    Answered,
     FunctionError,
     Invocation,
     LostAnswer,
     Response,
     Throttled,
-    TooLarge,
     Unreachable,
 )
 from poller.targets.client_context import client_context
 from poller.targets.endpoints import Endpoint, Endpoints
-from poller.targets.failures import (
-    RESPONSE_LIMIT_IN_BYTES,
-    exited,
-    is_error_document,
-    log_tail_of,
-    posted,
-    timed_out,
-    too_large,
-)
+from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES, timed_out, too_large
+from poller.targets.http_answers import Reply, host_and_port, meaning, unpacked
 
 CONNECT_IN_SECONDS = 5.0
 """The longest wait for a connection, and never more than half of the function's timeout. Then nothing was sent."""
@@ -95,46 +58,7 @@ If the server closed the connection first, the answer to a call could be lost.
 LARGEST_ANSWER_IN_BYTES = 2 * RESPONSE_LIMIT_IN_BYTES
 """The most bytes that are read of an answer: its head, its body, and the framing of chunks."""
 
-RETRY_AFTER_LIMIT_IN_SECONDS = 900.0
-"""The longest pause that a service may ask for: as long as a function on Lambda may run."""
-
-WORDS_LIMIT_IN_BYTES = 256
-"""How much of a failed answer's body is shown."""
-
-ERROR_HEADERS = ("error-type", "x-amz-function-error")
-"""An answer with one of these headers is the function's error. Newer emulators send the first, Lambda the second."""
-
-EMULATORS_TIMEOUT = re.compile(rb"Task timed out after (\d+)\.00 seconds")
-"""The plain text that an emulator answers, with status 200, when the function's timeout has passed."""
-
 BUSY = Throttled(reason="EmulatorBusy", detail="every emulator of the function serves another call")
-
-ZLIB_FORMATS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-"""The content-encodings that are unpacked, with zlib's number for each. A service may use one without being asked."""
-
-
-class _Reply(NamedTuple):
-    """An answer with its body unpacked, and the url that gave it."""
-
-    endpoint: Endpoint
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def says_its_length(self) -> bool:
-        """Return whether the answer itself says where its body ends. A status 204 has no body."""
-        return self.status == 204 or any(name in self.headers for name in LENGTH_HEADERS)
-
-    def words(self, invocation: Invocation) -> str:
-        """Return the status and the beginning of the body in one line. A body that contains the event is left out."""
-        text = self.body[:WORDS_LIMIT_IN_BYTES]
-        words = "" if text in invocation.payload else text.decode(errors="replace")
-        return " ".join(f"{self.status}: {words}".split()).rstrip(":")
-
-    def error_detail(self, invocation: Invocation) -> str:
-        """Return the url's host and port, the status, and the beginning of the body."""
-        return f"{_host_and_port(self.endpoint.url)}: {self.words(invocation)}"
 
 
 class HttpTarget:
@@ -195,7 +119,7 @@ class HttpTarget:
     async def _call(self, endpoint: Endpoint, invocation: Invocation) -> Response:
         try:
             received = await self._send(endpoint, invocation)
-            body = _unpacked(received)
+            body = unpacked(received)
         except AnswerTooLarge:
             return too_large()
         except errors.Unreachable as error:
@@ -204,7 +128,7 @@ class HttpTarget:
             return Unreachable(reason=f"the request cannot be made: {error}")
         if len(body) > RESPONSE_LIMIT_IN_BYTES:
             return too_large()
-        return self._understood(_Reply(endpoint, received.status, received.headers, body), invocation)
+        return meaning(Reply(endpoint, received.status, received.headers, body), invocation, clock=self._clock)
 
     async def _send(self, endpoint: Endpoint, invocation: Invocation) -> Received:
         """Send the event, and return the answer.
@@ -251,44 +175,12 @@ class HttpTarget:
 
     def _without_answer(self, endpoint: Endpoint, invocation: Invocation, error: errors.Unreachable) -> Response:
         if error.code == "ConnectionTimeoutError":
-            return Unreachable(reason=f"no connection to {_host_and_port(endpoint.proxy or endpoint.url)} in time")
+            return Unreachable(reason=f"no connection to {host_and_port(endpoint.proxy or endpoint.url)} in time")
         if not error.was_sent:
             return Unreachable(reason=str(error))
         if error.code == "TimeoutError":
             return timed_out(invocation.request_id, self._function.timeout_in_seconds)
         return LostAnswer(reason=str(error))
-
-    def _understood(self, reply: _Reply, invocation: Invocation) -> Response:
-        if reply.status in (429, 503):
-            there = parsed_date(reply.headers.get("date", ""))
-            now = self._clock() if there is None else there
-            pause = retry_after(reply.headers.get("retry-after"), now=now)
-            return Throttled(reason=f"HTTP.{reply.status}", retry_after=pause, detail=reply.error_detail(invocation))
-        if reply.status == 407:  # only a proxy answers 407; its body is not shown
-            return Unreachable(reason="HTTP.407", detail=f"{_host_and_port(reply.endpoint.url)}: refused by the proxy")
-        if reply.endpoint.is_emulator:
-            return _emulators_answer(reply, invocation)
-        if 200 <= reply.status < 300:
-            return _answered(reply, invocation)
-        return _http_error(reply, invocation)
-
-
-def retry_after(value: str | None, *, now: float) -> float | None:
-    """Return the pause in seconds that a Retry-After header asks for, or None if it has neither a number nor a date.
-
-    `now` is the time on the clock of the server that wrote the header.
-    """
-    if value is None:
-        return None
-    try:
-        seconds = float(value) if value.isdecimal() else parsedate_to_datetime(value).timestamp() - now
-    except (ValueError, OverflowError):
-        return None
-    return min(max(seconds, 0.0), RETRY_AFTER_LIMIT_IN_SECONDS)
-
-
-def _host_and_port(url: URL) -> str:
-    return f"{url.raw_host}:{url.port}"
 
 
 def _headers(endpoint: Endpoint, invocation: Invocation) -> dict[str, str]:
@@ -320,61 +212,6 @@ def _headers_of_a_call(invocation: Invocation) -> dict[str, str]:
         "x-amz-log-type": "Tail" if invocation.wants_log_tail else "",
     }
     return {name: value for name, value in headers.items() if value}
-
-
-def _unpacked(received: Received) -> bytes:
-    """Return the body without its content-encoding, at most one byte more than a response may have.
-
-    Raises errors.Unreachable if the body cannot be unpacked, or if more bytes follow its packed part: they might be a
-    second part, which names the messages that failed.
-    """
-    encoding = received.headers.get("content-encoding", "identity").lower()
-    if encoding == "identity" or not received.body:
-        return received.body
-    if encoding not in ZLIB_FORMATS:
-        raise _unreadable()
-    unpacking = zlib.decompressobj(ZLIB_FORMATS[encoding])
-    try:
-        body = unpacking.decompress(received.body, RESPONSE_LIMIT_IN_BYTES + 1)
-    except zlib.error as error:
-        raise _unreadable() from error
-    if (unpacking.unused_data or not unpacking.eof) and len(body) <= RESPONSE_LIMIT_IN_BYTES:
-        raise _unreadable()
-    return body
-
-
-def _unreadable() -> errors.Unreachable:
-    text = "the answer's content-encoding cannot be read"
-    return errors.Unreachable(text, code="UnusableAnswer", was_sent=True)
-
-
-def _answered(reply: _Reply, invocation: Invocation) -> Answered:
-    log_tail = log_tail_of(reply.headers) if invocation.wants_log_tail else ""
-    return Answered(reply.body, log_tail=log_tail, is_whole=bool(reply.body) or reply.says_its_length)
-
-
-def _emulators_answer(reply: _Reply, invocation: Invocation) -> Response:
-    """Return the response that an emulator's answer means. An answer with status 200 may be a failure."""
-    is_error = is_error_document(reply.body)
-    if any(name in reply.headers for name in ERROR_HEADERS) or (is_error and reply.status in (200, 502)):
-        error = posted(reply.body, error_type=reply.headers.get("error-type"))
-        return replace(error, log_tail=log_tail_of(reply.headers))
-    if reply.status == 200:
-        if timeout := EMULATORS_TIMEOUT.match(reply.body):
-            return timed_out(invocation.request_id, float(timeout[1]))
-        return _answered(reply, invocation)
-    if reply.status == 502:
-        return exited(invocation.request_id, None)
-    if reply.status in (400, 500, 504):
-        return Unreachable(reason=f"HTTP.{reply.status}", detail=reply.error_detail(invocation))
-    return _http_error(reply, invocation)
-
-
-def _http_error(reply: _Reply, invocation: Invocation) -> FunctionError | TooLarge:
-    error_type, message = f"HTTP.{reply.status}", reply.words(invocation)
-    if reply.status == 413:
-        return TooLarge(error_type=error_type, message=message)
-    return FunctionError(error_type=error_type, message=message, payload=reply.body)
 
 
 def _worth_telling(answers: list[Throttled | Unreachable]) -> Throttled | Unreachable:

@@ -37,7 +37,8 @@ from poller.model.invocation import (
 from poller.model.stream import ShardId
 from poller.targets import endpoints
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES
-from poller.targets.http import HttpTarget, retry_after
+from poller.targets.http import HttpTarget
+from poller.targets.http_answers import retry_after
 from tests.fakes.clock import jump
 from tests.fakes.functions import ALIAS, TRACE, TRACEPARENT, bare_call, full_call, function, http_kind, invocation
 from tests.fakes.http_server import Drop, HttpServer, Reply, Request, http_server
