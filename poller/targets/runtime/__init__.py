@@ -2,10 +2,11 @@
 
 Belongs here: starting, feeding, timing, watching and ending such processes.
 Does not belong here: what an answer means for a batch (core/outcome.py), how many batches run at once (engine/).
-Only composition.py imports the package, and only its `RuntimeTarget`.
+Only function_composition.py imports the package, and only its `RuntimeTarget`.
 
     target.py        which child process runs an invocation?
     child.py         how does one child begin and end?
+    launching.py     how is a child started, so that it cannot outlive the daemon?
     api.py           what does a child see of the Runtime API?
     sessions.py      which processes belong to a child?
     peer.py          does a connection come from that child?

@@ -5,25 +5,18 @@
 A child runs in a session and a process group of its own. So a terminal's Ctrl-C does not reach the child, and the
 processes that it started end with it.
 A child ends by itself, by `kill` (SIGKILL at once), or by `ask_to_stop` (SIGTERM, and SIGKILL after a grace).
-
-If the daemon itself is killed, it cannot end its children. Therefore each child begins as a shell. The shell starts a
-watcher process in the group, and then becomes the command, with the same pid.
-The watcher reads from a pipe to which only the daemon could write, and the daemon never writes. When the daemon is
-gone, the pipe ends, and the watcher kills the group.
+If the daemon is killed, the child ends, too (`launching.py`).
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from resource import RLIM_INFINITY
-from typing import IO, Literal
+from typing import Literal
 
 import anyio
 from anyio.abc import Process, TaskStatus
@@ -35,6 +28,7 @@ from poller.model.invocation import Answered, FunctionError, Invocation, Respons
 from poller.targets.failures import exited, init_timed_out, ran_out_of_memory, timed_out
 from poller.targets.runtime.api import Handover, RuntimeApi
 from poller.targets.runtime.environment import memory_size_in_mb
+from poller.targets.runtime.launching import StartError, launched
 from poller.targets.runtime.log_tail import LogTail, Report
 from poller.targets.runtime.memory import peak_in_bytes
 from poller.targets.runtime.output import Output
@@ -49,20 +43,6 @@ GRACE_IN_SECONDS = 2.0
 
 LAST_OUTPUT_IN_SECONDS = 1.0
 """How long output is read after the child's end. A process that left the group may hold the pipes open for ever."""
-
-LAUNCHER = """
-exec 3<&0 </dev/null
-(trap "" TERM; read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 &
-exec "$@" 3<&-
-"""
-
-
-LIMITED_LAUNCHER = 'ulimit -Sn "$1"; shift' + LAUNCHER
-"""Sets the soft limit of open files first, from the script's first argument."""
-
-
-class StartError(Exception):
-    """The program does not exist or cannot be run. `Child.live` raises this error; no process was started."""
 
 
 class Child:
@@ -86,7 +66,7 @@ class Child:
         self._emit = emit
         self._api = RuntimeApi(function, before_event=self._before_event, emit=emit)
         self._output_limit = output_limit
-        self._launcher = _launcher(descriptor_limit)
+        self._descriptor_limit = descriptor_limit
         self._outputs: list[Output] = []
         self._invocation: tuple[MappingName | None, RequestId] | None = None  # the present or last one
         self._log_tail: LogTail | None = None  # of the present invocation, if its client wants one
@@ -125,7 +105,9 @@ class Child:
                 for name in STREAMS:
                     self._outputs.append(stack.enter_context(closing(self._output(name))))
                 stdout, stderr = (one.writing for one in self._outputs)
-                process = await _open(kind, self._launcher, environment(address), lifeline, stdout, stderr)
+                process = await launched(
+                    kind, environment(address), lifeline, stdout, stderr, descriptor_limit=self._descriptor_limit
+                )
             except OSError as error:
                 raise StartError(f"{kind.command[0]}: {error.strerror}") from error
             async with process:
@@ -283,51 +265,3 @@ class Child:
         if self.is_alive and self.pid:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
-
-
-def _launcher(descriptor_limit: int | None) -> tuple[str, ...]:
-    """Return the shell's script, followed by the limit as its first argument if there is a limit."""
-    if descriptor_limit is None:
-        return (LAUNCHER,)
-    return LIMITED_LAUNCHER, "unlimited" if descriptor_limit == RLIM_INFINITY else str(descriptor_limit)
-
-
-async def _open(
-    kind: ChildProcess,
-    launcher: tuple[str, ...],
-    environment: Mapping[str, str],
-    lifeline: int,
-    stdout: IO[bytes],
-    stderr: IO[bytes],
-) -> Process:
-    script, *limit = launcher
-    program = _program(kind.command[0], kind.directory, environment)
-    with stdout, stderr:
-        return await anyio.open_process(
-            ["/bin/sh", "-c", script, kind.command[0], *limit, program, *kind.command[1:]],
-            stdin=lifeline,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=kind.directory,
-            env=environment,
-            start_new_session=True,
-        )
-
-
-def _program(name: str, directory: str, environment: Mapping[str, str]) -> str:
-    """Return the path of the program. Raises StartError if it cannot be run.
-
-    The program is looked up before the start, because a shell reports such an error only by an exit status, which a
-    program may have, too.
-    """
-    if "/" not in name:
-        found = shutil.which(name, path=environment.get("PATH"))
-        if found is None:
-            raise StartError(f"{name}: not found on PATH")
-        return found
-    path = Path(directory, name)
-    if not path.is_file():
-        raise StartError(f"{name}: no such file")
-    if not os.access(path, os.X_OK):
-        raise StartError(f"{name}: not executable")
-    return str(path)

@@ -30,8 +30,9 @@ from poller.core.backoff import Backoff
 from poller.facts import Emit
 from poller.model.function import ChildProcess, Function
 from poller.model.invocation import FunctionError, Invocation, Response, Unreachable
-from poller.targets.runtime.child import Child, StartError
+from poller.targets.runtime.child import Child
 from poller.targets.runtime.environment import environment
+from poller.targets.runtime.launching import StartError
 from poller.targets.runtime.memory import exceeding
 from poller.targets.runtime.output_limit import OutputLimit
 from poller.targets.runtime.sessions import is_supported
