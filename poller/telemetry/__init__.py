@@ -5,7 +5,9 @@
     lines.py               writes log lines
     repetitions.py         suppresses log lines that repeat
     labels.py              limits the values of labels
-    series.py, gauges.py   answer a scrape
+    series.py              shows the counters and histograms at each scrape
+    gauges.py              declares the gauges of a present state
+    collectors.py          reads these gauges at each scrape
     numbers.py             adds up the counts of several processes
     processes.py           adds up their CPU time and memory
     logs.py                configures structlog

@@ -26,7 +26,7 @@ from poller.facts.declaration import DECLARATIONS, Declaration, Fact, metrics
 from poller.model.ids import FunctionName, MappingName
 from poller.model.sharing import SharingStatus
 from poller.model.status import MappingStatus, ReloadStatus
-from poller.telemetry.gauges import ReloadCollector, SharingCollector, StatusCollector
+from poller.telemetry.collectors import ReloadCollector, SharingCollector, StatusCollector
 from poller.telemetry.lines import WriteLine, writer
 from poller.telemetry.numbers import Numbers, numbers_of
 from poller.telemetry.series import MetricCollector, register_process
