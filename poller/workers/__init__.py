@@ -12,7 +12,9 @@ Each worker has two links to its parent: a channel, and an HTTP server at a Unix
     team.py          which workers run, and when is one started again?
     life.py          one process of a worker, as the parent sees it, from its start to its end
     view.py          what do the pages show of all workers?
-    passing_on.py    how does the parent pass a change or an invocation on to the workers?
+    passing_on.py    how does the parent pass a change on to the workers?
+    calls.py         how does the parent pass a call of a function on?
+    asking.py        how does the parent ask a worker?
     membership.py    what does a worker know of its parent, and what do they say to each other?
     channel.py       how do the two send messages through a pair of sockets?
     report.py        what does a worker tell about itself?

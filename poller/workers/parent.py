@@ -39,9 +39,10 @@ from poller.settings.values import Daemon
 from poller.telemetry import logs
 from poller.telemetry.history import History
 from poller.telemetry.telemetry import Telemetry
+from poller.workers.calls import Invocations
 from poller.workers.folder import private_folder
 from poller.workers.life import command_line
-from poller.workers.passing_on import Backlogs, Changes, Invocations
+from poller.workers.passing_on import Backlogs, Changes
 from poller.workers.team import Team
 from poller.workers.view import View
 

@@ -1,9 +1,8 @@
-"""How does the parent pass a change or an invocation on to the workers? It sends the request to their sockets.
+"""How does the parent pass a change on to the workers? It sends the request to their sockets.
 
     reload   ── the parent reads the file: faulty? nobody is asked ──> a copy of the file ──> all workers
     pause, resume, restart of a function ──────────────────────────────────────────────────> all workers
     an order about a blocked shard, a question of an autoscaler ───────────────────────────> all workers
-    Invoke   ──────────────────────────────────────────────> the worker with the fewest of these calls
 
 A change is made when all workers have made it. If one of them refuses, the answer says which one; the others have made
 the change. An order is executed by the worker that reads the shard; the others refuse it.
@@ -14,31 +13,27 @@ used by no worker before a reload, and a faulty file is refused by all or none.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
-import aiohttp
 import anyio
 import orjson
-from aiohttp import web
 from anyio import to_thread
 
-from poller.admin.changing import LONGEST_SECONDS, refuse_another_file
-from poller.admin.connections import Connections
+from poller.admin.changing import refuse_another_file
 from poller.core.backlog import Known, of_workers
 from poller.errors import CannotChange, SettingsError
 from poller.facts import Emit, ReloadRefused, SettingsWarning, WorkerNotChanged
-from poller.lambda_api.server import LONGEST_CALL_IN_SECONDS
 from poller.model.backlog import Backlog, UnknownBacklog
 from poller.model.order import ShardOrder
 from poller.model.status import ReloadStatus
 from poller.settings.loading import Examined
 from poller.settings.values import Settings
-from poller.workers.membership import SETTINGS_COPY, socket_path
+from poller.workers.asking import Reply, all_asked, asked
+from poller.workers.membership import SETTINGS_COPY
 from poller.workers.team import Team, Worker
 
 STOPPING = "the daemon stops"
@@ -46,14 +41,6 @@ NO_WORKER = "no worker runs now; they are being started"
 
 MAXIMUM_WAITING = 16
 """How many reloads that nobody waits for may stand in line."""
-
-
-class Reply(NamedTuple):
-    """The answer of a worker to a change."""
-
-    worker: int
-    status: int
-    body: Mapping[str, Any]
 
 
 class Changes:
@@ -168,7 +155,7 @@ class Changes:
     async def _reload_of(self, worker: Worker) -> None:
         reply = await asked(self._folder, worker, "/api/reload", {})
         if reply.status != 200:
-            self._emit(WorkerNotChanged(worker=worker.number, detail=_why(reply)))
+            self._emit(WorkerNotChanged(worker=worker.number, detail=reply.why))
 
     async def _ask_all(self, path: str, body: Mapping[str, str | None]) -> Sequence[Reply]:
         replies = await all_asked(self._folder, self._team.at_work, path, body)
@@ -213,84 +200,7 @@ class Backlogs:
 
 
 def _backlog(reply: Reply) -> Known:
-    return Backlog(**reply.body) if reply.status == 200 else UnknownBacklog(f"worker {reply.worker}: {_why(reply)}")
-
-
-class Invocations:
-    """Passes each call of the control socket on to one worker."""
-
-    def __init__(self, folder: Path, team: Team) -> None:
-        self._folder = folder
-        self._team = team
-        self._running: Counter[int] = Counter()
-
-    async def respond(self, request: web.Request, /, *, connections: Connections) -> web.StreamResponse:
-        workers = self._team.at_work
-        if not workers or self._team.stop.has_begun:
-            return _unavailable("no worker runs now")
-        worker = min(workers, key=lambda worker: self._running[worker.number])
-        self._running[worker.number] += 1
-        try:
-            with connections.working(request.transport, LONGEST_CALL_IN_SECONDS):
-                return await self._passed_on(worker, request)
-        except (aiohttp.ClientError, OSError):
-            return _unavailable(f"worker {worker.number} ended before it answered")
-        finally:
-            self._running[worker.number] -= 1
-
-    async def _passed_on(self, worker: Worker, request: web.Request) -> web.Response:
-        headers = {name: value for name, value in request.headers.items() if name not in _OF_REQUEST}
-        async with (
-            _session(self._folder, worker, LONGEST_CALL_IN_SECONDS) as session,
-            session.post(request.raw_path, data=request.content, headers=headers) as answer,
-        ):
-            body = await answer.read()
-            kept = {name: value for name, value in answer.headers.items() if name not in _OF_ANSWER}
-            return web.Response(status=answer.status, body=body, headers=kept)
-
-
-_OF_REQUEST = ("Connection", "Expect", "Host", "Transfer-Encoding")
-_OF_ANSWER = ("Connection", "Content-Length", "Date", "Transfer-Encoding")
-"""The headers that belong to one connection, so that the parent does not pass them on."""
-
-
-async def all_asked(
-    folder: Path, workers: Sequence[Worker], path: str, body: Mapping[str, str | None] | None = None
-) -> Sequence[Reply]:
-    """Ask the workers at the same time, and return their answers in the order of their numbers."""
-    replies: list[Reply] = []
-
-    async def ask(worker: Worker) -> None:
-        replies.append(await asked(folder, worker, path, body))
-
-    async with anyio.create_task_group() as tasks:
-        for worker in workers:
-            tasks.start_soon(ask, worker)
-    return sorted(replies, key=lambda reply: reply.worker)
-
-
-async def asked(folder: Path, worker: Worker, path: str, body: Mapping[str, str | None] | None = None) -> Reply:
-    """Return the worker's answer to a POST with this body, or to a GET without a body.
-
-    A worker that ends before it answers has the status 503.
-    """
-    method, data = ("GET", None) if body is None else ("POST", orjson.dumps(body))
-    try:
-        async with (
-            _session(folder, worker, LONGEST_SECONDS) as session,
-            session.request(method, path, data=data) as answer,
-        ):
-            return Reply(worker.number, answer.status, await answer.json())
-    except (aiohttp.ClientError, OSError, ValueError):
-        return Reply(worker.number, 503, {"error": "it ended before it answered"})
-
-
-def _session(folder: Path, worker: Worker, seconds: float) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        "http://localhost",
-        connector=aiohttp.UnixConnector(str(socket_path(folder, worker.number))),
-        timeout=aiohttp.ClientTimeout(total=seconds),
-    )
+    return Backlog(**reply.body) if reply.status == 200 else UnknownBacklog(f"worker {reply.worker}: {reply.why}")
 
 
 def _all_made(replies: Sequence[Reply]) -> Sequence[Reply]:
@@ -301,15 +211,10 @@ def _all_made(replies: Sequence[Reply]) -> Sequence[Reply]:
     refused = [reply for reply in replies if reply.status != 200]
     if not refused:
         return replies
-    reasons = list(dict.fromkeys(map(_why, refused)))
+    reasons = list(dict.fromkeys(reply.why for reply in refused))
     if len(refused) == len(replies) and len(reasons) == 1:
         raise CannotChange(reasons[0])
-    raise CannotChange("; ".join(f"worker {reply.worker}: {_why(reply)}" for reply in refused))
-
-
-def _why(reply: Reply) -> str:
-    faults = reply.body.get("faults")
-    return "; ".join(faults) if faults else str(reply.body.get("error"))
+    raise CannotChange("; ".join(f"worker {reply.worker}: {reply.why}" for reply in refused))
 
 
 def _reloaded(replies: Sequence[Reply]) -> Mapping[str, Any]:
@@ -336,9 +241,3 @@ def _write(folder: Path, text: str) -> None:
     new.touch(0o600)
     new.write_bytes(text.encode())
     new.replace(folder / SETTINGS_COPY)
-
-
-def _unavailable(why: str) -> web.Response:
-    return web.Response(
-        status=503, body=orjson.dumps({"Type": "Service", "message": why}), content_type="application/json"
-    )

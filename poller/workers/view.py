@@ -18,7 +18,7 @@ from poller.admin.readiness import is_ready
 from poller.core.merging import merged, merged_sharing
 from poller.model.sharing import SharingStatus
 from poller.model.status import MappingStatus, ReloadStatus, WorkerState, WorkerStatus
-from poller.telemetry.gauges import ReloadCollector, SharingCollector, StatusCollector
+from poller.telemetry.collectors import ReloadCollector, SharingCollector, StatusCollector
 from poller.telemetry.numbers import Numbers, Totals
 from poller.telemetry.processes import NO_USAGE, Usage, kept
 from poller.telemetry.series import TotalsCollector, register_process

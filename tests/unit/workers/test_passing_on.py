@@ -24,7 +24,8 @@ from poller.model.backlog import Backlog, UnknownBacklog
 from poller.model.order import ShardOrder
 from poller.model.stream import SequenceNumber, ShardId
 from poller.settings.loading import examine
-from poller.workers.passing_on import STOPPING, Backlogs, Changes, Invocations
+from poller.workers.calls import Invocations
+from poller.workers.passing_on import STOPPING, Backlogs, Changes
 from poller.workers.team import Team
 from tests.fakes.changes import FakeChanges
 
