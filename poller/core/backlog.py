@@ -1,12 +1,12 @@
-"""How are the backlogs of several mappings, or of several workers, one backlog? And when is a backlog unknown?
+"""How does poller add up the backlogs of several mappings, or of several workers? And when is a backlog unknown?
 
     the mappings of one worker     they work at the same time, so the longest time to catch up counts; shards and
                                    messages are added
     the workers of one daemon      the same, but the messages are counted once, because all workers poll the same queues
 
 A backlog is unknown if the mapping cannot work it off now: its source or its function fails, or it starts or stops.
-More workers would not help, and nobody knows whether fewer would do. So an autoscaler should leave the number of
-workers as it is: an error makes it do so, and a zero does not.
+More workers would not help then, and fewer workers may be too few. So an autoscaler should keep the number of workers.
+An autoscaler keeps the number if it gets an error; it would lower the number if it got a zero.
 A paused or disabled mapping has no work for a worker.
 """
 
@@ -33,7 +33,7 @@ def has_work(status: MappingStatus) -> bool:
 
 
 def of_mappings(backlogs: Collection[Backlog]) -> Backlog:
-    """Return the backlog of one worker. No two of the backlogs have the same queue."""
+    """Return one backlog, made of the backlogs of a worker's mappings. At most one of them belongs to each queue."""
     return Backlog(
         seconds_to_catch_up=max((each.seconds_to_catch_up for each in backlogs), default=0.0),
         shards=sum(each.shards for each in backlogs),
@@ -42,9 +42,9 @@ def of_mappings(backlogs: Collection[Backlog]) -> Backlog:
 
 
 def of_workers(backlogs: Collection[Known]) -> Known:
-    """Return the backlog of one daemon whose workers are processes with the same settings.
+    """Return one backlog, made of the backlogs of a daemon's workers, which all have the same settings.
 
-    It is unknown if it is unknown for one of them.
+    The result is unknown if the backlog of one worker is unknown.
     """
     for each in backlogs:
         if isinstance(each, UnknownBacklog):

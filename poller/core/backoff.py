@@ -26,13 +26,13 @@ class Backoff:
         return self.full_delay(failures) * jitter(randomness)
 
     def full_delay(self, failures: int) -> float:
-        """Return the same delay without its random part."""
+        """Return the longest delay that `delay` may return for this number of failures."""
         assert failures >= 1, failures
         return min(self.maximum, self.initial * 2.0 ** min(failures - 1, 32))
 
 
 def jitter(randomness: random.Random) -> float:
-    """Return which part of a full delay to wait: a number between a half and one."""
+    """Return a random number between 0.5 and 1, with which a full delay is multiplied."""
     return 0.5 + randomness.random() / 2
 
 
@@ -43,7 +43,7 @@ LONGEST_ASKED_FOR_IN_SECONDS = 300.0
 def at_least(asked_for: float | None, delay: float) -> float:
     """Return the longer one of two pauses in seconds: poller's own `delay`, and the pause that a service has asked for.
 
-    A pause of more than `LONGEST_ASKED_FOR_IN_SECONDS` is cut to this length. None means that the service asked for
+    A pause of more than `LONGEST_ASKED_FOR_IN_SECONDS` is cut to this length. None means that the service has asked
     none.
     """
     return delay if asked_for is None else max(delay, min(asked_for, LONGEST_ASKED_FOR_IN_SECONDS))

@@ -20,7 +20,10 @@ FORGOTTEN_AFTER_IN_SECONDS = 600.0
 
 
 class EventLimit:
-    """The event limit of one function, shared by its mappings. `now` is in seconds, always on the same clock."""
+    """The limit for the size of one function's events. All mappings of the function share it.
+
+    Each `now` is in seconds, and all are on the same clock.
+    """
 
     __slots__ = ("_forgotten_at", "_learnt")
 
@@ -29,13 +32,13 @@ class EventLimit:
         self._forgotten_at = 0.0
 
     def in_bytes(self, now: float) -> int:
-        """Return the largest size of an event to send, in bytes."""
+        """Return how many bytes an event may have now."""
         return self._learnt if now < self._forgotten_at else MAXIMUM_EVENT_BYTES
 
     def refused(self, event_bytes: int, *, empty_bytes: int, now: float) -> None:
         """Lower the limit, because the service refused an event of several records.
 
-        `event_bytes` is the event's size, and `empty_bytes` is its size without the records.
+        `event_bytes` is the event's size, and `empty_bytes` is the size of the same event without its records.
         """
         smaller = empty_bytes + (event_bytes - empty_bytes) // 2
         if smaller < self.in_bytes(now):

@@ -31,9 +31,10 @@ def merged(workers: Iterable[Sequence[MappingStatus]]) -> list[MappingStatus]:
 
 
 def merged_sharing(statuses: Iterable[SharingStatus]) -> SharingStatus | None:
-    """Return one status of the shared leases for the workers of a host; None if there is none. The longest times count.
+    """Return one status for the workers of one host, made of their statuses. Return None if there are no statuses.
 
-    The worker whose table answered last knows best which workers live.
+    The leases are added. Of each time, the longest one counts. Which workers live is taken from the worker that had the
+    newest answer of the table.
     """
     every = list(statuses)
     if not every:
@@ -84,7 +85,7 @@ def _streams(streams: Sequence[StreamStatus]) -> StreamStatus:
 
 
 def _events(events: Sequence[EventsStatus]) -> EventsStatus:
-    """Return the numbers of one worker, the highest ones: each worker counts the events of all workers."""
+    """Return the highest numbers. They are not added, because each worker counts the events of all workers."""
     return EventsStatus(
         waiting=max(one.waiting for one in events),
         in_flight=max(one.in_flight for one in events),

@@ -4,7 +4,7 @@
     in other text     control characters, too; each becomes U+FFFD, the replacement character
 
 Colours in the text of an error are control characters.
-SQS refuses the whole message otherwise, and SNS cannot pass it on to SQS.
+If one of these characters is in a message, SQS refuses the whole message, and SNS cannot pass it on to SQS.
 
 Source: Amazon SQS API Reference, "SendMessage", MessageBody; Amazon SQS Developer Guide, "Message attribute
 components": the value of an attribute has the same restrictions as the body.

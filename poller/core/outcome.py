@@ -172,9 +172,9 @@ def _named(items: list[Any], identifiers: Collection[str], event: bytes) -> Outc
 
 
 def _names_no_record(identifier: str, event: bytes) -> str:
-    """Return the text of the error.
+    """Return the error's text for an identifier that no record of the batch has.
 
-    It shows the identifier only if the identifier cannot be a part of a record's body.
+    The text shows the identifier only if the identifier cannot be a part of a record's body.
     """
     if orjson.dumps(identifier)[1:-1] in event:
         return "an itemIdentifier is a part of the event, but not the identifier of one of its records"

@@ -43,7 +43,7 @@ def span_of(header: object) -> ProducerSpan | None:
 
 
 def spans_of(records: Iterable[Mapping[str, Any]]) -> list[ProducerSpan]:
-    """Return the spans that the records of an event name, each once. A message with both headers counts as W3C."""
+    """Return the spans that the records of an event name, each once. `traceparent` counts if a message has both."""
     found: dict[ProducerSpan, None] = {}
     for record in records:
         w3c = record.get("messageAttributes", {}).get(TRACEPARENT, {}).get("stringValue")

@@ -27,9 +27,9 @@ def parsed(payload: bytes) -> Any:
 
 
 def dumped(document: Any) -> bytes:
-    """Return the JSON text of a document that contains results of `parsed`.
+    """Return a document as JSON text. The document may contain values that `parsed` has returned.
 
-    Raises NotJson if the nesting is too deep.
+    Raises NotJson if the document is nested too deeply.
     """
     try:
         return orjson.dumps(document)

@@ -1,4 +1,4 @@
-"""May an SQS queue have the events of a function? Only if no event is lost while it waits in the queue.
+"""May a function's events wait in an SQS queue? Only if the queue loses no event that waits in it.
 
     FifoQueue                 SQS cannot delay the messages of a FIFO queue one by one
     RedrivePolicy             each wait of an event counts as a receive, so SQS would move the event away
@@ -25,7 +25,7 @@ Attributes = Mapping[str, Any]
 
 
 def faults_of(attributes: Attributes) -> dict[str, str]:
-    """Return the rules that the queue breaks: the attribute's name, and the text."""
+    """Return what is wrong with the queue: pairs of an attribute's name and a text that says why its value is wrong."""
     found = {name: rule(attributes) for name, rule in RULES.items()}
     return {name: finding.text for name, finding in found.items() if finding.is_fault}
 
@@ -71,6 +71,6 @@ RULES: Mapping[str, Callable[[Attributes], Finding]] = {
 
 
 def number(attributes: Attributes, name: str) -> int | None:
-    """Return a numeric attribute. Return None if the queue does not tell it."""
+    """Return a numeric attribute of the queue, or None if SQS did not return it."""
     value = attributes.get(name)
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 12 else None

@@ -104,7 +104,8 @@ def _response_context(last: LastAttempt | None) -> dict[str, Any]:
 def _function_arn(event: Event, function: Function) -> str:
     """Return the function's ARN with a qualifier: that of the request, else that of the settings' ARN, else `$LATEST`.
 
-    Anyone who may write to an SQS queue can write `invoked_arn`. So an ARN of another function is not used.
+    Anyone who may write to the SQS queue can choose the event's `invoked_arn`. So it is ignored if it is the ARN of
+    another function.
     """
     try:
         asked_for = Arn.parse(event.invoked_arn or "")

@@ -95,7 +95,7 @@ def of_traceparent(traceparent: str) -> str:
 
 
 def _read(event: Event) -> Trace:
-    """Return the event's trace. A part that is missing or malformed is replaced."""
+    """Return the event's trace. If a part is missing or malformed, it is made from the event's request id and time."""
     parts = dict[str, str]()
     header = event.trace if "Root=" in event.trace else f"{event.trace};{of_traceparent(event.traceparent)}"
     for text in header.split(";"):

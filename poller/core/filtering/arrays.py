@@ -52,9 +52,9 @@ def judge(node: Node, values: list[Any]) -> Verdict:
 
 
 def _picks(node: Node, values: list[Any]) -> Iterator[tuple[_Objects, bool, bool]]:
-    """Yield what is left of the array for each element that may be picked.
+    """Yield what is left of the array, for each element that `judge` may pick.
 
-    The parts are the objects that are left, whether there are plain values, and whether the leaf accepts one of these.
+    It is a tuple: the objects that are left, whether plain values are left, and whether the leaf accepts one of them.
     """
     pending = [(values, False, False)]
     while pending:
@@ -71,7 +71,7 @@ def _picks(node: Node, values: list[Any]) -> Iterator[tuple[_Objects, bool, bool
 
 
 def _unfold(values: list[Any]) -> tuple[_Objects, list[Any], list[Any]]:
-    """Return the objects among the values, the elements of arrays to pick from, and all plain values."""
+    """Return three lists: the objects among the values, the array elements that may be picked, and the plain values."""
     objects: _Objects = []
     elements: list[Any] = []
     scalars: list[Any] = []

@@ -96,7 +96,7 @@ class _Reader:
 
 
 def _values(root: Any, node: Node) -> Iterator[Any]:
-    """Yield the values at the tree's only leaf, in every element of the arrays on the way."""
+    """Yield the record's values at the only leaf of the tree. If there are arrays on the path, all elements count."""
     level = [*_elements([root])]
     while node.branches:
         (branch,) = node.branches
@@ -119,7 +119,7 @@ def _json(alternatives: Sequence[Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return the value with a dict in place of Members; of equal keys, the last one counts."""
+    """Return a value of a pattern with each Members as a dict. If a key occurs twice, its last value counts."""
     if type(value) is Members:
         return {key: _plain(each) for key, each in value}
     return [_plain(each) for each in value] if type(value) is list else value

@@ -26,7 +26,7 @@ from poller.core.filtering.predicates import Predicate, Tests, any_of
 class Leaf:
     """`tests` has a predicate for every type of value. `accepts_absence` is true if the field may be missing.
 
-    `alternatives` are those of the pattern, with Members for objects.
+    `alternatives` are the elements of the leaf's array. Objects are `Members`.
     """
 
     tests: Tests

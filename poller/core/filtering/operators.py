@@ -81,10 +81,9 @@ def _anything_but(operand: Any, place: Place) -> Tests:
 
 
 def _refused_texts(operand: Members, place: Place) -> Predicate:
-    """Return a test that is true for the texts that `anything-but` does not accept. `operand` is such as `{"prefix":
-    …}`.
+    """Return a test that is true for the texts that `anything-but` does not accept.
 
-    Below `anything-but`, an operator such as `prefix` takes one text or a list of texts.
+    `operand` is the object below `anything-but`, such as `{"prefix": …}`. Its operator takes one text or several texts.
     """
     name, refused = only_member(operand, place)
     if name not in ("prefix", "suffix", "equals-ignore-case", "wildcard"):

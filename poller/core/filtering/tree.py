@@ -26,7 +26,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One step of a path. `dotted` maps each key with dots that leads below this branch to the key's rest after it."""
+    """One step of a path. `dotted` has the keys with dots that begin with this step.
+
+    For the step `a` and the key `a.b.c`, its entry is `{"a.b.c": "b.c"}`.
+    """
 
     key: str
     node: Node

@@ -131,7 +131,7 @@ class Observed:
         return seen is not None and key not in held and self._free_at(seen) <= now
 
     def is_late(self, key: RowKey, wanted_since: float, *, now: float) -> bool:
-        """Return whether the lease was free, and this worker wanted it, for the whole lease duration."""
+        """Return whether the lease has been free, and wanted by this worker, for at least the lease duration."""
         seen = self._seen.get(key)
         return seen is not None and now - max(wanted_since, self._free_at(seen)) >= self.lease_duration
 
@@ -146,7 +146,7 @@ class Observed:
     def live_workers(self) -> dict[Owner, Row]:
         """Return the row of every other worker that is not silent, and renews its leases.
 
-        The last heartbeat of a worker that has died may be newer than its last renewal.
+        A heartbeat alone is no sign of life: a worker that has died may have sent it after its last renewal.
         """
         limit = DEAD_WORKER_DURATIONS * self.lease_duration  # nobody wants a lease that is silent for longer
         silent = {

@@ -107,7 +107,7 @@ class Held:
         return self.deadline is not None and not self.is_given and self.end(now) is None
 
     def is_late(self, now: float) -> bool:
-        """Return whether a renewal that is accepted now is late."""
+        """Return whether a renewal would be late if the table accepted it now, because the deadline is near."""
         return self.deadline is not None and self.deadline - now < LATE_PART * SAFE_PART * self._lease_duration
 
     def move(self, checkpoint: Checkpoint) -> None:

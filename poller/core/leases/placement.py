@@ -43,7 +43,7 @@ class Move(NamedTuple):
 
 
 def prefix_of(key: RowKey) -> str:
-    """Return the part of the key that all leases of one stream and mapping have, or all units of one limit."""
+    """Return the beginning of the key: all leases of one stream and mapping share it, or all units of one limit."""
     return key.rpartition("/")[0]
 
 
@@ -76,7 +76,7 @@ class Placement(ABC):
     def to_grant(self, prefix: str, receiver: Owner) -> list[RowKey]:
         """Return the leases that this worker should give away to a worker that asks for leases with this prefix.
 
-        They have their place there from now on.
+        From now on, these leases have their place at that worker.
         """
         asked = [
             move.key
@@ -88,7 +88,7 @@ class Placement(ABC):
     def grant(self, key: RowKey, receiver: Owner) -> bool:
         """Return whether this worker should give away a lease that it holds to a worker that asks for it.
 
-        If so, the lease has its place there from now on.
+        If the result is true, the lease has its place at that worker from now on.
         """
         if self.places.get(key) != self.owner or not self.may_move(key, receiver):
             return False

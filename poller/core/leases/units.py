@@ -10,8 +10,8 @@ holds, so the workers together never exceed the limit. A unit is given away only
                           that has the fewest units of all limits: fifty functions with one unit each use all workers
     move                  from a worker that has two more units of the limit than the receiver, or that has one more
                           of the limit, and at least two more of all limits together
-    need                  a worker without a unit, at which an invocation waits that no other worker can run, gets one.
-                          Of several such workers, the one gets it at which the invocation has waited longest
+    need                  a worker has no unit, and an invocation waits that no other worker can run: the worker gets a
+                          unit. If there are several such workers, it goes to the one whose invocation waited longest
     no unit (R10)         a worker without a unit of the function takes no lease of its mappings and gives away those
                           that it holds, to workers with a unit
 
@@ -53,7 +53,7 @@ def unit_key(limit: LimitName, number: int) -> RowKey:
 
 
 def is_unit(key: str) -> bool:
-    """Return whether this is the key of a unit, or its beginning."""
+    """Return whether the text is the key of a unit, or the beginning of such a key."""
     return key.startswith(_PREFIX)
 
 
@@ -108,7 +108,7 @@ class Units(Placement):
                 self.move(key, receiver)
 
     def receivers(self, key: RowKey, workers: tuple[Owner, ...]) -> tuple[Owner, ...]:
-        """Return those of the workers that may have the lease of a shard: they have the place of a unit (R10)."""
+        """Return the workers that may have the lease of a shard: a unit of the function has its place at each (R10)."""
         function = self._functions.get(_mapping_of(key))
         if function is None:
             return workers
@@ -166,7 +166,10 @@ class Units(Placement):
 
 
 def _mapping_of(key: RowKey) -> MappingName:
-    """Return the mapping of a shard's lease. No mapping has the name that this returns for another row."""
+    """Return the name of the mapping to which a shard's lease belongs.
+
+    For any other row, return a text that is not the name of a mapping.
+    """
     return MappingName(key.partition("/")[0])
 
 

@@ -154,7 +154,7 @@ class Delivery:
         self._filtered_out = [*self._filtered_out, *held]
 
     def filtered_out_are_deleted(self, held: Sequence[MessageInHand], *, but: Sequence[MessageInHand]) -> None:
-        """Remove filtered-out messages that are deleted already: all messages of `held` except those in `but`."""
+        """Forget the filtered-out messages that SQS has deleted: those of `held`, except those in `but`."""
         left = {*but}
         gone = {one for one in held if one not in left}
         self._filtered_out = [one for one in self._filtered_out if one not in gone]
@@ -293,7 +293,7 @@ class Delivery:
         return groups_of(held.group for held in self.messages) if self._phase == "running" else frozenset()
 
     def give_back(self, running: Collection[MessageGroupId], *, may_run_until: float) -> Finish:
-        """Return what a stop deletes and shows again of everything in hand. The delivery is empty afterwards.
+        """Return which messages a stop deletes and makes visible again. The delivery is empty afterwards.
 
         `running` are the message groups that are in a running invocation of any delivery.
         """
@@ -355,7 +355,7 @@ class Delivery:
 
 
 def give_back(deliveries: Collection[Delivery], *, may_run_until: float) -> Finish:
-    """Return what a stop deletes and shows again of everything in hand in these deliveries.
+    """Return which messages of these deliveries a stop deletes, and which messages it makes visible again.
 
     While an invocation has a message group, the messages of the group in all deliveries stay hidden until it must have
     ended. The stop cuts the running invocations; their functions run until `may_run_until` at the latest.

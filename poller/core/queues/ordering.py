@@ -30,7 +30,7 @@ class GroupsInHand:
         self._taken: set[MessageGroupId] = set()
 
     def take(self, groups: frozenset[MessageGroupId]) -> bool:
-        """Take all of these groups and return True. If any of them is taken already, take none and return False."""
+        """Note that all these groups are in hand, and return True. If one of them is in hand already, return False."""
         if not self._taken.isdisjoint(groups):
             return False
         self._taken |= groups

@@ -1,4 +1,4 @@
-"""May a person look at the messages of a queue without a harm to their delivery?
+"""May a person look at the messages of a queue without harm to their delivery?
 
 SQS has no way to read a message without a receive, and each receive raises the message's receive count.
 

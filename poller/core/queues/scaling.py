@@ -37,7 +37,10 @@ class PollScaling:
 
 
 class Concurrency:
-    """The number of batches that a mapping may have in hand: `limit`, from 1 to `ceiling`."""
+    """The number of batches that a mapping may have in hand: `limit`, from 1 to `ceiling`.
+
+    A round lasts until the limit is lowered the next time.
+    """
 
     __slots__ = ("_round", "ceiling", "limit")
 

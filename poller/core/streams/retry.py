@@ -333,7 +333,7 @@ class Delivery(Generic[R]):
         return self._discard(piece, piece.records[:cut], "RecordAgeExceeded")
 
     def _discard(self, piece: Piece[R], records: Sequence[R], condition: Condition) -> Discard[R]:
-        """Return the Discard. Its invoke count is at least 1: AWS reports one invocation even if there was none."""
+        """Return the step that discards these records. It counts at least one invocation, as AWS does."""
         return Discard(records, piece.request_id, condition, max(1, piece.attempts), piece.response)
 
     def _until_expiry(self, piece: Piece[R], wait: Wait, now: float) -> Wait:

@@ -60,7 +60,7 @@ def opened(arrived_at: float, length_in_seconds: int) -> Window:
 
 
 def within(window: Window, records: Sequence[Arrived]) -> int:
-    """Return how many records, counted from the first, belong to the window.
+    """Return how many of the first records belong to the window.
 
     The record after them closes the window.
     """
