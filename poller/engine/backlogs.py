@@ -1,10 +1,10 @@
 """How much work waits for the workers? The daemon's answer to an autoscaler.
 
-    a mapping of a stream    what its status says, and how it has changed since the question before
+    a mapping of a stream    its status says how far it is behind, and how this has changed since the last question
                              (core/streams/catching_up.py)
-    a mapping of a queue     what the queue says: one call at a time, whose answer is kept for KEPT_IN_SECONDS
+    a mapping of a queue     SQS counts the messages: one call at a time, whose answer is kept for KEPT_IN_SECONDS
 
-Nothing is measured and no queue is called unless somebody asks.
+If nobody asks, the daemon measures nothing and calls no queue.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Mappings(Protocol):
 
 
 class Backlogs:
-    """Answers for the mappings that exist at the moment of the question."""
+    """Answers an autoscaler's questions about the mappings that exist at that moment."""
 
     def __init__(self, mappings: Mappings, *, count_messages: CountMessages) -> None:
         self._mappings = mappings
@@ -55,7 +55,7 @@ class Backlogs:
         return await self._of(self._all())
 
     async def of_mapping(self, name: str) -> Known | None:
-        """Return None if there is no such mapping."""
+        """Return the backlog of this mapping, or None if there is no such mapping."""
         return await self._of_some([mapping for mapping in self._all() if mapping.name == name])
 
     async def of_function(self, name: str) -> Known | None:
@@ -113,7 +113,7 @@ class Backlogs:
 
 
 class _Count:
-    """The last answer of one queue. An error is an answer, too, so it does not make further calls."""
+    """The last answer of one queue. An error is kept like an answer, so that it causes no further calls."""
 
     def __init__(self) -> None:
         self._answer: Known = Backlog()

@@ -34,7 +34,7 @@ from poller.model.invocation import (
 
 
 class Opening(NamedTuple):
-    """A key, and the way to open the function of this key. Openings with equal keys share one open function."""
+    """How a function is opened. Openings with equal keys share one open function."""
 
     key: Hashable
     open: Callable[[], AbstractAsyncContextManager[OpenFunction]]
@@ -94,7 +94,7 @@ class Calls:
         return response
 
     def settle(self, *, keep: tuple[Hashable, ...]) -> None:
-        """Close the functions that are open for calls, except those with these keys."""
+        """Close the functions that clients have called, except those with these keys."""
         for key in self._kept.keys() - set(keep):
             self._kept.pop(key).set()
 

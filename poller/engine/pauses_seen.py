@@ -26,13 +26,16 @@ class PausesSeen:
         self._scanned = anyio.Event()
 
     def scanned(self, rows: Iterable[Row]) -> None:
-        """Note the rows of a scan."""
+        """Note which pauses the rows of a scan show."""
         keys = (row.key for row in rows if row.key.startswith(PREFIX))
         self._paused = frozenset(MappingName(key.removeprefix(PREFIX)) for key in keys)
         self._scanned.set()
 
     async def run(self, follow: Callable[[Collection[MappingName]], Awaitable[None]]) -> None:
-        """Call `follow` with the paused mappings after each scan, until cancelled. Scans during a call count as one."""
+        """Call `follow` with the paused mappings after each scan, until cancelled.
+
+        If several scans end during a call, one more call follows.
+        """
         while True:
             await self._scanned.wait()
             self._scanned = anyio.Event()

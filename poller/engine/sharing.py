@@ -39,7 +39,7 @@ class Shared(Generic[K, V]):
         """Yield the value for this key. It stays open until its last user has left the block.
 
         If the value cannot be opened, each user gets that error. The last user waits until the value is closed, and
-        gets the error if this fails.
+        gets the error if the value cannot be closed.
         If a user comes while the value is being closed, the user waits, and then a new value is opened. So a key never
         has two open values.
         """
@@ -75,7 +75,7 @@ class Shared(Generic[K, V]):
 
 
 class _Entry(Generic[V]):
-    """A value from its first user to its end. `opened` holds the open value, `error` why opening or closing failed."""
+    """A value from its first user to its end. `error` says why opening or closing has failed."""
 
     def __init__(self) -> None:
         self.users = 0

@@ -56,7 +56,7 @@ class Stop:
 
     @contextmanager
     def cutting(self) -> Iterator[None]:
-        """Cut what the block waits for when the stop begins, or at once if it has begun."""
+        """Cancel the block when the stop begins, or at once if the stop has begun."""
         with anyio.CancelScope() as scope:
             if self.has_begun:
                 scope.cancel()

@@ -1,9 +1,10 @@
-"""What is the status of a supervised mapping? It depends on what is wanted of the mapping, and on its runs.
+"""What is the status of a supervised mapping? The first of these lines that is true decides:
 
-    disabled, the daemon stops, or paused    this decides first
-    crashed                                  until the next run begins
-    the newest run has not begun             the invocations of the last run end first
-    otherwise                                the newest run says how it is
+    it is disabled, the daemon stops, or     the status says so
+    a person has paused it
+    its run has crashed                      the status says so until the next run begins
+    its newest run has not begun             the status says that the invocations of the last run end first
+    otherwise                                the newest run tells its status
 
 `Supervised` is what the supervisor keeps of one mapping, and `Run` is what it keeps of one run.
 """
@@ -39,9 +40,9 @@ class ShardRunner(Runner, Protocol):
 
 
 class Supervised:
-    """A mapping as a person wants it, and its runs. `run` is the newest run, `runs` are all runs that have not ended.
+    """A mapping with its options and its runs. `run` is the newest run, `runs` are all runs that have not ended.
 
-    `found` is the source that a run before `run` has found, or None.
+    `found` is the source that an earlier run has found, or None.
     """
 
     def __init__(self, mapping: AnyMapping, function: Function, *, is_paused: bool) -> None:
@@ -57,7 +58,7 @@ class Supervised:
 
 
 class Run:
-    """One run of one mapping. `began` is set when the run may poll, or when it ends without that."""
+    """One run of one mapping. `began` is set when the run may poll, or when it ends before it may poll."""
 
     stop: Stop
     runner: Runner
@@ -95,7 +96,7 @@ def status_of(supervised: Supervised, *, is_stopping: bool) -> MappingStatus:
 
 
 def _destination(mapping: AnyMapping) -> str | None:
-    """Return where the discarded batches of a stream are reported."""
+    """Return the destination to which the mapping of a stream reports discarded batches, or None."""
     if not isinstance(mapping, StreamMapping) or mapping.on_failure is None:
         return None
     return str(mapping.on_failure.destination_arn)

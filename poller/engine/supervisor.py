@@ -46,7 +46,7 @@ from poller.ports import Clock, PauseStore
 class Series(Protocol):
     """Adds and removes the metrics of a mapping (`telemetry.Telemetry`).
 
-    The events of a function have those of the function.
+    The mapping of a function's events has no metrics of its own; the function has them.
     """
 
     def begin_mapping(self, mapping: MappingName, function: FunctionName, *, is_stream: bool) -> None: ...
@@ -158,9 +158,8 @@ class Supervisor:
     async def pause(self, name: MappingName) -> None:
         """Pause the mapping until `resume`, also after a restart.
 
-        It finishes the batches in hand and keeps its position.
-
-        This does not wait for the batches. If the pause cannot be stored, raises that error, and the mapping continues.
+        The mapping finishes the batches in hand and keeps its position. This method does not wait for these batches.
+        If the pause cannot be stored, it raises that error, and the mapping continues.
         Raises CannotChange if the mapping is removed meanwhile.
         """
         supervised = self._mappings[name]
@@ -192,9 +191,11 @@ class Supervisor:
                 await self._resume(supervised, turn)
 
     def changed_pauses(self, paused: Collection[MappingName]) -> Sequence[MappingName]:
-        """Return the mappings whose pause another worker may have changed. `paused` is what the store shows.
+        """Return the mappings whose pause another worker may have changed.
 
-        A mapping that is added later is paused if the store shows it so.
+        `paused` has the mappings that the store shows as paused.
+
+        A mapping that is added later begins paused if it is in `paused`.
         """
         self._paused = (self._paused & self._mappings.keys()) | (set(paused) - self._mappings.keys())
         return [name for name, one in self._mappings.items() if one.is_paused != (name in paused)]

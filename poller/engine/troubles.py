@@ -77,6 +77,6 @@ class Troubles:
 
 
 def in_words(operation: str, error: ServiceError) -> str:
-    """Return the operation, the error's code and its message. The code is left out if the message has it already."""
+    """Return one text with the operation, the error's code and its message. A code in the message is not repeated."""
     text = str(error)
     return f"{operation}: {text}" if text.startswith(error.code) else f"{operation}: {error.code}: {text}"

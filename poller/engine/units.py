@@ -24,7 +24,7 @@ from poller.model.lease import Row
 
 
 async def hold_units(worker: Worker, limit: LimitName, units: Units, *, stop: Stop) -> None:
-    """Hold units until the stop, and then until no invocation needs them; at most until cancelled."""
+    """Hold units until the stop has begun and no invocation needs them any more, or until cancelled."""
     tasks_of_units: list[_UnitTask] = []
     worker.missing[limit] = lambda: units.is_missing
     try:
@@ -42,7 +42,7 @@ async def hold_units(worker: Worker, limit: LimitName, units: Units, *, stop: St
 
 
 async def _resize(its_tasks: list[_UnitTask], worker: Worker, limit: LimitName, units: Units, tasks: TaskGroup) -> None:
-    """Begin tasks for further units, or end those for units beyond the limit."""
+    """Begin a task for each further unit, or end the tasks of units beyond the limit."""
     while len(its_tasks) > units.wanted:
         its_tasks.pop().end()
     if new := range(len(its_tasks), units.wanted):
@@ -54,7 +54,7 @@ async def _resize(its_tasks: list[_UnitTask], worker: Worker, limit: LimitName, 
 
 
 class _UnitTask:
-    """The task for one unit."""
+    """The task that waits for one unit, and lets invocations use it."""
 
     def __init__(self, worker: Worker, limit: LimitName, number: int, units: Units) -> None:
         self._worker = worker
@@ -65,7 +65,7 @@ class _UnitTask:
         self._lease: Lease | None = None
 
     async def run(self) -> None:
-        """Hold the unit as often as this worker gets it, until `end`."""
+        """Wait for the unit, let invocations use it, and begin again, until `end` is called."""
         with self._waiting:
             while not self._is_ended:
                 async with self._worker.lease(self._key) as lease:

@@ -63,7 +63,7 @@ class ClaimKeeper:
         return claim
 
     def drop(self, claim: Claim) -> None:
-        """Stop extending the claim."""
+        """Do not extend this claim any more."""
         self.claims.pop(claim, None)
 
     async def run(self) -> None:

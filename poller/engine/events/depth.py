@@ -32,7 +32,10 @@ class DepthWatch:
         self._pause = 0.0
 
     async def next(self) -> EventQueueDepth | ServiceError:
-        """Wait for the time of the next reading. Then return the depth, or the error after it was reported."""
+        """Wait for the time of the next reading, and return the depth.
+
+        If it cannot be read, report the error and return it.
+        """
         await anyio.sleep(self._pause)
         asked_at = anyio.current_time()
         try:

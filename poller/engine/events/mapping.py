@@ -168,9 +168,9 @@ class EventMappingRunner:
         working.cancel()
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do the work.
+        """Await this work. If it raises an unexpected exception, stop the run.
 
-        If it raises an unexpected exception, this run stops, but the tasks of the events in hand may finish.
+        The tasks of the events in hand may finish.
         """
         try:
             await work()
@@ -230,7 +230,8 @@ class EventMappingRunner:
             self._permits.end(size + growth)
 
     async def _watch_depth(self, queue: EventQueue, name: str) -> None:
-        """Read how many events a queue stores, again and again, until cancelled. This also shows that it works."""
+        """Read how many events a queue stores, again and again, until cancelled. The reads also show whether the queue
+        works."""
         watch = DepthWatch(
             queue,
             name,

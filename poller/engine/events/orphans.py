@@ -31,7 +31,7 @@ class StoredEvents(Protocol):
     """The events of all functions. Each method raises ServiceError if a queue does not answer."""
 
     async def in_the_file(self) -> dict[FunctionName, EventQueueDepth]:
-        """Return each function that has events in the daemon's own queue, with their number."""
+        """Return, for each function with events in the daemon's own queue, the number of these events."""
 
     async def former(self) -> Collection[RememberedQueue]:
         """Return the SQS queues that the settings no longer name as the event queues of their functions."""

@@ -43,7 +43,10 @@ class EventPermits:
         self._changed = anyio.Event()
 
     def enter(self) -> None:
-        """Begin to watch the room and the bytes, so that `some` returns when there is more. `leave` ends this."""
+        """Begin to watch the function's room and the bytes in hand: `some` returns when one of them grows.
+
+        `leave` ends it.
+        """
         self._room.listen(self._wake)
         self._bytes.listen(self._wake)
 
@@ -95,7 +98,7 @@ class EventPermits:
         self._room.changed()
 
     def end(self, size_in_bytes: int) -> None:
-        """Count one event less in hand. Call `answered` for this event first."""
+        """Note that an event is no longer in hand. Call `answered` for this event first."""
         self._bytes.give_back(size_in_bytes)
         self.in_hand -= 1
         self._wake()

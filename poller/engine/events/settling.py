@@ -63,7 +63,9 @@ class Settler:
         self.keeper.drop(claim)
 
     async def release(self, claims: Collection[Claim]) -> None:
-        """Settle all these events at once, in at most RELEASE_IN_SECONDS. A cancellation does not interrupt this.
+        """Settle all these events at the same time, in at most RELEASE_IN_SECONDS.
+
+        A cancellation does not interrupt it.
 
         An event without changes is due, so it may be taken again at once.
         """

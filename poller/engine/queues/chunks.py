@@ -22,7 +22,7 @@ CALLS_AT_ONCE = 10
 async def in_chunks_of_ten(
     items: Sequence[T], call: Callable[[Sequence[T]], Awaitable[object]], at_once: int = CALLS_AT_ONCE
 ) -> None:
-    """Split the items into groups of ten and await `call` with each group.
+    """Await `call` with each group of ten items.
 
     At most `at_once` calls run at the same time.
 

@@ -46,7 +46,7 @@ Messages: TypeAlias = Sequence[MessageInHand]
 
 
 class Tried(NamedTuple):
-    """The result of one try: the messages that need another try, and how many messages need none."""
+    """The result of one try: the messages to try again, and the number of messages that need no other try."""
 
     again: Messages
     taken: int
@@ -125,9 +125,9 @@ class Finisher:
         attempt: Callable[[Messages], Awaitable[Messages]],
         worth_another: Callable[[Messages], Messages],
     ) -> Messages:
-        """Repeat `attempt` for the messages that still need it, with growing pauses.
+        """Repeat `attempt` for the messages that it could not change, with growing pauses.
 
-        Return the messages that need it at the end.
+        Return the messages that no attempt could change.
         """
         for failures in range(1, TRIES):
             await anyio.sleep(DELETE.delay(failures, self._randomness))
@@ -197,7 +197,7 @@ class Finisher:
         return Tried([held for held in messages if held.message.receipt_handle in again], len(messages) - len(rejected))
 
     def _give_up(self, messages: Messages, code: str) -> None:
-        """Report that these messages could not be deleted. The deletion is not tried again."""
+        """Report that these messages could not be deleted, and that no further try follows."""
         for held in messages:
             held.is_left = True
         if messages:

@@ -71,11 +71,11 @@ class Gatherer:
         self._new_request_id = new_request_id
 
     async def gather(self) -> Delivery | None:
-        """Poll, and return a delivery with one batch, or with several if the records do not fit into one event.
+        """Poll, and return a delivery with one batch, or with several batches if one event cannot hold the records.
 
         Returns None if no message came, if no message matched the filter, if the source failed, or if the stop has
         begun.
-        If this raises an unexpected exception, it first makes the gathered messages visible again.
+        If an unexpected exception is raised, the gathered messages first become visible again.
         """
         delivery = Delivery(
             new_request_id=self._new_request_id,
@@ -127,7 +127,7 @@ class Gatherer:
     ) -> None:
         """Add the messages that match the filter to the last batch, or to a new one if they do not fit.
 
-        Delete the others.
+        Delete the messages that do not match.
 
         The function is not invoked with defective messages. The queue makes them visible again later.
         """

@@ -1,6 +1,6 @@
 """Which delivery may invoke its function with messages of a message group?
 
-Only one delivery at a time, of all runs that read the queue.
+Only one delivery at a time may do so, among all runs that read the queue.
 
 SQS does not deliver later messages of a group while earlier messages of it are hidden. So a batch waits here only if
 earlier messages became visible too soon.

@@ -84,7 +84,7 @@ class Invoker:
     async def invoke(self, delivery: Delivery, step: Invoke, feedback: Feedback) -> bool:
         """Invoke the function with the delivery's next batch, and tell the delivery the outcome.
 
-        Return False if the stop came first.
+        Return False if the stop began before the invocation.
         If the messages may not stay hidden for long enough, the function is not invoked. The delivery decides what
         follows.
         """

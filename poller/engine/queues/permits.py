@@ -72,7 +72,7 @@ class Permits:
         self._is_closed = False
 
     def enter(self) -> None:
-        """From now on until `leave`, wake waiting polls whenever there may be more room.
+        """Wake waiting polls when there may be more room, from now until `leave` is called.
 
         Only a run that begins calls this.
         """

@@ -93,7 +93,7 @@ class Receiver:
 
     @property
     def longest_wait_in_seconds(self) -> int:
-        """Return the longest wait of a receive in seconds: two thirds of the visibility timeout, from 1 to 20.
+        """Return how many seconds a receive may wait: two thirds of the visibility timeout, but from 1 to 20.
 
         SQS may hide a message from the beginning of the poll on, so the timeout must outlast the poll.
         """
@@ -143,7 +143,7 @@ class Receiver:
 
     @contextmanager
     def cut_at_a_stop(self) -> Iterator[None]:
-        """Cancel the block when the stop begins."""
+        """Cancel the block when the stop begins, as `cut` does."""
         with anyio.CancelScope() as scope:
             if self._stop.has_begun:
                 scope.cancel()

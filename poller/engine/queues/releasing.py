@@ -1,7 +1,7 @@
-"""How do messages in hand return to the queue at a stop?
+"""How do messages in hand return to the queue at a stop? They are deleted, or made visible again.
 
 `core/queues/delivery.py` decides which messages are deleted and which become visible again.
-This has a time limit, and cancellation does not interrupt it.
+The return has a time limit, and a cancellation does not interrupt it.
 """
 
 from __future__ import annotations

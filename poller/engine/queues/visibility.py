@@ -71,7 +71,7 @@ class VisibilityKeeper:
         self.deliveries[delivery] = None
 
     def drop(self, delivery: Delivery) -> None:
-        """Extend the timeouts of this delivery's messages no more."""
+        """Do not extend the timeouts of this delivery's messages any more."""
         self.deliveries.pop(delivery, None)
 
     async def run(self) -> None:

@@ -80,7 +80,7 @@ class LaneBlock:
         return not self._stop.has_begun
 
     def go_on(self) -> None:
-        """End the wait, if the lane waits now."""
+        """End the wait of `wait`. If the lane does not wait now, nothing happens."""
         self._may_go_on.set()
 
     def end(self) -> None:
@@ -98,6 +98,6 @@ def ends_of(records: Sequence[StreamRecord]) -> Ends:
 
 
 def _keys(records: Sequence[StreamRecord]) -> tuple[str, ...]:
-    """Return the first different keys of the records."""
+    """Return a few keys of the records, each key once."""
     different = dict.fromkeys(record.lane_key[:KEY_LIMIT_IN_CHARACTERS] for record in records)
     return tuple(islice(different, BLOCKED_KEYS_SHOWN))

@@ -41,7 +41,7 @@ class Budget:
 
     @asynccontextmanager
     async def promised(self, when_full: Callable[[], None] = lambda: None) -> AsyncIterator[int]:
-        """Wait for room, and yield how many bytes the block may read.
+        """Wait until there is room for a read, and yield how many bytes the block may read.
 
         Call `charge` right after the block, before the task waits for anything else.
         `when_full` is called if there is no room until records in hand are done.
@@ -110,9 +110,9 @@ class Budget:
             self._parent._promise(count)
 
     def _call(self) -> None:
-        """Wake this budget's reader.
+        """Wake the reader that waits for room in this budget.
 
-        If there is room, also wake the first shard that waits, which wakes the next one.
+        If the process has room, also wake the first shard that waits; it then wakes the next one.
         """
         self._called.set()
         if self._line and self._left > 0:

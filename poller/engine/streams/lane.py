@@ -75,7 +75,7 @@ class LaneContext:
 class Lane:
     """One lane of one shard. It calls `finished` with the records that are done, in order, each record once.
 
-    Its invocations carry the token of the `lease`.
+    Each invocation carries the token of the `lease`.
     `window` is the tumbling window that is open where the lane begins.
     """
 
@@ -180,7 +180,7 @@ class Lane:
                 return
 
     async def _deliver(self, batch: Records) -> bool:
-        """Deliver the batch until all its records are done. Return False if the stop comes first."""
+        """Deliver the batch until all its records are done. Return False if the stop begins before that."""
         clock = self._context.source_clock
         delivery = Delivery(
             batch,
@@ -238,7 +238,8 @@ class Lane:
     async def _invoke(self, delivery: Delivery[StreamRecord], step: Invoke[StreamRecord]) -> bool:
         """Invoke the function for this step, and tell the delivery the outcome.
 
-        Return False if the stop comes first, or if the lease is over: then the reader of the shard is cut soon.
+        Return False if the stop begins before the invocation, or if the lease is over. In the second case, the reader
+        of the shard is soon cancelled.
 
         The function is not invoked if the first record has become too old during the wait for the function, or if a
         person has ordered another step meanwhile.
@@ -303,7 +304,10 @@ class Lane:
         return invoked if outcome is invoked.outcome else invoked._replace(outcome=outcome)
 
     async def _report(self, discard: Discard[StreamRecord]) -> bool:
-        """Report discarded records until they count as done, and return True. Return False if the stop comes first."""
+        """Report discarded records until they count as done, and return True.
+
+        Return False if the stop begins before that.
+        """
         records = discard.records
         return await self._discarding.report(
             discard, event=self._window.event(records), window_call=self._window.call(records)

@@ -177,7 +177,7 @@ class Listings:
                 self._list_by(anyio.current_time() + LIST_AGAIN_IN_SECONDS)
 
     def _list_by(self, moment: float) -> None:
-        """List all shards at this moment, or earlier if an earlier listing is planned."""
+        """Plan a listing of all shards for this moment. If an earlier listing is planned already, do nothing."""
         self._list_at = min(self._list_at, moment)
         self._hurried.set()
 

@@ -255,7 +255,7 @@ class StreamMappingRunner:
     async def _store_windows(self) -> None:
         """Let the worker store checkpoints more often, because the state of a window is stored with its checkpoint.
 
-        It stores those of all shards at the same time, by one write.
+        One write stores the checkpoints of all shards.
         """
         while True:
             await anyio.sleep(self._context.worker.save_windows_every_seconds)
@@ -263,7 +263,7 @@ class StreamMappingRunner:
                 reader.store_soon()
 
     async def _follow(self, lineage: Lineage, shards: TaskGroup) -> None:
-        """Use each shard as soon as it may be read, until the stop."""
+        """Begin a task for each shard as soon as the shard may be read, until the stop."""
         async with anyio.create_task_group() as listings:
             listings.start_soon(self._listings.run)
             while not self._stop.has_begun:
@@ -292,8 +292,8 @@ class StreamMappingRunner:
     async def _read(self, shard_id: ShardId, lease: Lease) -> bool:
         """Read the shard under its lease. Return True once the table has the shard's end.
 
-        If an invocation was cancelled, its function may still run. Then this waits until the function's timeout, or
-        until the grace is over, so that no other invocation of the shard begins meanwhile.
+        If an invocation was cancelled, its function may still run. Then wait until the function's timeout or the grace
+        is over, so that no other invocation of the shard begins before.
         """
         if lease.checkpoint is not None and isinstance(lease.checkpoint.position, ShardEnd):
             return await lease.stored()  # an earlier run of this mapping has read the end, and could not store it

@@ -22,7 +22,10 @@ from poller.model.stream import Checkpoint, Position, Shard, ShardEnd, ShardId, 
 
 
 class Marks(NamedTuple):
-    """Whether the mapping has begun before, and the starting position that a person has set for it, or None."""
+    """What the table tells about the start of a mapping: whether it has begun before, and where it should begin.
+
+    `by_hand` is the starting position that a person has set, or None.
+    """
 
     has_begun: bool
     by_hand: StartingPosition | None
@@ -79,7 +82,7 @@ class ShardRows:
 
 
 def drained_at(rows: Mapping[ShardId, Row], *, now: float) -> dict[ShardId, float]:
-    """Return when each of the drained shards was stored as drained, in epoch seconds. If the row has no time: `now`."""
+    """Return when each drained shard was stored as drained, in epoch seconds. If its row has no time, this is `now`."""
     return {
         shard_id: float(saved_at) if isinstance(saved_at := row.details.get("saved_at"), int | float) else now
         for shard_id, row in rows.items()

@@ -158,9 +158,9 @@ class ShardReader:
 
     @property
     def may_run_until(self) -> float:
-        """Return the latest time at which a cancelled invocation may still run, on anyio's clock.
+        """Return until when cancelled invocations of the shard may still run, on anyio's clock.
 
-        It is in the past if none was cancelled.
+        If no invocation was cancelled, this time is in the past.
         """
         return max(lane.may_run_until for lane in self.lanes)
 
@@ -168,9 +168,8 @@ class ShardReader:
     def blocked(self) -> BlockedShard | None:
         """Return why the shard is blocked, or None.
 
-        Of several blocked lanes, the one with the lowest sequence number counts.
-
-        This lane keeps the checkpoint from moving.
+        If several lanes are blocked, return the reason of the lane with the lowest sequence number, because this lane
+        keeps the checkpoint from moving.
         """
         blocked = [lane.blocked for lane in self.lanes if lane.blocked is not None]
         return min(blocked, key=_first_number, default=None)
@@ -319,7 +318,7 @@ class ShardReader:
             self._lease.save(checkpoint, at=self._context.lane.clock.now())
 
     def _forget_blocks(self) -> None:
-        """Remove the blocks of records that are done, because no batch may have begun with their first record again."""
+        """Remove from the lease each block whose first record is done: no later batch may begin with this record."""
         position = self._watermark.position
         if isinstance(position, AfterSequence):
             reached = number(position.sequence_number)

@@ -147,7 +147,7 @@ class _Tail:
     async def _first_iterator(self, shard_id: ShardId, begins_at: Position) -> tuple[ShardIterator | None, Position]:
         """Return an iterator, and the position for the next one if this iterator expires before it has read a record.
 
-        LATEST must not move then, so it becomes the present time.
+        The position after LATEST is the present time, because a second iterator at LATEST would skip records.
         """
         now = self._source.clock.reached()
         position = AtTimestamp(now) if begins_at == Latest() else begins_at

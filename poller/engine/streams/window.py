@@ -95,7 +95,7 @@ class LaneWindow:
         )
 
     def call(self, records: Sequence[Deliverable]) -> WindowCall | None:
-        """Return what an invocation with these records must know of the open window, or None if no window is open."""
+        """Return what an invocation with these records tells about the open window, or None if no window is open."""
         if self.open is None:
             return None
         is_final = not records
@@ -130,5 +130,5 @@ class LaneWindow:
             self.open = self._after(self.open)
 
     def _after(self, window: Window) -> Window | None:
-        """Return the window that is open after the last invocation of this window, or None."""
+        """Return the window that is open after the last invocation of `window`, or None."""
         return tumbling.continued(window) if self.must_end_early else None
