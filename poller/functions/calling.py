@@ -39,7 +39,7 @@ async def call(function: OpenFunction, invocation: Invocation, *, unless: anyio.
 
 
 async def _wait(function: OpenFunction, unless: anyio.Event) -> Response | None:
-    """Wait for a slot. Return None if the call has one now. Otherwise, return the response for the client."""
+    """Wait for a slot. Return None if the call now has a slot. Otherwise, return the response for the client."""
     if unless.is_set():
         return STOPPING
     if function.definition.is_concurrency_reserved:

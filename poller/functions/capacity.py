@@ -5,9 +5,9 @@ one room, so together they do not exceed the new `reserved_concurrency`.
 If the new number is smaller, no invocation is cut. New invocations wait until fewer than the new number run.
 
 If several workers share the function's `reserved_concurrency`, the capacity is the number of units that this process
-holds (`units.py`). A unit that should go to another worker counts no more, so no poll and no invocation begins on it.
-The last unit still counts for the gate, but not for the room, until the batches in hand have run. Otherwise they would
-wait here until the unit comes back.
+holds (`units.py`). A unit that should go to another worker does not count, so no poll and no invocation begins on it.
+If this unit is the last one, the gate still counts it until the batches in hand have run, and the room does not.
+Otherwise these batches would wait until this process has a unit again.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class FunctionCapacity:
             self._resize(gate=reserved_concurrency, room=reserved_concurrency)
 
     def refused(self) -> None:
-        """Note that a client's call was refused. The client may try again soon."""
+        """Note that a client's call was refused. Then this process asks for a unit: the client may try again."""
         self._refused_at = anyio.current_time()
 
     def _has_waiter(self) -> bool:
         return self.gate.has_line or anyio.current_time() < self._refused_at + CLIENT_WAITS_IN_SECONDS
 
     def _needed(self) -> int:
-        """Return how many units the function needs, before units are given away."""
+        """Return how many units the batches and calls in hand need. No unit may be given away while they need it."""
         return max(self.gate.running, min(1, self.room.in_use))
 
     def _count_units(self) -> None:

@@ -44,7 +44,7 @@ class FunctionGate:
         return bool(self._line)
 
     def slot(self, *, unless: anyio.Event) -> Slot:
-        """Return a context manager that waits for a slot and yields True, or False once `unless` is set."""
+        """Return a context manager that waits for a slot and yields True. It yields False if `unless` is set first."""
         return Slot(self, unless)
 
     def send_home(self) -> None:

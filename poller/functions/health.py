@@ -41,9 +41,8 @@ class FunctionHealth:
     def answered(self, response: Response, *, retry_in: float | None) -> None:
         """Report that the function answered an invocation.
 
-        `retry_in` is the time in seconds until its records are tried again.
-
-        `retry_in` is None if the records are not tried again, or if the queue decides when.
+        `retry_in` is the time in seconds until the records are tried again. It is None if they are not tried again, or
+        if the queue decides when.
         """
         if cannot_start(response):
             self._wait(f"cannot start: {response.error_type}: {response.message}", retry_in)
@@ -51,9 +50,9 @@ class FunctionHealth:
             self._resume(self._waiting)
 
     def together_with(self, source: Health) -> Health:
-        """Return one health for the function and the source, whose health is `source`.
+        """Return one health for the function and the source. `source` is the source's own health.
 
-        If only one of them has a trouble, its trouble is returned. If both have one, the reason names both.
+        If only one of the two has a trouble, the result is this trouble. If both have a trouble, the reason names both.
         """
         waiting = self._waiting
         if source.state != "ready":

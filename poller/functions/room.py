@@ -1,10 +1,11 @@
-"""Does a function have room for one more batch? All mappings of queues that invoke it count their batches together.
+"""Does a function have room for one more batch? All queue mappings of a function count their batches in one `Room`.
 
     batches       batches in hand: they run, or they wait for their invocation
     polls         polls in flight
-    short_polls   those of them that may each bring one more batch soon
+    short_polls   the polls that may each bring one more batch soon
 
-A mapping reads these counts before it polls (`engine/queues/permits.py`), and is called when there may be more room.
+A mapping reads these counts before it polls (`engine/queues/permits.py`). Its listener is called when there may be
+more room.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Room:
 
     @property
     def in_use(self) -> int:
-        """Return how many batches are in hand, or may be soon."""
+        """Return how many batches are in hand, or may come into hand soon."""
         return self.polls + self.batches
 
     def listen(self, listener: Callable[[], None]) -> None:

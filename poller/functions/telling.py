@@ -99,7 +99,7 @@ class Invocations:
 
 
 def _in_words(outcome: Succeeded | PartlyFailed | Failed, count: int) -> tuple[OutcomeName, int, str, str]:
-    """Return the outcome's name, how many of the `count` records are not done, the reason, and the detail."""
+    """Return parts of a fact: the outcome's name, how many of the `count` records are not done, why, and the detail."""
     match outcome:
         case Succeeded():
             return "succeeded", 0, "", ""

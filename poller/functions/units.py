@@ -49,10 +49,11 @@ class _Use:
 
 
 class Units:
-    """The units of one limit that this process holds. `wanted` is the limit: this process would use so many.
+    """The units of one limit that this process holds. `wanted` is the limit: this process asks for so many units.
 
-    `needed` returns how many units the invocations use that run, or that must still run before units are given away.
-    `waits` returns whether an invocation waits that no other worker can run, such as a client's call.
+    `needed` returns how many units are needed for the invocations that run, and for those that must run before a unit
+    is given away.
+    `waits` returns whether there is an invocation that waits and that no other worker can run, such as a client's call.
     `changed` is called when there are more or fewer units.
     """
 
@@ -103,7 +104,7 @@ class Units:
         return unit
 
     async def leave(self, unit: Unit) -> None:
-        """Wait until this process needs one unit less than it holds. From then on, no invocation uses this unit."""
+        """Wait until this process can give away one unit. Then no invocation uses `unit` any more."""
         self._leaving.add(unit)
         try:
             self._changed()
@@ -125,7 +126,7 @@ class Units:
         self.reconsider()
 
     def reconsider(self) -> None:
-        """Let units that should leave do so, because fewer units may be needed now."""
+        """Give away the units that other workers want, as far as this process does not need them any more."""
         if self._leaving:
             self._changed()
             self._may_leave.set()
@@ -145,7 +146,7 @@ class Units:
         return CUT
 
     def _usable(self) -> Unit | None:
-        """Return a free unit, if possible one that stays."""
+        """Return a free unit, if possible one that no other worker wants."""
         usable = None
         for unit in reversed(self._free):
             if unit.may_begin():
