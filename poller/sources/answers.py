@@ -26,7 +26,10 @@ MISREADINGS = (ArithmeticError, AttributeError, LookupError, RecursionError, Typ
 
 
 class understood:  # noqa: N801  # it reads as a statement: `with understood(...)`
-    """A context manager around code that reads an answer. It turns an error of MISREADINGS into Rejected."""
+    """Return a context manager around code that reads an answer.
+
+    If the code raises one of MISREADINGS, raise Rejected.
+    """
 
     __slots__ = ("_service", "_what")
 
@@ -61,7 +64,7 @@ def token(value: Any) -> str:
 
 
 def token_if_any(value: Any) -> str | None:
-    """Return None for a value that is absent, null or empty. Otherwise check and return the token as `token` does."""
+    """Return None if the value is absent, null or empty. Otherwise, check and return the token as `token` does."""
     return token(value) if value else None
 
 

@@ -142,8 +142,8 @@ class KinesisSource:
     async def iterator(self, shard_id: ShardId, position: Position) -> ShardIterator:
         """Return a cursor at the position. If the record of an AfterSequence has expired, a later read raises Trimmed.
 
-        A stream that was deleted and created again has the same ARN and shard ids, but rejects the old stream's
-        sequence numbers: then this raises Rejected.
+        Raises Rejected if the stream was deleted and created again: the new stream has the same ARN and shard ids, but
+        rejects the sequence numbers of the old stream.
         """
         try:
             wire = await self._wire_iterator(shard_id, position)

@@ -56,14 +56,14 @@ class Pace:
     def throttled(self, error: Throttled, *, in_a_row: int) -> float:
         """Give no turns for some time, and return that time in seconds. All mappings wait, because they share the rate.
 
-        `in_a_row` is how many calls were made for the page.
+        `in_a_row` is the number of calls for the present page.
         """
         delay = at_least(error.retry_after, THROTTLED_LISTING.delay(in_a_row, self._randomness))
         self._free_at = max(self._free_at, anyio.current_time() + delay)
         return delay
 
     async def rest(self, *, in_a_row: int) -> None:
-        """Wait before the next call for a page after `in_a_row` calls without an answer. Other mappings do not wait."""
+        """Wait before the next call for a page. `in_a_row` calls have got no answer. Other mappings do not wait."""
         await anyio.sleep(THROTTLED_LISTING.delay(in_a_row, self._randomness))
 
 

@@ -32,7 +32,7 @@ class Identities(Protocol):
 
 
 class AskedOnce:
-    """An ARN that AWS is asked for once, also when many shards begin at the same time. It is None if AWS gives none.
+    """An ARN for which AWS is asked only once, even if many shards begin at the same time.
 
     There is one object for each function, and one for the daemon's own identity.
     """
@@ -43,7 +43,7 @@ class AskedOnce:
         self._asking = anyio.Lock()
 
     async def arn(self, ask: Callable[[], Awaitable[str | None]]) -> str | None:
-        """Return the ARN. Only the first call asks."""
+        """Return the ARN, or None if AWS does not tell it. Only the first call awaits `ask`."""
         async with self._asking:
             if not self._was_asked:
                 self._arn = await ask()

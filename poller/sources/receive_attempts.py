@@ -38,7 +38,7 @@ class Attempt(NamedTuple):
 class ReceiveAttempts:
     """The attempts to receive from one queue whose answers were lost.
 
-    Polls share it, but no two polls use the same attempt.
+    All polls of the queue share this object, but no two polls use the same attempt.
     """
 
     def __init__(self) -> None:
