@@ -17,7 +17,7 @@ from poller.stores.notation import rank, refuse_to_move_back
 
 
 class DynamoDbLeaseStore:
-    """`ports.LeaseStore` in a table of our own."""
+    """Implements `ports.LeaseStore` with a DynamoDB table that only poller uses."""
 
     def __init__(self, items: Items) -> None:
         self._items = items
@@ -48,11 +48,11 @@ class DynamoDbLeaseStore:
         return rejected
 
     async def overwrite(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """`lease_by_hand.EditableStore`: replace rows, also if their checkpoints move back."""
+        """Replace rows, even if their checkpoints move back. For `lease_by_hand.EditableStore`."""
         return await self._items.write("PutItem", {row.key: _replacement(row, may_move_back=True) for row in rows})
 
     async def restore(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """`lease_by_hand.EditableStore`: store new rows with any counter."""
+        """Store new rows, whose counters may be any numbers. For `lease_by_hand.EditableStore`."""
         return await self._items.write("PutItem", {row.key: creation(item_of(row)) for row in rows})
 
     async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
@@ -61,12 +61,12 @@ class DynamoDbLeaseStore:
 
 
 def creation(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the parameters of a PutItem that adds the item if there is none with its key."""
+    """Return the parameters of a PutItem that adds the item if no item with its key exists."""
     return {"Item": item, "ConditionExpression": f"attribute_not_exists({KEY})"}
 
 
 def removal(key: str, counter: int) -> Mapping[str, Any]:
-    """Return the parameters of a DeleteItem that deletes the item if its counter is this one."""
+    """Return the parameters of a DeleteItem that deletes the item if its counter is `counter`."""
     return {
         "Key": {KEY: {"S": key}},
         "ConditionExpression": f"attribute_not_exists({KEY}) OR leaseCounter = :counter",

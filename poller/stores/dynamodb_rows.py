@@ -115,7 +115,7 @@ def _checkpoint(item: Item) -> Checkpoint:
 
 
 def _value_bytes(kind: str, value: Any) -> int:
-    """Return the size of a value as DynamoDB counts it, but a few bytes more if it is neither a text nor bytes."""
+    """Return the size of a value as DynamoDB counts it. If it is neither text nor bytes, a few bytes are added."""
     if not isinstance(value, str):
         return len(orjson.dumps(value))
     return len(value) * 3 // 4 if kind == "B" else len(value.encode())

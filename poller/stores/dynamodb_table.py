@@ -1,8 +1,8 @@
-"""Does the table of leases exist in DynamoDB, and has it our key? It is created if it does not exist.
+"""Does the table of leases exist in DynamoDB, and has it the key that poller needs? It is created if it is missing.
 
     DescribeTable ──> active           ──> its key is checked
                   ──> being created    ──> wait, and look again
-                  ──> no such table    ──> CreateTable; another worker may have been faster, which is as good
+                  ──> no such table    ──> CreateTable; if another worker has created it first, use that table
 
 The table is billed by request ("on demand"), so nobody has to plan its capacity.
 
@@ -34,7 +34,7 @@ WANTED_TYPES = [{"AttributeName": KEY, "AttributeType": "S"}]
 
 
 async def made_ready(client: Client, table: str, *, option: str) -> None:
-    """Return when the table is ready; create it if it does not exist. `option` is the setting that names the table.
+    """Wait until the table is ready, and create it if it does not exist. `option` is the setting that names the table.
 
     Raises SettingsError if the table has another key, or if it does not exist and may not be created. Raises
     ServiceError if DynamoDB does not answer or refuses.

@@ -72,7 +72,7 @@ class KclLeaseStore:
         return await self._items.write("DeleteItem", removals)
 
     def _is_next(self, row: Row) -> bool:
-        """Return whether the row follows the remembered item. KCL's counters are one less than ours."""
+        """Return whether the row is the next version of the remembered item. KCL's counters are one less than ours."""
         item = self._known.get(row.key)
         return item is not None and int(item["leaseCounter"]["N"]) == row.counter - 2
 
@@ -90,7 +90,7 @@ async def refuse_while_kcl_runs(
 
     KCL and poller cannot share a table at the same time. `option` is the setting that names the table.
     KCL renews three times in its `failoverTimeMillis`, whose default is the duration of our leases.
-    There is no pause if KCL owns no lease but those of drained shards, which nobody takes from it.
+    If KCL owns only leases of drained shards, or none, there is no pause: nobody takes such leases.
     """
     before = await store.scan()
     if not any(is_of_kcl(row) and not is_drained(row) for row in before):

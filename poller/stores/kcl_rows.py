@@ -1,4 +1,4 @@
-"""How does the table of a KCL 2.x application look as rows of leases, and how is a row written back?
+"""How is an item in the table of a KCL 2.x application read as a row of a lease, and how is a row written back?
 
 A team that comes from the Kinesis Client Library keeps its checkpoints in this way, and can go back.
 
@@ -67,7 +67,7 @@ RELATIVES = {"parents": "parentShardId", "children": "childShardIds"}
 
 
 class Meaning(NamedTuple):
-    """How this store reads a table: for which mapping and stream, and which times stand for LATEST and AT_TIMESTAMP.
+    """What the items of a table mean: the mapping and stream, and the times for LATEST and AT_TIMESTAMP.
 
     Times are in epoch seconds. `at_timestamp` is the time of the mapping's starting position, or None.
     """
@@ -141,7 +141,7 @@ def new_item(row: Row, meaning: Meaning) -> Item:
 
 
 def changed_item(item: Item, row: Row, meaning: Meaning) -> Item:
-    """Return the item after an update by `row`. Attributes that neither KCL nor we know stay as they are."""
+    """Return the item as `row` changes it. Attributes that neither KCL nor poller knows stay as they are."""
     before = row_of(item, meaning)
     assert before.key == row.key, f"{before.key} does not become {row.key}"
     changed = {
@@ -194,7 +194,10 @@ def _position(text: str, subsequence: int, meaning: Meaning) -> Position:
 
 
 def _spellings(position: Position) -> tuple[str, ...]:
-    """Return the checkpoints of KCL for which a stored position of ours still counts."""
+    """Return the KCL checkpoints that fit a position of ours.
+
+    If KCL's checkpoint is one of them, our position counts.
+    """
     return ("AT_TIMESTAMP", "LATEST") if isinstance(position, AtTimestamp) else (_spelling(position),)
 
 
@@ -241,7 +244,7 @@ def _details(item: Item) -> dict[str, Detail]:
 
 
 def _detail_attributes(details: Mapping[str, Detail]) -> Item:
-    """Return the attributes of details. A set of DynamoDB is never empty."""
+    """Return the attributes for the details of a row. An empty set is left out, because DynamoDB refuses one."""
     attributes: dict[str, Attribute] = {
         attribute: {"SS": shard_ids} for name, attribute in RELATIVES.items() if (shard_ids := details.get(name))
     }

@@ -110,7 +110,9 @@ class Hand:
         self._now = now
 
     async def refuse_while_read(self, *mappings: MappingName) -> None:
-        """Raise InUse if a worker reads one of these mappings, or may begin to. This may take a lease duration.
+        """Raise InUse if a worker reads one of these mappings, or may begin to read one.
+
+        The wait may last a lease duration.
 
         A paused mapping is not read once no worker has its leases. Any other mapping is not read if no worker runs.
         """
@@ -170,9 +172,9 @@ class Hand:
         return _counted(copies)
 
     async def adopt(self, rows: Iterable[Row]) -> Copied:
-        """Store what belongs to mappings in these rows of another state, which must not be mixed with other rows.
+        """Copy the rows of mappings from another state into this one. This state may have no other rows of mappings.
 
-        After a crash in between, the same call completes the copy.
+        If a crash interrupts the copy, the same call completes it.
         """
         copies = [_freed(row) for row in rows if mapping_of(row.key) is not None]
         existing = {row.key for row in self.rows}
@@ -180,7 +182,7 @@ class Hand:
         return _counted(copies)
 
     def has_others(self, rows: Iterable[Row]) -> bool:
-        """Return whether this state has anything of a mapping that is not in these rows of another state."""
+        """Return whether this state has a row of a mapping that is not among these rows of another state."""
         copies = {row.key: _freed(row) for row in rows}
         return any(mapping_of(row.key) is not None and copies.get(row.key) != row for row in self.rows)
 
@@ -213,7 +215,7 @@ def _counted(copies: Collection[Row]) -> Copied:
 
 
 def _signs(rows: list[Row], mappings: Collection[MappingName]) -> dict[RowKey, object]:
-    """Return what changes if a worker writes a row of these mappings, or if one runs that may read them."""
+    """Return values of the rows. They change if a worker writes a row of these mappings, or if a worker runs."""
     are_paused = paused(rows).issuperset(mappings)
     watched = (row for row in rows if mapping_of(row.key) in mappings or (is_worker(row) and not are_paused))
     return {row.key: sign_of_life(row) for row in watched}
@@ -251,7 +253,7 @@ def _freed(row: Row) -> Row:
 
 
 def _reset(row: Row) -> Row:
-    """Return the row of a shard without its checkpoint and its owner, and without what belongs to them."""
+    """Return the row of a shard without its checkpoint, its window and its owner."""
     details = {name: value for name, value in row.details.items() if name in ("parents", "bytes_per_second")}
     return replace(row, counter=row.counter + 1, owner=None, checkpoint=None, details=details)
 

@@ -30,7 +30,7 @@ def shared(
     """Open the file for this process and others, in autocommit mode. Raises SettingsError, InUse or CannotStore.
 
     If this process migrates the file from the previous format, `on_migration` gets the path of the copy that is kept.
-    With `stays_alone`, a process that is alone lets no others in.
+    With `stays_alone`, a process that is alone keeps all other processes out.
     """
     with sharing(path) as share, STATE.connection(path, "rw") as file:
         with STATE.faults(path):

@@ -188,7 +188,10 @@ def _json(value: Any) -> str:
 
 
 def _window_of(whose: str, start: Any, end: Any, state: Any) -> Window | None:
-    """Return the window with these stored values, or None if all are None. Raises DamagedRow for any other values."""
+    """Return the window with these stored values, or None if all values are None.
+
+    Raises DamagedRow if they fit no window.
+    """
     if (start, end, state) == (None, None, None):
         return None
     if not (isinstance(start, int) and isinstance(end, int) and _is_json(state)):
@@ -197,7 +200,7 @@ def _window_of(whose: str, start: Any, end: Any, state: Any) -> Window | None:
 
 
 def _position_of(whose: str, text: Any) -> Position:
-    """Parse a stored position. Raises DamagedRow if the text is none."""
+    """Parse a stored position. Raises DamagedRow if the text is not a position."""
     try:
         return parse_position(text)
     except (AttributeError, TypeError, ValueError) as error:

@@ -16,7 +16,7 @@ from poller.stores.notation import rank, refuse_to_move_back
 
 
 class MemoryLeaseStore:
-    """`ports.LeaseStore` in this process's memory."""
+    """Implements `ports.LeaseStore` in this process's memory."""
 
     def __init__(self) -> None:
         self._table = Table()

@@ -27,7 +27,9 @@ def label(row: Row) -> str:
 async def living_owner(
     owned: Collection[Row], rows: Collection[Row], *, store: LeaseStore, tell: Callable[[str], None]
 ) -> Row | None:
-    """Return one of these rows as soon as its owner gives a sign of life; None if none does in the lease duration.
+    """Return the first of these rows whose owner gives a sign of life.
+
+    Return None if no owner does in a lease duration.
 
     `owned` are leases and rows of workers, and `rows` are all rows of the same scan.
     """

@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class RoutedLeaseStore:
-    """`ports.LeaseStore` over the state and the tables that `route` has added."""
+    """Implements `ports.LeaseStore` with several stores: the state, and the tables that `route` has added."""
 
     def __init__(self, state: LeaseStore) -> None:
         self._state = state

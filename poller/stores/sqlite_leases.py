@@ -33,13 +33,13 @@ from poller.stores.notation import CheckpointMovedBack
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Job(writer.Job):
-    """A job that calls `work` in the thread."""
+    """A job for the thread that writes the file. It calls `work`."""
 
     work: Callable[[sqlite3.Connection], Any]
 
 
 class SqliteLeaseStore:
-    """`ports.LeaseStore` in a file, which is open inside an `async with`.
+    """Implements `ports.LeaseStore` in a file, which is open inside an `async with`.
 
     Entering it raises SettingsError if the file cannot be used at all, and InUse or CannotStore if it cannot be used
     now. `kept_copy` is the path of the copy if opening has migrated the file, None otherwise.
@@ -98,11 +98,11 @@ class SqliteLeaseStore:
         return await self._write(lease_rows.delete, rows)
 
     async def overwrite(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """`lease_by_hand.EditableStore`: replace rows, also if their checkpoints move back."""
+        """Replace rows, even if their checkpoints move back. For `lease_by_hand.EditableStore`."""
         return await self._write(lease_rows.overwrite, rows)
 
     async def restore(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """`lease_by_hand.EditableStore`: store new rows with any counter."""
+        """Store new rows, whose counters may be any numbers. For `lease_by_hand.EditableStore`."""
         return await self._write(lease_rows.create, rows)
 
     async def _write(
@@ -123,7 +123,7 @@ class SqliteLeaseStore:
 
 
 def perform(file: sqlite3.Connection, jobs: list[Job]) -> None:
-    """Do the jobs in one transaction, and set the answer or the fault of each. This runs in the thread."""
+    """Do the jobs in one transaction, and set the answer or the fault of each job. The writer's thread calls this."""
     try:
         with file:
             file.execute("BEGIN IMMEDIATE" if jobs[0].size_in_bytes is not None else "BEGIN")
