@@ -1,11 +1,11 @@
-"""How does a person act on the page? By forms, whose answers lead back to the page.
+"""How does a person act on the page? A form makes each change, and its answer leads back to the page.
 
     GET  /           the page                           POST /change     one call of /api/ (`changing.py`)
     GET  /settings   the settings file                  POST /login      begin a session, with the admin token
     GET  /login      asks for the admin token           POST /logout     end it
     GET  /page.css, /page.js
 
-A form is refused without a proof that our page made it (`sessions.py`), and if its reader may not change anything.
+A form is refused if it has no proof that our page made it (`sessions.py`), or if its reader may not change anything.
 A discard is asked for twice: the answer to the first form shows the batch, and the second form makes the change.
 """
 
@@ -53,7 +53,7 @@ MAXIMUM_FIELDS = 20
 
 
 class PageSources(NamedTuple):
-    """Where the page gets what no other page shows.
+    """The functions that return what only this page shows.
 
     `functions` returns the functions of the settings, and `changes` the last changes, the oldest first. Both are called
     in the event loop. `settings` returns the settings file as text; it is called in a worker thread. If it is None,
@@ -205,7 +205,7 @@ class Acting:
         return _redirect(back)
 
     def _ask(self, body: Mapping[str, str | None], viewer: Viewer, back: str) -> web.Response:
-        """Return the question before a discard, or why there is nothing to discard."""
+        """Return the page that asks whether to discard the batch, or a page that says why there is no such batch."""
         for status in self._statuses():
             if status.mapping == body.get("mapping") and status.stream is not None:
                 for shard in status.stream.blocked:
@@ -220,7 +220,7 @@ OWN_FIELDS = (CALL, PROOF, QUERY, IS_SURE)
 
 
 async def _fields(request: web.Request) -> Mapping[str, str]:
-    """Return the fields of a form. A body that is no form has none."""
+    """Return the fields of a form. If the body is not a form, return no fields."""
     body = await request.read()
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAXIMUM_FIELDS))
@@ -234,7 +234,7 @@ def _is_ours(fields: Mapping[str, str], viewer: Viewer) -> bool:
 
 
 def _back(url: str) -> str:
-    """Return the address of our page with the query of this address, whatever else the address says."""
+    """Return the address of our page with the query of `address`. Ignore all other parts of `address`."""
     return Query.of(dict(parse_qsl(urlsplit(url).query, max_num_fields=MAXIMUM_FIELDS))).url
 
 

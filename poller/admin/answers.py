@@ -1,7 +1,7 @@
-"""Which members does each answer of /api/ have? One class for each JSON object, for the document of the API.
+"""Which members does each answer of /api/ have? One class describes each JSON object. openapi.py reads these classes.
 
-The answers themselves are made in readiness.py and scaling.py, and by the changes that the daemon makes. Tests compare
-them with these classes. A member with a default is absent for some mappings: a queue has no shards.
+readiness.py, scaling.py and the changes of the daemon make the answers. Tests compare the answers with these classes.
+A member with a default is absent for some mappings: a queue, for example, has no shards.
 Times are in ISO 8601 and in UTC: 2026-01-31T12:00:00Z.
 """
 

@@ -17,7 +17,7 @@
     422   the settings file is faulty; `faults` lists every fault, and the daemon keeps its settings
 
 An empty body counts as {}.  Each answer is a JSON object.
-A change continues if the client closes its connection. Each change that is made is logged, with who has asked for it.
+A change continues if the client closes its connection. The log names each change, and who has asked for it.
 `CALLS` has all calls; the server's routes and the description of the API are made from it.
 """
 
@@ -105,7 +105,7 @@ B = TypeVar("B", bound=Body)
 class Call(Generic[B]):
     """One call that changes something. `answer` is the class of its answer.
 
-    `fact` makes what is logged, from the body, the answer and who has asked.
+    `fact` returns the fact for the log. Its arguments are the body, the answer, and who has asked for the change.
     """
 
     path: str
@@ -155,7 +155,7 @@ def refuse_another_file(meant: str | None, own: Path) -> None:
 
 
 def _shape_of(body: type[Body]) -> str:
-    """Return what a body must be. The text has nothing of the body that was sent."""
+    """Return a text that says which bodies are valid. It contains no part of the body that was sent."""
     fields = body.model_fields
     required = ", ".join(name for name, field in fields.items() if field.is_required())
     optional = ", ".join(name for name, field in fields.items() if not field.is_required())

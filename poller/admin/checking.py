@@ -1,8 +1,8 @@
 """What may a request to one server do? `guard.py` has the rules; this module reads the request's headers.
 
 /api/...         a change needs the token, or a server on loopback without a token
-forms            `acting.py` asks `viewer` what the reader may do
-a page, a JSON   everybody may read it; beyond loopback, a function's own words need the token or a login
+a form           it needs a reader who may change something; `viewer` says this, and `acting.py` asks it
+a page, JSON     everybody may read it; beyond loopback, a function's own words need the token or a login
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Guard(NamedTuple):
         )
 
     def requester(self, request: web.Request) -> str:
-        """Return who has sent a request that was not refused, in words for the log."""
+        """Return, in words for the log, who has sent this request. The request must not have been refused."""
         return requester(request.transport, needs_token=self.access().admin_token is not None)
 
     def _refused_change(self, request: web.Request) -> Denial | None:

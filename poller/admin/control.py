@@ -130,9 +130,9 @@ def _is_locked(descriptor: int) -> bool:
 
 
 def _listener(path: Path) -> socket.socket:
-    """Return a socket that listens already when it appears at the path.
+    """Return a socket that already listens when it appears at the path.
 
-    Another daemon would replace a silent socket.
+    Another daemon would replace a socket at which no process listens.
     """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

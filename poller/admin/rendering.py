@@ -20,7 +20,7 @@ from anyio import to_thread
 class Rendering:
     """One page. `make` renders the page in a worker thread. A rendered page is used for `maximum_age_in_seconds`.
 
-    `refresh` is awaited before, so that the page shows the present values.
+    `refresh` is awaited before each rendering, so that the page shows the present values.
     """
 
     def __init__(

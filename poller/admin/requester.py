@@ -18,7 +18,7 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 def requester(transport: asyncio.BaseTransport | None, *, needs_token: bool) -> str:
-    """Return who has sent a request that the guard has accepted. `needs_token` is true if it had to have the token."""
+    """Return who has sent a request that the guard has accepted. `needs_token` is true if it needed the admin token."""
     connection = None if transport is None else transport.get_extra_info("socket")
     if connection is not None and connection.family == socket.AF_UNIX:
         return _peer_of(connection)
@@ -27,7 +27,7 @@ def requester(transport: asyncio.BaseTransport | None, *, needs_token: bool) -> 
 
 
 def _peer_of(connection: socket.socket) -> str:
-    """Return the process at the other end of the control socket. Only Linux tells it in this way."""
+    """Return, in words for the log, which process is at the other end of the control socket. Only Linux tells this."""
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:
         return "the control socket"

@@ -4,7 +4,7 @@
                                  └──> a proof in each form: only our page knows it
 
 A page of another site can make the browser send a form, but cannot read our page, so it does not know the proof. The
-browser also says which site a form comes from (`guard.py`); the proof protects readers whose browser does not.
+browser also says which site a form comes from (`guard.py`); the proof protects readers whose browser does not say it.
 The cookie is HttpOnly and SameSite=Strict. It is not Secure, because the daemon itself speaks HTTP.
 Sessions are in memory: a restart of the daemon ends them. If there are too many, the oldest one ends.
 """

@@ -88,7 +88,7 @@ def _range(shard: BlockedShard) -> Iterator[Html]:
 
 
 def _left(shard: BlockedShard, now: float) -> Iterator[Html]:
-    """Yield how long the stream keeps the first record of the batch."""
+    """Yield text that says for how long the stream keeps the first record of the batch."""
     until = kept_until(shard)
     if until is not None:
         yield text("the first record is kept for at least " if until > now else "the first record may be gone since ")

@@ -11,7 +11,7 @@ from poller.model.status import BlockedShard, MappingStatus
 
 
 def question(status: MappingStatus, shard: BlockedShard, viewer: Viewer, *, back: str) -> str:
-    """Return the question whether the batch that blocks a shard is discarded."""
+    """Return a page that asks whether to discard the batch that blocks a shard."""
     start, end = shard.ends
     what = [
         ("mapping", status.mapping),

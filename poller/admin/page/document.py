@@ -85,7 +85,7 @@ def _header(view: View) -> Html:
 
 
 def _session(viewer: Viewer) -> Html:
-    """Return the link to the login, the button of the logout, or why the reader cannot change anything."""
+    """Return the link to the login, the button for the logout, or the reason why the reader can change nothing."""
     if viewer.is_logged_in:
         return element(
             "form",

@@ -1,4 +1,4 @@
-"""How is one of a thousand mappings found? By a search, by its state, and in groups; a part of the list at a time."""
+"""How does a person find one of a thousand mappings? By a search, by its state, or in the groups of the list."""
 
 from __future__ import annotations
 

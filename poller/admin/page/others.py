@@ -36,7 +36,7 @@ def _workers(view: View) -> Html:
 
 
 def _sharing_workers(view: View) -> Html:
-    """Return the workers that share the leases of the state. A worker that is alone has no such table."""
+    """Return a table of the workers that share the leases of the state, or nothing if there is only one worker."""
     workers = () if view.sharing is None else view.sharing.workers
     rows = [
         [
@@ -52,7 +52,7 @@ def _sharing_workers(view: View) -> Html:
 
 
 def _leases(view: View) -> Html:
-    """Return which worker reads which shard. If there is only one worker, it reads all of them."""
+    """Return a table that says which worker reads which shard, or nothing if there is only one worker."""
     if view.sharing is None or len(view.sharing.workers) < 2:
         return NOTHING
     rows = [

@@ -10,7 +10,7 @@ WIDTH, HEIGHT = 120, 24
 
 
 def picture(history: MappingHistory) -> Html:
-    """Return an inline SVG with a description for screen readers; nothing if there were no records."""
+    """Return an inline SVG with a description for screen readers, or an empty text if there were no records."""
     highest = max(history.records, default=0.0)
     if highest <= 0:
         return NOTHING

@@ -1,4 +1,4 @@
-"""What does the page show? One value, made for one request, and what its reader may see and do."""
+"""What does the page show? One value for each request has everything, also what the reader may see and do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONGEST_SEARCH_IN_CHARACTERS = 200
 
 
 class Query(NamedTuple):
-    """Which mappings a reader wants to see: those with this text in their name, source or function, in this state.
+    """The mappings that a reader wants to see: those that have this state, and this text in name, source or function.
 
     `page` is the number of the part of the list, from 1.
     """
