@@ -4,8 +4,8 @@
                                       ├── worker 2
                                       └── worker N
 
-The parent runs no mapping. It opens the sockets, starts the workers, starts a worker again that has died, and shows one
-set of pages for all of them. What a client asks for, it passes on. What the workers log, it writes, line by line.
+The parent runs no mapping. It opens the sockets, starts the workers, restarts a worker that has died, and shows one set
+of pages for all of them. It passes the requests of clients on to the workers, and writes the log lines of the workers.
 Each worker has two links to its parent: a channel, and an HTTP server at a Unix socket in a private folder.
 
     parent.py        begin here: the parent, from the settings to the exit code

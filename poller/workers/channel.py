@@ -2,8 +2,8 @@
 
     message = 4 bytes with the length, then the bytes
 
-The system closes a process's side when the process ends, however it ends. So each side learns of the other's end: its
-`receive` raises EndOfChannel after the last whole message.
+When a process ends in any way, the system closes its side. Then `receive` raises EndOfChannel on the other side, after
+the last whole message.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ class Channel:
         self._connection.close()
 
     async def send(self, message: bytes) -> None:
-        """Send a whole message. Raises EndOfChannel. A cancelled `send` may leave a part, and no message may follow."""
+        """Send a whole message. Raises EndOfChannel.
+
+        After a cancelled `send`, send nothing more: a part of the message may be sent.
+        """
         assert len(message) <= MAXIMUM_BYTES, "larger than any message"
         rest = memoryview(LENGTH.pack(len(message)) + message)
         while rest:
@@ -49,7 +52,7 @@ class Channel:
                 raise EndOfChannel from None
 
     def send_nowait(self, message: bytes) -> None:
-        """Send a short message if the other side reads; else it is lost. Raises EndOfChannel."""
+        """Send a short message. If the other side does not read, the message is lost. Raises EndOfChannel."""
         try:
             self._connection.send(LENGTH.pack(len(message)) + message)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Where do the workers have their sockets and their copy of the settings? In a folder of the daemon's user alone.
+"""Where do the workers have their sockets and their copy of the settings? In a folder that only the daemon's user sees.
 
 The parent removes the folder at its end. If the parent is killed, the folder stays, and the next parent of the same
 user removes it: each parent holds the lock of a file in its folder while it lives.
@@ -42,7 +42,7 @@ def _folder_of_temporary_files() -> Path:
 
 
 def _remove_those_of_the_dead(parent: Path) -> None:
-    """Remove the folders of this user that nobody holds. One that cannot be removed stays."""
+    """Remove the folders of this user whose parents have ended. A folder that cannot be removed stays."""
     for folder in parent.glob(f"{PREFIX}*"):
         with suppress(OSError):
             if folder.lstat().st_uid == os.geteuid() and _is_free(folder):
@@ -50,7 +50,10 @@ def _remove_those_of_the_dead(parent: Path) -> None:
 
 
 def _is_free(folder: Path) -> bool:
-    """Return whether the parent of this folder has ended. Raises OSError if the folder is new, or is none of ours."""
+    """Return whether the parent of this folder has ended.
+
+    Raises OSError if the folder is new, or if no parent made it.
+    """
     descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

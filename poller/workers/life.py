@@ -1,9 +1,9 @@
 """How does one process of a worker live, as its parent sees it?
 
     start ── the first report ──> at work, with a report each second ── its exit ──> over
-      └── it may exit before, for example because the state file is damaged
+      └── it exits before its first report, for example because the state file is damaged
 
-The process is a session of its own, so that a terminal's Ctrl-C reaches only the parent, which passes it on once.
+Each process has a session of its own. So a terminal's Ctrl-C reaches only the parent, and the parent passes it on once.
 A process that reports nothing for a long time is killed, because its event loop does not turn any more.
 """
 
@@ -101,7 +101,7 @@ class Life:
             await self._answered.wait()
 
     def stop(self) -> None:
-        """Tell the process to stop, at its start if it has not begun yet."""
+        """Tell the process to stop. If the process does not exist yet, tell it when it starts."""
         self._must_stop = True
         self._tell(STOP)
         if not self.started.is_set():
@@ -111,7 +111,7 @@ class Life:
         self._tell(HURRY)
 
     def tell_death(self, owner: Owner) -> None:
-        """Tell the process that another worker has ended, which had this name in the table of leases."""
+        """Tell the process that another worker has ended. `owner` is that worker's name in the table of leases."""
         self._tell(DIED + owner.encode())
 
     def kill(self) -> None:
@@ -172,5 +172,5 @@ class Life:
 
 
 def command_line() -> list[str]:
-    """Return the command line of this process, by which a worker is started, too."""
+    """Return the command line of this process. The parent starts its workers with the same command line."""
     return [sys.executable, *sys.orig_argv[1:]]

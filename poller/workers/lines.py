@@ -2,7 +2,7 @@
 
 Each worker writes to a pipe of its own, so that two workers never write into each other's lines.
 A worker that dies in the middle of a line leaves a part of one; the parent ends this line.
-If stderr is a pipe whose reader does not read, the parent waits, and so do the workers, as a daemon without workers.
+If stderr is a pipe and nobody reads it, the parent and the workers wait. A daemon without workers waits, too.
 """
 
 from __future__ import annotations

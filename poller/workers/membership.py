@@ -69,7 +69,7 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
-    """The facts about itself that a worker gets from its parent. `number` is from 1 to `of`.
+    """The facts that a worker gets from its parent when it starts. `number` is the worker's number, from 1 to `of`.
 
     `folder` has the worker's socket and the settings. `channel` and `api_listeners` are file descriptors.
     `has_colors` says whether the log is written to a terminal.
@@ -120,7 +120,10 @@ def _die() -> None:
 
 
 class Parent:
-    """The worker's link to its parent. `pause_in_seconds` is the time until the next report that nobody asks for."""
+    """The worker's link to its parent.
+
+    `pause_in_seconds` is the time between two reports if the parent asks for none.
+    """
 
     def __init__(
         self, membership: Membership, *, die: Callable[[], None] = _die, now: Callable[[], float] = time.monotonic
@@ -171,6 +174,6 @@ class Parent:
 
 
 def end_with_parent() -> None:
-    """Ask the system to kill this process when its parent ends. Only Linux can."""
+    """Ask the system to kill this process when its parent ends. Only Linux can do this."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)

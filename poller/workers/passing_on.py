@@ -1,13 +1,13 @@
 """How does the parent pass a change on to the workers? It sends the request to their sockets.
 
-    reload   ── the parent reads the file: faulty? nobody is asked ──> a copy of the file ──> all workers
+    reload   ── the parent reads the file; if it has no fault ──> a copy of the file ────────> all workers
     pause, resume, restart of a function ──────────────────────────────────────────────────> all workers
     an order about a blocked shard, a question of an autoscaler ───────────────────────────> all workers
 
 A change is made when all workers have made it. If one of them refuses, the answer says which one; the others have made
 the change. An order is executed by the worker that reads the shard; the others refuse it.
-All workers read the same copy of the settings, also a worker that is started later. So a file that somebody edits is
-used by no worker before a reload, and a faulty file is refused by all or none.
+All workers read the same copy of the settings, also a worker that is started later. So no
+worker uses an edited file before a reload, and a faulty file changes no worker.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class Changes:
         return _all_made(await self._ask_all(path, body))[0].body
 
     async def _reload_by_signal(self) -> None:
-        """Reload. The workers and `reload` have logged each error that has an answer."""
+        """Reload the settings. Log only an error that neither the workers nor `reload` have logged."""
         try:
             await self.reload(settings=None)
         except SettingsError:
@@ -141,7 +141,7 @@ class Changes:
             self._emit(ReloadRefused(settings=str(self._file), faults=(str(error),)))
 
     def _catch_up(self, worker: Worker) -> None:
-        """Let a worker reload that has read the settings before they were changed."""
+        """Let a worker reload if it has read the settings before the last change."""
         if worker.settings_number != self._team.settings_number:
             self._stand_in_line(partial(self._reload_of, worker))
 
@@ -164,7 +164,7 @@ class Changes:
         return replies
 
     def _note(self, replies: Sequence[Reply]) -> None:
-        """Note how the reload ended."""
+        """Note whether the reload was successful."""
         was_successful = all(reply.status == 200 and not reply.body.get("failed") for reply in replies)
         succeeded_at = self._now() if was_successful else self.status.succeeded_at
         self.status = ReloadStatus(was_successful=was_successful, succeeded_at=succeeded_at)
@@ -218,7 +218,7 @@ def _all_made(replies: Sequence[Reply]) -> Sequence[Reply]:
 
 
 def _reloaded(replies: Sequence[Reply]) -> Mapping[str, Any]:
-    """Return what changed at the worker with the most changes: one that has just been started has read the new file."""
+    """Return the changes of the worker with the most changes. A worker that has just started has read the new file."""
     report = dict(max(replies, key=lambda reply: len(orjson.dumps(reply.body))).body)
     failures: dict[str, dict[int, str]] = {}
     for reply in replies:
@@ -229,7 +229,7 @@ def _reloaded(replies: Sequence[Reply]) -> Mapping[str, Any]:
 
 
 def _of_workers(reasons: Mapping[int, str], workers: int) -> str:
-    """Return the reason why a mapping could not be changed, with the workers that say so, unless all say the same."""
+    """Return why a mapping could not be changed. If not all workers say the same, each reason names its worker."""
     if len(reasons) == workers and len(set(reasons.values())) == 1:
         return next(iter(reasons.values()))
     return "; ".join(f"worker {worker}: {why}" for worker, why in sorted(reasons.items()))

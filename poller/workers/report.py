@@ -1,6 +1,6 @@
-"""What does a worker tell its parent about itself? The statuses of its mappings, its counts, and what its process uses.
+"""What does a worker tell its parent about itself? The statuses of its mappings, its counts, CPU time and memory.
 
-A report is JSON: tuples are lists. pydantic makes the values again, and checks each of them.
+A report is sent as JSON, in which tuples are lists. pydantic turns the JSON into the same values, and checks each one.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Which workers run, and when is one started again?
 
     start ── worker 1 ── it has started ── workers 2 to N ──> all run
-                └── it could not start: the whole ends with its exit code, and the person reads one message
+                └── it could not start: the daemon ends with its exit code, and the person reads one message
 
     a worker ends ── the others are told, so that they take its shards at once
                   ├─ the daemon stops ──> its exit code counts
-                  ├─ it could not start, and had never started before ──> the whole ends with its exit code
-                  └─ else ──> it is started again, after a pause that grows with each failure
+                  ├─ it could not start, and had never started before ──> the daemon ends with its exit code
+                  └─ otherwise ──> it is started again, after a pause that grows with each failure
 
 At the stop, the parent tells each worker once and waits until all have ended. A worker has the grace of the settings,
 and then a margin to release what it has in hand; after both it is killed.
@@ -48,7 +48,7 @@ class Worker:
 
     `since` is when the present process was started, or when the daemon was started if there was no process yet.
 
-    `settings_number` is that of the settings which the present process has read at its start.
+    `settings_number` is the version of the settings that the present process has read at its start.
     """
 
     def __init__(self, number: int, since: float) -> None:
@@ -73,7 +73,7 @@ class _End(NamedTuple):
 
     @property
     def is_refusal(self) -> bool:
-        """Return whether the process has ended with an exit code of ours, which says that it cannot run."""
+        """Return whether the process has ended with an exit code by which poller says that it cannot run."""
         return self.status in (None, 1, 2)
 
 
@@ -133,7 +133,7 @@ class Team:
         return self._exit_code
 
     async def _keep(self, worker: Worker) -> None:
-        """Run one process of the worker after the other, until the stop."""
+        """Run processes of this worker, one after another, until the stop."""
         failures = 0
         while not self.stop.has_begun:
             begun_at = anyio.current_time()
@@ -176,7 +176,7 @@ class Team:
         return end
 
     async def _tell_death(self, owner: Owner) -> None:
-        """Tell the other workers twice: after the first time, they may not agree who takes which lease."""
+        """Tell the other workers twice: after the first time, they may not agree which worker takes which lease."""
         for pause in (TOLD_AGAIN_AFTER_IN_SECONDS, 0.0):
             for other in self.at_work:
                 other.life.tell_death(owner)
@@ -203,7 +203,7 @@ class Team:
         return WorkerEnded(worker=worker.number, pid=worker.life.pid, exit_status=end.status, detail=end.detail)
 
     def _count(self, status: int | None) -> None:
-        """Take the exit status into account. A process that a signal has ended was unclean."""
+        """Remember the worst exit code of all processes. A process that a signal has ended counts as unclean."""
         self._exit_code = max(self._exit_code, 1 if status is None or status < 0 else status)
 
     async def _stop_workers(self) -> None:

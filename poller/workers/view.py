@@ -1,4 +1,4 @@
-"""What do the pages show of all workers? The sums of their numbers, one status for each mapping, and each worker.
+"""What do the pages show if there are several workers? One status for each mapping, sums of numbers, and each worker.
 
     a client asks for a page ──> refresh: ask every worker ──> their reports ──> merged
 
@@ -74,7 +74,7 @@ class View:
         return merged_sharing(report.sharing for report in reports if report is not None and report.sharing is not None)
 
     def usage(self) -> list[Usage]:
-        """Return what all processes but the parent use."""
+        """Return the CPU time and the memory of all processes except the parent."""
         reports = [worker.life.report for worker in self._team.at_work]
         return [self._usage_of_ended, *(report.usage for report in reports if report is not None)]
 
@@ -93,7 +93,7 @@ class View:
             self._totals.report(str(worker.number), worker.life.report.numbers)
 
     def _keep(self, worker: Worker) -> None:
-        """Keep the numbers of the process that has ended."""
+        """Add the numbers of a process that has ended to the numbers that are kept."""
         self._report(worker)
         self._totals.keep(str(worker.number))
         if worker.life.report is not None:
