@@ -107,7 +107,7 @@ def _configuration(function: Function, qualifier: str | None) -> dict[str, Any]:
 
 
 def _event_invoke_config(function: Function, functions: Mapping[FunctionName, Function]) -> dict[str, Any] | None:
-    """Return AWS's document about the options of a function's events, or None if the settings have no such option."""
+    """Return AWS's document with the options for a function's events, or None if the settings have no such option."""
     config = function.event_invoke_config
     destinations = {"OnSuccess": config.on_success, "OnFailure": config.on_failure}
     numbers = {

@@ -117,7 +117,7 @@ def find(
     """Return the function of this name. Raises ApiError if no function has the name.
 
     `missing` is the text of the error, with `{arn}` for the ARN. With `shows_latest`, this ARN ends in $LATEST if the
-    request has no qualifier; the error of Invoke shows it so.
+    request has no qualifier, as in the error of Invoke.
     """
     function = _named(name, functions)
     if function is None:
@@ -147,7 +147,7 @@ def _invoked_arn(function: Function, qualifier: str | None) -> str:
 
 
 def _named(name: Name, functions: Mapping[FunctionName, Function]) -> Function | None:
-    """Return the function of this name. If none has the qualifier, return one with another qualifier."""
+    """Return the function with this name and qualifier. If there is none, return one with this name."""
     own = functions.get(FunctionName(name.name)) if name.is_bare else None
     if own is not None and _has_qualifier(own, name):
         return own

@@ -124,7 +124,7 @@ class _Connection(web.RequestHandler):
     __slots__ = ()
 
     def handle_error(self, *_: object, **__: object) -> web.StreamResponse:
-        """Return the error. The answer that aiohttp itself makes shows bytes of the request."""
+        """Return an error in AWS's form. aiohttp's own answer would show bytes of the request."""
         error = invalid_content("The request is not valid HTTP, or its head is too long.")
         answer = _error(error, RequestId(str(uuid.uuid4())))
         answer.force_close()

@@ -77,9 +77,11 @@ class Signature:
 
 
 def signature_of(head: Head, *, keys: Mapping[str, str], region: str | None, now: float) -> Signature:
-    """Return the signature of a request. Raises ApiError if it is missing, or if a condition fails that needs no body.
+    """Return the signature of a request. Raises ApiError if it is missing, or if a condition is not fulfilled.
 
-    `keys` maps access keys to secrets. `region` None allows any region. `now` is in epoch seconds.
+    The conditions about the body are not checked here, because the body has not been read yet.
+
+    `keys` maps access keys to secrets. If `region` is None, any region is allowed. `now` is in epoch seconds.
     """
     headers = _joined(head.headers)
     authorization = headers.get("authorization")
