@@ -49,7 +49,7 @@ LARGE_REST_IN_BYTES = 4096
 
 
 class EmbeddedEventQueue:
-    """`ports.EventQueue` in a file. The file is open inside an `async with` block.
+    """Implements `ports.EventQueue` in a file. The file is open inside an `async with` block.
 
     Entering the block raises SettingsError if the file is not usable, and CannotStore if it cannot be used now.
     `kept_copy` is the path of the copy if opening has migrated the file, None otherwise.

@@ -8,7 +8,7 @@ A put fails with QueueFull if it would bring the bytes in use above the maximum,
 the reserve. The reserve is for the checkpoints, which are on the same disk. An event that is put back may exceed the
 maximum, because it would be lost otherwise. But if the event has grown, the disk must have the reserve, too.
 The bytes in use are the pages that are not free. SQLite counts them in the first page of the file, so the count is
-exact, also with several processes and after a crash, and it is fast. The log (-wal) needs space in addition: at most
+exact, also with several processes and after a crash, and it is fast. The log (-wal) needs additional space: at most
 16 MiB, unless a process has a long transaction.
 
 A group that only takes events and extends claims is not flushed. A loss of power may undo these claims, but it also
@@ -94,7 +94,7 @@ class Room:
 
 
 def perform(file: sqlite3.Connection, jobs: Sequence[Job], room: Room) -> None:
-    """Do the jobs, and set the answer or the fault of each job. This runs in the thread."""
+    """Do the jobs, and set the answer or the fault of each job. The thread of the file calls this."""
     if isinstance(jobs[0], Look):
         _look(file, jobs[0])
         return

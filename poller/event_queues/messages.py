@@ -151,7 +151,7 @@ def _time(document: Mapping[str, Any], name: str) -> float:
 
 
 def _receives_before(system: Mapping[str, str]) -> int:
-    """Return how often the message was received before. SQS gives it again after a throttle or a lost claim."""
+    """Return how often SQS has returned the message before, because of a throttle or a lost claim."""
     count = system.get("ApproximateReceiveCount", "1")
     return max(0, int(count) - 1) if re.fullmatch(r"[0-9]{1,9}", count) else 0
 

@@ -20,7 +20,7 @@ from poller.ports import EventQueue
 
 
 class OnDemandEventQueue:
-    """`ports.EventQueue`. It opens another event queue at the first call, and passes all calls on to that queue.
+    """Implements `ports.EventQueue`: opens another event queue at the first call, and passes all calls on to it.
 
     `exists` returns True if the queue exists. `open_queue` opens the queue, and creates it if it does not exist.
     """

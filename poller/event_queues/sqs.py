@@ -68,7 +68,7 @@ class Client(Protocol):
 
 
 class SqsEventQueue:
-    """`ports.EventQueue` of one function. Call `describe` before the first use.
+    """Implements `ports.EventQueue` for one function in an SQS queue. Call `describe` before the first use.
 
     `source` receives from the same queue. `of_sender` gets an event whose payload is the body of a sender's message; it
     returns the event that the message becomes, or None if the message is no event.
@@ -153,8 +153,8 @@ class SqsEventQueue:
         """Return SQS's own counts, which lag by up to a minute.
 
         An event that is hidden until it is due counts as in flight.
-        The same request tells the queue's limits. So a redrive policy that somebody has added is noticed here: then
-        this raises EventQueueRefused, and no event is taken or put any more.
+        The same request returns the queue's limits, so it shows a redrive policy that somebody has added. Then this
+        method raises EventQueueRefused, and no event is taken or put any more.
         """
         assert function == self._function, "the queue serves one function"
         attributes = await self._described(*COUNTS)
@@ -257,7 +257,7 @@ def _batches(entries: Sequence[Entry], maximum_bytes: int) -> Iterator[Sequence[
 
 
 def _message(taken: TakenEvent) -> Message:
-    """Return a message with nothing but the receipt handle. SQS needs nothing else."""
+    """Return a message that has only the receipt handle, because SQS needs nothing else."""
     return Message(MessageId(""), ReceiptHandle(taken.handle), None, 0.0, {})
 
 
