@@ -1,4 +1,4 @@
-"""THE FILE: one TOML file becomes one frozen `Settings`, or a list of everything that is wrong with it.
+"""THE FILE: a TOML file becomes a frozen `Settings`, or a list of everything that is wrong with the file.
 
 Belongs here: which options exist, what their defaults are, and how a fault is described.
 Does not belong here: what the program does with an option; network calls, because `poller check` runs without network.
@@ -25,8 +25,8 @@ Only this package imports pydantic.
 
 To add an option: declare it in the file of its table, add a field of the same name to the value in `model/` (for
 [daemon]: in `values.py`), and use it. A rule between options is a function that gets the entry.
-Give it markers: OURS if AWS does not have this option of a mapping; QUEUES or STREAMS if only QueueMapping or only
-StreamMapping has its field; Unstated(...) if it has no default. The tests name a missing marker.
+Give the declaration markers: OURS if AWS does not have this option of a mapping; QUEUES or STREAMS if only QueueMapping
+or only StreamMapping has the field; Unstated(...) if the option has no default. The tests name a missing marker.
 The schema, the output of `poller check` and the messages come from the declaration;
 `python -m tests.unit.settings.explained` writes the declaration's text into config/poller.toml.
 

@@ -106,7 +106,7 @@ def _mapping_advice(mapping: Entry[MappingOptions], function: Function, keys: Co
 
 
 def _twice_advice(file: File, functions: Functions) -> Iterator[str]:
-    """Yield a warning for each mapping whose function gets the same records from an earlier mapping too.
+    """Yield a warning for each mapping whose function also gets the same records from an earlier mapping.
 
     For AWS, a stream and its consumer are two sources, so no rule forbids this. But both have the same records.
     """

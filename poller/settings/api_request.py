@@ -80,7 +80,7 @@ def _rules(
 def as_options(request: dict[str, Any], model: type[BaseModel], path: Path, unknown: list[Fault]) -> dict[str, Any]:
     """Return the request as a table, with the options' names in place of AWS's names.
 
-    A member that is no option is left out, and a fault about the member is added to `unknown`.
+    If a member is not an option, it is left out, and a fault about it is added to `unknown`.
     """
     names, table = _options(model), {}
     for key, value in request.items():

@@ -39,9 +39,9 @@ _QUEUE_URL = re.compile(
 
 
 def _no_arn(text: object) -> str:
-    """Return the rule that a value breaks if it is not an ARN.
+    """Return the text of the rule that a value which is not an ARN breaks.
 
-    If the value is a queue's url, the rule shows the queue's ARN, unless the url has a value of the environment.
+    If the value is a queue's url, the text shows the queue's ARN, unless the url has a value of the environment.
     """
     if not isinstance(text, str) or "://" not in text:
         return "is not an ARN (arn:partition:service:region:account:resource)"
@@ -156,7 +156,7 @@ Reference, "OnSuccess", "OnFailure" and "DeadLetterConfig".
 
 
 def kinds(use: Use) -> str:
-    """Return which kinds of resource have this use, in words."""
+    """Return a text that lists the kinds of resource for this use."""
     *others, last = [receiver.kind for receiver in RECEIVERS.values() if use in receiver.uses]
     return f"{', '.join(others)} or {last}" if others else last
 

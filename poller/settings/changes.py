@@ -124,12 +124,12 @@ def _difference(before: Mapping[Name, object], now: Mapping[Name, object]) -> Di
 
 
 def _mappings(settings: Settings) -> dict[MappingName, object]:
-    """Return, for each mapping, the values on which it depends."""
+    """Return, for each mapping, all values on which the mapping depends. If they change, the mapping is replaced."""
     return {mapping.name: _of_mapping(mapping, settings) for mapping in settings.mappings}
 
 
 def _functions(settings: Settings) -> dict[FunctionName, object]:
-    """Return, for each function, the values on which it depends."""
+    """Return, for each function, all values on which the function depends. If they change, the function is replaced."""
     return {name: function_key(function, settings.daemon) for name, function in settings.functions.items()}
 
 
@@ -195,5 +195,8 @@ def _renamed(in_use: Settings, written: Settings) -> Iterator[Renamed]:
 
 
 def _reads(mapping: StreamMapping) -> tuple[str, str]:
-    """Return the stream and the function. A consumer counts as its stream: both have the same positions."""
+    """Return the stream and the function of a mapping.
+
+    A consumer counts as its stream: both have the same positions.
+    """
     return mapping.state_key.stream_arn, mapping.function_name

@@ -25,7 +25,7 @@ class Fault(NamedTuple):
     """The value at `path` breaks `rule`.
 
     `needs` are the paths of other values on which the rule depends.
-    `is_all` hides all other faults at this path and below it.
+    If `is_all` is true, all other faults at this path and below it are hidden.
     """
 
     path: Path
@@ -37,8 +37,7 @@ class Fault(NamedTuple):
 def all_faults(unreadable: Sequence[Fault], rules: Iterable[Fault]) -> list[Fault]:
     """Return the faults that a person sees: all of `unreadable`, and some of `rules`.
 
-    A fault of `rules` is left out if a value that it needs cannot be read.
-    A fault with `is_all` hides all other faults at its path and below it.
+    A fault of `rules` is left out if it needs a value that cannot be read, or if another fault hides it (`is_all`).
     """
     faults = [*unreadable, *_with_readable_values(rules, [fault.path for fault in unreadable])]
     settled = {fault.path for fault in faults if fault.is_all}

@@ -112,7 +112,7 @@ def _account_id(text: str) -> str:
 def _api_keys(keys: dict[str, str]) -> dict[str, str]:
     """Check the secret keys by access key id.
 
-    A fault shows neither of the two, because a person may have exchanged them.
+    A fault shows neither the secret key nor its id, because a person may have exchanged them.
     """
     if not all(re.fullmatch(r"\w{1,128}", key_id, re.ASCII) for key_id in keys):
         raise rule_error("an access key id has 1 to 128 letters, digits and underscores")

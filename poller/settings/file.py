@@ -47,7 +47,7 @@ class File:
 def read_file(table: dict[str, Any], unreadable: list[Fault]) -> tuple[File, list[Fault]]:
     """Return the entries of the file, and a fault for each value that cannot be read.
 
-    `unreadable` are faults that are known already. They come first in the list.
+    `unreadable` are the faults that earlier steps have found. They come first in the list.
     """
     options, faults = read(FileOptions, table, unreadable)
     functions, daemon = table.get("functions"), table.get("daemon")

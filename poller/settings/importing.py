@@ -56,7 +56,7 @@ class Account:
     """The event source mappings of one region of an account, with their functions and queues, as AWS describes them.
 
     `mappings` are the items of ListEventSourceMappings. `functions` has the function of each FunctionArn; a function
-    that may not be described is left out. `visibility_timeouts` has that of each queue, in seconds.
+    that may not be described is left out. `visibility_timeouts` has the visibility timeout of each queue, in seconds.
     """
 
     region: str
@@ -93,7 +93,7 @@ def imported(account: Account) -> str:
 
 
 class _Names:
-    """The names of tables that are taken."""
+    """The names that tables of the file have already."""
 
     def __init__(self) -> None:
         self._taken: set[tuple[str, str]] = set()
@@ -109,7 +109,7 @@ class _Names:
 
 
 def _source(mapping: Mapping[str, Any]) -> Arn | None:
-    """Return the source, or None if it is no source of poller."""
+    """Return the ARN of the source, or None if poller cannot read such a source."""
     try:
         source = Arn.parse(mapping.get("EventSourceArn") or "")
     except ValueError:
@@ -204,9 +204,9 @@ def _option_lines(model: type[Options], table: dict[str, Any]) -> Iterator[str]:
 
 
 def _written(value: Any) -> Any:
-    """Return AWS's value as a file has it: empty objects, lists and texts are left out, and times are numbers.
+    """Return AWS's value as the file has it: without empty objects, lists and texts, and with times as numbers.
 
-    A `${` of AWS is written `$${`, because a file would replace it by a variable of the environment.
+    Each `${` is written as `$${`, because poller would replace a `${…}` by a variable of the environment.
     """
     if isinstance(value, Mapping):
         written = {key: _written(each) for key, each in value.items()}

@@ -36,8 +36,8 @@ Value = TypeVar("Value", bound="DataclassInstance")
 class Options(BaseModel):
     """The options of one TOML table. An unknown key is a fault, and so is a value of another type.
 
-    The docstring of a field is the option's explanation. An explanation that lists the rows of a table is the text of
-    the marker `explained` instead.
+    The docstring of a field is the option's explanation. If the explanation is made from a table of the code, the field
+    has the marker `explained` instead.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
@@ -80,7 +80,9 @@ class Unstated:
 class Follows:
     """The default of the option depends on other settings. The field of that name in `model/` has the default.
 
-    `is_less_than_stated` is true if the same value in the file would have a further meaning; then it is only remarked.
+        `is_less_than_stated` is true if the same value in the file would mean more than the default does. Then `poller
+        check`
+    shows the default only in a remark.
     """
 
     is_less_than_stated: bool = False
@@ -96,7 +98,7 @@ class Range:
     """The numbers that an option may have, from `lowest` to `highest`.
 
     `source` says where the limits come from: from a page of AWS, or from poller ("ours").
-    `none` is the number that stands for no limit or no window; it becomes None.
+        `none` is the number in the file that stands for no limit or no window. In `model/`, it becomes None.
     """
 
     lowest: float
@@ -116,7 +118,10 @@ class Range:
         return self.none is not None and not self.lowest <= self.none <= self.highest
 
     def read(self, value: object) -> float | None:
-        """Return the number, or None if it is `none`. Raise PydanticCustomError if the value is not allowed."""
+        """Return the number, or None if it is `self.none`.
+
+        Raise PydanticCustomError if the range does not have the number.
+        """
         number = _number(value) if isinstance(value, Substituted) else value
         if isinstance(number, bool) or not isinstance(number, int if self.is_whole else int | float):
             raise rule_error(str(self))
@@ -153,7 +158,7 @@ def _number(text: str) -> float | None:
 
 
 def rule_error(rule: str) -> PydanticCustomError:
-    """Return the error that a validator of a field raises. `rule` becomes the rule of the fault."""
+    """Return the error that a field's validator raises for a value that breaks `rule`."""
     return PydanticCustomError("rule", "{rule}", {"rule": rule})
 
 

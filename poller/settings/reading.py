@@ -45,14 +45,15 @@ class Entry(Generic[AnyOptions]):
         return find(self.table, keys)
 
     def states(self, *keys: str) -> bool:
-        """Return whether the file has the option, even if its value cannot be read."""
+        """Return whether the file has the option. The value need not be readable."""
         return self.written(*keys) is not ABSENT
 
 
 def read(model: type[AnyOptions], table: dict[str, Any], unreadable: Sequence[Fault]) -> tuple[AnyOptions, list[Fault]]:
     """Return the values of the table, and a fault for each value that cannot be read.
 
-    `unreadable` are faults that are known already. Their values are not read, and these faults come first in the list.
+    `unreadable` are the faults that earlier steps have found. Their values are not read, and they come first in the
+    list.
     """
     for fault in unreadable:
         table = without(table, fault.path)

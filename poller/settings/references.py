@@ -39,7 +39,7 @@ NOBODY = User(region="us-east-1", account="000000000000")
 
 @dataclass(slots=True)
 class Functions:
-    """All functions that are known so far, and the function of each mapping.
+    """The functions that were found so far, and the function of each mapping.
 
     `stated` are all keys of [functions], including those whose table cannot be read.
     `region` and `account` are those of [daemon]. A function gets them if its reference names none.

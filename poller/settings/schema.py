@@ -27,7 +27,7 @@ def json_schema() -> dict[str, Any]:
 
 
 class _EditorSchema(GenerateJsonSchema):
-    """Makes schemas without null and without the default None, because TOML has no null; and without titles."""
+    """Makes schemas without null, because TOML has none, without the default None, and without titles."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])

@@ -66,6 +66,6 @@ class Settings:
         return (*self.queue_mappings, *self.stream_mappings)
 
     def is_event_queue(self, queue: RememberedQueue) -> bool:
-        """Return whether this SQS queue is the event queue of its function. If not, it is a former event queue."""
+        """Return whether the settings name this SQS queue as the event queue of its function."""
         function = self.functions.get(queue.function)
         return function is not None and function.event_invoke_config.event_queue_arn == queue.arn
