@@ -33,9 +33,9 @@ def client_context(invocation: Invocation) -> str:
 
 @lru_cache(maxsize=16_384)
 def _start(mapping: MappingName, shard_id: ShardId | None) -> str:
-    """Return the part that is the same for all invocations of a mapping and a shard.
+    """Return the part of the context that is the same for all invocations of a mapping and a shard.
 
-    The name and the id may have any characters.
+    The mapping's name and the shard's id may have any characters.
     """
     shard = "" if shard_id is None else f', "shard_id": {json.dumps(shard_id)}'
     return f'{{"custom": {{"mapping": {json.dumps(mapping[:MAPPING_NAME_LENGTH])}{shard}'

@@ -39,8 +39,8 @@ A function has one slot for each emulator, so a call waits only while another em
 class Endpoint:
     """One url of a function. `proxy` is None if the url is reached directly.
 
-    `calls` is the number of calls that run now, `failures` the number of failures in a row. `aside_until` is the end of
-    the suspension, on anyio's clock.
+    `calls` is the number of calls that run now, and `failures` the number of failures in a row. `aside_until` is the
+    time at which the suspension ends, on anyio's clock.
     """
 
     url: URL
@@ -70,7 +70,8 @@ class Endpoints:
     async def turn(self, *, but: Collection[Endpoint]) -> AsyncIterator[Endpoint | None]:
         """Yield the endpoint for one call. If no endpoint is free, wait for one for a short time.
 
-        `but` are the endpoints that this invocation has tried already. Yields None if no other endpoint becomes free.
+        The endpoints in `but` are left out, because this invocation has tried them already. Yields None if no other
+        endpoint becomes free.
         """
         endpoint = await self._ready(but)
         if endpoint is None:

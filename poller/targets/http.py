@@ -105,7 +105,7 @@ class HttpTarget:
             refused[endpoint] = response
 
     def _judge(self, endpoint: Endpoint, response: Response) -> None:
-        """Suspend the url if the response shows that it failed, else end its suspension."""
+        """Suspend the url if the response shows that the url failed. Otherwise, end its suspension."""
         match response:
             case Throttled():
                 self._endpoints.failed(endpoint, response.reason, pause=response.retry_after)
@@ -215,5 +215,5 @@ def _headers_of_a_call(invocation: Invocation) -> dict[str, str]:
 
 
 def _worth_telling(answers: list[Throttled | Unreachable]) -> Throttled | Unreachable:
-    """Return a throttle if one of these responses is one, else the last response. Every url refused the invocation."""
+    """Return the response that describes the failure best: a throttle if there is one, else the last response."""
     return next((one for one in answers if isinstance(one, Throttled)), answers[-1])

@@ -111,8 +111,8 @@ def meaning(reply: Reply, invocation: Invocation, *, clock: Callable[[], float])
 def unpacked(received: Received) -> bytes:
     """Return the body without its content-encoding, at most one byte more than a response may have.
 
-    Raises errors.Unreachable if the body cannot be unpacked, or if more bytes follow its packed part: they might be a
-    second part, which names the messages that failed.
+    Raises errors.Unreachable if the body cannot be unpacked, or if more bytes follow its packed part. These bytes
+    may be a second part, which names the messages that failed.
     """
     encoding = received.headers.get("content-encoding", "identity").lower()
     if encoding == "identity" or not received.body:

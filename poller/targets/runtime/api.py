@@ -177,7 +177,7 @@ class RuntimeApi:
     def end(self, error: Callable[[RequestId], FunctionError]) -> None:
         """Settle the child process's invocation after the end of the child. The invocation fails with this error.
 
-        But if the child was initialised and had not taken the invocation, its response is None.
+        If the child was initialised and had not taken the invocation, the response is None: another child may run it.
         """
         self._end_error = error
         if self._running is not None:
@@ -282,7 +282,7 @@ async def _comes_from(connection: socket.socket, session: int) -> bool:
 
 
 async def _body(request: web.BaseRequest) -> bytes | None:
-    """Return the body; None if it is larger than an answer may be."""
+    """Return the request's body, or None if it is larger than an answer may be."""
     return (await read_body(request, maximum_bytes=RESPONSE_LIMIT_IN_BYTES)).content
 
 

@@ -89,7 +89,7 @@ class Runtime:
     def respond(self, request_id: str, result: bytes) -> None:
         """Send the value that the handler returned.
 
-        If it is too large, the API answers 413 and fails the invocation.
+        If the value is too large, the Runtime API answers 413, and the invocation fails.
         """
         self._call("POST", f"invocation/{request_id}/response", result, accepted=(202, 413))
 
@@ -278,7 +278,7 @@ def _message(error: Exception) -> str:
 
 
 def _stack(error: Exception) -> list[str]:
-    """Return the handler's own frames, without those of this file and of Python's import system above them."""
+    """Return the stack frames of the handler's code, without the frames of this file and of Python's import system."""
     frames = traceback.extract_tb(error.__traceback__)
     while frames and (frames[0].filename == __file__ or frames[0].filename.startswith("<frozen importlib")):
         frames.pop(0)

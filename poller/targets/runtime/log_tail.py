@@ -39,7 +39,7 @@ class Report(NamedTuple):
 class LogTail:
     """The last lines that a function wrote during one invocation.
 
-    `began_at` is the time at which the child took the invocation, or before that, the time at which it was offered.
+    `began_at` is the time at which the child took the invocation. Until then, it is the time of the offer.
     """
 
     def __init__(self, *, began_at: float) -> None:
@@ -65,7 +65,7 @@ class LogTail:
             self._bytes = 0
 
     def text(self, request_id: RequestId, report: Report) -> str:
-        """Return the whole tail, with Lambda's own lines."""
+        """Return the text of the log tail, with the lines START, END and REPORT that Lambda adds."""
         start = f"START RequestId: {request_id} Version: $LATEST\n".encode()
         end = f"END RequestId: {request_id}\n{_report_line(request_id, report)}\n".encode()
         return (start + b"".join(self._lines) + end)[-LIMIT_IN_BYTES:].decode(errors="ignore")

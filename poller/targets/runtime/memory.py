@@ -20,7 +20,7 @@ _PAGE_IN_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def exceeding(sessions: Collection[int], limit_in_bytes: int) -> list[int]:
-    """Return the sessions whose processes use more memory than this.
+    """Return the sessions whose processes together use more memory than the limit.
 
     Call it in a worker thread, because it reads /proc.
 
@@ -36,7 +36,10 @@ def exceeding(sessions: Collection[int], limit_in_bytes: int) -> list[int]:
 
 
 def peak_in_bytes(pid: int) -> int | None:
-    """Return the highest memory use of the process so far, without its own processes, or None if it is unknown."""
+    """Return the highest memory use of this process so far, or None if it is unknown.
+
+    Its child processes do not count.
+    """
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

@@ -57,7 +57,7 @@ class LineCutter:
         return self._bytes[start : start + LINE_LIMIT_IN_BYTES if end == -1 else end]
 
     def skip(self) -> int:
-        """Skip all lines and pieces that `next_line` would return now, and return their number."""
+        """Skip all lines that `next_line` would return now, and return how many they are."""
         lines = self._bytes.count(b"\n", self._start)
         self._start = max(self._start, self._bytes.rfind(b"\n") + 1)
         pieces = (len(self._bytes) - self._start) // (LINE_LIMIT_IN_BYTES + 1)
@@ -70,7 +70,7 @@ class LineCutter:
 
 
 class Output:
-    """One stream of a child process. Give `writing` to the child, then close it in the daemon; `run` reads to the end.
+    """The stdout or the stderr of a child process. Give `writing` to the child, then close it in the daemon.
 
     The pipe does not belong to asyncio. asyncio reads its pipes even while nobody uses their bytes. In some versions of
     asyncio, a process counts as running while any process holds its pipes (cpython issue 119710).
@@ -107,7 +107,10 @@ class Output:
             self._progress.set()
 
     async def catch_up(self) -> None:
-        """Wait until everything that the child process has written by now is logged, which is at most one pipe full."""
+        """Wait until everything that the child process has written by now is logged.
+
+        This is at most what a pipe holds.
+        """
         written = self._read + bytes_waiting(self._reading.fileno()) if not self._has_ended else 0
         while self._logged < written and not self._has_ended:
             await self._progress.wait()

@@ -18,7 +18,8 @@ PERIOD_IN_SECONDS = 1.0
 class OutputLimit:
     """Counts the lines and bytes of one period at a time. `now` is in seconds, from any origin.
 
-    A period begins with the first line after the end of the last period. `lines` counts those of this period.
+    A period begins with the first line after the end of the last period. `lines` is the number of lines in this
+    period.
     """
 
     def __init__(self) -> None:
@@ -31,7 +32,7 @@ class OutputLimit:
         return self._left_out
 
     def is_used_up(self, now: float) -> bool:
-        """Return whether lines must be left out now."""
+        """Return whether the limit of this period is used up, so that lines must be left out."""
         if now >= self._began + PERIOD_IN_SECONDS:
             self._began = now
             self.lines = self._bytes = 0

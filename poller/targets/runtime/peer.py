@@ -77,7 +77,10 @@ _ANSWER = struct.Struct("=16x4x48x12xII")  # header, state, identity, timer and 
 
 
 def diagnosed(local: Address, remote: Address) -> Socket:
-    """Ask the kernel for the socket with these addresses. Raises OSError if there is none, or no sock_diag."""
+    """Ask the kernel for the socket with these addresses.
+
+    Raises OSError if there is no such socket, or no sock_diag.
+    """
     identity = _IDENTITY.pack(local[1], remote[1], socket.inet_aton(local[0]), socket.inet_aton(remote[0]))
     question = _REQUEST.pack(socket.AF_INET, socket.IPPROTO_TCP, 0, _ANY_STATE) + identity + _ANY_COOKIE
     header = _HEADER.pack(_HEADER.size + len(question), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 0, 0)

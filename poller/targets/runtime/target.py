@@ -105,7 +105,10 @@ class RuntimeTarget:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End all child processes. An error of the block is hidden from the task group, which would wrap it."""
+        """End all child processes.
+
+        The task group does not see an error of the block, because it would wrap the error.
+        """
         await self._stack.aclose()
 
     async def invoke(self, invocation: Invocation) -> Response:
