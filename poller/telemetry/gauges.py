@@ -1,6 +1,6 @@
-"""Which gauges show a present state? `collectors.py` reads them from a status at each scrape.
+"""Which gauges show the present state? `collectors.py` reads them from a status at each scrape.
 
-Most belong to a mapping. Those of the last reload, and of the leases that workers share, belong to the daemon.
+Most gauges belong to a mapping. Those about the last reload and about shared leases belong to the daemon.
 The asynchronous events of a function have gauges of their own, which belong to the function.
 A disabled mapping has no gauges, because AWS has no metrics for it either. A paused mapping has only the gauge
 `poller_mapping_paused`.

@@ -47,7 +47,7 @@ class MappingHistory(NamedTuple):
 
     @property
     def records_per_second(self) -> float:
-        """Return the rate in the newest interval."""
+        """Return how many records a second the newest interval has."""
         return self.records[-1] / INTERVAL_IN_SECONDS
 
     @property
@@ -80,7 +80,7 @@ class History:
         self.add(await to_thread.run_sync(totals, self._registry, abandon_on_cancel=True))
 
     def add(self, now: Totals) -> None:
-        """Add the interval between the totals before and these totals. The first totals of a mapping add none."""
+        """Add one interval: these totals minus the totals before. The first totals of a mapping add no interval."""
         for name, values in now.items():
             rings = self._rings.get(name)
             if rings is None:
@@ -99,7 +99,7 @@ class History:
 
 
 def totals(registry: CollectorRegistry) -> Totals:
-    """Return the sum of each series over its further labels, for each mapping."""
+    """Return the totals of each mapping: the sum of each counter over all its labels except `mapping`."""
     found: defaultdict[MappingName, list[float]] = defaultdict(lambda: [0.0] * len(_SERIES))
     places = {name: place for place, name in enumerate(_SERIES)}
     for family in registry.restricted_registry(_SERIES).collect():

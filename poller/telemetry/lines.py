@@ -69,7 +69,7 @@ def _write(line: Line, event: str, log: FilteringBoundLogger) -> WriteLine | Non
 
 
 def _key(event: str, line: Line) -> _KeyOf:
-    """Return a function that makes the key of a line. Lines with equal keys repeat each other."""
+    """Return a function that makes the key of a line from a fact. Lines with equal keys are repetitions."""
     parts = [part if isinstance(part, Label) else Label(part) for part in line.once_per]
     labels = [(label, attrgetter(label.source)) for label in parts]
     return lambda subject, fact: (event, *[subject.admit(label, value(fact)) for label, value in labels])

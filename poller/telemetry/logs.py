@@ -123,7 +123,7 @@ def _with_traceback(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 
 def _encode(event: dict[str, Any], *, default: Any) -> bytes:
-    """Encode a line as JSON: time, level and event first. Text that is not Unicode (lone surrogates) needs `json`."""
+    """Encode a line as JSON; time, level and event come first. `json` is used where orjson refuses lone surrogates."""
     line = {"timestamp": event.pop("timestamp"), "level": event.pop("level"), "event": event.pop("event"), **event}
     try:
         return orjson.dumps(line, default=str)
@@ -132,7 +132,7 @@ def _encode(event: dict[str, Any], *, default: Any) -> bytes:
 
 
 class _Lines:
-    """The last of structlog's steps: it writes a finished line, and never fails."""
+    """Writes a finished line, as the last step of structlog. It never raises an error."""
 
     def __init__(self, stream: IO[Any], end: bytes | str) -> None:
         self._stream = stream

@@ -83,7 +83,10 @@ class Totals:
 
 
 def summed(numbers: Iterable[Numbers]) -> list[Subject]:
-    """Return new subjects with the sums. If two subjects have the same owner of series, only the first is returned."""
+    """Return a new Subject for each mapping, function and the daemon, whose numbers are the sums over all workers.
+
+    If workers know a mapping with different functions or kinds of source, only the numbers of the first worker count.
+    """
     sums: dict[Identity, Subject] = {}
     for one in numbers:
         _add(one, sums)

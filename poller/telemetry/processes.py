@@ -31,7 +31,7 @@ def own_usage() -> Usage:
 
 
 def kept(ended: Usage, before: Usage) -> Usage:
-    """Return what stays of the processes that have ended: the sum of their CPU times."""
+    """Return the numbers of ended processes that still count: the sum of their CPU times."""
     (name, *_) = SUMMED
     return {name: before.get(name, 0.0) + ended.get(name, 0.0)}
 

@@ -91,7 +91,7 @@ def _family(metric: Metric) -> Family:
 
 
 def _values(distribution: Distribution) -> dict[str, Any]:
-    """Return a histogram in Prometheus' form: each bucket includes the counts of all buckets before it."""
+    """Return a histogram as Prometheus needs it: each bucket includes the counts of all smaller buckets."""
     bounds = [*(str(float(bound)) for bound in distribution.bounds), "+Inf"]
     counts = accumulate(list(distribution.counts))
     return {"buckets": list(zip(bounds, counts, strict=True)), "sum_value": distribution.sum}

@@ -89,7 +89,7 @@ class Subject:
             self.labelled[metric.name].update(dict.fromkeys(product(*known), 0.0))
 
     def admit(self, label: Label, value: str) -> str:
-        """Return the value for the label: this value, or "other" if the label may not have it."""
+        """Return the value that the label gets: `value`, or "other" if the label may not have it."""
         if not label.is_open:
             return value
         if label not in self._admitted:
@@ -108,7 +108,7 @@ Add = Callable[[Subject, Any], None]
 
 
 def adder(count: Count) -> Add:
-    """Return a function that adds a fact to a metric."""
+    """Return a function that adds the amount of a fact to the subject's numbers."""
     add = _adder(count.metric, _amount(count.amount))
     when = count.when
     if when is None:

@@ -88,15 +88,18 @@ class Telemetry:
         return [numbers_of(subject) for some in subjects for subject in some.values()]
 
     def watch(self, statuses: Callable[[], Sequence[MappingStatus]]) -> None:
-        """Read the gauges from these statuses at every scrape. Call this only once."""
+        """Show the gauges of mappings and functions: `statuses` is called at every scrape.
+
+        Call this method only once.
+        """
         self.registry.register(StatusCollector(statuses))
 
     def watch_reloads(self, status: Callable[[], ReloadStatus]) -> None:
-        """Read the gauges of the last reload from this status at every scrape. Call it only once."""
+        """Show the gauges of the last reload: `status` is called at every scrape. Call this method only once."""
         self.registry.register(ReloadCollector(status))
 
     def watch_sharing(self, status: Callable[[], SharingStatus | None]) -> None:
-        """Read the gauges of the leases that workers share from this status at every scrape. Call it only once."""
+        """Show the gauges of shared leases: `status` is called at every scrape. Call this method only once."""
         self.registry.register(SharingCollector(status))
 
     def _compile(self, declaration: Declaration, write_line: WriteLine | None) -> Callable[[Fact], None]:
