@@ -21,7 +21,7 @@ def message_of(document: Document, *, limit_in_bytes: int) -> str:
 
 
 def with_attribute(document: Document, name: str, value: str) -> Document:
-    """Return the document with one more attribute; the same document if the value is empty."""
+    """Return the document with one more attribute. If the value is empty, return the document unchanged."""
     if not value:
         return document
     return document._replace(attributes=(*document.attributes, Attribute(name, "String", value)))

@@ -18,7 +18,7 @@ CONTENT_TYPE = "application/octet-stream"
 class S3Destination:
     """A bucket, as `ports.Destination`. The client is opened and closed by the composition root.
 
-    It checks no size: an event has at most 6 MB, and "PutObject" accepts 5 GB.
+    The size is not checked: an event has at most 6 MB, and "PutObject" accepts 5 GB.
     """
 
     def __init__(self, client: Client, *, arn: Arn) -> None:

@@ -6,10 +6,10 @@ nowhere else, so they cannot differ from each other. `poller reference` lists th
 The tests then ask for two more: an entry in EXPECTATIONS (tests/unit/telemetry/test_telemetry.py), and the lists in
 deploy/, which `poller reference log --markdown` and `poller reference metrics --markdown` print.
 
-Numbers count records unless a name says otherwise; times are in seconds.
+A number counts records, unless its name says something else. Times are in seconds.
 Every field is safe to log: no fact has the body of a record, or a secret.
 
-Belongs here: the facts, what is logged and counted of them, and the labels that their metrics may have.
+Belongs here: the facts, what is logged and counted of them, and which labels their metrics may have.
 Does not belong here: how a log line or a series is written (telemetry/), and any decision.
 telemetry/, admin/ and every package that emits facts import this package. It imports model/ only.
 """

@@ -56,8 +56,8 @@ class Label:
     """A label of a metric. Its value is the fact's field or property named `field`, by default the label's name.
 
     `known` are the values that have a series at zero from the start.
-    The values of an open label come from outside, such as error codes. It may have a few unknown values. All further
-    values become "other".
+    The values of an open label come from outside, such as error codes. The label may have a few unknown values. All
+    further values become "other".
     """
 
     name: str
@@ -75,8 +75,8 @@ class Label:
 class Metric:
     """A metric whose series belong to mappings, to functions or to the daemon.
 
-    The first label is `mapping` or `function`, and `labels` are the further ones. A metric of the daemon has only the
-    latter.
+    The first label is `mapping` or `function`, and `labels` are the further labels. A metric of the daemon has only
+    further labels.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Gauge(Metric):
 
 @dataclass(frozen=True, slots=True)
 class Histogram(Metric):
-    """The number of values that were at most as large as each of the buckets. It has only the first label."""
+    """How many values were at most as large as each of the buckets. A histogram has no further labels."""
 
     _: KW_ONLY
     buckets: tuple[float, ...]
