@@ -12,7 +12,7 @@ from poller.core.service_time import Bounds, bounds, is_plausible, narrowed, par
 
 
 class ServiceClock:
-    """`ports.SourceClock` of one endpoint: our clock, corrected by the Date headers of the endpoint's answers.
+    """Implements `ports.SourceClock` for one endpoint: our clock, corrected by the Date headers of its answers.
 
     `ours` returns our time of day in epoch seconds. `steady` returns the seconds of a clock that is never set.
     """

@@ -138,9 +138,9 @@ BOTO_NO_CREDENTIALS = (
 
 
 def service_error(message: str, *, code: str, status: int, retry_after: str | None = None) -> ServiceError:
-    """Return the error for an answer that reports one.
+    """Return the ServiceError for an answer that reports an error.
 
-    Its text has only the first line of the message: when a signature does not match, AWS repeats the signed request
+    Its text has only the first line of AWS's message. If a signature does not match, AWS repeats the signed request
     in the lines below, with the session token.
     """
     line = message[:MESSAGE_LENGTH].strip().partition("\n")[0].rstrip()
@@ -194,7 +194,7 @@ def translation(error: boto.BotoCoreError | boto.ClientError) -> ServiceError:
 
 @safe_text.register
 def _sentence(error: boto.BotoCoreError) -> str:
-    """Return botocore's sentence. Only a value that is known to be no secret is shown; any other is hidden."""
+    """Return botocore's text of the error. It shows a value only if the value is certainly not a secret."""
     values = {name: SHOWN_VALUES.get(name, _hidden)(value) for name, value in error.kwargs.items()}
     text = str(error.fmt.format(**values))
     return text if any(map(str.isalpha, text)) else type(error).__name__
@@ -202,7 +202,7 @@ def _sentence(error: boto.BotoCoreError) -> str:
 
 @safe_text.register
 def _misconfigured(error: boto.InvalidConfigError) -> str:
-    """Return botocore's text unchanged: it names profiles and their settings, but no secret."""
+    """Return botocore's text unchanged. This class of error names profiles and their settings, and no secret."""
     return str(error)
 
 

@@ -135,7 +135,7 @@ class Signer:
 
 
 def signing_key(secret: str, *, day: str, region: str, service: str) -> bytes:
-    """Return the key for the signatures of one day. `day` is such as 20260131."""
+    """Return the key for the signatures of one day. `day` has the form 20260131."""
     key = f"AWS4{secret}".encode()
     for part in (day, region, service, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
