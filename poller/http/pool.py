@@ -1,7 +1,7 @@
 """Which connection does a request use? The resting one that was used last, or a new one if no connection rests.
 
 The pool has no limit, because other code limits how many calls run at once. It keeps resting connections for each
-origin, and closes them after a shorter time than the service would.
+origin, and closes them before the service would close them.
 
 A service may close a resting connection at the moment when a request is sent on it. If no byte of an answer has come,
 a repeatable request is then sent once more, on a new connection. Any other request fails, and its effect is unknown.

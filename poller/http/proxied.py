@@ -105,7 +105,7 @@ async def _note_the_head(_: aiohttp.ClientSession, context: SimpleNamespace, hea
 def no_answer(error: aiohttp.ClientError | TimeoutError | OSError, *, was_begun: bool = True) -> Unreachable:
     """Return the error for a request that got no answer.
 
-    `was_begun` says whether a part of the request may have been sent.
+    `was_begun` is true if a part of the request may have been sent.
     """
     text = "no answer in time" if isinstance(error, TimeoutError) else safe_text(error)
     was_sent = was_begun and not isinstance(error, NOT_CONNECTED)
