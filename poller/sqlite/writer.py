@@ -49,7 +49,7 @@ J = TypeVar("J", bound=Job)
 class Writer(Generic[J]):
     """Does all work with the file in one thread. A task must run `run` while the writer is used.
 
-    `perform` does a group of jobs in the thread, and sets the answer or the fault of each.
+        `perform` does a group of jobs in the thread, and sets the answer or the fault of each job.
     `check` is called before each use of the file. It raises sqlite3.Error if the file must not be used.
     """
 
@@ -103,7 +103,7 @@ class Writer(Generic[J]):
         self._came.set()
 
     def _do(self, jobs: list[J]) -> None:
-        """Do the jobs. This runs in the thread.
+        """Do the jobs. The thread calls this.
 
         If a fault of poller raises an exception, each task that waits for one of these jobs gets it, and an open
         transaction is undone. So no task believes that its job is done, and later jobs are done as usual.
