@@ -1,4 +1,4 @@
-"""Which names and ids are there? Each has a type of its own, so that a type checker finds an id in a wrong place."""
+"""Which types have names and ids? Each kind has its own type, so that a type checker finds an id in a wrong place."""
 
 from __future__ import annotations
 

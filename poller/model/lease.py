@@ -1,4 +1,4 @@
-"""What does the table of leases have? It has rows, which several workers share (`core/leases/` has the rules)."""
+"""What is in the table of leases? Rows, which several workers share (`core/leases/` has the rules)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class Row:
 
     `owner` is the worker that holds the lease, or None. `token` is the counter's value when this owner took it; it is
     0 before the first take, and stays when the lease has no owner.
-    `checkpoint` is that of a shard; other rows have none. A shard's row has none after a person has reset it
+        `checkpoint` is the checkpoint of a shard; other rows have none. A shard's row has none after a person has reset
+        it
     (`poller state set`): the mapping then begins the shard at its starting position, as at its first start.
     `details` is a small JSON object with everything else, such as a worker's messages; unknown keys are kept.
     """
@@ -50,7 +51,10 @@ class Row:
 
 
 class TableAddress(NamedTuple):
-    """A table of leases in DynamoDB, and how it is reached. None means what the daemon uses for everything else."""
+    """A table of leases in DynamoDB, and how it is reached.
+
+    If a field is None, the daemon's own region, endpoint or identity is used.
+    """
 
     table: str
     region: str | None = None
@@ -59,7 +63,7 @@ class TableAddress(NamedTuple):
 
 
 def prefix_of(state: StateKey) -> str:
-    """Return how the keys of all shards of a mapping begin."""
+    """Return the text with which the keys of all shards of a mapping begin."""
     return f"{state.mapping}/{state.stream_arn}/"
 
 
@@ -68,7 +72,7 @@ def shard_key(state: StateKey, shard_id: ShardId) -> RowKey:
 
 
 def shard_of(key: RowKey) -> ShardId:
-    """Return the shard of a lease."""
+    """Return the id of the shard to which a lease belongs."""
     return ShardId(key.rpartition("/")[2])
 
 

@@ -11,10 +11,9 @@ class Message(NamedTuple):
     """A received message. It is a NamedTuple because creating one takes a third of a dataclass's time.
 
     `record` is the record as the function will see it (`core/envelope.py`). It never changes.
-    `sent_at` is when the producer sent the message, in epoch seconds, or when it was received if SQS does not say.
-    `message_group_id` is None on a standard queue.
-    `defect` says why no record can be made of the message, or is None. A defective message has an empty record, and an
-    empty `receipt_handle` if it came without one.
+    `sent_at` is when the producer sent the message, in epoch seconds. If SQS does not say it, this is the time of the
+    receive. `message_group_id` is None on a standard queue. `defect` says why no record can be made of the message, or
+    is None. A defective message has an empty record, and an empty `receipt_handle` if it came without one.
     """
 
     message_id: MessageId

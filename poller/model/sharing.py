@@ -1,4 +1,4 @@
-"""How do the workers share a table of leases? What one worker knows about itself and about the others.
+"""How do workers share a table of leases, as one worker sees it? It knows itself, the other workers, and the leases.
 
 All times are measured by this worker alone. A time says for how long this worker has seen something.
 """
@@ -14,13 +14,13 @@ LEASES_SHOWN = 100
 
 
 def label_of(owner: Owner) -> str:
-    """Return how a person names the worker: by its label, and the beginning of its random number."""
+    """Return the worker's name for a person: its label, and the beginning of its random number."""
     label, _, number = owner.rpartition("/")
     return f"{label}/{number[:4]}"
 
 
 def mapping_of(key: RowKey) -> str:
-    """Return the mapping of the lease of a shard."""
+    """Return the name of the mapping to which a shard's lease belongs."""
     return key.partition("/")[0]
 
 
@@ -34,7 +34,7 @@ class SeenWorker(NamedTuple):
 
 
 class SeenLease(NamedTuple):
-    """The lease of a shard. `seconds` is for how long this owner has had it; None is nobody."""
+    """The lease of a shard. `owner` is None if nobody has it. `seconds` is the time for which the owner has had it."""
 
     key: RowKey
     owner: Owner | None
