@@ -166,7 +166,7 @@ class _Destination:
 
 
 def _producers(invocation: Invocation) -> list[ProducerSpan]:
-    """Return the spans of those who sent the event, the call, or the messages of the batch."""
+    """Return the spans that the event, the call, or the messages of the batch name as their producers."""
     if invocation.mapping is None:
         return _linked(invocation.traceparent, invocation.trace)
     if invocation.shard_id is not None:
@@ -187,7 +187,7 @@ def _linked(traceparent: str, trace: str) -> list[ProducerSpan]:
 
 
 def _judge(response: Response, *spans: Span) -> None:
-    """Mark the spans as failed if the function did not answer."""
+    """Mark the spans as failed if the response says that the function failed or was not reached."""
     match response:
         case Answered():
             return

@@ -1,6 +1,7 @@
-"""What do the compositions do with a port that they have opened? They let this object wrap it.
+"""How is tracing turned on and off? The compositions pass each port that they have opened to a `Tracing` object.
 
-Without tracing, it returns the port itself, so that spans cost nothing. The object of `decorating.py` makes spans.
+Without tracing, the object returns the port itself, so that spans cost nothing. With tracing, `decorating.py` has the
+object, and it returns a wrapper that makes spans.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from poller.ports import Destination, QueueSource, StreamSource, Target
 
 
 class Tracing:
-    """Wraps nothing."""
+    """Returns each port unchanged, because there is no tracing."""
 
     def queue(self, source: QueueSource, mapping: MappingName) -> QueueSource:
         return source
