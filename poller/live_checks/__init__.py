@@ -5,8 +5,8 @@
     sources.py        are the queues and streams there, can they be read, and do they suit the function?
     functions.py      may the functions on Lambda be invoked?
     destinations.py   are the destinations there?
-    event_queues.py   may an SQS queue have the events of a function?
-    tables.py         are the tables of leases there, and have they the right key?
+    event_queues.py   may the events of a function wait in an SQS queue?
+    tables.py         are the tables of leases there, and do they have the right key?
 
 To check something else, write a function that returns rows, and add it to `making.checks_of`.
 Each check has the identity that the daemon has for the same resource.

@@ -1,7 +1,7 @@
 """Are the destinations of invocation records and of events there?
 
-No service but Lambda has a dry run, so whether a destination accepts a record shows only a delivery. These checks ask
-for its description. The daemon does not need the permission to do so.
+Only Lambda has a dry run. For all other services, only a delivery shows whether a destination accepts a record. So
+these checks ask for the description of the destination. The daemon itself does not need the permission for this.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""May an SQS queue have the events of a function? core/events/queue_rules.py has the rules."""
+"""May the events of a function wait in an SQS queue? core/events/queue_rules.py has the rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from poller.model.function import Function
 
 
 async def event_queue(function: Function, aws: Aws) -> list[Row]:
-    """Return one row for each rule."""
+    """Check the queue, and return one row for each rule."""
     arn = function.event_invoke_config.event_queue_arn
     assert arn is not None, "the function has an event queue"
     row = partial(Row, f"functions.{function.name}.event_invoke_config.event_queue_arn", str(arn))

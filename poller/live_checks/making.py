@@ -1,4 +1,4 @@
-"""How are all checks made? Some at a time, and their rows keep the order of the settings."""
+"""How are all checks made? A few at the same time, and their rows keep the order of the settings."""
 
 from __future__ import annotations
 

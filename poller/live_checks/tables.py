@@ -1,4 +1,4 @@
-"""Are the tables of leases there, and have they the right key? That of the state, and those of KCL applications."""
+"""Are the tables of leases there, and do they have the right key? The state has one, and so do KCL applications."""
 
 from __future__ import annotations
 
