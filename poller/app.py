@@ -255,7 +255,7 @@ def _access(reloader: Reloader) -> Access:
 
 
 class _Stopping:
-    """Begins and hurries the stop. Implements `workers.membership.Obeying`."""
+    """Begins the stop, and ends its grace. Implements `workers.membership.Obeying`."""
 
     def __init__(self, stop: Stop, worker: WorkerComposition) -> None:
         self._stop = stop

@@ -1,7 +1,7 @@
 """How long has this host run? The clock of leases counts also while the host sleeps.
 
-A lease goes on to expire while its host sleeps. A clock that stops meanwhile would let the worker deliver without one.
-Linux has such a clock, CLOCK_BOOTTIME (clock_getres(2)). Elsewhere it is CLOCK_MONOTONIC.
+A lease can expire while the host of its worker sleeps. If the clock stopped during the sleep, the worker would deliver
+without a lease. So Linux's CLOCK_BOOTTIME is used (clock_getres(2)), and CLOCK_MONOTONIC on other systems.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def boot_time() -> float:
 
 
 class BootClock:
-    """`ports.MonotonicClock` of this host."""
+    """Implements `ports.MonotonicClock` with the clock of this host."""
 
     def __init__(self, read: Callable[[], float] = boot_time) -> None:
         self._read = read

@@ -53,7 +53,7 @@ from poller.worker_composition import SharedLimit, WorkerComposition
 
 
 class WallClock:
-    """`ports.Clock` of the real world."""
+    """Implements `ports.Clock` with the system's time of day."""
 
     def now(self) -> float:
         return time.time()

@@ -73,13 +73,14 @@ class EventQueues:
         self._sqs_queues = Shared(self._open_sqs_queue, tasks=tasks)
 
     def use(self, queue: RememberedQueue, *, is_former: bool = False) -> AbstractAsyncContextManager[EventQueue]:
-        """Yield this SQS queue, and let it stay open in the block."""
+        """Yield this SQS queue. It stays open while the block lasts."""
         return self._sqs_queues.use(SqsKey(queue, aws_settings(self._settings()), is_former))
 
     async def check(self) -> None:
         """Raise SettingsError if waiting events could be lost in an SQS queue of the settings.
 
-        An SQS that gives another error, or no answer soon, is no fault: the runs of the events report that.
+        If SQS returns another error, or no answer soon, nothing is raised. The runs of the events report that
+        error.
         """
         faults: list[str] = []
         with anyio.move_on_after(LONGEST_CHECK_IN_SECONDS):
@@ -100,7 +101,7 @@ class EventQueues:
             return
 
     async def in_the_file(self) -> dict[FunctionName, EventQueueDepth]:
-        """Return each function that has events in the file, with their number."""
+        """Return, for each function with events in the file, the number of these events."""
         if not await self._file_exists():
             return {}
         file = await self._opened_file()
@@ -109,7 +110,8 @@ class EventQueues:
     async def former(self) -> list[RememberedQueue]:
         """Return the SQS queues that the settings no longer name as the event queues of their functions.
 
-        Forget those that the settings now use for something else, because their messages are no longer events.
+        Forget the queues that the settings now use for something else, because their messages are no longer
+        events.
         """
         if not await self._file_exists():
             return []
@@ -182,7 +184,7 @@ class EventQueues:
 
 
 class FormerQueuesOf:
-    """`engine.events.former.FormerQueues` of one function. `stack` closes the queues."""
+    """Implements `engine.events.former.FormerQueues` for one function. `stack` closes the queues."""
 
     def __init__(self, function: FunctionName, queues: EventQueues, stack: AsyncExitStack) -> None:
         self._function = function

@@ -120,12 +120,13 @@ class LeaseStore(Protocol):
     """A table of leases that several workers share: a file for the workers of one host, or a table of DynamoDB.
 
     The store decides by compare and set, for each row alone (`core/leases/`, R1).
-    After a ServiceError, each row of the call is written or not, and an unanswered write may still arrive later; the
-    worker reads the rows.
+        After a ServiceError, each row of the call may be written or not, and an unanswered write may still arrive
+        later. So
+    the worker reads the rows again.
     """
 
     async def scan(self) -> list[Row]:
-        """Return all rows, in no order. A row may be some seconds old, which a later `update` finds out."""
+        """Return all rows, in no order. A row may be some seconds old; a later `update` then rejects it."""
 
     async def read(self, keys: Collection[RowKey]) -> dict[RowKey, Row]:
         """Return these rows as they are now. A row that does not exist is left out."""
@@ -139,7 +140,9 @@ class LeaseStore(Protocol):
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
         """Replace each row whose stored counter is `row.counter - 1`. Return the keys of all other rows.
 
-        Those do not change: another worker wrote them, or they do not exist. Returns once the rows are durable.
+                The rows of the returned keys do not change: another worker wrote them, or they do not exist. Returns
+                once the
+        other rows are durable.
         Raises AssertionError if a checkpoint would move back or be removed, and does not change that row.
         """
 
@@ -214,7 +217,7 @@ class Target(Protocol):
     async def invoke(self, invocation: Invocation) -> Response:
         """Call the function once and return its response.
 
-        It takes little more time than the function's timeout at most.
+                The call takes at most a little more time than the function's timeout.
 
         Every failure of the function, or of the connection to it, is a response and not an exception.
         """
@@ -243,7 +246,7 @@ class MonotonicClock(Protocol):
     """A clock of this host that is never set. If the host can tell, it also counts while the host sleeps."""
 
     def now(self) -> float:
-        """Return the clock's time in seconds. Its zero means nothing."""
+        """Return the clock's time in seconds. Only the difference of two times has a meaning."""
 
     async def sleep_until(self, moment: float) -> None:
         """Sleep until the clock has reached this moment."""

@@ -264,7 +264,7 @@ def _begins_anew(renamed: Renamed) -> str:
 
 
 def _only(names: Collection[MappingName], settings: Settings) -> Settings:
-    """Return the settings with these mappings alone."""
+    """Return a copy of the settings that has only these mappings."""
     return replace(
         settings,
         queue_mappings=tuple(mapping for mapping in settings.queue_mappings if mapping.name in names),

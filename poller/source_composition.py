@@ -28,7 +28,7 @@ from poller.sources.sqs import SqsSource
 
 
 class SourceComposition:
-    """Makes the sources. What several sources share lives as long as one of them."""
+    """Makes the sources. An object that several sources share lives as long as one of these sources."""
 
     def __init__(self, randomness: random.Random) -> None:
         self._randomness = randomness

@@ -77,7 +77,7 @@ async def open_state(
 
 
 class KclTables:
-    """The tables of KCL that have the shards of mappings. `store` is the store of the worker.
+    """The tables of KCL that contain shards of mappings. `store` is the store of the worker.
 
     `open_clients` returns AWS clients that stay open as long as the worker.
     """
@@ -99,8 +99,9 @@ class KclTables:
     async def use(self, mapping: StreamMapping) -> None:
         """Let the worker find the shards of the mapping in the mapping's table, if the mapping has one.
 
-        Raises SettingsError if the mapping had another table before, because leases may be in use there, and what
-        `take_over` raises.
+                Raises SettingsError if the mapping had another table before, because leases there may be in use. Raises
+                the
+        errors of `take_over`, too.
         """
         table = mapping.kcl_table
         if self._tables.get(mapping.name, table) != table:
@@ -146,11 +147,10 @@ async def take_over(
 async def open_by_hand(
     state: str, aws: AwsSettings, *, tell: Callable[[str], None], creates: bool = False
 ) -> AsyncIterator[Hand | None]:
-    """Open the state for a person who changes it; `tell` is that of `Hand`.
+    """Open the state for a person who changes it. `Hand` explains `tell`.
 
     If there is no state yet, creates it or yields None.
-
-    A file that no daemon uses is kept from all daemons until the block ends. Raises the errors of `open_state`.
+    If no daemon uses the file now, no daemon can open it until the block ends. Raises the errors of `open_state`.
     """
     if state.startswith("dynamodb://"):
         async with _table(state, aws, creates=creates) as (store, rows):

@@ -16,7 +16,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,63}")
 
 
 class BoundedValues:
-    """The values that one label may have: all known ones, and up to `MAX_UNKNOWN_VALUES` others that look like names."""
+    """The values that a label may have: all known ones, and up to `MAX_UNKNOWN_VALUES` others that look like names."""
 
     def __init__(self, known: Iterable[str]) -> None:
         self._admitted = {*known, OTHER}
