@@ -61,6 +61,9 @@ THROTTLED_READ = Backoff(initial=0.5, maximum=5.0)
 THROTTLED_LISTING = Backoff(initial=0.5, maximum=5.0)
 """For throttled listings of shards. The whole account shares their rate limit."""
 
+IMPORT = Backoff(initial=1.0, maximum=20.0)
+"""For a throttled request of `poller import`. All programs of an account share the rate limit of Lambda's API."""
+
 HASTY = Backoff(initial=0.02, maximum=1.0)
 """For polls that return empty at once instead of waiting for a message."""
 

@@ -29,6 +29,16 @@ PATTERN = json.dumps({"body": {"kind": ["signup"]}})
 DATA_PATTERN = json.dumps({"data": {"kind": ["click"]}})
 
 
+def zipped(name: str, text: str) -> bytes:
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr(name, text)
+    return code.getvalue()
+
+
+CODE = {"ZipFile": zipped("app/main.py", "def handle(event, context): return None")}
+
+
 class Region(NamedTuple):
     """An account on an emulator with the function `insert` and one source of each kind, by their ARNs."""
 
@@ -70,16 +80,13 @@ def anyio_backend() -> str:
 @pytest.fixture
 async def region(account: str, ministack: str) -> AsyncIterator[Region]:
     async with Aws(AwsSettings(region=REGION, endpoint_url=ministack)) as aws:
-        code = io.BytesIO()
-        with zipfile.ZipFile(code, "w") as archive:
-            archive.writestr("app/main.py", "def handle(event, context): return None")
         async with aws.client("lambda") as client:
             await client.create_function(
                 FunctionName="insert",
                 Runtime="python3.12",
                 Role=f"arn:aws:iam::{account}:role/r",
                 Handler="app/main.handle",
-                Code={"ZipFile": code.getvalue()},
+                Code=CODE,
                 Timeout=45,
                 MemorySize=512,
                 Environment={"Variables": {"TABLE": "users", "PASSWORD": "s3cret"}},
@@ -168,6 +175,33 @@ async def test_every_option_of_a_mapping_of_a_stream_comes_back(region: Region, 
         region=REGION,
         uuid=made["UUID"],
     )
+
+
+async def test_a_mapping_with_windows_comes_back_from_a_second_emulator(
+    account: str, moto: str, tmp_path: Path
+) -> None:
+    """ministack keeps no windows. No emulator lists the time of AT_TIMESTAMP; tests/unit/cli has both."""
+    async with Aws(AwsSettings(region=REGION, endpoint_url=moto)) as aws:
+        async with aws.client("iam") as client:
+            policy = {"Statement": {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}}}
+            made = await client.create_role(RoleName="import", AssumeRolePolicyDocument=json.dumps(policy))
+        async with aws.client("kinesis") as client:
+            await client.create_stream(StreamName="import", ShardCount=1)
+            stream = (await client.describe_stream_summary(StreamName="import"))["StreamDescriptionSummary"][
+                "StreamARN"
+            ]
+        async with aws.client("lambda") as client:
+            await client.create_function(
+                FunctionName="import", Runtime="python3.12", Role=made["Role"]["Arn"], Handler="a.b", Code=CODE
+            )
+            await client.create_event_source_mapping(
+                FunctionName="import", EventSourceArn=stream, StartingPosition="LATEST", TumblingWindowInSeconds=60
+            )
+    arguments = ["import", "--region", REGION, "--endpoint-url", moto, "--function", "import"]
+    done = await anyio.to_thread.run_sync(lambda: CliRunner().invoke(app, arguments))
+    (tmp_path / "poller.toml").write_text(done.stdout)
+    [mapping] = load(tmp_path / "poller.toml", os.environ).stream_mappings
+    assert (str(mapping.event_source_arn), mapping.tumbling_window_in_seconds) == (stream, 60)
 
 
 async def test_the_defaults_of_a_mapping_of_a_table_come_back(region: Region, tmp_path: Path) -> None:
