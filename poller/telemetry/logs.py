@@ -58,6 +58,7 @@ def configure(
         stream = sys.stderr.buffer
     else:
         processors += [
+            _joined,
             _escaped,
             _unfolded,
             _console_renderer(sys.stderr.isatty() if has_colors is None else has_colors),
@@ -83,6 +84,14 @@ def _adder_of(worker: int) -> Processor:
         return event
 
     return add
+
+
+def _joined(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Write a list of texts as a person does, with commas."""
+    for name, value in event.items():
+        if isinstance(value, list | tuple) and value and all(isinstance(each, str) for each in value):
+            event[name] = ", ".join(value)
+    return event
 
 
 def _escaped(_logger: Any, _method: str, event: EventDict) -> EventDict:

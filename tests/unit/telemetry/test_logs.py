@@ -111,6 +111,14 @@ def test_the_console_format_shows_a_functions_traceback_on_several_lines(
     ]
 
 
+def test_the_console_format_writes_a_list_of_names_with_commas(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    logs.configure("console")
+    structlog.get_logger().info("reloaded", mappings_added=("orders", "clicks"), numbers=(1, 2), none=())
+    written = capsysbinary.readouterr().err.decode()
+    assert "mappings_added='orders, clicks'" in written
+    assert "numbers=(1, 2) none=()" in written
+
+
 def test_in_the_console_format_no_foreign_text_controls_the_terminal(
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
