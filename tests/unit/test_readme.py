@@ -23,14 +23,18 @@ from poller.settings.loading import load
 from poller.settings.permissions import CREATE_TABLE, USE_KCL_TABLE
 from poller.settings.values import Settings
 from poller.targets.client_context import client_context
+from tests.command_line import assert_understood, commands_in
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+OPERATING = (ROOT / "deploy" / "operating.md").read_text()
+WORKERS = (ROOT / "deploy" / "workers.md").read_text()
+CHAPTER = README.partition("\n## Operating it\n")[2].partition("\n## ")[0]
 INVOCATION = Invocation(RequestId("r-1"), b"{}", MappingName("clicks"), 1)
 
 
-def blocks(language: str) -> list[str]:
-    fences = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+def blocks(language: str, document: str = README) -> list[str]:
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", document, flags=re.DOTALL | re.MULTILINE)
     return [text for named, text in fences if named == language]
 
 
@@ -58,9 +62,9 @@ def test_the_function_that_refuses_the_past_accepts_growing_tokens_and_repeated_
     database = sqlite3.connect(":memory:")
     database.execute("CREATE TABLE tokens (shard TEXT PRIMARY KEY, token INTEGER)")
     database.execute("CREATE TABLE clicks (id TEXT PRIMARY KEY, data TEXT)")
-    [text] = blocks("python")
+    [text] = blocks("python", WORKERS)
     names: dict[str, Any] = {"database": database}
-    exec(compile(text, "README.md", "exec"), names)
+    exec(compile(text, "workers.md", "exec"), names)
 
     def invoke(token: int, *ids: str, shard: str = "shardId-000000000000") -> None:
         custom = orjson.loads(client_context(INVOCATION._replace(shard_id=ShardId(shard), fencing_token=token)))
@@ -106,9 +110,30 @@ def test_the_permissions_name_what_a_table_of_leases_needs() -> None:
         assert f"`{action}`" in permissions
 
 
-def test_every_link_leads_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("document", ["README.md", *(f"deploy/{file.name}" for file in (ROOT / "deploy").glob("*.md"))])
+def test_every_link_leads_somewhere(document: str) -> None:
+    for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", (ROOT / document).read_text()):
+        file = (ROOT / document).parent / target if target else ROOT / document
+        assert file.exists(), target
+        assert not heading or heading in headings(file), f"{target}#{heading}"
+
+
+def headings(file: Path) -> set[str]:
+    """The headings of a document as a link names them: GitHub writes them in lower case, with hyphens."""
+    return {each.lower().replace(" ", "-") for each in re.findall(r"^#+ (.+)$", file.read_text(), flags=re.MULTILINE)}
+
+
+def test_the_chapter_of_the_operator_is_at_most_a_page() -> None:
+    assert len(CHAPTER.strip().splitlines()) <= 50
+    for step in ("See", "Act", "Roll out", "Bring"):
+        assert f"\n**{step}**" in CHAPTER
+    for file in ("runbook.md", "operating.md", "workers.md", "README.md"):
+        assert f"(deploy/{file})" in CHAPTER
+
+
+@pytest.mark.parametrize("line", sorted({*commands_in(README), *commands_in(OPERATING), *commands_in(WORKERS)}))
+def test_the_command_line_understands_every_command_of_the_documents(line: str) -> None:
+    assert_understood(line)
 
 
 @pytest.mark.parametrize("what", ["metrics", "log"])
@@ -133,7 +158,7 @@ def test_the_cost_of_a_table_is_that_of_the_constants() -> None:
     scans = SECONDS_A_DAY / LEASE_DURATION_IN_SECONDS
     reads = SECONDS_A_DAY * READS_PER_DURATION / LEASE_DURATION_IN_SECONDS
     kcl_renewals, kcl_scans = SECONDS_A_DAY / (10 / 3 - 0.025), SECONDS_A_DAY / ((10 + 0.025) * 2)
-    section = README.partition("\n## Several daemons\n")[2].partition("\n## ")[0]
+    section = WORKERS.partition("\n## Several daemons\n")[2].partition("\n## ")[0]
     assert f"| poller | {renewals:,.0f} | {scans * UNITS_OF_A_SCAN:,.0f} |" in section
     assert f"and without checkpoints | {kcl_renewals:,.0f} | {kcl_scans * UNITS_OF_A_SCAN:,.0f} |" in section
     assert f"for {renewals:,.0f} write units and {reads:,.0f} read units a day" in section

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 import subprocess
 from functools import cache
@@ -13,13 +12,12 @@ from typing import Any
 
 import orjson
 import pytest
-import typer
 import yaml
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from deploy.dashboard import dashboard
-from poller.cli import app
 from poller.telemetry.reference import event_entries, metric_entries
+from tests.command_line import assert_understood, commands_in
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ALERTS, RULE_TESTS = DEPLOY / "prometheus-alerts.yml", DEPLOY / "prometheus-alerts-test.yml"
@@ -178,17 +176,6 @@ def test_the_runbook_names_only_log_events_that_exist() -> None:
     assert events - {entry.event for entry in event_entries()} == set()
 
 
-def commands_of_the_runbook() -> list[str]:
-    shown = "\n".join(re.findall(r"^```sh\n(.*?)^```", RUNBOOK, flags=re.MULTILINE | re.DOTALL))
-    lines = re.findall(r"^(poller .*?)(?: +#.*| \|.*)?$", shown, flags=re.MULTILINE)
-    return sorted({*lines, *re.findall(r"`(poller [^`]+)`", RUNBOOK)})
-
-
-@pytest.mark.parametrize("line", commands_of_the_runbook())
+@pytest.mark.parametrize("line", commands_in(RUNBOOK))
 def test_the_command_line_understands_every_command_of_the_runbook(line: str) -> None:
-    _, *arguments = shlex.split(line)
-    command: Any = typer.main.get_command(app)
-    while hasattr(command, "commands"):
-        name, *arguments = arguments
-        command = command.commands[name]
-    command.make_parser(typer.Context(command)).parse_args(arguments)
+    assert_understood(line)
