@@ -27,12 +27,12 @@ import prometheus_client
 from anyio import from_thread
 
 from poller import __version__, process_memory
-from poller.admin.acting import PageSources
 from poller.admin.control import control_paths
 from poller.admin.guard import Access
 from poller.admin.listening import Address, written
 from poller.admin.recent import RecentChanges
 from poller.admin.server import Pages, serve, serve_control
+from poller.admin.viewing import PageSources
 from poller.api_composition import api_listeners, control_api, routes_of, serve_api
 from poller.composition import compose
 from poller.descriptors import raise_limit

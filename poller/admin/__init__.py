@@ -1,7 +1,9 @@
 """THE ADMIN SERVER: pages that show how the daemon is doing, and calls that change something, over HTTP.
 
     server.py       the pages and their status codes, at a TCP address and at the control socket
-    readiness.py    what /readyz and /api/status say
+    readiness.py    what /readyz says
+    status_report.py  what /api/status says
+    viewing.py      the values that the page and /api/status show
     changing.py     the calls that change something
     openapi.py      the description of the API for programs
     answers.py      the members of each answer

@@ -12,17 +12,14 @@ A discard is asked for twice: the answer to the first form shows the batch, and 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from time import time
-from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 import anyio
 import orjson
 from aiohttp import web
-from anyio import from_thread, to_thread
-from prometheus_client import CollectorRegistry
+from anyio import to_thread
 
 from poller.admin import changing
 from poller.admin.changing import CALLS, Changes, ShardBody
@@ -31,15 +28,12 @@ from poller.admin.connections import Connections
 from poller.admin.page.dialogs import failure, login, question, settings
 from poller.admin.page.document import SCRIPT, STYLE, render
 from poller.admin.page.forms import CALL, CHANGE_PATH, IS_SURE, LOGIN_PATH, LOGOUT_PATH, PROOF, QUERY
-from poller.admin.page.view import Query, RecentChange, View, Viewer
+from poller.admin.page.view import Query, Viewer
 from poller.admin.rendering import Rendering
 from poller.admin.sessions import COOKIE, LASTS_IN_SECONDS
+from poller.admin.viewing import Viewing
 from poller.facts import Emit
-from poller.facts.child_processes import CHILD_PROCESSES
-from poller.model.function import Function
-from poller.model.sharing import SharingStatus
-from poller.model.status import MappingStatus, WorkerStatus
-from poller.telemetry.history import History
+from poller.model.status import MappingStatus
 
 PAGE_SECONDS = 1.0
 """The largest age of a page that is shown again, so that many open tabs cost no more than one."""
@@ -52,48 +46,28 @@ PAUSE_AFTER_WRONG_TOKEN_IN_SECONDS = 1.0
 MAXIMUM_FIELDS = 20
 
 
-class PageSources(NamedTuple):
-    """The functions that return what only this page shows.
-
-    `functions` returns the functions of the settings, and `changes` the last changes, the oldest first. Both are called
-    in the event loop. `settings` returns the settings file as text; it is called in a worker thread. If it is None,
-    there is no such page.
-    """
-
-    history: History | None = None
-    functions: Callable[[], Sequence[Function]] = tuple
-    changes: Callable[[], Sequence[RecentChange]] = tuple
-    settings: Callable[[], str] | None = None
-
-
 class Acting:
     """The page of one server, and the forms on it."""
 
     def __init__(
         self,
-        registry: CollectorRegistry,
+        viewing: Viewing,
         statuses: Callable[[], Sequence[MappingStatus]],
-        sources: PageSources,
+        settings: Callable[[], str] | None,
         *,
-        workers: Callable[[], Sequence[WorkerStatus]],
-        sharing: Callable[[], SharingStatus | None],
-        refresh: Callable[[], Awaitable[None]],
         guard: Guard,
         changes: Changes,
         connections: Connections,
         emit: Emit,
     ) -> None:
-        self._registry = registry
+        """`settings` returns the settings file as text, in a worker thread; None means no such page."""
+        self._viewing = viewing
         self._statuses = statuses
-        self._sources = sources
-        self._workers = workers
-        self._sharing = sharing
-        self._refresh = refresh
+        self._settings_text = settings
         self._guard = guard
         self._changes = changes
         self._connections = connections
         self._emit = emit
-        self._started_at = time()
         self._pages: dict[tuple[Viewer, Query], Rendering] = {}
 
     def routes(self) -> list[web.RouteDef]:
@@ -112,44 +86,21 @@ class Acting:
         key = (self._guard.viewer(request), Query.of(request.query))
         if (page := self._pages.pop(key, None)) is None:
             page = Rendering(
-                lambda: render(self._view(*key)).encode(), self._refresh, maximum_age_in_seconds=PAGE_SECONDS
+                lambda: render(self._viewing.view(*key)).encode(),
+                self._viewing.refresh,
+                maximum_age_in_seconds=PAGE_SECONDS,
             )
         self._pages[key] = page
         while len(self._pages) > PAGES_KEPT:
             del self._pages[next(iter(self._pages))]
         return web.Response(body=await page.get(), content_type="text/html", charset="utf-8")
 
-    def _view(self, viewer: Viewer, query: Query) -> View:
-        """Return what the page shows now. Runs in a worker thread."""
-        children = {
-            sample.labels["function"]: int(sample.value)
-            for family in self._registry.restricted_registry([CHILD_PROCESSES.name]).collect()
-            for sample in family.samples
-        }
-        return from_thread.run_sync(self._view_with, children, viewer, query)
-
-    def _view_with(self, children: Mapping[str, int], viewer: Viewer, query: Query) -> View:
-        history = self._sources.history
-        return View(
-            now=time(),
-            started_at=self._started_at,
-            statuses=self._statuses(),
-            histories={} if history is None else history.histories(),
-            functions=self._sources.functions(),
-            children=children,
-            changes=self._sources.changes(),
-            workers=self._workers(),
-            sharing=self._sharing(),
-            viewer=viewer,
-            query=query,
-        )
-
     async def _settings(self, request: web.Request) -> web.Response:
-        if self._sources.settings is None:
+        if self._settings_text is None:
             raise web.HTTPNotFound
         if not self._guard.viewer(request).sees_words:
             return _html(login(), status=401)
-        return _html(settings(await to_thread.run_sync(self._sources.settings, abandon_on_cancel=True)))
+        return _html(settings(await to_thread.run_sync(self._settings_text, abandon_on_cancel=True)))
 
     async def _ask_for_token(self, _request: web.Request) -> web.Response:
         return _html(login())
@@ -193,7 +144,7 @@ class Acting:
         if call.body is ShardBody:
             body = {**dict.fromkeys(("start_sequence_number", "end_sequence_number")), **body}
             if body.get("action") == "discard" and fields.get(IS_SURE) != "yes":
-                await self._refresh()
+                await self._viewing.refresh()
                 return self._ask(body, viewer, back)
         with self._connections.working(request.transport, changing.LONGEST_SECONDS):
             answer = await changing.respond(

@@ -1,6 +1,7 @@
 """Which members does each answer of /api/ have? One class describes each JSON object. openapi.py reads these classes.
 
-readiness.py, scaling.py and the changes of the daemon make the answers. Tests compare the answers with these classes.
+readiness.py, status_report.py, scaling.py and the changes of the daemon make the answers. Tests compare the answers with
+these classes.
 A member with a default is absent for some mappings: a queue, for example, has no shards.
 Times are in ISO 8601 and in UTC: 2026-01-31T12:00:00Z.
 """

@@ -1,4 +1,4 @@
-"""What does the daemon say about its state? The body of /readyz, and that of /api/status with more numbers.
+"""Is the daemon ready? The body of /readyz, with the state of each mapping.
 
 A stream counts as found once its starting positions are stored. A later failure changes the body of /readyz, but not
 its status code: a restart would not help, and a function that cannot be invoked must not stop a rolling deploy.
@@ -38,16 +38,6 @@ least. `actions` are what a person may order (`changing.py`). The keys of the re
     "process_csv": {"state": "ready", "reason": null, "since": "2026-01-31T11:00:00Z", "attempt": null,
                     "next_try": null, "waiting": 3, "in_flight": 1, "stuck": 0, "oldest_age_in_seconds": 12.5}
 
-/api/status has the same entries, each with the numbers that the metrics have, too.
-Once the state is open, `sharing` says how the daemon shares the leases of the state with other workers: which workers
-live, and who reads the first shards, for how many seconds as far as this daemon has seen it:
-
-    "sharing": {"shards": 1, "units": 0, "state_silence_in_seconds": 0.4, "heartbeat_age_in_seconds": 2.1,
-                "unread_in_seconds": 0.0,
-                "workers": [{"worker": "blue-1/8f3a", "leases": 1, "bytes_per_second": 12.5, "is_stopping": false}],
-                "leases": [{"mapping": "orders", "shard": "shardId-000000000003", "worker": "blue-1/8f3a",
-                            "seconds": 3600.5}]}
-
 If the daemon runs several worker processes, an entry of a mapping is merged from all workers (`core/merging.py`), and
 `workers` has an entry for each worker, by its number. The status code is 200 only if all workers are ready:
 
@@ -60,8 +50,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from poller.admin.words import written
-from poller.model.lease import shard_of
-from poller.model.sharing import SharingStatus, label_of, mapping_of
 from poller.model.status import BlockedShard, EventsStatus, MappingStatus, WorkerStatus
 
 BLOCKED_SHARDS_SHOWN = 10
@@ -98,26 +86,6 @@ def readiness(
         },
         **of_workers,
     }
-
-
-def status_report(
-    statuses: Sequence[MappingStatus],
-    workers: Sequence[WorkerStatus] = (),
-    sharing: SharingStatus | None = None,
-    *,
-    sees_words: bool,
-) -> dict[str, Any]:
-    """Return the body of /api/status: the body of /readyz with the numbers of each mapping, and with the leases.
-
-    `sharing` is None before the state is open.
-    """
-    report = readiness(statuses, workers, sees_words=sees_words)
-    if sharing is not None:
-        report["sharing"] = _sharing(sharing)
-    for status in statuses:
-        if status.events is None:
-            report["mappings"][status.mapping] |= _numbers_of_mapping(status, sees_words=sees_words)
-    return report
 
 
 def shards_report(mapping: str, statuses: Sequence[MappingStatus], *, sees_words: bool) -> dict[str, Any] | None:
@@ -194,59 +162,6 @@ def _entry_of_worker(worker: WorkerStatus) -> dict[str, Any]:
         "pid": worker.pid,
         "since": written(worker.since),
         "restarts": worker.restarts,
-    }
-
-
-def _numbers_of_mapping(status: MappingStatus, *, sees_words: bool) -> dict[str, Any]:
-    error = status.last_error
-    numbers: dict[str, Any] = {
-        "source": status.source,
-        "destination": status.destination,
-        "function": status.function,
-        "polls_in_flight": status.polls_in_flight,
-        "batches_in_flight": status.batches_in_flight,
-        "records_in_hand": status.messages_held,
-        "concurrency_limit": status.concurrency_limit,
-        "last_error": None
-        if error is None
-        else {"at": written(error.at), "error": error.error, "detail": error.detail if sees_words else None},
-    }
-    if status.stream is not None:
-        stream = status.stream
-        numbers["iterator_age_in_seconds"] = stream.iterator_age_in_seconds
-        numbers["shards"] = {
-            "reading": stream.shards_reading,
-            "waiting": stream.shards_waiting,
-            "drained": stream.shards_drained,
-        }
-    return numbers
-
-
-def _sharing(sharing: SharingStatus) -> dict[str, Any]:
-    return {
-        "shards": sharing.shards,
-        "units": sharing.units,
-        "state_silence_in_seconds": sharing.table_silence_in_seconds,
-        "heartbeat_age_in_seconds": sharing.heartbeat_age_in_seconds,
-        "unread_in_seconds": sharing.unread_in_seconds,
-        "workers": [
-            {
-                "worker": label_of(worker.owner),
-                "leases": worker.leases,
-                "bytes_per_second": worker.bytes_per_second,
-                "is_stopping": worker.is_stopping,
-            }
-            for worker in sharing.workers
-        ],
-        "leases": [
-            {
-                "mapping": mapping_of(lease.key),
-                "shard": shard_of(lease.key),
-                "worker": None if lease.owner is None else label_of(lease.owner),
-                "seconds": lease.seconds,
-            }
-            for lease in sharing.leases
-        ],
     }
 
 

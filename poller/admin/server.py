@@ -4,7 +4,7 @@
     /healthz      200 while the event loop turns
     /readyz       503 while a mapping is starting or the daemon stops, else 200; the body has the state of each mapping
     /             the state of each mapping as a page for people, with forms that change something (`acting.py`)
-    /api/status   the body of /readyz, with more numbers, and always 200 (`readiness.py`)
+    /api/status   the body of /readyz, with more numbers, and always 200 (`status_report.py`)
     /api/scaling  how much work waits, for an autoscaler (`scaling.py`)
     /api/shards   all blocked shards of one mapping: /api/shards?mapping=NAME
     /api/openapi.json   the description of all calls for programs (`openapi.py`)
@@ -36,21 +36,25 @@ import anyio
 import anyio.lowlevel
 import orjson
 from aiohttp import web
+from anyio import to_thread
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from poller.admin import changing, openapi, scaling
-from poller.admin.acting import Acting, PageSources
+from poller.admin.acting import Acting
 from poller.admin.changing import Call, Changes
 from poller.admin.checking import Guard
 from poller.admin.connections import Connections
 from poller.admin.control import listening_at
 from poller.admin.guard import Access, GetAccess
 from poller.admin.listening import Address, bound
-from poller.admin.readiness import readiness, shards_report, status_report
+from poller.admin.page.view import Query
+from poller.admin.readiness import readiness, shards_report
 from poller.admin.rendering import Rendering
 from poller.admin.scaling import Backlogs
 from poller.admin.sessions import Sessions
+from poller.admin.status_report import status_report
+from poller.admin.viewing import PageSources, Viewing
 from poller.facts import Emit
 from poller.model.sharing import SharingStatus
 from poller.model.status import MappingStatus, WorkerStatus
@@ -181,7 +185,8 @@ def _guard(access: GetAccess, *, is_loopback: bool) -> Guard:
 
 
 def _application(pages: Pages, guard: Guard, changes: Changes, connections: Connections, emit: Emit) -> web.Application:
-    registry, statuses, backlogs, workers, refresh, _, sharing = pages
+    registry, statuses, backlogs, workers, refresh, page, sharing = pages
+    viewing = Viewing(registry, statuses, page, workers=workers, sharing=sharing, refresh=refresh)
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -207,8 +212,9 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
         return _json(200 if report["ready"] else 503, report)
 
     async def status(request: web.Request) -> web.Response:
-        await refresh()
-        return _json(200, status_report(statuses(), workers(), sharing(), sees_words=guard.viewer(request).sees_words))
+        await viewing.refresh()
+        view = await to_thread.run_sync(viewing.view, guard.viewer(request), Query(), abandon_on_cancel=True)
+        return _json(200, status_report(view))
 
     async def shards(request: web.Request) -> web.Response:
         name = request.query.get("mapping", "")
@@ -232,12 +238,9 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
         return answer
 
     acting = Acting(
-        registry,
+        viewing,
         statuses,
-        pages.page,
-        workers=workers,
-        sharing=sharing,
-        refresh=refresh,
+        page.settings,
         guard=guard,
         changes=changes,
         connections=connections,

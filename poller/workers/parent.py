@@ -23,12 +23,12 @@ import anyio
 import prometheus_client
 
 from poller import __version__, process_memory
-from poller.admin.acting import PageSources
 from poller.admin.control import control_paths
 from poller.admin.guard import Access
 from poller.admin.listening import bound, written
 from poller.admin.recent import RecentChanges
 from poller.admin.server import Pages, serve, serve_control
+from poller.admin.viewing import PageSources
 from poller.engine.stop import Stop
 from poller.errors import CannotListen, SettingsError
 from poller.facts import ControlSocketFailed, DaemonStarted, SettingsWarning

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, CookieJar
 
-from poller.admin.acting import NOT_OURS, PageSources
+from poller.admin.acting import NOT_OURS
 from poller.admin.guard import Access
 from poller.admin.recent import CHANGES_KEPT, RecentChanges
 from poller.admin.server import Pages, serve
+from poller.admin.viewing import PageSources
 from poller.errors import CannotChange
 from poller.facts import ChangeMade
 from poller.model.order import ShardOrder

@@ -12,13 +12,15 @@ from aiohttp import ClientSession
 from poller.admin import answers
 from poller.admin.guard import Access
 from poller.admin.openapi import PATH, document
-from poller.admin.readiness import readiness, shards_report, status_report
+from poller.admin.page.view import Viewer
+from poller.admin.readiness import readiness, shards_report
 from poller.admin.server import Pages, serve
+from poller.admin.status_report import status_report
 from poller.model.ids import MappingName
 from poller.model.status import EventsStatus, LastError, WorkerStatus
 from poller.telemetry.telemetry import Telemetry
 from tests.fakes.changes import FakeChanges
-from tests.unit.admin.test_page import QUEUE, STREAM
+from tests.unit.admin.test_page import QUEUE, STREAM, view
 
 STATUSES = (
     QUEUE._replace(last_error=LastError(0.0, "KeyError", "'email'")),
@@ -68,7 +70,8 @@ async def test_each_call_of_the_document_is_served_and_no_other_method() -> None
 def test_each_answer_has_the_members_that_the_document_says(sees_words: bool) -> None:
     for workers in ((), WORKERS):
         answers.Readiness.model_validate(readiness(STATUSES, workers, sees_words=sees_words))
-        answers.Status.model_validate(status_report(STATUSES, workers, sees_words=sees_words))
+        reader = view(*STATUSES, viewer=Viewer(sees_words=sees_words), workers=workers)
+        answers.Status.model_validate(status_report(reader))
     shards = shards_report("clicks", STATUSES, sees_words=sees_words)
     assert len(answers.BlockedShards.model_validate(shards).blocked) == 1
 

@@ -1,0 +1,86 @@
+"""What does /api/status say? The body of /readyz, with all numbers that the page shows.
+
+Each mapping has the numbers that the metrics have, too.
+Once the state is open, `sharing` says how the daemon shares the leases of the state with other workers: which workers
+live, and who reads the first shards, for how many seconds as far as this daemon has seen it:
+
+    "sharing": {"shards": 1, "units": 0, "state_silence_in_seconds": 0.4, "heartbeat_age_in_seconds": 2.1,
+                "unread_in_seconds": 0.0,
+                "workers": [{"worker": "blue-1/8f3a", "leases": 1, "bytes_per_second": 12.5, "is_stopping": false}],
+                "leases": [{"mapping": "orders", "shard": "shardId-000000000003", "worker": "blue-1/8f3a",
+                            "seconds": 3600.5}]}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from poller.admin.page.view import View
+from poller.admin.readiness import readiness
+from poller.admin.words import written
+from poller.model.lease import shard_of
+from poller.model.sharing import SharingStatus, label_of, mapping_of
+from poller.model.status import MappingStatus
+
+
+def status_report(view: View) -> dict[str, Any]:
+    """Return the body of /api/status, as the reader of this view may see it."""
+    report = readiness(view.statuses, view.workers, sees_words=view.viewer.sees_words)
+    if view.sharing is not None:
+        report["sharing"] = _sharing(view.sharing)
+    for status in view.mappings:
+        report["mappings"][status.mapping] |= _numbers_of_mapping(status, sees_words=view.viewer.sees_words)
+    return report
+
+
+def _numbers_of_mapping(status: MappingStatus, *, sees_words: bool) -> dict[str, Any]:
+    error = status.last_error
+    numbers: dict[str, Any] = {
+        "source": status.source,
+        "destination": status.destination,
+        "function": status.function,
+        "polls_in_flight": status.polls_in_flight,
+        "batches_in_flight": status.batches_in_flight,
+        "records_in_hand": status.messages_held,
+        "concurrency_limit": status.concurrency_limit,
+        "last_error": None
+        if error is None
+        else {"at": written(error.at), "error": error.error, "detail": error.detail if sees_words else None},
+    }
+    if status.stream is not None:
+        stream = status.stream
+        numbers["iterator_age_in_seconds"] = stream.iterator_age_in_seconds
+        numbers["shards"] = {
+            "reading": stream.shards_reading,
+            "waiting": stream.shards_waiting,
+            "drained": stream.shards_drained,
+        }
+    return numbers
+
+
+def _sharing(sharing: SharingStatus) -> dict[str, Any]:
+    return {
+        "shards": sharing.shards,
+        "units": sharing.units,
+        "state_silence_in_seconds": sharing.table_silence_in_seconds,
+        "heartbeat_age_in_seconds": sharing.heartbeat_age_in_seconds,
+        "unread_in_seconds": sharing.unread_in_seconds,
+        "workers": [
+            {
+                "worker": label_of(worker.owner),
+                "leases": worker.leases,
+                "bytes_per_second": worker.bytes_per_second,
+                "is_stopping": worker.is_stopping,
+            }
+            for worker in sharing.workers
+        ],
+        "leases": [
+            {
+                "mapping": mapping_of(lease.key),
+                "shard": shard_of(lease.key),
+                "worker": None if lease.owner is None else label_of(lease.owner),
+                "seconds": lease.seconds,
+            }
+            for lease in sharing.leases
+        ],
+    }

@@ -1,0 +1,85 @@
+"""How does a request get the values that the page and /api/status show? It gets all of them as one `View`.
+
+    request ── `refresh`, in the event loop ── `view`, in a worker thread ──> View ──> HTML or JSON
+
+`view` reads the counters in the worker thread, because this takes long with a thousand mappings. It takes all other
+values in the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import time
+from typing import NamedTuple
+
+from anyio import from_thread
+from prometheus_client import CollectorRegistry
+
+from poller.admin.page.view import Query, RecentChange, View, Viewer
+from poller.facts.child_processes import CHILD_PROCESSES
+from poller.model.function import Function
+from poller.model.sharing import SharingStatus
+from poller.model.status import MappingStatus, WorkerStatus
+from poller.telemetry.history import History
+
+
+class PageSources(NamedTuple):
+    """The functions that return what only the page shows.
+
+    `functions` returns the functions of the settings, and `changes` the last changes, the oldest first. Both are called
+    in the event loop. `settings` returns the settings file as text; it is called in a worker thread. If it is None,
+    there is no such page.
+    """
+
+    history: History | None = None
+    functions: Callable[[], Sequence[Function]] = tuple
+    changes: Callable[[], Sequence[RecentChange]] = tuple
+    settings: Callable[[], str] | None = None
+
+
+class Viewing:
+    """Makes the views of one server."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        statuses: Callable[[], Sequence[MappingStatus]],
+        sources: PageSources,
+        *,
+        workers: Callable[[], Sequence[WorkerStatus]],
+        sharing: Callable[[], SharingStatus | None],
+        refresh: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`refresh` waits until the values are up to date."""
+        self.refresh = refresh
+        self._registry = registry
+        self._statuses = statuses
+        self._sources = sources
+        self._workers = workers
+        self._sharing = sharing
+        self._started_at = time()
+
+    def view(self, viewer: Viewer, query: Query) -> View:
+        """Return what this reader sees now. Runs in a worker thread."""
+        children = {
+            sample.labels["function"]: int(sample.value)
+            for family in self._registry.restricted_registry([CHILD_PROCESSES.name]).collect()
+            for sample in family.samples
+        }
+        return from_thread.run_sync(self._view_with, children, viewer, query)
+
+    def _view_with(self, children: Mapping[str, int], viewer: Viewer, query: Query) -> View:
+        history = self._sources.history
+        return View(
+            now=time(),
+            started_at=self._started_at,
+            statuses=self._statuses(),
+            histories={} if history is None else history.histories(),
+            functions=self._sources.functions(),
+            children=children,
+            changes=self._sources.changes(),
+            workers=self._workers(),
+            sharing=self._sharing(),
+            viewer=viewer,
+            query=query,
+        )
