@@ -151,7 +151,7 @@ async def _run_until(
         )
         telemetry.watch_reloads(lambda: reloader.status)
         telemetry.watch_sharing(lambda: from_thread.run_sync(composition.worker.sharing))
-        backlogs = Backlogs(supervisor, count_messages=composition.messages_waiting)
+        backlogs = Backlogs(supervisor, ask=composition.depth_of)
         history, recent = History(telemetry.registry), RecentChanges(telemetry.emit)
         page = PageSources(
             history=history,

@@ -41,6 +41,7 @@ from poller.facts import Emit
 from poller.function_composition import FunctionComposition, SharedFunction
 from poller.functions.telling import Invocations
 from poller.model.arn import Arn
+from poller.model.backlog import QueueDepth
 from poller.model.function import Function
 from poller.model.ids import MappingName, RequestId
 from poller.model.mapping import AnyMapping, EventMapping, QueueMapping, StreamMapping
@@ -190,10 +191,10 @@ class Composition:
         """Use new child processes for later invocations. Does nothing if no run has opened the function."""
         self.functions.renew(function)
 
-    async def messages_waiting(self, mapping: QueueMapping) -> int:
-        """Ask the queue of a mapping how many messages wait. Raises PollerError if it does not answer."""
+    async def depth_of(self, mapping: QueueMapping) -> QueueDepth:
+        """Ask the queue of a mapping how many messages it has. Raises PollerError if it does not answer."""
         async with self._aws.use(aws_settings(self.settings)) as aws:
-            return await (await self._sources.queue(mapping, aws.clients)).messages_waiting()
+            return await (await self._sources.queue(mapping, aws.clients)).depth()
 
     async def _queue_context(
         self, mapping: QueueMapping, function: SharedFunction, room: MappingRoom, stop: Stop, aws: SharedAws

@@ -1,7 +1,7 @@
 """Which members does each answer of /api/ have? One class describes each JSON object. openapi.py reads these classes.
 
-readiness.py, status_report.py, scaling.py and the changes of the daemon make the answers. Tests compare the answers with
-these classes.
+readiness.py, status_report.py, scaling.py and the changes of the daemon make the answers. Tests compare them with these
+classes.
 A member with a default is absent for some mappings: a queue, for example, has no shards.
 Times are in ISO 8601 and in UTC: 2026-01-31T12:00:00Z.
 """
@@ -81,6 +81,28 @@ class Shards(Answer):
     drained: int
 
 
+class QueueEntry(Answer):
+    """How many messages a queue has, as SQS counts them; null if they are unknown."""
+
+    visible: int | None
+    in_flight: int | None
+    delayed: int | None
+    unknown: str | None = Field(description="Why the numbers are unknown.")
+
+
+class QueueNumbers(QueueEntry):
+    oldest_in_hand_age_in_seconds: float | None = Field(
+        description="The age of the oldest message that the daemon has received and not finished; null without one. "
+        "SQS tells the age of the oldest message of the queue to CloudWatch only."
+    )
+
+
+class Queues(Answer):
+    """How many messages the queue of each mapping has."""
+
+    queues: dict[str, QueueEntry]
+
+
 class MappingNumbers(MappingEntry):
     source: str
     destination: str | None
@@ -92,6 +114,7 @@ class MappingNumbers(MappingEntry):
     last_error: LastErrorEntry | None
     iterator_age_in_seconds: float = 0.0
     shards: Shards | None = None
+    queue: QueueNumbers | None = None
 
 
 class WorkerEntry(Answer):

@@ -58,7 +58,13 @@ SCALING = tuple(
         ("/api/scaling/functions/{name}", "all mappings of one function"),
     )
 )
-READS = (HEALTH, READY, STATUS, SHARDS, *SCALING)
+QUEUES = Read(
+    path="/api/queues",
+    summary="How many messages the queue of each mapping has.",
+    answers={200: answers.Queues},
+    is_optional=True,
+)
+READS = (HEALTH, READY, STATUS, SHARDS, *SCALING, QUEUES)
 
 _REFUSED = {
     403: "A page of another site sent the request, or a change needs a token that is not set.",

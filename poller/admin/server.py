@@ -6,6 +6,7 @@
     /             the state of each mapping as a page for people, with forms that change something (`acting.py`)
     /api/status   the body of /readyz, with more numbers, and always 200 (`status_report.py`)
     /api/scaling  how much work waits, for an autoscaler (`scaling.py`)
+    /api/queues   how many messages the queues have
     /api/shards   all blocked shards of one mapping: /api/shards?mapping=NAME
     /api/openapi.json   the description of all calls for programs (`openapi.py`)
     /api/...      changes (`changing.py`)
@@ -96,7 +97,7 @@ class Pages(NamedTuple):
     `statuses` returns one status for each mapping in the settings, also during the start. It is called in the event
     loop.
     `registry` is read in a worker thread.
-    `backlogs` answers /api/scaling. If it is None, there is no such page.
+    `backlogs` answers /api/scaling and /api/queues. If it is None, there are no such pages.
     `workers` returns the status of each worker process, or nothing if the daemon is one process.
     `refresh` is called before each page, and waits until the values are up to date.
     `page` has what only the page for people shows.
@@ -186,7 +187,7 @@ def _guard(access: GetAccess, *, is_loopback: bool) -> Guard:
 
 def _application(pages: Pages, guard: Guard, changes: Changes, connections: Connections, emit: Emit) -> web.Application:
     registry, statuses, backlogs, workers, refresh, page, sharing = pages
-    viewing = Viewing(registry, statuses, page, workers=workers, sharing=sharing, refresh=refresh)
+    viewing = Viewing(registry, statuses, page, workers=workers, sharing=sharing, refresh=refresh, backlogs=backlogs)
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -213,8 +214,9 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
 
     async def status(request: web.Request) -> web.Response:
         await viewing.refresh()
-        view = await to_thread.run_sync(viewing.view, guard.viewer(request), Query(), abandon_on_cancel=True)
-        return _json(200, status_report(view))
+        viewer = guard.viewer(request)
+        report = await to_thread.run_sync(lambda: status_report(viewing.view(viewer, Query())), abandon_on_cancel=True)
+        return _json(200, report)
 
     async def shards(request: web.Request) -> web.Response:
         name = request.query.get("mapping", "")
@@ -275,8 +277,12 @@ def _scaling(backlogs: Backlogs) -> list[web.RouteDef]:
     async def of_function(request: web.Request) -> web.Response:
         return _json(*scaling.answer(await backlogs.of_function(request.match_info["name"])))
 
+    async def queues(_request: web.Request) -> web.Response:
+        return _json(200, scaling.queues_report(await backlogs.depths()))
+
     handlers = (of_daemon, of_mapping, of_function)
-    return [web.get(read.path, handler) for read, handler in zip(openapi.SCALING, handlers, strict=True)]
+    routes = [web.get(read.path, handler) for read, handler in zip(openapi.SCALING, handlers, strict=True)]
+    return [*routes, web.get(openapi.QUEUES.path, queues)]
 
 
 @web.middleware

@@ -1,6 +1,10 @@
 """What does /api/status say? The body of /readyz, with all numbers that the page shows.
 
-Each mapping has the numbers that the metrics have, too.
+Each mapping has the numbers that the metrics have, too. That of a queue has the numbers of messages as in /api/queues,
+and the age of the oldest message that the daemon has in hand:
+
+    "queue": {"visible": 120, "in_flight": 8, "delayed": 0, "unknown": null, "oldest_in_hand_age_in_seconds": 3.5}
+
 Once the state is open, `sharing` says how the daemon shares the leases of the state with other workers: which workers
 live, and who reads the first shards, for how many seconds as far as this daemon has seen it:
 
@@ -17,10 +21,14 @@ from typing import Any
 
 from poller.admin.page.view import View
 from poller.admin.readiness import readiness
+from poller.admin.scaling import entry_of_queue
 from poller.admin.words import written
+from poller.model.backlog import UnknownBacklog
 from poller.model.lease import shard_of
 from poller.model.sharing import SharingStatus, label_of, mapping_of
 from poller.model.status import MappingStatus
+
+NOT_SHOWN = UnknownBacklog("nobody has asked the queue")
 
 
 def status_report(view: View) -> dict[str, Any]:
@@ -29,12 +37,12 @@ def status_report(view: View) -> dict[str, Any]:
     if view.sharing is not None:
         report["sharing"] = _sharing(view.sharing)
     for status in view.mappings:
-        report["mappings"][status.mapping] |= _numbers_of_mapping(status, sees_words=view.viewer.sees_words)
+        report["mappings"][status.mapping] |= _numbers_of_mapping(status, view)
     return report
 
 
-def _numbers_of_mapping(status: MappingStatus, *, sees_words: bool) -> dict[str, Any]:
-    error = status.last_error
+def _numbers_of_mapping(status: MappingStatus, view: View) -> dict[str, Any]:
+    error, sees_words = status.last_error, view.viewer.sees_words
     numbers: dict[str, Any] = {
         "source": status.source,
         "destination": status.destination,
@@ -54,6 +62,11 @@ def _numbers_of_mapping(status: MappingStatus, *, sees_words: bool) -> dict[str,
             "reading": stream.shards_reading,
             "waiting": stream.shards_waiting,
             "drained": stream.shards_drained,
+        }
+    if status.queue is not None:
+        numbers["queue"] = {
+            **entry_of_queue(view.depths.get(status.mapping, NOT_SHOWN)),
+            "oldest_in_hand_age_in_seconds": status.queue.oldest_age_in_seconds,
         }
     return numbers
 

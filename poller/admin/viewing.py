@@ -2,6 +2,7 @@
 
     request ── `refresh`, in the event loop ── `view`, in a worker thread ──> View ──> HTML or JSON
 
+`refresh` also asks the queues how many messages they have. So no queue is asked while nobody looks.
 `view` reads the counters in the worker thread, because this takes long with a thousand mappings. It takes all other
 values in the event loop.
 """
@@ -16,8 +17,11 @@ from anyio import from_thread
 from prometheus_client import CollectorRegistry
 
 from poller.admin.page.view import Query, RecentChange, View, Viewer
+from poller.admin.scaling import Backlogs
+from poller.core.backlog import KnownDepth
 from poller.facts.child_processes import CHILD_PROCESSES
 from poller.model.function import Function
+from poller.model.ids import MappingName
 from poller.model.sharing import SharingStatus
 from poller.model.status import MappingStatus, WorkerStatus
 from poller.telemetry.history import History
@@ -49,15 +53,23 @@ class Viewing:
         workers: Callable[[], Sequence[WorkerStatus]],
         sharing: Callable[[], SharingStatus | None],
         refresh: Callable[[], Awaitable[None]],
+        backlogs: Backlogs | None = None,
     ) -> None:
-        """`refresh` waits until the values are up to date."""
-        self.refresh = refresh
+        """`refresh` waits until the values are up to date. Without `backlogs`, no queue is asked."""
+        self._refresh = refresh
+        self._backlogs = backlogs
+        self._depths: Mapping[MappingName, KnownDepth] = {}
         self._registry = registry
         self._statuses = statuses
         self._sources = sources
         self._workers = workers
         self._sharing = sharing
         self._started_at = time()
+
+    async def refresh(self) -> None:
+        await self._refresh()
+        if self._backlogs is not None:
+            self._depths = await self._backlogs.depths()
 
     def view(self, viewer: Viewer, query: Query) -> View:
         """Return what this reader sees now. Runs in a worker thread."""
@@ -77,6 +89,7 @@ class Viewing:
             histories={} if history is None else history.histories(),
             functions=self._sources.functions(),
             children=children,
+            depths=self._depths,
             changes=self._sources.changes(),
             workers=self._workers(),
             sharing=self._sharing(),

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from poller.model.backlog import Backlog, UnknownBacklog
+from poller.model.backlog import Backlog, QueueDepth, UnknownBacklog
 from poller.model.status import MappingStatus
 
 Known = Backlog | UnknownBacklog
+KnownDepth = QueueDepth | UnknownBacklog
 
 
 def why_unknown(status: MappingStatus) -> str | None:

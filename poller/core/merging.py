@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from poller.model.ids import MappingName
 from poller.model.sharing import SharingStatus
-from poller.model.status import EventsStatus, MappingState, MappingStatus, StreamStatus
+from poller.model.status import EventsStatus, MappingState, MappingStatus, QueueStatus, StreamStatus
 
 WORST_FIRST: tuple[MappingState, ...] = ("troubled", "waiting", "starting", "stopping", "paused", "ready", "disabled")
 
@@ -52,6 +52,7 @@ def _merged(statuses: Sequence[MappingStatus]) -> MappingStatus:
     worst = min(statuses, key=_badness)
     streams = [status.stream for status in statuses if status.stream is not None]
     events = [status.events for status in statuses if status.events is not None]
+    queues = [status.queue for status in statuses if status.queue is not None]
     return worst._replace(
         polls_in_flight=sum(status.polls_in_flight for status in statuses),
         batches_in_flight=sum(status.batches_in_flight for status in statuses),
@@ -59,6 +60,7 @@ def _merged(statuses: Sequence[MappingStatus]) -> MappingStatus:
         concurrency_limit=sum(status.concurrency_limit for status in statuses),
         stream=_streams(streams) if streams else None,
         events=_events(events) if events else None,
+        queue=_queues(queues) if queues else None,
         last_error=max((one.last_error for one in statuses if one.last_error is not None), default=None),
         was_found=all(status.was_found for status in statuses),
     )
@@ -82,6 +84,11 @@ def _streams(streams: Sequence[StreamStatus]) -> StreamStatus:
         bytes_buffered=sum(stream.bytes_buffered for stream in streams),
         blocked=tuple(blocked),
     )
+
+
+def _queues(queues: Sequence[QueueStatus]) -> QueueStatus:
+    ages = [queue.oldest_age_in_seconds for queue in queues if queue.oldest_age_in_seconds is not None]
+    return QueueStatus(max(ages, default=None))
 
 
 def _events(events: Sequence[EventsStatus]) -> EventsStatus:

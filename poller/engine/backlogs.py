@@ -1,25 +1,27 @@
-"""How much work waits for the workers? The daemon's answer to an autoscaler.
+"""How much work waits for the workers? The daemon's answer to an autoscaler, and to people who look at its queues.
 
     a mapping of a stream    its status says how far it is behind, and how this has changed since the last question
                              (core/streams/catching_up.py)
     a mapping of a queue     SQS counts the messages: one call at a time, whose answer is kept for KEPT_IN_SECONDS
 
 If nobody asks, the daemon measures nothing and calls no queue.
+An autoscaler waits for every queue. A person who looks at a thousand queues does not: each look asks only some of them,
+those that were not asked for the longest time, and waits for LONGEST_LOOK_IN_SECONDS at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from math import inf
 from typing import Protocol
 
 import anyio
 
-from poller.core.backlog import Known, has_work, of_mappings, why_unknown
+from poller.core.backlog import Known, KnownDepth, has_work, of_mappings, why_unknown
 from poller.core.streams.catching_up import CatchingUp
 from poller.errors import PollerError
 from poller.model.arn import Arn
-from poller.model.backlog import Backlog, UnknownBacklog
+from poller.model.backlog import Backlog, QueueDepth, UnknownBacklog
 from poller.model.ids import MappingName
 from poller.model.mapping import AnyMapping, EventMapping, QueueMapping, StreamMapping
 from poller.model.status import MappingStatus
@@ -30,8 +32,16 @@ KEPT_IN_SECONDS = 5.0
 CALLS_AT_ONCE = 16
 """How many queues one question asks at the same time. We chose it: an autoscaler waits for only a few seconds."""
 
-CountMessages = Callable[[QueueMapping], Awaitable[int]]
-"""Asks the queue of a mapping how many messages wait. Raises PollerError."""
+CALLS_OF_A_LOOK = 100
+"""How many queues one look asks at most. The page is loaded every five seconds, so it causes 20 calls a second."""
+
+LONGEST_LOOK_IN_SECONDS = 1.0
+
+NOT_ASKED = UnknownBacklog("the queue was not asked yet")
+NO_ANSWER = UnknownBacklog(f"GetQueueAttributes: no answer within {LONGEST_LOOK_IN_SECONDS:.0f} s")
+
+AskQueue = Callable[[QueueMapping], Awaitable[QueueDepth]]
+"""Asks the queue of a mapping how many messages it has. Raises PollerError."""
 
 
 class Mappings(Protocol):
@@ -45,11 +55,11 @@ class Mappings(Protocol):
 class Backlogs:
     """Answers an autoscaler's questions about the mappings that exist at that moment."""
 
-    def __init__(self, mappings: Mappings, *, count_messages: CountMessages) -> None:
+    def __init__(self, mappings: Mappings, *, ask: AskQueue) -> None:
         self._mappings = mappings
-        self._count_messages = count_messages
+        self._ask = ask
         self._catching_up: dict[MappingName, CatchingUp] = {}
-        self._counts: dict[Arn, _Count] = {}
+        self._queues: dict[Arn, _Queue] = {}
 
     async def of_daemon(self) -> Known:
         return await self._of(self._all())
@@ -61,6 +71,17 @@ class Backlogs:
     async def of_function(self, name: str) -> Known | None:
         """Return the backlog of all mappings that invoke the function; None if there are none."""
         return await self._of_some([mapping for mapping in self._all() if mapping.function_name == name])
+
+    async def depths(self) -> Mapping[MappingName, KnownDepth]:
+        """Return what the queue of each mapping said last, unless the mapping is disabled. Asks only some queues."""
+        self._forget_removed()
+        mappings = [each for each in self._all() if isinstance(each, QueueMapping) and each.is_enabled]
+        by_arn = {each.event_source_arn: each for each in mappings}
+        queues = {arn: self._queue(arn) for arn in by_arn}
+        longest_ago = sorted(queues, key=lambda arn: queues[arn].asked_at)[:CALLS_OF_A_LOOK]
+        with anyio.move_on_after(LONGEST_LOOK_IN_SECONDS):
+            await self._depths_of([by_arn[arn] for arn in longest_ago])
+        return {each.name: queues[each.event_source_arn].depth for each in mappings}
 
     def _all(self) -> list[QueueMapping | StreamMapping]:
         return [mapping for mapping in self._mappings.mappings() if not isinstance(mapping, EventMapping)]
@@ -77,11 +98,12 @@ class Backlogs:
         working = [mapping for mapping in mappings if has_work(statuses[mapping.name])]
         streams = [self._stream(each, statuses[each.name]) for each in working if isinstance(each, StreamMapping)]
         queues = {each.event_source_arn: each for each in working if isinstance(each, QueueMapping)}
-        counts = await self._counts_of(queues.values())
-        for count in counts:
-            if isinstance(count, UnknownBacklog):
-                return count
-        return of_mappings([*streams, *(count for count in counts if isinstance(count, Backlog))])
+        depths = await self._depths_of(queues.values())
+        for arn, depth in depths.items():
+            if isinstance(depth, UnknownBacklog):
+                return UnknownBacklog(f"mapping {queues[arn].name}: {depth.reason}")
+        visible = [Backlog(messages_waiting=each.visible) for each in depths.values() if isinstance(each, QueueDepth)]
+        return of_mappings([*streams, *visible])
 
     def _stream(self, mapping: StreamMapping, status: MappingStatus) -> Backlog:
         assert status.stream is not None, "the status of a stream mapping"
@@ -91,41 +113,51 @@ class Backlogs:
         seconds = catching_up.seconds(age, now=anyio.current_time())
         return Backlog(seconds_to_catch_up=seconds, shards=status.stream.shards_reading)
 
-    async def _counts_of(self, mappings: Iterable[QueueMapping]) -> list[Known]:
-        counts: list[Known] = []
-        at_once = anyio.CapacityLimiter(CALLS_AT_ONCE)
+    async def _depths_of(self, mappings: Iterable[QueueMapping]) -> Mapping[Arn, KnownDepth]:
+        """Ask these queues, and begin with the first ones."""
+        depths: dict[Arn, KnownDepth] = {}
+        calls = anyio.Semaphore(CALLS_AT_ONCE)
 
         async def ask(mapping: QueueMapping) -> None:
-            count = self._counts.setdefault(mapping.event_source_arn, _Count())
-            async with at_once:
-                counts.append(await count.get(mapping, self._count_messages))
+            arn = mapping.event_source_arn
+            depths[arn] = await self._queue(arn).get(mapping, self._ask)
+            calls.release()
 
         async with anyio.create_task_group() as tasks:
             for mapping in mappings:
+                await calls.acquire()
                 tasks.start_soon(ask, mapping)
-        return counts
+        return depths
+
+    def _queue(self, arn: Arn) -> _Queue:
+        return self._queues.setdefault(arn, _Queue())
 
     def _forget_removed(self) -> None:
         mappings = self._all()
         names, arns = {each.name for each in mappings}, {each.event_source_arn for each in mappings}
         self._catching_up = {name: each for name, each in self._catching_up.items() if name in names}
-        self._counts = {arn: each for arn, each in self._counts.items() if arn in arns}
+        self._queues = {arn: each for arn, each in self._queues.items() if arn in arns}
 
 
-class _Count:
+class _Queue:
     """The last answer of one queue. An error is kept like an answer, so that it causes no further calls."""
 
     def __init__(self) -> None:
-        self._answer: Known = Backlog()
+        self.depth: KnownDepth = NOT_ASKED
+        self.asked_at = -inf
         self._answered_at = -inf
         self._asking = anyio.Lock()
 
-    async def get(self, mapping: QueueMapping, count_messages: CountMessages) -> Known:
+    async def get(self, mapping: QueueMapping, ask: AskQueue) -> KnownDepth:
         async with self._asking:
             if anyio.current_time() - self._answered_at >= KEPT_IN_SECONDS:
+                self.asked_at = anyio.current_time()
                 try:
-                    self._answer = Backlog(messages_waiting=await count_messages(mapping))
+                    self.depth = await ask(mapping)
                 except PollerError as error:
-                    self._answer = UnknownBacklog(f"mapping {mapping.name}: GetQueueAttributes: {error}")
+                    self.depth = UnknownBacklog(f"GetQueueAttributes: {error}")
+                except anyio.get_cancelled_exc_class():
+                    self.depth = NO_ANSWER  # the next question asks again
+                    raise
                 self._answered_at = anyio.current_time()
-            return self._answer
+            return self.depth

@@ -11,7 +11,7 @@ from __future__ import annotations
 from poller.engine.stop import Stop
 from poller.facts import Emit, MappingWaiting
 from poller.model.mapping import QueueMapping, StreamMapping
-from poller.model.status import MappingStatus, StreamStatus
+from poller.model.status import MappingStatus, QueueStatus, StreamStatus
 from poller.ports import Clock
 
 
@@ -36,6 +36,7 @@ class IdleRunner:
             batches_in_flight=0,
             messages_held=0,
             concurrency_limit=0,
+            queue=QueueStatus() if isinstance(self._mapping, QueueMapping) else None,
             stream=StreamStatus() if isinstance(self._mapping, StreamMapping) else None,
             since=self._since,
         )

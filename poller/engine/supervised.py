@@ -17,9 +17,9 @@ import anyio
 
 from poller.engine.stop import Stop
 from poller.model.function import Function
-from poller.model.mapping import AnyMapping, EventMapping, StreamMapping
+from poller.model.mapping import AnyMapping, EventMapping, QueueMapping, StreamMapping
 from poller.model.order import ShardOrder
-from poller.model.status import BlockedShard, EventsStatus, Health, MappingStatus, StreamStatus
+from poller.model.status import BlockedShard, EventsStatus, Health, MappingStatus, QueueStatus, StreamStatus
 
 
 class Runner(Protocol):
@@ -128,6 +128,7 @@ def _idle(mapping: AnyMapping) -> MappingStatus:
         batches_in_flight=0,
         messages_held=0,
         concurrency_limit=0,
+        queue=QueueStatus() if isinstance(mapping, QueueMapping) else None,
         stream=StreamStatus() if isinstance(mapping, StreamMapping) else None,
         events=EventsStatus() if isinstance(mapping, EventMapping) else None,
     )

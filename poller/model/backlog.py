@@ -18,7 +18,19 @@ class Backlog(NamedTuple):
     messages_waiting: int = 0
 
 
+class QueueDepth(NamedTuple):
+    """How many messages a queue has, as SQS counts them. These counts lag by up to a minute.
+
+    Anybody can receive the `visible` messages now. The messages `in_flight` are hidden, because a receiver has them.
+    The `delayed` messages become visible when the delay of their queue or their sender is over.
+    """
+
+    visible: int
+    in_flight: int
+    delayed: int
+
+
 class UnknownBacklog(NamedTuple):
-    """Nobody can say now how much work waits. `reason` is for a person."""
+    """Nobody can say now how much work waits, or how many messages a queue has. `reason` is for a person."""
 
     reason: str

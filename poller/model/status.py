@@ -68,6 +68,16 @@ class StreamStatus(NamedTuple):
     blocked: tuple[BlockedShard, ...] = ()
 
 
+class QueueStatus(NamedTuple):
+    """The part of a mapping's status that only queues have.
+
+    `oldest_age_in_seconds` is the age of the oldest message in hand, or None without one. SQS tells nobody but
+    CloudWatch how old the oldest message of the queue is.
+    """
+
+    oldest_age_in_seconds: float | None = None
+
+
 class ReloadStatus(NamedTuple):
     """How the last reload of the settings ended. The start of the daemon counts as a reload that succeeded.
 
@@ -160,7 +170,8 @@ class MappingStatus(NamedTuple):
     `messages_held` is the number of messages or records that were read and are not finished.
     `concurrency_limit` is how many invocations may run at once now.
     `since`, `attempt` and `next_try` are the same as in `Health`.
-    `stream` is None if the source is no stream. `events` is None if the source is no event queue of a function.
+    `stream` is None if the source is no stream, `queue` if it is no SQS queue of a mapping, and `events` if it is no
+    event queue of a function.
     `last_error` is the last failure of the function since the mapping began its run, also if it works again.
     `destination` is the ARN to which discarded batches of a stream are reported, or None.
     `was_found` is true if an earlier run of the mapping has found the same source.
@@ -183,3 +194,4 @@ class MappingStatus(NamedTuple):
     was_found: bool = False
     destination: str | None = None
     last_error: LastError | None = None
+    queue: QueueStatus | None = None

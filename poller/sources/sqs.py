@@ -24,6 +24,7 @@ from poller.core.envelope import encode, sqs_record
 from poller.core.queues.visibility import LONGEST_IN_SECONDS
 from poller.errors import Unreachable
 from poller.model.arn import Arn
+from poller.model.backlog import QueueDepth
 from poller.model.ids import MessageGroupId, MessageId, ReceiptHandle
 from poller.model.message import Message, QueueAttributes, RejectedEntry
 from poller.ports import SourceClock
@@ -44,6 +45,13 @@ We chose it above any latency of a healthy service.
 
 ATTRIBUTES = b',"AttributeNames":["All"],"MessageSystemAttributeNames":["All"],"MessageAttributeNames":["All"]'
 """Asks for all attributes. The first two names mean the same; an emulator from before 2024 knows only the first."""
+
+COUNTS = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+"""The attributes of a queue that are the fields of `QueueDepth`, in their order."""
 
 CODE_CHARACTERS = 64
 """How many characters of a failed entry's error code are kept. SQS's own codes are shorter."""
@@ -88,12 +96,12 @@ class SqsSource:
 
         Raises NotFound, AccessDenied, or Rejected for an answer that SQS cannot have sent.
         """
-        seconds = await self._attribute("VisibilityTimeout", "visibility timeout", most=LONGEST_IN_SECONDS)
+        [seconds] = await self._attributes("visibility timeout", "VisibilityTimeout", most=LONGEST_IN_SECONDS)
         return QueueAttributes(visibility_timeout_in_seconds=seconds)
 
-    async def messages_waiting(self) -> int:
-        """Return SQS's own count of the visible messages, which lags by up to a minute."""
-        return await self._attribute("ApproximateNumberOfMessages", "number of messages")
+    async def depth(self) -> QueueDepth:
+        """Return SQS's own counts of the queue's messages, which lag by up to a minute."""
+        return QueueDepth(*await self._attributes("numbers of messages", *COUNTS))
 
     async def receive(
         self, *, count: int, wait_in_seconds: int, visibility_timeout_in_seconds: int | None
@@ -150,14 +158,14 @@ class SqsSource:
             attempts.lost(attempt)
             raise
 
-    async def _attribute(self, name: str, meaning: str, *, most: float = inf) -> int:
-        """Return an attribute of the queue that is a whole number from 0 to `most`."""
-        answer = await self._call("GetQueueAttributes", self._queue + b',"AttributeNames":["%b"]}' % name.encode())
+    async def _attributes(self, meaning: str, *names: str, most: float = inf) -> list[int]:
+        """Return attributes of the queue that are whole numbers from 0 to `most`."""
+        answer = await self._call("GetQueueAttributes", self._queue + b',"AttributeNames":%b}' % encode(names))
         with understood(SERVICE, meaning):
-            value = int(answer["Attributes"][name])
-            if not 0 <= value <= most:
-                raise ValueError(f"{name} is not in its range")
-            return value
+            values = [int(answer["Attributes"][name]) for name in names]
+            if not all(0 <= value <= most for value in values):
+                raise ValueError("an attribute is not in its range")
+            return values
 
     async def _call_batch(
         self, operation: str, messages: Sequence[Message], entries: list[dict[str, Any]]

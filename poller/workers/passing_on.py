@@ -3,6 +3,7 @@
     reload   ── the parent reads the file; if it has no fault ──> a copy of the file ────────> all workers
     pause, resume, restart of a function ──────────────────────────────────────────────────> all workers
     an order about a blocked shard, a question of an autoscaler ───────────────────────────> all workers
+    a look at the queues ──────────────────────────────────> the worker that has reported last
 
 A change is made when all workers have made it. If one of them refuses, the answer says which one; the others have made
 the change. An order is executed by the worker that reads the shard; the others refuse it.
@@ -24,10 +25,13 @@ import orjson
 from anyio import to_thread
 
 from poller.admin.changing import refuse_another_file
-from poller.core.backlog import Known, of_workers
+from poller.admin.openapi import QUEUES
+from poller.admin.scaling import read_queues
+from poller.core.backlog import Known, KnownDepth, of_workers
 from poller.errors import CannotChange, SettingsError
 from poller.facts import Emit, ReloadRefused, SettingsWarning, WorkerNotChanged
 from poller.model.backlog import Backlog, UnknownBacklog
+from poller.model.ids import MappingName
 from poller.model.order import ShardOrder
 from poller.model.status import ReloadStatus
 from poller.settings.loading import Examined
@@ -38,6 +42,9 @@ from poller.workers.team import Team, Worker
 
 STOPPING = "the daemon stops"
 NO_WORKER = "no worker runs now; they are being started"
+
+LONGEST_LOOK_IN_SECONDS = 2.0
+"""How long a page waits for the worker that asks the queues. The worker itself waits for a second at most."""
 
 MAXIMUM_WAITING = 16
 """How many reloads that nobody waits for may stand in line."""
@@ -197,6 +204,16 @@ class Backlogs:
         if any(reply.status == 404 for reply in replies):
             return None
         return of_workers([_backlog(reply) for reply in replies])
+
+    async def depths(self) -> Mapping[MappingName, KnownDepth]:
+        """Ask the worker that has reported last, because all workers have the same queues."""
+        worker = max(self._team.at_work, key=lambda worker: worker.life.reported_at, default=None)
+        if worker is not None:
+            with anyio.move_on_after(LONGEST_LOOK_IN_SECONDS):
+                reply = await asked(self._folder, worker, QUEUES.path)
+                if reply.status == 200:
+                    return read_queues(reply.body)
+        return {}
 
 
 def _backlog(reply: Reply) -> Known:

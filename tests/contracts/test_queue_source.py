@@ -10,6 +10,7 @@ import pytest
 
 from poller.core.envelope import md5_of_attributes
 from poller.errors import NotFound
+from poller.model.backlog import QueueDepth
 from poller.model.ids import ReceiptHandle
 from poller.model.message import Message, QueueAttributes
 from poller.sources.sqs import SqsSource
@@ -107,11 +108,13 @@ async def test_the_visibility_timeout_is_described(broker: Broker) -> None:
     assert await queue.source().describe() == QueueAttributes(visibility_timeout_in_seconds=77)
 
 
-async def test_the_messages_that_could_be_received_are_counted(standard: Queue) -> None:
+async def test_the_messages_that_are_visible_in_flight_and_delayed_are_counted(standard: Queue) -> None:
     for _ in range(3):
         await standard.send("message")
+    for _ in range(4):
+        await standard.send("later", DelaySeconds=60)
     await receive_one(standard.source(), visibility=60)
-    assert await standard.source().messages_waiting() == 2
+    assert await standard.source().depth() == QueueDepth(visible=2, in_flight=1, delayed=4)
 
 
 async def test_a_queue_that_does_not_exist_is_not_found(broker: Broker, standard: Queue) -> None:
@@ -121,7 +124,7 @@ async def test_a_queue_that_does_not_exist_is_not_found(broker: Broker, standard
     with pytest.raises(NotFound):
         await missing.describe()
     with pytest.raises(NotFound):
-        await missing.messages_waiting()
+        await missing.depth()
     with pytest.raises(NotFound):
         await receive(missing)
     with pytest.raises(NotFound):

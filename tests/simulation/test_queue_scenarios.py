@@ -398,6 +398,29 @@ def test_failures_lower_the_concurrency_and_success_restores_it() -> None:
     assert not queue.message_ids
 
 
+def test_the_status_has_the_age_of_the_oldest_message_in_hand() -> None:
+    world = World()
+    queue = world.add_queue("q", visibility_timeout_in_seconds=60)
+    world.add_function("f", FunctionPlan(duration_in_seconds=(20.0, 20.0)), timeout_in_seconds=30)
+    world.add_mapping("m", queue, "f")
+    ages = []
+
+    async def until(life: Life) -> None:
+        for moment in (5, 10, 20, 15):
+            ages.append(life.supervisor.statuses()[0].queue)
+            world.sqs.send(queue, "message")
+            await anyio.sleep(moment)
+        life.begin_stop()
+
+    live(world, until)
+    assert [queue_status and queue_status.oldest_age_in_seconds for queue_status in ages] == [
+        None,
+        pytest.approx(5, abs=1),
+        pytest.approx(15, abs=1),
+        pytest.approx(20, abs=1),
+    ]
+
+
 def test_partial_failures_do_not_lower_the_concurrency() -> None:
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=60)

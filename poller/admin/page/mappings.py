@@ -12,11 +12,15 @@ from poller.admin.page.picture import picture
 from poller.admin.page.view import FILTERS, GROUPINGS, LONGEST_SEARCH_IN_CHARACTERS, Filter, Query, View
 from poller.admin.readiness import reason_for
 from poller.admin.words import count, duration, rate, size
+from poller.model.backlog import QueueDepth
 from poller.model.status import MappingStatus, StreamStatus
 
 MAPPINGS_A_PART = 100
 
-HEADINGS = ("mapping", "state", "records a second", "in flight", "behind", "last error", "")
+HEADINGS = ("mapping", "state", "records a second", "in flight", "backlog", "last error", "")
+
+
+OLDEST = "SQS tells the age of the oldest message of the queue to CloudWatch only"
 
 
 def mappings(view: View) -> Html:
@@ -182,7 +186,7 @@ def _cells(status: MappingStatus, view: View) -> Iterator[Html]:
             small(text(f"{count(status.messages_held, 'record')} in hand")),
         ]
     )
-    yield NOTHING if status.stream is None else joined(_behind(status.stream))
+    yield joined(_backlog(status, view))
     yield joined(_last_error(status, view))
     yield pausing(status, view.viewer, view.query)
 
@@ -199,6 +203,20 @@ def _state(status: MappingStatus, view: View) -> Iterator[Html]:
         yield small(text(reason))
     if status.next_try is not None and status.next_try > view.now:
         yield small(text("next try "), moment(status.next_try, view.now))
+
+
+def _backlog(status: MappingStatus, view: View) -> Iterator[Html]:
+    if status.stream is not None:
+        yield from _behind(status.stream)
+    depth = view.depths.get(status.mapping)
+    if isinstance(depth, QueueDepth):
+        yield text(f"{depth.visible:,} visible")
+        yield small(text(f"{depth.in_flight:,} in flight, {depth.delayed:,} delayed"))
+    elif depth is not None:
+        yield text("unknown")
+        yield small(text(depth.reason))
+    if status.queue is not None and (oldest := status.queue.oldest_age_in_seconds) is not None:
+        yield element("small", text(f"oldest in hand: {duration(oldest)}"), title=OLDEST)
 
 
 def _behind(stream: StreamStatus) -> Iterator[Html]:

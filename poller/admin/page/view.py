@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 from urllib.parse import urlencode
 
+from poller.core.backlog import KnownDepth
 from poller.facts import ChangeMade
 from poller.model.function import Function
 from poller.model.ids import MappingName
@@ -83,6 +84,7 @@ class View:
     """Everything that the page shows. Times are in epoch seconds.
 
     `children` are the numbers of child processes of the functions. `changes` are the last ones, the oldest first.
+    `depths` are what the queues of the mappings said last about their messages.
     `workers` are the worker processes, or none if the daemon is one process.
     `sharing` is how the workers share the leases of the state, or None before the state is open.
     """
@@ -93,6 +95,7 @@ class View:
     histories: Mapping[MappingName, MappingHistory]
     functions: Sequence[Function]
     children: Mapping[str, int]
+    depths: Mapping[MappingName, KnownDepth]
     changes: Sequence[RecentChange]
     workers: Sequence[WorkerStatus]
     sharing: SharingStatus | None

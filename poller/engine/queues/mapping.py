@@ -42,7 +42,7 @@ from poller.functions.opened import OpenFunction
 from poller.functions.telling import Invocations
 from poller.model.ids import RequestId
 from poller.model.mapping import QueueMapping
-from poller.model.status import MappingStatus
+from poller.model.status import MappingStatus, QueueStatus
 from poller.ports import Clock, QueueSource
 
 
@@ -238,4 +238,5 @@ class QueueMappingRunner:
             attempt=health.attempt,
             next_try=health.next_try,
             last_error=self._invocations.last_error,
+            queue=QueueStatus(self._keeper.oldest_age(self._context.source.clock.now())),
         )

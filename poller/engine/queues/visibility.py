@@ -67,6 +67,14 @@ class VisibilityKeeper:
     def messages_held(self) -> int:
         return sum(delivery.message_count for delivery in self.deliveries)
 
+    def oldest_age(self, now: float) -> float | None:
+        """Return the age of the oldest message that is kept hidden, in seconds, or None without one.
+
+        `now` is in epoch seconds of the source's clock.
+        """
+        sent_at = min((held.message.sent_at for each in self.deliveries for held in each.hidden()), default=None)
+        return None if sent_at is None else max(0.0, now - sent_at)
+
     def take(self, delivery: Delivery) -> None:
         self.deliveries[delivery] = None
 

@@ -19,6 +19,7 @@ from poller.admin.page.mappings import MAPPINGS_A_PART
 from poller.admin.page.view import FILTERS, Grouping, Query, RecentChange, View, Viewer
 from poller.facts import ChangeMade
 from poller.model.arn import Arn
+from poller.model.backlog import QueueDepth, UnknownBacklog
 from poller.model.function import ChildProcess, Function, FunctionKind, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Owner, RowKey
@@ -29,6 +30,7 @@ from poller.model.status import (
     LastError,
     MappingState,
     MappingStatus,
+    QueueStatus,
     StreamStatus,
     WorkerStatus,
 )
@@ -128,6 +130,7 @@ def view(*statuses: MappingStatus, viewer: Viewer = OWNER, **values: Any) -> Vie
         histories={},
         functions=(),
         children={},
+        depths={},
         sharing=None,
         changes=(),
         workers=(),
@@ -267,6 +270,18 @@ def test_a_row_shows_the_state_the_rate_the_picture_and_the_last_error_of_a_mapp
     )
     assert 'aria-label="records a second in the last 30 minutes: now 3.0, at most 3.0, with failures"' in page
     assert page.count("<polyline") == 1
+
+
+def test_a_row_shows_the_messages_of_a_queue_and_the_oldest_in_hand_or_why_they_are_unknown() -> None:
+    orders = QUEUE._replace(queue=QueueStatus(oldest_age_in_seconds=3.5))
+    gone, streams = QUEUE._replace(mapping=MappingName("gone"), queue=QueueStatus()), STREAM
+    depths = {
+        orders.mapping: QueueDepth(visible=1200, in_flight=8, delayed=2),
+        gone.mapping: UnknownBacklog("GetQueueAttributes: <no> such queue"),
+    }
+    rows = {row.split()[0]: " ".join(row.split()) for row in read(orders, gone, streams, depths=depths).rows if row}
+    assert "in hand 1,200 visible 8 in flight, 2 delayed oldest in hand: 3.5 s Pause" in rows["orders"]
+    assert "in hand unknown GetQueueAttributes: <no> such queue Pause" in rows["gone"]
 
 
 def test_a_mapping_without_records_has_no_picture() -> None:

@@ -16,6 +16,7 @@ from poller.model.status import (
     LastError,
     MappingState,
     MappingStatus,
+    QueueStatus,
     StreamStatus,
 )
 from poller.model.stream import ShardId
@@ -36,6 +37,14 @@ def test_the_status_of_one_worker_is_unchanged() -> None:
     events = EventsStatus(waiting=1, in_flight=2, stuck=3, oldest_age_in_seconds=4.0, is_in_use=False)
     statuses = [TROUBLED._replace(stream=stream), INVOICES._replace(events=events)]
     assert merged([statuses]) == statuses
+
+
+def test_the_oldest_message_in_hand_of_all_workers_is_the_oldest() -> None:
+    ages = (3.5, None, 8.25)
+    (status,) = merged([[READY._replace(queue=QueueStatus(age))] for age in ages])
+    assert status.queue == QueueStatus(8.25)
+    (status,) = merged([[READY._replace(queue=QueueStatus())]] * 2)
+    assert status.queue == QueueStatus(None)
 
 
 def test_without_a_worker_there_is_no_status() -> None:

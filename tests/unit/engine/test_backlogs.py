@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -11,10 +12,18 @@ import pytest
 from trio.testing import MockClock
 
 from poller.core.backlog import Known
-from poller.engine.backlogs import CALLS_AT_ONCE, KEPT_IN_SECONDS, Backlogs
+from poller.engine.backlogs import (
+    CALLS_AT_ONCE,
+    CALLS_OF_A_LOOK,
+    KEPT_IN_SECONDS,
+    LONGEST_LOOK_IN_SECONDS,
+    NO_ANSWER,
+    NOT_ASKED,
+    Backlogs,
+)
 from poller.errors import AccessDenied
 from poller.model.arn import Arn
-from poller.model.backlog import Backlog, UnknownBacklog
+from poller.model.backlog import Backlog, QueueDepth, UnknownBacklog
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import AnyMapping, QueueMapping, StreamMapping
 from poller.model.status import MappingState, MappingStatus, StreamStatus
@@ -61,7 +70,9 @@ class Daemon:
         self.asked: Counter[str] = Counter()
         self.asked_at_once = self.most_at_once = 0
         self.error: AccessDenied | None = None
-        self.backlogs = Backlogs(self, count_messages=self._count)
+        self.seconds_of_a_call = 0.25
+        self.hanging: set[str] = set()
+        self.backlogs = Backlogs(self, ask=self._ask)
 
     def mappings(self) -> Sequence[AnyMapping]:
         return self.there
@@ -73,16 +84,16 @@ class Daemon:
         state = self.states.get(name, "ready")
         return MappingStatus(name, mapping.function_name, "arn", state, None, 0, 0, 0, 1, stream=shown)
 
-    async def _count(self, mapping: QueueMapping) -> int:
+    async def _ask(self, mapping: QueueMapping) -> QueueDepth:
         name = mapping.event_source_arn.resource
         self.asked[name] += 1
         self.asked_at_once += 1
         self.most_at_once = max(self.most_at_once, self.asked_at_once)
-        await anyio.sleep(0.25)
+        await anyio.sleep(3600 if name in self.hanging else self.seconds_of_a_call)
         self.asked_at_once -= 1
         if self.error is not None:
             raise self.error
-        return self.messages[name]
+        return QueueDepth(visible=self.messages[name], in_flight=7, delayed=8)
 
 
 async def test_a_queue_tells_how_many_messages_wait() -> None:
@@ -199,3 +210,52 @@ async def test_a_removed_mapping_is_forgotten() -> None:
     await anyio.sleep(1)
     assert await daemon.backlogs.of_daemon() == Backlog(messages_waiting=5)
     assert daemon.asked["orders"] == 2, "a mapping that is added again begins anew"
+
+
+async def test_a_person_sees_the_messages_of_each_queue_even_of_a_paused_mapping() -> None:
+    daemon = Daemon(queue("orders"), queue("bills"), stream("clicks"))
+    daemon.messages.update(orders=120, bills=3)
+    daemon.states["bills"] = "paused"
+    assert await daemon.backlogs.depths() == {"orders": QueueDepth(120, 7, 8), "bills": QueueDepth(3, 7, 8)}
+
+
+async def test_the_queue_of_a_disabled_mapping_is_not_asked() -> None:
+    daemon = Daemon(replace(queue("orders"), is_enabled=False))
+    assert await daemon.backlogs.depths() == {}
+    assert not daemon.asked
+
+
+async def test_a_person_sees_why_the_messages_of_a_queue_are_unknown() -> None:
+    daemon = Daemon(queue("orders"))
+    daemon.error = AccessDenied("not authorized to perform: sqs:getqueueattributes", code="AccessDenied")
+    reason = "GetQueueAttributes: not authorized to perform: sqs:getqueueattributes"
+    assert await daemon.backlogs.depths() == {"orders": UnknownBacklog(reason)}
+
+
+async def test_an_autoscaler_and_a_person_share_the_answer_of_a_queue() -> None:
+    daemon = Daemon(queue("orders"))
+    await daemon.backlogs.of_daemon()
+    await daemon.backlogs.depths()
+    assert daemon.asked["orders"] == 1
+
+
+async def test_a_look_waits_a_second_at_most_and_the_next_one_asks_other_queues_first() -> None:
+    first, last = MappingName("q0"), MappingName(f"q{CALLS_AT_ONCE}")
+    daemon = Daemon(*(queue(f"q{number}") for number in range(CALLS_AT_ONCE + 1)))
+    daemon.hanging = {f"q{number}" for number in range(CALLS_AT_ONCE)}
+    began = anyio.current_time()
+    depths = await daemon.backlogs.depths()
+    assert anyio.current_time() - began == pytest.approx(LONGEST_LOOK_IN_SECONDS)
+    assert (depths[first], depths[last]) == (NO_ANSWER, NOT_ASKED)
+    depths = await daemon.backlogs.depths()
+    assert (depths[first], depths[last]) == (NO_ANSWER, QueueDepth(0, 7, 8))
+
+
+async def test_looks_at_many_queues_ask_some_of_them_each_time_until_all_are_known() -> None:
+    daemon = Daemon(*(queue(f"q{number}") for number in range(2 * CALLS_OF_A_LOOK)))
+    daemon.seconds_of_a_call = 0.01
+    first = await daemon.backlogs.depths()
+    assert len(daemon.asked) == CALLS_OF_A_LOOK
+    assert Counter(first.values())[NOT_ASKED] == CALLS_OF_A_LOOK
+    assert NOT_ASKED not in (await daemon.backlogs.depths()).values()
+    assert set(daemon.asked.values()) == {1}

@@ -15,12 +15,13 @@ from prometheus_client import CollectorRegistry
 
 from poller.admin.connections import Connections
 from poller.admin.server import Pages, serve_control
-from poller.core.backlog import Known
+from poller.core.backlog import Known, KnownDepth
 from poller.engine.stop import Stop
 from poller.errors import CannotChange, SettingsError
 from poller.facts import Fact, ReloadRefused, SettingsWarning, WorkerNotChanged
 from poller.http.request_body import read_body
-from poller.model.backlog import Backlog, UnknownBacklog
+from poller.model.backlog import Backlog, QueueDepth, UnknownBacklog
+from poller.model.ids import MappingName
 from poller.model.order import ShardOrder
 from poller.model.stream import SequenceNumber, ShardId
 from poller.settings.loading import examine
@@ -79,6 +80,10 @@ class FakeBacklogs:
     async def of_function(self, name: str, /) -> Known | None:
         self.asked.append(f"function {name}")
         return self.known
+
+    async def depths(self) -> Mapping[MappingName, KnownDepth]:
+        self.asked.append("depths")
+        return {MappingName("a/b ü"): QueueDepth(1, 2, 3), MappingName("gone"): UnknownBacklog("no such queue")}
 
 
 class Daemon:
@@ -272,6 +277,19 @@ async def test_the_backlogs_of_all_workers_are_one_backlog(daemon: Daemon) -> No
         assert await daemon.all_backlogs.of_mapping("a/b ü") == Backlog(2.5, 7, 41)
         assert await daemon.all_backlogs.of_function("store") == Backlog(2.5, 7, 41)
     assert daemon.backlogs[1].asked == daemon.backlogs[2].asked == ["mapping a/b ü", "function store"]
+
+
+async def test_the_worker_that_has_reported_last_asks_the_queues_for_all(daemon: Daemon) -> None:
+    assert await daemon.all_backlogs.depths() == {}
+    async with daemon.running(1, 2):
+        daemon.team.workers[1].life.reported_at = 10.0
+        assert await daemon.all_backlogs.depths() == await FakeBacklogs().depths()
+    assert (daemon.backlogs[1].asked, daemon.backlogs[2].asked) == ([], ["depths"])
+
+
+async def test_a_worker_that_does_not_answer_leaves_the_messages_of_the_queues_unknown(daemon: Daemon) -> None:
+    daemon.start(1)  # nothing listens at its socket
+    assert await daemon.all_backlogs.depths() == {}
 
 
 async def test_a_backlog_that_one_worker_does_not_know_is_unknown(daemon: Daemon) -> None:

@@ -182,3 +182,16 @@ def test_only_messages_whose_own_call_was_denied_count_as_hidden_for_long_enough
         assert await hand.keeper.hide_for(hand.messages, 90.0) == is_enough
 
     run_seeded(1, main)
+
+
+def test_the_oldest_message_in_hand_has_its_age_since_it_was_sent() -> None:
+    async def main() -> None:
+        hand = Hand(Queue(slow=0.0), 2)
+        for held, sent_at in zip(hand.messages, (50.0, 20.0), strict=True):
+            held.message = held.message._replace(sent_at=sent_at)
+        assert hand.keeper.oldest_age(100.0) == 80.0
+        assert hand.keeper.oldest_age(10.0) == 0.0, "a clock that is behind makes no negative age"
+        hand.keeper.drop(hand.delivery)
+        assert hand.keeper.oldest_age(100.0) is None
+
+    run_seeded(1, main)
