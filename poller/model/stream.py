@@ -19,7 +19,7 @@ ShardId = NewType("ShardId", str)
 SequenceNumber = NewType("SequenceNumber", str)
 """A record's place in its shard: a number in decimal digits, as the service writes it.
 
-The number of digits varies, so compare two of them as numbers, never as texts (`core/streams/positions.py`).
+The number of digits varies, so compare two of them as numbers, never as texts (`core/positions.py`).
 """
 
 ShardIterator = NewType("ShardIterator", str)

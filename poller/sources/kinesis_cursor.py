@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from poller.core.streams.positions import are_in_order, number
+from poller.core.positions import are_in_order, number
 from poller.errors import Trimmed
 from poller.model.stream import SequenceNumber, ShardId, ShardIterator, StreamRecord
 

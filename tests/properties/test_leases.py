@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from poller.core.leases.expiry import Observed
 from poller.core.leases.holding import Held
-from poller.core.streams.positions import Rank, rank
+from poller.core.positions import Rank, rank
 from poller.model.lease import Owner, Row, RowKey
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber
 

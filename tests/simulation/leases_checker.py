@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, is_lease
 from poller.core.leases.units import is_unit
-from poller.core.streams.positions import rank
+from poller.core.positions import rank
 from poller.model.stream import AfterSequence, ShardEnd, ShardId
 from tests.simulation.checker import Violation
 from tests.simulation.leases_recorder import Seen

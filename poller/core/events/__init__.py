@@ -9,6 +9,6 @@
     trace        which trace header does the function receive, and how often has the event passed the function?
     json_text    is a payload JSON?
 
-All functions are pure, as everywhere in `core/`. `core/queues/`, `core/streams/` and `core/events/` do not import each
-other.
+All functions are pure, as everywhere in `core/`. `core/queues/`, `core/streams/`, `core/events/` and `core/leases/` do
+not import each other.
 """

@@ -34,7 +34,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, RENEWALS_PER_DURATION
-from poller.core.streams.positions import rank
+from poller.core.positions import rank
 from poller.model.lease import Detail, Owner, Row, RowKey
 from poller.model.stream import Checkpoint
 

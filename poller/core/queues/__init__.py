@@ -9,6 +9,6 @@
     scaling       how many polls may run, and how many batches may be in hand?
     visibility    how long is the visibility timeout of a receive?
 
-All functions are pure, as everywhere in `core/`. `core/queues/`, `core/streams/` and `core/events/` do not import each
-other.
+All functions are pure, as everywhere in `core/`. `core/queues/`, `core/streams/`, `core/events/` and `core/leases/` do
+not import each other.
 """

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-from poller.core.streams.positions import are_in_order
+from poller.core.positions import are_in_order
 from poller.model.stream import Read, SequenceNumber
 
 LONGEST_NUMBER = 129

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import chain, compress, repeat
 
-from poller.core.streams.positions import are_in_order, number
+from poller.core.positions import are_in_order, number
 from poller.model.stream import AfterSequence, AtSequence, Position, SequenceNumber, ShardEnd
 
 

@@ -39,9 +39,9 @@ from math import inf
 import anyio
 
 from poller.core.filtering import RecordFilter
+from poller.core.positions import number
 from poller.core.streams.lanes import split
 from poller.core.streams.pace import is_caught_up, is_empty, seconds_to_next_read
-from poller.core.streams.positions import number
 from poller.core.streams.reads import fault_in
 from poller.core.streams.watermark import Watermark
 from poller.engine.leases.lease import Lease

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from poller.core.streams.positions import number, rank
+from poller.core.positions import number, rank
 from poller.model.stream import (
     AfterSequence,
     AtSequence,
