@@ -110,9 +110,10 @@ class Reader:
             Row(
                 key=key_of(shard_id),
                 checkpoint=Checkpoint(TrimHorizon()),
-                details={"parents": list(listing.shards[shard_id].parent_ids)},
+                details={"parents": list(shard.parent_ids)},
             )
-            for shard_id in listing.found
+            for shard_id, shard in listing.shards.items()
+            if shard_id in listing.found
         ]
         if found:
             await self._worker.create(found)

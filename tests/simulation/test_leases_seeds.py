@@ -9,7 +9,8 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.leases_scenario import LeaseScenario
-from tests.simulation.world import run_seeded
+from tests.simulation.replaying import difference_in_another_process
+from tests.simulation.world import Steps, run_seeded
 
 SEEDS_IN_THE_GATE = 16
 QUICK_SEEDS = 1
@@ -22,10 +23,20 @@ def test_each_shard_has_one_reader_and_nothing_is_lost(seed: int) -> None:
     run_seeded(seed, main)
 
 
-@pytest.mark.slow
-def test_a_seed_of_leases_replays_exactly() -> None:
+def history_of(seed: int) -> list[str]:
     async def main() -> list[str]:
-        world = await LeaseScenario(17).run()
+        world = await LeaseScenario(seed).run()
         return [repr(write) for write in world.table.history]
 
-    assert run_seeded(17, main) == run_seeded(17, main)
+    steps = Steps()
+    return run_seeded(seed, main, instruments=[steps]) + steps.tasks
+
+
+@pytest.mark.slow
+def test_a_seed_of_leases_replays_exactly() -> None:
+    assert history_of(17) == history_of(17)
+
+
+@pytest.mark.slow
+def test_a_seed_of_leases_replays_exactly_in_another_process() -> None:
+    assert difference_in_another_process(history_of, 6) is None

@@ -6,16 +6,11 @@ tests/simulation/test_lifecycle_seeds.py --first-seed SEED --seeds 1`.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from itertools import zip_longest
-from pathlib import Path
-
 import pytest
 
 from tests.simulation import queue_part, stream_shape
 from tests.simulation.lifecycle import changing_queues, changing_streams
+from tests.simulation.replaying import difference_in_another_process
 from tests.simulation.world import Steps, run_seeded
 
 SEEDS_IN_THE_GATE = 25
@@ -56,17 +51,4 @@ def steps_of(seed: int) -> list[str]:
 
 @pytest.mark.slow
 def test_a_seed_replays_exactly_in_another_process() -> None:
-    """Objects have other addresses and hashes there, so the order of a set of objects is another one."""
-    program = f"from {__name__} import steps_of; print(*steps_of(2), sep='\\n')"
-    environment = {**os.environ, "PYTHONHASHSEED": "1"}
-    other = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=Path(__file__).parents[2],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    pairs = enumerate(zip_longest(steps_of(2), other.stdout.splitlines()))
-    first_difference = next(((step, here, there) for step, (here, there) in pairs if here != there), None)
-    assert first_difference is None
+    assert difference_in_another_process(steps_of, 2) is None

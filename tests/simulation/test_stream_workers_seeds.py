@@ -15,11 +15,13 @@ from dataclasses import replace
 from random import Random
 
 import anyio
+import pytest
 
+from tests.simulation.replaying import difference_in_another_process
 from tests.simulation.scenario import How, Scenario, ending_at
 from tests.simulation.stream_part import Streams
 from tests.simulation.stream_shape import TROUBLE_ENDS_AT, draw
-from tests.simulation.world import run_seeded
+from tests.simulation.world import Steps, run_seeded
 
 SEEDS_IN_THE_GATE = 40
 
@@ -66,3 +68,18 @@ def test_nothing_is_lost_or_reordered_and_no_shard_has_two_owners(seed: int) -> 
         await scenario_of(seed).run()
 
     run_seeded(seed, main)
+
+
+def history_of(seed: int) -> list[str]:
+    async def main() -> list[str]:
+        scenario = scenario_of(seed)
+        await scenario.run()
+        return [repr(write) for write in scenario.world.store.table.history]
+
+    steps = Steps()
+    return run_seeded(seed, main, instruments=[steps]) + steps.tasks
+
+
+@pytest.mark.slow
+def test_a_seed_of_workers_replays_exactly_in_another_process() -> None:
+    assert difference_in_another_process(history_of, 6) is None

@@ -70,7 +70,7 @@ class Taking:
         self._offer = offer
         self._tell_rows = scanned
         self._scan_at = self._looked_at = -inf
-        self._offered: set[RowKey] = set()
+        self._offered: dict[RowKey, None] = {}
         self._offered_at: dict[RowKey, float] = {}
         """When this worker saw the offers of leases that it has not taken yet."""
         self._not_before: dict[RowKey, float] = {}
@@ -125,7 +125,7 @@ class Taking:
         if self._hands.is_stopping:
             self.offer(keys)
             return
-        self._offered.update(keys)
+        self._offered |= dict.fromkeys(keys)
         self._offered_at |= dict.fromkeys(keys, self._clock.now())
         if len(keys) >= MESSAGES_AT_ONCE:
             self._scan_at = -inf
@@ -270,8 +270,9 @@ class Taking:
             self._emit(LostLeasesFound(owner, len(keys), tuple(keys[:NAMED])))
 
     async def _take_offered(self) -> None:
-        offered, self._offered = self._offered, set()
-        wanted = offered.intersection(self._hands.wanted)
+        offered, self._offered = self._offered, {}
+        waiting = self._hands.wanted
+        wanted = [key for key in offered if key in waiting]
         if not wanted or self._hands.is_stopping:
             return
         try:
@@ -280,7 +281,7 @@ class Taking:
             free = [key for key in wanted if self._observed.may_take(key, now=now, held=self._hands.in_hand)]
             await self._take(await self._readable([row for key in free if (row := self._observed.get(key))]))
         except ServiceError:
-            self._offered |= wanted
+            self._offered |= dict.fromkeys(wanted)
             raise
 
     async def _take(self, rows: Iterable[Row]) -> None:
@@ -344,8 +345,8 @@ class Taking:
 
     async def _readable(self, rows: list[Row]) -> list[Row]:
         """Return the leases that a user can use now (R9). A scan may have missed a parent, so its row is read."""
-        unknown = {each for row in rows for each in parents_of(row) if self._observed.get(each) is None}
-        await self.look_up(unknown)
+        parents = dict.fromkeys(each for row in rows for each in parents_of(row))
+        await self.look_up([each for each in parents if self._observed.get(each) is None])
         return [row for row in rows if self.is_readable(row)]
 
     def is_readable(self, row: Row) -> bool:

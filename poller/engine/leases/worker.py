@@ -194,14 +194,15 @@ class Worker:
             self._messages.beat()
 
     async def _create_once(self, rows: Collection[Row]) -> dict[RowKey, Row]:
-        existing = await self._table.create(rows)
+        rejected = await self._table.create(rows)
         now = self._clock.now()
-        created = {row.key: row for row in rows if row.key not in existing}
+        created = {row.key: row for row in rows if row.key not in rejected}
         for row in created.values():
             self._observed.saw(row, now=now)
-        await self._taking.look_up(existing)
-        await self._place_reset(row for row in rows if row.key in existing)
-        return created | {key: found for key in existing if (found := self._observed.get(key)) is not None}
+        existing = [row for row in rows if row.key in rejected]
+        await self._taking.look_up([row.key for row in existing])
+        await self._place_reset(existing)
+        return created | {row.key: found for row in existing if (found := self._observed.get(row.key)) is not None}
 
     async def _place_reset(self, rows: Iterable[Row]) -> None:
         """Store the checkpoints of these rows where the table has a row without one."""
@@ -220,7 +221,7 @@ class Worker:
         for row in rows:
             if row.key not in rejected:
                 self._observed.missed(row.key)
-        await self._taking.look_up(rejected)
+        await self._taking.look_up([row.key for row in rows if row.key in rejected])
 
     async def _take(self) -> None:
         """Take leases. Of a worker that stops and one that begins, one sees the other in its scan.

@@ -194,12 +194,12 @@ class Listings:
         async with self._taking_in:
             now = self._clock.now()
             listing = self.lineage.compared(shards, now=now, is_complete=is_complete)
-            found = [listing.shards[shard_id] for shard_id in listing.found]
+            found = [shard for shard_id, shard in listing.shards.items() if shard_id in listing.found]
             positions: dict[ShardId, Position] = dict.fromkeys(listing.found, TrimHorizon())
             if self._is_kcl_table:  # elsewhere a parent has a row before its children have one
                 positions |= dict.fromkeys(drained_ancestors(shards, self.lineage.known), ShardEnd())
             rows = await self._rows.create(found, positions, at=now)
-            await self._rows.delete(listing.gone)
+            await self._rows.delete(sorted(listing.gone))
             self.lineage.take_in(listing, drained_at(rows, now=now))
         self.changed.set()
 
