@@ -81,11 +81,10 @@ class OpenFunction:
         The invocation uses a unit of each limit that this process shares with other workers.
         """
         assert self.gate.running > 0, "an invocation needs a slot"
-        call = partial(self._target.invoke, invocation)
-        for units in (self.capacity.units, units_of_mapping):
-            if units is not None:
-                call = partial(units.run, call)
-        response = await call()
+        if self.capacity.units is None and units_of_mapping is None:
+            response = await self._target.invoke(invocation)
+        else:
+            response = await self._invoke_on_units(invocation, units_of_mapping)
         duration = anyio.current_time() - began_at
         outcome = interpret(
             response,
@@ -99,3 +98,10 @@ class OpenFunction:
                 len(invocation.payload), empty_bytes=contents.empty_event_bytes, now=began_at + duration
             )
         return Invoked(invocation, contents, response, outcome, duration)
+
+    async def _invoke_on_units(self, invocation: Invocation, units_of_mapping: Units | None) -> Response:
+        call = partial(self._target.invoke, invocation)
+        for units in (self.capacity.units, units_of_mapping):
+            if units is not None:
+                call = partial(units.run, call)
+        return await call()
