@@ -56,11 +56,13 @@ async def _of_call(case: calls.Case, size: int, folder: Path, seconds: float) ->
 
 async def main(folder: Path | None, rounds: int, seconds: float, only: str) -> None:
     figures = defaultdict[str, list[Measured]](list)
-    for _ in range(rounds):
+    for number in range(1, rounds + 1):
         for title, measure in rows():
             if only in title:
                 with tempfile.TemporaryDirectory(dir=folder) as temporary:
-                    figures[title].append(await measure(Path(temporary), seconds))
+                    measured = await measure(Path(temporary), seconds)
+                figures[title].append(measured)
+                print(f"round {number} of {rounds}, {title}: {measured.per_second:,.0f} a second", flush=True)
     print(table(figures))
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     versions = described(f"SQLite {sqlite3.sqlite_version}", f"ministack {version('ministack')}")

@@ -29,11 +29,6 @@ from tests.bench.processes import Child, ChildError, running
 PATIENCE_IN_SECONDS = 40.0
 LOOK_EVERY_SECONDS = 0.02
 
-SETTLE_IN_SECONDS = 2.0
-"""How long a contender goes on after its turn before it is stopped. poller stores its last positions in this time. It
-loses its leases while it is stopped, and goes on from the positions that it has stored.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -101,11 +96,13 @@ class Entry(NamedTuple, Generic[S]):
     """One contender in one case: a function that opens its source, and a function that returns its command.
 
     Both functions get a folder. The command is None if the contender cannot do the case.
+    The contender goes on for `settle_in_seconds` after its turn before it is stopped.
     """
 
     name: str
     open: Callable[[Path], AbstractContextManager[S]]
     command: Callable[[S, Path], list[str] | None]
+    settle_in_seconds: float = 0.0
 
 
 def run_case(
@@ -146,6 +143,7 @@ class Run:
     source: Source
     child: Child | None
     stands_still: bool
+    settle_in_seconds: float
     turns: list[Figures] = field(default_factory=list)
     failure: str = ""
     _asked: int = 0
@@ -161,7 +159,7 @@ class Run:
             with self.child.woken() if self.stands_still else nullcontext():
                 work(self)
                 if self.stands_still:
-                    time.sleep(SETTLE_IN_SECONDS)
+                    time.sleep(self.settle_in_seconds)
         except (ChildError, StalledError) as error:
             self.failure = str(error)
 
@@ -249,12 +247,12 @@ def _started(entry: Entry[S], stands_still: bool) -> Iterator[Run]:
     with tempfile.TemporaryDirectory(prefix="poller-bench-") as name, entry.open(Path(name)) as source:
         command = entry.command(source, Path(name))
         if command is None:
-            yield Run(entry.name, source, None, stands_still)
+            yield Run(entry.name, source, None, stands_still, entry.settle_in_seconds)
         else:
             with running(command, folder=Path(name), name="contender") as child:
                 if stands_still:
                     child.pause()
-                yield Run(entry.name, source, child, stands_still)
+                yield Run(entry.name, source, child, stands_still, entry.settle_in_seconds)
 
 
 def _medians(turns: Sequence[Figures]) -> Figures:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -36,10 +36,10 @@ from tests.bench.contenders import (
     install_from_npm,
 )
 from tests.bench.machine import described, node_versions
-from tests.bench.runs import Entry, Load, Measured, run_case
+from tests.bench.runs import Entry, Load, Measured, Outcome, run_case
 from tests.bench.screen import bar_of, warn_if_busy
 from tests.bench.soak import soak_daemon
-from tests.bench.tables import Results, Shown, as_json, show
+from tests.bench.tables import Results, Shown, as_json, line, show
 
 CASES = (
     Case(name="lambda-10", title="Lambda function, batches of 10"),
@@ -88,12 +88,17 @@ def main(
 def measure_all(
     cases: Sequence[Case], contenders: Sequence[Contender], messages: int, rate: float, rounds: int
 ) -> Results:
-    """Measure case by case, with a progress bar that moves at every warm-up and every turn."""
+    """Measure case by case, and print the figures of each case at its end.
+
+    A progress bar moves at every warm-up and every turn.
+    """
+    results: dict[str, Mapping[str, Outcome]] = {}
     with bar_of(len(cases) * (rounds + 1) * len(contenders), console) as tell:
-        return {
-            case.name: run_case(case.name, _entries(case, contenders), _load(case, messages, rate), rounds, tell)
-            for case in cases
-        }
+        for case in cases:
+            load = _load(case, messages, rate)
+            results[case.name] = run_case(case.name, _entries(case, contenders), load, rounds, tell)
+            console.print(line(case.title, results[case.name]), markup=False, highlight=False, soft_wrap=True)
+    return results
 
 
 def _entries(case: Case, contenders: Sequence[Contender]) -> list[Entry[Broker]]:

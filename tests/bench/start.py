@@ -1,4 +1,4 @@
-"""What does a start with many mappings cost, until every mapping is ready? CPU and time, and the share of the settings.
+"""What do the start and the stop of a daemon with many mappings cost? CPU and time, and the share of the settings.
 
 python tests/bench/start.py [--mappings 1000]
 python tests/bench/start.py --kind kinesis
@@ -7,6 +7,7 @@ python tests/bench/start.py --functions 1000
 
 from __future__ import annotations
 
+import resource
 import signal
 import sys
 import tempfile
@@ -53,17 +54,25 @@ def main(
             began = time.process_time()
             load(settings, {})
             of_settings = time.process_time() - began
-            began = time.monotonic()
+            ended_before, began = _cpu_of_ended_children(), time.monotonic()
             with running(poller_command(settings), folder=folder, name="daemon") as child:
                 _wait_until_ready(child, folder / "daemon.log", mappings)
                 seconds, cpu, memory = time.monotonic() - began, child.cpu_seconds(), child.memory()
                 reads = _reads(source)
                 of_reads = reads * _cpu_of_a_read(child, source)
+                cpu_at_stop, began = child.cpu_seconds(), time.monotonic()
+            seconds_of_stop = time.monotonic() - began
+            of_stop = _cpu_of_ended_children() - ended_before - cpu_at_stop
     Console().print(
         f"{mappings} mappings of {kind}, {functions} functions: ready after {seconds:.1f} s and {cpu:.2f} s of CPU, "
         f"{of_settings:.2f} s of these for the settings and some {of_reads:.2f} s for the {reads} reads by then; "
-        f"{memory / 1e6:.0f} MB resident"
+        f"{memory / 1e6:.0f} MB resident; stopped within {seconds_of_stop:.1f} s and {of_stop:.2f} s of CPU"
     )
+
+
+def _cpu_of_ended_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _reads(source: Source) -> int:

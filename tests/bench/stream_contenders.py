@@ -48,10 +48,12 @@ class StreamContender:
     """A program that is compared. `command` writes its files into a folder and returns the command.
 
     The command is None if the contender cannot do the case.
+    The contender goes on for `settle_in_seconds` after its turn before it is stopped.
     """
 
     name: str
     command: Callable[[StreamCase, CannedStream, Path], list[str] | None]
+    settle_in_seconds: float = 0.0
 
 
 def daemon_command(case: StreamCase, stream: CannedStream, folder: Path) -> list[str] | None:
@@ -76,7 +78,9 @@ def bare_command(case: StreamCase, stream: CannedStream, folder: Path) -> list[s
     return [sys.executable, "-m", "tests.bench.rivals.bare_streams", "--kind", case.kind, *_rival_options(case, stream)]
 
 
-DAEMON = StreamContender("poller", daemon_command)
+DAEMON = StreamContender("poller", daemon_command, settle_in_seconds=2.0)
+"""It stores its last positions while it settles. It loses its leases while it is stopped, and goes on from there."""
+
 FLOOR = StreamContender("bare loop", bare_command)
 RIVALS = (
     FLOOR,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -27,11 +27,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.bench.brokers import CannedStream, canned_stream
 from tests.bench.machine import described
-from tests.bench.runs import Entry, Load, Measured, run_case
+from tests.bench.runs import Entry, Load, Measured, Outcome, run_case
 from tests.bench.screen import bar_of, warn_if_busy
 from tests.bench.soak import slow_function
 from tests.bench.stream_contenders import ASYNC_KINESIS, DAEMON, RIVALS, StreamCase, StreamContender, install_from_pypi
-from tests.bench.tables import Results, Shown, as_json, show
+from tests.bench.tables import Results, Shown, as_json, line, show
 
 PER_SECOND = 200.0
 PACED_SECONDS = 5.0
@@ -107,18 +107,22 @@ def main(
 
 
 def measure_all(cases: Sequence[StreamCase], contenders: Sequence[StreamContender], rounds: int) -> Results:
-    """Measure case by case, with a progress bar that moves at every warm-up and every turn."""
+    """Measure case by case, and print the figures of each case at its end.
+
+    A progress bar moves at every warm-up and every turn.
+    """
+    results: dict[str, Mapping[str, Outcome]] = {}
     with bar_of(len(cases) * (rounds + 1) * len(contenders), console) as tell:
-        return {
-            case.name: run_case(
-                case.name, _entries(case, contenders), _load(case), rounds, tell, others_stand_still=True
-            )
-            for case in cases
-        }
+        for case in cases:
+            entries = _entries(case, contenders)
+            results[case.name] = run_case(case.name, entries, _load(case), rounds, tell, others_stand_still=True)
+            console.print(line(case.title, results[case.name]), markup=False, highlight=False, soft_wrap=True)
+    return results
 
 
 def _entries(case: StreamCase, contenders: Sequence[StreamContender]) -> list[Entry[CannedStream]]:
-    return [Entry(each.name, partial(_stream, case), partial(each.command, case)) for each in contenders]
+    opened = partial(_stream, case)
+    return [Entry(each.name, opened, partial(each.command, case), each.settle_in_seconds) for each in contenders]
 
 
 def _stream(case: StreamCase, folder: Path) -> AbstractContextManager[CannedStream]:

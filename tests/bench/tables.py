@@ -52,6 +52,12 @@ def show(shown: Shown, results: Results, console: Console, *, per_second: float)
     console.print(markdown(shown, results), markup=False, highlight=False, soft_wrap=True)
 
 
+def line(title: str, outcomes: Mapping[str, Outcome]) -> str:
+    """Return the figures of one case in one line. The first contender is ours."""
+    ours = next(iter(outcomes.values()))
+    return f"{title}: {'; '.join(f'{name} {_in_words(outcome, ours)}' for name, outcome in outcomes.items())}"
+
+
 def case_table(case: str, outcomes: Mapping[str, Outcome], items: str, console: Console) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.bench.machine import described
 from tests.bench.runs import Cannot, Figures, Measured, Outcome, Void
-from tests.bench.tables import Shown, markdown
+from tests.bench.tables import Shown, line, markdown
 
 TURN = Figures(
     cpu_per_record=20e-6,
@@ -38,6 +38,13 @@ def test_the_markdown_has_medians_spreads_ratios_and_the_machine() -> None:
         "",
         "On a machine.",
     ]
+
+
+def test_the_line_of_a_case_compares_each_program_with_the_first_one() -> None:
+    outcomes: dict[str, Outcome] = {"ours": measured(20), "theirs": measured(160), "third": Void("x")}
+    assert line("A case", outcomes) == (
+        "A case: ours 20 µs (20–20), 23,256/s; theirs 160 µs (8.0 times; 160–160), 23,256/s; third void"
+    )
 
 
 def test_the_machine_is_described_with_the_relevant_versions() -> None:

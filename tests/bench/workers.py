@@ -34,7 +34,7 @@ from tests.bench.machine import described
 from tests.bench.runs import Entry, Load, Measured, Outcome, run_case
 from tests.bench.screen import bar_of, warn_if_busy
 from tests.bench.stream_contenders import StreamCase
-from tests.bench.tables import Shown, as_json, show
+from tests.bench.tables import Shown, as_json, line, show
 
 PER_SECOND = 300.0
 PACED = 600
@@ -114,6 +114,7 @@ def main(
     with bar_of((rounds + 1) * sum(len(compared.entries) for compared in chosen.values()), console) as tell:
         for name, compared in chosen.items():
             results[name] = run_case(name, compared.entries, compared.load, rounds, tell)
+            console.print(line(compared.title, results[name]), markup=False, highlight=False, soft_wrap=True)
     titles = {name: compared.title for name, compared in chosen.items()}
     shown = Shown("records", titles, ["1 process", "2 daemons", "2 workers", "4 workers"], described())
     show(shown, results, console, per_second=PER_SECOND)
