@@ -6,9 +6,10 @@
     identity_arn    asks STS for the ARN of the daemon's own identity
     execution_role  asks Lambda for the ARN of a function's role
 
-The fast clients share one pool of connections and one clock for each endpoint. All clients share one identity for each
-role and region. Making a fast client needs no credentials and no network. It raises SettingsError for a fault in the
-AWS configuration; any other fault, such as missing credentials, appears at the first request.
+The fast clients share one pool of connections, one clock for each endpoint, and one signer for each service, role and
+region. All clients share one identity for each role and region. Making a fast client needs no credentials and no
+network. It raises SettingsError for a fault in the AWS configuration; any other fault, such as missing credentials,
+appears at the first request.
 
 Source of the endpoints' precedence: AWS SDKs and Tools Reference Guide, "Service-specific endpoints".
 """
@@ -92,6 +93,7 @@ class Aws:
         self._own_identity = Identity(functools.partial(Session, self._endpoint("sts")))
         self._roles: dict[tuple[str, str], Identity] = {}
         self._services: dict[tuple[str, str], Service] = {}
+        self._wires: dict[tuple[Service, str, str | None], Wire] = {}
 
     async def __aenter__(self) -> Self:
         tls = await asyncio.to_thread(tls_context, self._configured("ca_bundle"))
@@ -194,10 +196,15 @@ class Aws:
         return value
 
     def _wire(self, service: Service, region: str, role_arn: str | None) -> Wire:
-        signer = Signer(service=service.signing_name, region=region)
-        identity = self._identity(role_arn, region)
-        clock = self._clocks.setdefault(Origin.of(service.url), ServiceClock())
-        return Wire(self._pool, self._proxied, identity=identity, signer=signer, clock=clock)
+        """Return the wire of a service. Its clients share it, because a signer does some work only once a second."""
+        wire = self._wires.get((service, region, role_arn))
+        if wire is None:
+            signer = Signer(service=service.signing_name, region=region)
+            identity = self._identity(role_arn, region)
+            clock = self._clocks.setdefault(Origin.of(service.url), ServiceClock())
+            wire = Wire(self._pool, self._proxied, identity=identity, signer=signer, clock=clock)
+            self._wires[service, region, role_arn] = wire
+        return wire
 
     def _identity(self, role_arn: str | None, region: str) -> Identity:
         if role_arn is None:

@@ -236,6 +236,14 @@ async def test_the_clock_of_one_endpoint_says_nothing_about_another() -> None:
             assert len(other_server.requests) == 1
 
 
+async def test_clients_of_two_regions_at_one_endpoint_sign_for_their_own_region() -> None:
+    async with calling() as (_, service, server), Aws(AwsSettings(endpoint_url=server.url)) as aws:
+        for region in ("eu-west-1", "eu-north-1"):
+            await receive(await aws.json_client("sqs", region=region))
+        scopes = [request.headers["authorization"].split("/")[2] for request in service.accepted]
+        assert scopes == ["eu-west-1", "eu-north-1"]
+
+
 @pytest.mark.parametrize("year", ["1999", "2199", "99999999999"])
 async def test_a_service_with_a_wrong_year_does_not_change_the_date_of_our_requests(year: str) -> None:
     body = b'{"__type":"RequestTimeTooSkewed"}'
