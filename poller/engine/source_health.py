@@ -83,7 +83,7 @@ class SourceHealth:
         A throttled read becomes a trouble only after THROTTLED_READS failures in a row.
         """
         if isinstance(error, Throttled) and in_a_row < THROTTLED_READS:
-            self._emit(ReadThrottled(self._mapping, error.code))
+            self._emit(ReadThrottled(self._mapping, shard_id, error.code, retry_in))
         else:
             self._fail(f"GetRecords {shard_id}", "GetRecords", error, retry_in)
 

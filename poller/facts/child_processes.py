@@ -69,7 +69,7 @@ class ChildProcessOutput(NamedTuple):
     ).by("lines"),
 )
 class ChildProcessOutputLeftOut(NamedTuple):
-    """The child processes of a function wrote too many lines, so the log leaves out `lines` of their lines.
+    """The child processes of a function wrote more lines than poller logs, so `lines` of their lines are left out.
 
     While a function writes too much, this fact is emitted about once a second.
     """

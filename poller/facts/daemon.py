@@ -26,10 +26,8 @@ class DaemonStarted(NamedTuple):
 
 @declare(Line("info"))
 class DaemonStopping(NamedTuple):
-    """The daemon stops, and has reached the stage `stage`: draining, releasing or stopped.
-
-    `draining`: the daemon polls no more, and running invocations may end. `releasing`: the grace is over, invocations
-    are cut, and messages return to their queues. `stopped`: everything has ended.
+    """The daemon stops. `draining`: it polls no more, and running invocations may end. `releasing`: the grace is over,
+    so invocations are cut, and messages return to their queues. `stopped`: everything has ended.
     """
 
     stage: Literal["draining", "releasing", "stopped"]
@@ -65,9 +63,9 @@ class Reloaded(NamedTuple):
 
 @declare(Line("error"))
 class MappingNotChanged(NamedTuple):
-    """A mapping could not be added, changed or removed at a reload, or could not be resumed as by another worker, for
-    the reason in `detail`. The next reload, or the next look at the pauses, tries again. A mapping that could not be
-    changed continues as before. A mapping that could not be added does not run.
+    """A reload could not add, change or remove a mapping, or this worker could not resume a mapping that another worker
+    has resumed. `detail` says why. The daemon tries again at the next reload, or when it next reads the pauses. A
+    mapping that could not be changed continues as before. A mapping that could not be added does not run.
     """
 
     mapping: MappingName
@@ -91,7 +89,8 @@ class ReloadRefused(NamedTuple):
 
 @declare(Line("info"))
 class ChangeMade(NamedTuple):
-    """A person or a program has changed something, through the page, through /api/ or by a command.
+    """A person or a program has changed something, through the page, through /api/ or by a command. `change` says what,
+    and `by` says who.
 
     `by` says who: the user and the process at the control socket, or the address of an HTTP client and what gave it the
     right. `before` is the state before the change. A change of a blocked shard names the records of the batch.

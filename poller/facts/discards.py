@@ -86,7 +86,7 @@ class InvocationRecordDelivered(NamedTuple):
 )
 class DestinationFailed(NamedTuple):
     """The on-failure destination did not accept an invocation record. The mapping sends it again in `retry_in_seconds`.
-    If `is_given_up` is true, it does not, and the records are dropped without an invocation record.
+    If `is_given_up` is true, it does not send it again, and the records are dropped without an invocation record.
     """
 
     mapping: MappingName

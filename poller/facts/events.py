@@ -93,8 +93,8 @@ class EventsRefused(NamedTuple):
         "warning",
         "event_attempt_failed",
         once_per=("function", FAILURE),
-        meaning="The function was invoked with an event and failed. It is invoked with the event again later, unless "
-        "event_ended follows.",
+        meaning="The function was invoked with an event and failed. It is invoked with the event again in "
+        "`retry_in_seconds`. Without this field, the event has ended.",
     ),
     EVENT_ATTEMPTS.by(1),
     Histogram(
@@ -126,18 +126,20 @@ class EventInvoked(NamedTuple):
     reason: str
     detail: str
     log_tail: str
+    retry_in_seconds: float | None
 
 
 @declare(Line("warning", once_per=("function", "outcome")), EVENT_ATTEMPTS.by(1))
 class EventPostponed(NamedTuple):
-    """The function was throttled or could not be reached, so the event waits, and the function is invoked with it again
-    later.
+    """The function was throttled or could not be reached, so the event waits. The function is invoked with it again in
+    `retry_in_seconds`. Without this field, the event has ended.
     """
 
     function: FunctionName
     request_id: RequestId
     outcome: Literal["throttled", "unreachable"]
     reason: str
+    retry_in_seconds: float | None
     detail: str = ""
 
 
@@ -147,8 +149,8 @@ class EventPostponed(NamedTuple):
     EVENTS_ENDED.by(1),
 )
 class EventEnded(NamedTuple):
-    """An event ended, so the function is not invoked with it any more. `condition` is AWS's word for the reason. The
-    event is now delivered to the places in `deliveries`.
+    """An event ended, so the function is not invoked with it any more. `condition` is AWS's word for the reason.
+    `deliveries` names the destinations, or the dead-letter queue, to which the event is now delivered.
     """
 
     function: FunctionName
@@ -263,8 +265,8 @@ class EventStuck(NamedTuple):
     ).by(1),
 )
 class EventClaimLost(NamedTuple):
-    """This daemon worked with an event, and its claim on the event ended too early. So the function may be invoked with
-    the event a second time.
+    """This daemon worked with an event, and could not extend its claim on the event in time. So another process may
+    take the event, and the function may be invoked with it a second time.
     """
 
     function: FunctionName
@@ -313,9 +315,8 @@ class FormerEventQueueFound(NamedTuple):
 
 @declare(Line("info", when=lambda fact: fact.reason == "empty"), Line("warning"))
 class FormerEventQueueForgotten(NamedTuple):
-    """The daemon takes no more events from this former event queue of the function.
-
-    The queue has been empty or deleted for ten minutes, or the settings now use it for something else.
+    """The daemon takes no more events from this former event queue of the function, because the queue has been empty or
+    deleted for ten minutes, or because the settings now use it for something else. `reason` says which.
     """
 
     function: FunctionName

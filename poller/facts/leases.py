@@ -38,7 +38,11 @@ class LeasesGivenAway(NamedTuple):
 
 @declare(
     Line("warning"),
-    Counter("poller_leases_lost_total", "Leases that this worker has lost.", of="daemon").by("leases"),
+    Counter(
+        "poller_leases_lost_total",
+        "Leases that this worker has lost, because it could not renew them in time or because another worker has them.",
+        of="daemon",
+    ).by("leases"),
 )
 class LeasesLost(NamedTuple):
     """This worker could not renew leases in time, or another worker has them. Their invocations are cut, and the next
@@ -51,7 +55,8 @@ class LeasesLost(NamedTuple):
 
 @declare(Line("info"))
 class LostLeasesFound(NamedTuple):
-    """Leases that this worker lost belong to another worker now. `worker` is this worker's label and its random number.
+    """Leases that this worker lost belong to another worker now. `worker` is the label and the random number of that
+    worker.
 
     If this worker itself gets a lost lease again, the line `leases_taken` says so.
     """
@@ -87,7 +92,7 @@ class LeasesRenewedLate(NamedTuple):
     ).by("leases"),
 )
 class LeasesRequested(NamedTuple):
-    """This worker has asked another worker for leases, because it has much less to do."""
+    """This worker has asked another worker for leases, because this worker has much less to do."""
 
     leases: int
 

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from poller.facts.batches import RECORDS_POLLED
 from poller.facts.declaration import Counter, Label, Line, declare
-from poller.model.ids import MappingName
+from poller.model.ids import FunctionName, MappingName
 
 OUTCOME = Label("outcome", ("retried", "given_up"))
 """Whether a failed request about messages is tried again or given up."""
@@ -109,12 +109,14 @@ class VisibilityChangeFailed(NamedTuple):
     ).by("records"),
 )
 class ReceiptsExpired(NamedTuple):
-    """Messages became visible in the queue again while they waited for an invocation. The function is not invoked with
-    them now, and the queue delivers them again.
+    """The mapping received messages, and they became visible in the queue again before the function was invoked with
+    them. The oldest one waited for `waited_seconds`. The queue delivers these messages again.
     """
 
     mapping: MappingName
+    function: FunctionName
     records: int
+    waited_seconds: float
 
 
 @declare(
@@ -124,7 +126,7 @@ class ReceiptsExpired(NamedTuple):
     ).by("records"),
 )
 class MessagesReleased(NamedTuple):
-    """The mapping stops, so it made messages visible in the queue again whose invocation had not begun or not ended."""
+    """The mapping stops. It made messages visible in the queue again, because their invocations had not ended."""
 
     mapping: MappingName
     records: int

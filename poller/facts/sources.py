@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from poller.facts.declaration import Counter, Label, Line, declare
 from poller.model.ids import MappingName
+from poller.model.stream import ShardId
 
 CODE = Label(
     "code",
@@ -59,12 +60,14 @@ class SourceFailed(NamedTuple):
 
 @declare(Line("debug"), SOURCE_ERRORS.by(1))
 class ReadThrottled(NamedTuple):
-    """AWS throttled a read of a shard, because the reads exceeded the stream's limits. This is usual, and the mapping
-    soon reads again.
+    """AWS throttled a read of a shard, because the reads exceeded the stream's limits. This is usual. The mapping reads
+    the shard again in `retry_in_seconds`.
     """
 
     mapping: MappingName
+    shard: ShardId
     code: str
+    retry_in_seconds: float
 
 
 @declare(Line("info"))

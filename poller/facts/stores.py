@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from poller.facts.declaration import Counter, Line, declare
 from poller.model.ids import MappingName
+from poller.model.lease import RowKey
 
 
 @declare(
@@ -17,14 +18,15 @@ from poller.model.ids import MappingName
     ).by(1),
 )
 class PositionTrimmed(NamedTuple):
-    """The stream no longer has the records at a shard's position, so the shard resumes at TRIM_HORIZON. Records may be
-    lost.
+    """The stream no longer has the records at `position` of a shard, so the shard resumes at TRIM_HORIZON. Records may
+    be lost.
 
     The mapping was too slow: records between its position and the oldest record of the stream are not delivered.
     """
 
     mapping: MappingName
     shard: str
+    position: str
 
 
 @declare(Line("error"))
@@ -32,7 +34,8 @@ class CheckpointsLost(NamedTuple):
     """The daemon stopped without storing the checkpoints of some shards, so the last records of these shards will be
     delivered again.
 
-    `shards` is the number of these shards.
+    `shards` is the number of these shards, and `named` has their leases.
     """
 
     shards: int
+    named: tuple[RowKey, ...]

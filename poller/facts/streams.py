@@ -25,12 +25,13 @@ class RecordsRead(NamedTuple):
     Counter("poller_retries_total", "Batches that failed and were retried as they were.", of="stream").by(1),
 )
 class BatchRetried(NamedTuple):
-    """A batch of a stream failed. The function is invoked with the same batch again in `retry_in_seconds`.
+    """A batch of a shard failed. The function is invoked with the same batch again in `retry_in_seconds`.
 
     `attempt` is the number of the attempt that failed.
     """
 
     mapping: MappingName
+    shard: str
     records: int
     attempt: int
     reason: str
@@ -42,10 +43,12 @@ class BatchRetried(NamedTuple):
     Counter("poller_bisections_total", "Batches that failed and were split in two.", of="stream").by(1),
 )
 class BatchBisected(NamedTuple):
-    """A batch of a stream failed and is split in two. The function is invoked with each half."""
+    """A batch of a shard failed and is split in two. The function is invoked with each half."""
 
     mapping: MappingName
+    shard: str
     records: int
+    reason: str
 
 
 @declare(

@@ -26,7 +26,8 @@ class WorkerStarted(NamedTuple):
     ).by(1, when=lambda fact: fact.restart_in_seconds is not None),
 )
 class WorkerEnded(NamedTuple):
-    """A worker of this daemon has ended. If `restart_in_seconds` is given, it starts again then.
+    """A worker of this daemon has ended. It starts again in `restart_in_seconds`. Without this field, it does not start
+    again.
 
     `exit_status` is negative if a signal has ended the process: -9 for SIGKILL. It is left out if the process could not
     be started, for the reason in `detail`.

@@ -24,6 +24,8 @@ from poller.facts import (
     EventDeliveryFailed,
     EventDropped,
     EventEnded,
+    EventInvoked,
+    EventPostponed,
     EventQueueFailed,
     EventQueueRecovered,
     EventRecordShortened,
@@ -105,6 +107,7 @@ async def test_a1_an_event_that_fails_has_three_attempts_with_one_request_id_and
     gaps = [later.began_at - earlier.ended_at for earlier, later in pairwise(calls)]
     assert gaps == pytest.approx([60.0, 120.0], abs=1.0)
     assert [condition_and_attempts(document) for document in destination.taken] == [("RetriesExhausted", 3)]
+    assert [fact.retry_in_seconds for fact in world.facts_of(EventInvoked)] == [60.0, 120.0, None]
 
 
 async def test_a2_an_event_without_retries_has_one_attempt() -> None:
@@ -277,6 +280,7 @@ async def test_the_events_of_a_missing_function_end_without_waiting_for_each_oth
     await live(world, *(f"e{number}" for number in range(100)))
     assert [condition_and_attempts(document) for document in destination.taken] == [("RetriesExhausted", 0)] * 100
     assert destination.taken_at[-1] < 10
+    assert {fact.retry_in_seconds for fact in world.facts_of(EventPostponed)} == {None}, "the events have ended"
 
 
 async def test_a_throttled_function_gets_few_calls_and_then_all_events_run() -> None:
@@ -289,6 +293,9 @@ async def test_a_throttled_function_gets_few_calls_and_then_all_events_run() -> 
     assert {call.request_id for call in world.function.calls} == set(names)
     assert max(call.began_at for call in world.function.calls) < 600.0 + 330.0
     assert all(call.attempt == 1 for call in world.function.calls), "a throttle does not count"
+    waits = [fact.retry_in_seconds for fact in world.facts_of(EventPostponed)]
+    assert waits
+    assert all(wait is not None and 0 < wait <= 330.0 for wait in waits)
 
 
 @pytest.mark.parity("unreachable event destination")

@@ -764,7 +764,9 @@ def test_a_batch_that_loses_its_messages_while_it_waits_lowers_the_concurrency(
 
     around_calls(monkeypatch, forbidden)
     live(world, until)
-    assert sum(fact.records for fact in world.facts_of(ReceiptsExpired)) == 1
+    [expired] = world.facts_of(ReceiptsExpired)
+    assert (expired.mapping, expired.function, expired.records) == ("waits", "f", 1)
+    assert expired.waited_seconds == pytest.approx(60.0, abs=2.0), "the function was busy for so long"
     assert limits == [2, 1]
 
 

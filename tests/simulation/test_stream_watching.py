@@ -204,8 +204,8 @@ def test_every_retry_is_counted_and_a_discarded_batch_is_reported_once() -> None
     world.poison = {"a/0"}
     world.watch()
     retried = world.facts_of(BatchRetried)
-    assert [(fact.attempt, fact.records, fact.reason) for fact in retried] == [
-        (attempt, 5, "ValueError") for attempt in range(1, 6)
+    assert [(fact.shard, fact.attempt, fact.records, fact.reason) for fact in retried] == [
+        (world.shard(0), attempt, 5, "ValueError") for attempt in range(1, 6)
     ]
     assert all(fact.retry_in_seconds > 0 for fact in retried)
     assert [(fact.records, fact.condition) for fact in world.facts_of(RecordsDropped)] == [
@@ -219,7 +219,9 @@ def test_a_bisection_is_reported_for_each_batch_that_is_split() -> None:
     world.records = 8
     world.poison = {"a/5"}
     world.watch()
-    assert [fact.records for fact in world.facts_of(BatchBisected)] == [8, 4, 2]
+    assert [(fact.shard, fact.records, fact.reason) for fact in world.facts_of(BatchBisected)] == [
+        (world.shard(0), records, "ValueError") for records in (8, 4, 2)
+    ]
     assert [fact.records for fact in world.facts_of(RecordsDropped)] == [1]
     assert not world.facts_of(BatchRetried)
     assert not world.facts_of(ShardBlocked)

@@ -219,10 +219,8 @@ class Delivery:
         self._phase = "done"
         return self._finish
 
-    def drop_lost(self, now: float) -> int:
-        """Remove the messages that may be visible already from the batch on top.
-
-        Return how many messages the batch loses.
+    def drop_lost(self, now: float) -> Sequence[MessageInHand]:
+        """Remove the messages that may be visible already from the batch on top. Return the messages that it loses.
 
         The later messages of the same groups are removed, too, from this batch and from the later batches.
         """
@@ -230,13 +228,14 @@ class Delivery:
         kept = without_gaps(
             batch.messages, is_lost=lambda held: held.may_be_visible(now), group_of=lambda held: held.group
         )
-        dropped = len(batch.messages) - len(kept)
-        if dropped:
-            for held in batch.messages:
-                held.is_lost = held.may_be_visible(now)
-            still = set(kept)
-            batch.aside = self._with_followers([held for held in batch.messages if held not in still]) + batch.aside
-            batch.messages = kept
+        if len(kept) == len(batch.messages):
+            return ()
+        for held in batch.messages:
+            held.is_lost = held.may_be_visible(now)
+        still = set(kept)
+        dropped = [held for held in batch.messages if held not in still]
+        batch.aside = self._with_followers(dropped) + batch.aside
+        batch.messages = kept
         return dropped
 
     def doubt(self) -> None:

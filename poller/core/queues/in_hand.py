@@ -67,6 +67,11 @@ class MessageInHand:
         return self.message.message_group_id
 
     @property
+    def asked_at(self) -> float:
+        """Return when the receive of the message began."""
+        return self.longest_until - LONGEST_IN_SECONDS
+
+    @property
     def receive_count(self) -> int:
         """Return how often SQS has delivered the message, this receive included; 1 if SQS does not say."""
         count = self.message.record.get("attributes", {}).get("ApproximateReceiveCount", "")

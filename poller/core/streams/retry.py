@@ -52,6 +52,9 @@ from poller.model.stream import SequenceNumber
 Condition = Literal["RetryAttemptsExhausted", "RecordAgeExceeded", "DiscardedByRequest"]
 """Why records are discarded. AWS has the first two; the third says that a person has ordered it."""
 
+ITEM_FAILURES = "batchItemFailures"
+"""The reason of a failure if the function's answer named failed records."""
+
 JUST_AFTER_IN_SECONDS = 0.001
 """The seconds that a wait until a record's expiry adds, so that rounding does not end it too early."""
 
@@ -288,7 +291,7 @@ class Delivery(Generic[R]):
     def _partly_failed(self, piece: Piece[R], failed: frozenset[str], response: Response, now: float) -> bool:
         first = next(index for index, record in enumerate(piece.records) if record.sequence_number in failed)
         if first == 0:
-            return self._failed(piece, Failed("batchItemFailures"), response, now)
+            return self._failed(piece, Failed(ITEM_FAILURES), response, now)
         self._done = Settle(piece.records[:first], response)
         self._replace(now, piece.records[first:])
         return False

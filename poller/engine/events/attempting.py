@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import assert_never
 
 import anyio
 
@@ -81,26 +81,37 @@ class Attempts:
         claim.event = after_attempt(
             before, invoked.response, self.policy, now=self.clock.now(), randomness=self.randomness
         )
-        outcome = invoked.outcome
+        outcome, ending = invoked.outcome, claim.event.ending
+        retry_in = None if ending is not None else max(0.0, claim.event.due_at - self.clock.now())
         match outcome:
             case Postponed():
-                if claim.event.ending is None:  # an event ends at once if its function does not exist any more
+                if ending is None:  # an event ends at once if its function does not exist any more
                     self.pace.postponed(retry_after=outcome.retry_after, began_at=began_at)
                 self.health.postponed(outcome, retry_in=max(0.0, self.pace.pause))
-                cause: Literal["throttled", "unreachable"] = "throttled" if outcome.is_throttle else "unreachable"
-                self.emit(EventPostponed(before.function, before.request_id, cause, outcome.reason, outcome.detail))
+                self.emit(
+                    EventPostponed(
+                        before.function,
+                        before.request_id,
+                        "throttled" if outcome.is_throttle else "unreachable",
+                        outcome.reason,
+                        retry_in,
+                        outcome.detail,
+                    )
+                )
             case Succeeded() | Failed():
                 self.pace.ran()
                 self.health.answered(invoked.response, retry_in=None)
-                self._say_it_ran(before, invoked, outcome, age)
+                self._say_it_ran(before, invoked, outcome, age, retry_in)
             case PartlyFailed() | Oversized():
                 raise AssertionError("an event has no records that could fail or be split")
             case _:
                 assert_never(outcome)
-        if claim.event.ending is not None:
+        if ending is not None:
             self._say_it_ended(claim.event)
 
-    def _say_it_ran(self, event: Event, invoked: Invoked, outcome: Succeeded | Failed, age: float) -> None:
+    def _say_it_ran(
+        self, event: Event, invoked: Invoked, outcome: Succeeded | Failed, age: float, retry_in: float | None
+    ) -> None:
         response, is_failure = invoked.response, isinstance(outcome, Failed)
         self.emit(
             EventInvoked(
@@ -113,6 +124,7 @@ class Attempts:
                 outcome.reason if isinstance(outcome, Failed) else "",
                 outcome.detail if isinstance(outcome, Failed) else "",
                 response.log_tail if isinstance(response, FunctionError) else "",
+                retry_in,
             )
         )
 

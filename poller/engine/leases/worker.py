@@ -20,7 +20,7 @@ import anyio
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, Observed
 from poller.core.leases.units import LimitName
 from poller.engine.leases.deadlines import end_at_deadlines
-from poller.engine.leases.hands import Hands, InHand
+from poller.engine.leases.hands import Hands, InHand, named
 from poller.engine.leases.lease import Lease
 from poller.engine.leases.messages import Messages
 from poller.engine.leases.table import Table
@@ -125,9 +125,9 @@ class Worker:
             with anyio.move_on_after(LAST_WRITES_IN_SECONDS):
                 await self._hands.is_empty.wait()
                 await self._messages.close()
-            if lost := sum(not one.held.is_stored for one in last):
+            if lost := [one for one in last if not one.held.is_stored]:
                 self.is_unclean = True
-                self._emit(CheckpointsLost(lost))
+                self._emit(CheckpointsLost(len(lost), named(lost)))
             tasks.cancel_scope.cancel()
 
     @asynccontextmanager

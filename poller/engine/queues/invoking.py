@@ -120,8 +120,10 @@ class Invoker:
         """
         seconds = self._seconds_to_hide
         is_hidden = await self.keeper.hide_for(delivery.messages, seconds)
-        if expired := delivery.drop_lost(anyio.current_time()):
-            self.emit(ReceiptsExpired(self.mapping.name, expired))
+        now = anyio.current_time()
+        if expired := delivery.drop_lost(now):
+            waited = now - min(held.asked_at for held in expired)
+            self.emit(ReceiptsExpired(self.mapping.name, self.mapping.function_name, len(expired), waited))
             feedback.overloaded()
         messages = delivery.messages
         if is_hidden or not messages:

@@ -30,7 +30,7 @@ from typing import assert_never
 import anyio
 
 from poller.core.outcome import from_the_first
-from poller.core.streams.retry import Attempts, Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
+from poller.core.streams.retry import ITEM_FAILURES, Attempts, Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
 from poller.engine.leases.lease import Lease
 from poller.engine.stop import Stop
 from poller.engine.streams.blocking import LaneBlock, ends_of
@@ -44,7 +44,7 @@ from poller.model.ids import RequestId
 from poller.model.invocation import Invocation
 from poller.model.mapping import StreamMapping
 from poller.model.order import ACTIONS, Action, Ends
-from poller.model.outcome import Oversized, PartlyFailed, Postponed
+from poller.model.outcome import Failed, Oversized, PartlyFailed, Postponed
 from poller.model.status import BlockedShard
 from poller.model.stream import SequenceNumber, ShardId, StreamRecord, Window
 from poller.ports import Clock, Destination, SourceClock
@@ -258,10 +258,12 @@ class Lane:
         if isinstance(invoked.outcome, Postponed | Oversized):
             return True
         count = len(step.records)
+        mapping, shard = context.mapping.name, self._shard_id
         if is_bisected:
-            context.emit(BatchBisected(context.mapping.name, count))
+            reason = invoked.outcome.reason if isinstance(invoked.outcome, Failed) else ITEM_FAILURES
+            context.emit(BatchBisected(mapping, shard, count, reason))
         elif pause is not None:
-            context.emit(BatchRetried(context.mapping.name, count, step.attempt, pause.reason, pause.seconds))
+            context.emit(BatchRetried(mapping, shard, count, step.attempt, pause.reason, pause.seconds))
         return True
 
     async def _call_function(self, step: Invoke[StreamRecord]) -> Invoked:

@@ -41,6 +41,7 @@ import anyio
 from poller.core.filtering import RecordFilter
 from poller.core.positions import number
 from poller.core.streams.lanes import split
+from poller.core.streams.notation import format_position
 from poller.core.streams.pace import is_caught_up, is_empty, seconds_to_next_read
 from poller.core.streams.reads import fault_in
 from poller.core.streams.watermark import Watermark
@@ -271,7 +272,8 @@ class ShardReader:
             lane.no_room()
 
     def _report_trimmed(self) -> None:
-        self._context.lane.emit(PositionTrimmed(self._context.lane.mapping.name, self._shard_id))
+        mapping, position = self._context.lane.mapping, format_position(self._position)
+        self._context.lane.emit(PositionTrimmed(mapping.name, self._shard_id, position))
 
     def _hand_out(self, read: Read) -> None:
         context, watermark = self._context, self._watermark

@@ -85,9 +85,9 @@ def test_the_clicks_are_counted() -> None:
     metrics = metrics_after(
         RecordsRead(mapping, 9),
         invoked(mapping, records=8, failed=3),
-        BatchBisected(mapping, 4),
-        BatchRetried(mapping, 4, 1, "Unhandled", 0.1),
-        BatchRetried(mapping, 4, 2, "Unhandled", 0.1),
+        BatchBisected(mapping, "shardId-1", 4, "Unhandled"),
+        BatchRetried(mapping, "shardId-1", 4, 1, "Unhandled", 0.1),
+        BatchRetried(mapping, "shardId-1", 4, 2, "Unhandled", 0.1),
         InvocationRecordDelivered(mapping, 5, "RetryAttemptsExhausted"),
         RecordsDropped(mapping, 2, "RecordAgeExceeded"),
     )

@@ -86,7 +86,7 @@ async def test_a_throttled_read_is_a_trouble_only_if_it_lasts() -> None:
     for number in range(1, THROTTLED_READS):
         health.read_failed(ShardId("a"), throttled, in_a_row=number, retry_in=1.0)
     assert state_of(health) == "ready"
-    assert facts == [ReadThrottled(MappingName("m"), throttled.code)] * (THROTTLED_READS - 1)
+    assert facts == [ReadThrottled(MappingName("m"), ShardId("a"), throttled.code, 1.0)] * (THROTTLED_READS - 1)
     health.read_failed(ShardId("a"), throttled, in_a_row=THROTTLED_READS, retry_in=1.0)
     assert state_of(health) == "troubled"
 

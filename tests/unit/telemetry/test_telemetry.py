@@ -15,6 +15,7 @@ from poller.facts import BatchInvoked, Fact
 from poller.facts.declaration import DECLARATIONS, Counter, Label, metrics
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.lease import Owner, RowKey
+from poller.model.stream import ShardId
 from poller.telemetry.series import MetricCollector
 from poller.telemetry.subject import Subject
 from poller.telemetry.telemetry import Telemetry
@@ -25,7 +26,7 @@ CLICKS = MappingName("clicks")
 VIEWS = MappingName("views")
 STORE = FunctionName("store")
 URL = "http://127.0.0.1:1"
-SHARD = "shardId-000000000001"
+SHARD = ShardId("shardId-000000000001")
 
 ALLOWED_LABELS = {"mapping", "function", "outcome", "reason", "code", "delivery", "le", "version", "python"}
 
@@ -219,7 +220,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_visibility_change_failures_total{mapping=orders,outcome=given_up}": 1},
     ),
     (
-        facts.ReceiptsExpired(ORDERS, 3),
+        facts.ReceiptsExpired(ORDERS, STORE, 3, 31.5),
         "warning",
         "receipts_expired",
         {"poller_receipts_expired_total{mapping=orders}": 3},
@@ -237,13 +238,13 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_records_polled_total{mapping=clicks}": 10},
     ),
     (
-        facts.BatchRetried(CLICKS, 3, 1, "KeyError", 0.5),
+        facts.BatchRetried(CLICKS, SHARD, 3, 1, "KeyError", 0.5),
         "debug",
         "batch_retried",
         {"poller_retries_total{mapping=clicks}": 1},
     ),
     (
-        facts.BatchBisected(CLICKS, 3),
+        facts.BatchBisected(CLICKS, SHARD, 3, "KeyError"),
         "debug",
         "batch_bisected",
         {"poller_bisections_total{mapping=clicks}": 1},
@@ -281,12 +282,12 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_destination_errors_total{mapping=clicks}": 1},
     ),
     (
-        facts.PositionTrimmed(CLICKS, SHARD),
+        facts.PositionTrimmed(CLICKS, SHARD, "AFTER_SEQUENCE_NUMBER 1"),
         "error",
         "position_trimmed",
         {"poller_positions_trimmed_total{mapping=clicks}": 1},
     ),
-    (facts.CheckpointsLost(3), "error", "checkpoints_lost", {}),
+    (facts.CheckpointsLost(3, (RowKey("clicks/arn/shardId-000000000001"),)), "error", "checkpoints_lost", {}),
     (facts.LeasesTaken(3), "info", "leases_taken", {"poller_leases_taken_total{}": 3}),
     (facts.LeasesGivenAway(2), "info", "leases_given_away", {"poller_leases_given_away_total{}": 2}),
     (facts.LeasesLost(4), "warning", "leases_lost", {"poller_leases_lost_total{}": 4}),
@@ -393,7 +394,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_url_suspensions_total{function=store}": 1},
     ),
     (
-        facts.ReadThrottled(CLICKS, "ProvisionedThroughputExceededException"),
+        facts.ReadThrottled(CLICKS, SHARD, "ProvisionedThroughputExceededException", 1.0),
         "debug",
         "read_throttled",
         {"poller_source_errors_total{code=ProvisionedThroughputExceededException,mapping=clicks}": 1},
@@ -423,25 +424,25 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_events_received_total{function=store}": 4, "poller_events_refused_total{function=store}": 4},
     ),
     (
-        facts.EventInvoked(STORE, ID, "succeeded", 1, 3.0, 0.02, "", "", ""),
+        facts.EventInvoked(STORE, ID, "succeeded", 1, 3.0, 0.02, "", "", "", None),
         "debug",
         "event_invoked",
         EVENT_INVOKED_SERIES | {"poller_event_attempts_total{function=store,outcome=succeeded}": 1},
     ),
     (
-        facts.EventInvoked(STORE, ID, "failed", 1, 3.0, 0.02, "KeyError", "'user'", "… END"),
+        facts.EventInvoked(STORE, ID, "failed", 1, 3.0, 0.02, "KeyError", "'user'", "… END", 60.0),
         "warning",
         "event_attempt_failed",
         EVENT_INVOKED_SERIES | {"poller_event_attempts_total{function=store,outcome=failed}": 1},
     ),
     (
-        facts.EventPostponed(STORE, ID, "throttled", "429"),
+        facts.EventPostponed(STORE, ID, "throttled", "429", 1.2),
         "warning",
         "event_postponed",
         {"poller_event_attempts_total{function=store,outcome=throttled}": 1},
     ),
     (
-        facts.EventPostponed(STORE, ID, "unreachable", "no connection"),
+        facts.EventPostponed(STORE, ID, "unreachable", "no connection", 1.2),
         "warning",
         "event_postponed",
         {"poller_event_attempts_total{function=store,outcome=unreachable}": 1},
@@ -667,7 +668,7 @@ def test_every_loss_is_logged() -> None:
         telemetry = begun_telemetry()
         for number in range(3):
             telemetry.emit(facts.RecordsDropped(CLICKS, 1, "RetryAttemptsExhausted", SHARD, str(number), str(number)))
-            telemetry.emit(facts.PositionTrimmed(CLICKS, f"shard-{number}"))
+            telemetry.emit(facts.PositionTrimmed(CLICKS, f"shard-{number}", "TRIM_HORIZON"))
     dropped = [line["start_sequence_number"] for line in lines if line["event"] == "records_dropped"]
     trimmed = [line["shard"] for line in lines if line["event"] == "position_trimmed"]
     assert (dropped, trimmed) == (["0", "1", "2"], ["shard-0", "shard-1", "shard-2"])
