@@ -208,11 +208,13 @@ class History:
             return dropped
         for calls in by_request(self.calls).values():
             failed = [call for call in calls if call.ending in ("failed", "answer_lost", "partly_failed")]
-            numbers = failed[-1].message_ids if failed and not failed[-1].done else []
+            if len(failed) <= retries:
+                continue
+            last = failed[retries]  # more follow only at a worker whose row of the shard does not have all attempts
+            numbers = [] if last.done else last.message_ids
             if len(numbers) > 1 and self.mapping.bisect_batch_on_function_error:
                 continue
-            if len(failed) > retries:
-                dropped |= {number: min(dropped[number], failed[-1].ended_at) for number in numbers}
+            dropped |= {number: min(dropped[number], last.ended_at) for number in numbers}
         return dropped
 
 
