@@ -6,8 +6,8 @@ It is configured by one TOML file and watched through Prometheus. It is one proc
 
 The packages, from the bottom layer to the command line.
 A package imports only from packages above its own line, and a contract in the gate checks it.
-Only app.py, reloading.py, running.py, single_call.py, live_checks/, tailing.py and the compositions stand in the
-reverse order: each may import those below it.
+Only app.py, reloading.py, running.py, composition/, single_call.py, live_checks/ and tailing.py stand in the reverse
+order: each may import those below it.
 
     errors.py    the exceptions, drawn as a tree
     disclosure.py  which text of an error may be shown
@@ -38,14 +38,7 @@ reverse order: each may import those below it.
     app.py       the daemon, from the settings to the exit code
     reloading.py       SIGHUP and `poller reload`: reads the file again
     running.py         the mappings and functions that run, and how they are changed
-    composition.py     the composition root: it knows the concrete classes, with its parts below
-    event_composition.py  its part for asynchronous events: makes their destinations
-    event_queue_composition.py  opens the queues of asynchronous events
-    source_composition.py  makes the sources of queues and streams
-    function_composition.py  opens functions, with their targets and limits
-    worker_composition.py  the worker of this process, with its state
-    state_composition.py  opens the state: memory, a file or a table
-    api_composition.py    what the server of AWS Lambda's own API runs with
+    composition/ the composition root: the only place that knows the concrete classes
     live_checks/       `poller check --live`: asks AWS what the settings alone cannot tell
     tailing.py         `poller tail`: follows a stream, or looks at a queue, without a daemon
     single_call.py     `poller invoke` without a daemon: one function, called once

@@ -1,6 +1,6 @@
 """How does the daemon start, run and end?
 
-    settings -> log, metrics -> open each mapping (composition.py) -> HTTP server -> supervisor, until a signal
+    settings -> log, metrics -> open each mapping (composition/mappings.py) -> HTTP server -> supervisor, until a signal
                                               └── reloading.py, running.py: SIGHUP, poller reload
 
 With a membership, the process is one of several workers (workers/): its parent listens at all addresses and obeys the
@@ -33,8 +33,9 @@ from poller.admin.listening import Address, written
 from poller.admin.recent import RecentChanges
 from poller.admin.server import Pages, serve, serve_control
 from poller.admin.viewing import PageSources
-from poller.api_composition import api_listeners, control_api, routes_of, serve_api
-from poller.composition import compose
+from poller.composition.api import api_listeners, control_api, routes_of, serve_api
+from poller.composition.mappings import compose
+from poller.composition.worker import Pauses, WorkerComposition
 from poller.descriptors import raise_limit
 from poller.engine.backlogs import Backlogs
 from poller.engine.events.orphans import OrphanedEvents
@@ -55,7 +56,6 @@ from poller.telemetry.history import History
 from poller.telemetry.processes import own_usage
 from poller.telemetry.telemetry import Telemetry
 from poller.tracing.opening import open_tracing
-from poller.worker_composition import Pauses, WorkerComposition
 from poller.workers.membership import Membership, Parent, end_with_parent
 from poller.workers.report import Report
 

@@ -9,7 +9,7 @@
     │                         by reloading.py, running.py and engine/, answered to the client, which may try again
     ├── InUse                 another process uses the state file; raised by stores/; exit code 1, because
     │                         that process may end soon
-    ├── CannotStore           the state cannot be used now; raised by stores/ and state_composition.py; exit code 1,
+    ├── CannotStore           the state cannot be used now; raised by stores/ and composition/state.py; exit code 1,
     │                         because space on the disk may become free, or the table's service may answer again
     └── ServiceError          a service or a store did not do what was asked; raised by adapters, caught by the
         │                     engine, which waits, tries again, and shows the reason in /readyz

@@ -56,7 +56,7 @@ class Supervisor(Protocol):
 
 
 class Composition(Protocol):
-    """See composition.py."""
+    """See composition/mappings.py."""
 
     def use(self, settings: Settings) -> None: ...
 

@@ -1,6 +1,6 @@
 """How does `poller invoke` call a function if no daemon runs? It opens this one function, calls it, and closes it.
 
-    a request of Lambda's API ── api_composition.py ──> the function, or its event queue ──> an answer of Lambda's API
+    a request of Lambda's API ── composition/api.py ──> the function, or its event queue ──> an answer of Lambda's API
 
 The request and the answer are the same as with a daemon, so the command needs no second form.
 No mapping runs, and the file of positions is not used.
@@ -15,8 +15,8 @@ from pathlib import Path
 import anyio
 
 from poller import process_memory
-from poller.api_composition import routes_of
-from poller.composition import compose
+from poller.composition.api import routes_of
+from poller.composition.mappings import compose
 from poller.descriptors import raise_limit
 from poller.engine.stop import Stop
 from poller.lambda_api.exchange import Answer, Request

@@ -15,17 +15,17 @@ import anyio
 import orjson
 
 from poller.aws.clients import Aws
+from poller.composition.event_queues import aws_settings
+from poller.composition.sources import SourceComposition, filter_of
 from poller.core.queues.peeking import PEEK_TIMEOUT_IN_SECONDS, why_no_peek
 from poller.engine.streams import tail
 from poller.engine.streams.tail import TailedRecord
 from poller.errors import Rejected
-from poller.event_queue_composition import aws_settings
 from poller.model.arn import queue_url
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.model.message import Message
 from poller.model.stream import StartingPosition
 from poller.settings.values import Settings
-from poller.source_composition import SourceComposition, filter_of
 from poller.sources.reader_identity import AskedOnce
 from poller.sources.sqs import MAXIMUM_MESSAGES_IN_A_CALL, SqsSource
 

@@ -114,7 +114,7 @@ def _answer_of_daemon(path: Path, name: str, body: bytes, headers: Mapping[str, 
 def _answer_without_daemon(config: Path, name: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     """Call the function in this process, and return the answer. Ends the program if the answer is an error."""
     settings = examined(config, prints_warnings=False).settings  # the warnings are for the daemon
-    from poller.composition import new_request_id
+    from poller.composition.mappings import new_request_id
     from poller.single_call import answered
 
     request = Request(

@@ -32,8 +32,8 @@ def shown_rows(settings: Settings) -> list[Row] | None:
     state = settings.daemon.state
     if state.startswith("sqlite://"):
         return shown(Path(state.removeprefix("sqlite://")))
-    from poller.event_queue_composition import aws_settings
-    from poller.state_composition import rows_of_table
+    from poller.composition.event_queues import aws_settings
+    from poller.composition.state import rows_of_table
 
     return anyio.run(rows_of_table, state, aws_settings(settings))
 
@@ -44,8 +44,8 @@ def opened(settings: Settings, *, state: str | None = None, creates: bool = Fals
 
     If there is no state yet, creates it or yields None.
     """
-    from poller.event_queue_composition import aws_settings
-    from poller.state_composition import open_by_hand
+    from poller.composition.event_queues import aws_settings
+    from poller.composition.state import open_by_hand
 
     with start_blocking_portal() as loop:
         opening = open_by_hand(state or settings.daemon.state, aws_settings(settings), tell=_tell, creates=creates)

@@ -12,6 +12,6 @@ Belongs here: how a document is sent, how large it may be, and how long one try 
 Does not belong here: the content of a document (core/); when to send it, and what to do while the service does not
 accept it (engine/); credentials and the translation of errors (aws/).
 A new destination is a module here, a row of `RECEIVERS` in settings/arns.py, and a case in `open_destination` of
-event_composition.py. The tests then ask for the table above, for README.md's permissions and for config/poller.toml.
-Only event_composition.py imports an adapter; no adapter knows another.
+composition/events.py. The tests then ask for the table above, for README.md's permissions and for config/poller.toml.
+Only composition/events.py imports an adapter; no adapter knows another.
 """

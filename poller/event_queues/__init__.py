@@ -15,5 +15,5 @@
 
 Belongs here: how events are stored and claimed, and how many are allowed.
 Does not belong here: when an event is taken, invoked or ended (engine/, core/).
-Only event_queue_composition.py and the command line import an adapter; no adapter knows another.
+Only composition/event_queues.py and the command line import an adapter; no adapter knows another.
 """

@@ -9,7 +9,7 @@ import anyio
 from anyio import CapacityLimiter
 
 from poller.aws.clients import Aws
-from poller.event_queue_composition import aws_settings
+from poller.composition.event_queues import aws_settings
 from poller.live_checks.destinations import destination
 from poller.live_checks.event_queues import event_queue
 from poller.live_checks.functions import function_on_lambda

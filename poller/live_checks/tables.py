@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 from poller.aws.clients import Aws
+from poller.composition.event_queues import aws_settings
+from poller.composition.state import aws_of_table
 from poller.core.finding import Finding
 from poller.errors import PollerError
-from poller.event_queue_composition import aws_settings
 from poller.live_checks.rows import Row, failure
 from poller.model.mapping import StreamMapping
 from poller.settings.state import table_address
 from poller.settings.values import Settings
-from poller.state_composition import aws_of_table
 from poller.stores.dynamodb_table import described, fault_of_key
 
 

@@ -21,7 +21,7 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 
 from poller.aws.clients import Aws, AwsSettings
-from poller.composition import WallClock
+from poller.composition.mappings import WallClock
 from poller.core.events.senders import of_sender
 from poller.event_queues.embedded import EmbeddedEventQueue
 from poller.event_queues.schema import shared

@@ -12,7 +12,7 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
-from poller.composition import WallClock
+from poller.composition.mappings import WallClock
 from poller.errors import QueueFull, Rejected
 from poller.event_queues.embedded import EmbeddedEventQueue
 from poller.event_queues.sqs import SqsEventQueue

@@ -9,7 +9,7 @@ import pytest
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.aws.kept_client import KeptClient
-from poller.composition import WallClock
+from poller.composition.mappings import WallClock
 from poller.core.document import Document
 from poller.core.events.senders import of_sender
 from poller.destinations.sns import SnsDestination

@@ -14,6 +14,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from poller.aws.clients import Aws, AwsSettings
+from poller.composition.state import KclTables, take_over
 from poller.errors import CannotStore, InUse, SettingsError
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName
@@ -21,7 +22,6 @@ from poller.model.lease import Row, begun_key, shard_key
 from poller.model.mapping import StreamMapping
 from poller.model.stream import AfterSequence, AtTimestamp, Checkpoint, SequenceNumber, ShardEnd, ShardId
 from poller.ports import LeaseStore
-from poller.state_composition import KclTables, take_over
 from poller.stores.kcl_leases import refuse_while_kcl_runs
 from poller.stores.memory_leases import MemoryLeaseStore
 from poller.stores.routed_leases import RoutedLeaseStore

@@ -2,7 +2,7 @@
 
 Belongs here: starting, feeding, timing, watching and ending such processes.
 Does not belong here: what an answer means for a batch (core/outcome.py), how many batches run at once (engine/).
-Only function_composition.py imports the package, and only its `RuntimeTarget`.
+Only composition/functions.py imports the package, and only its `RuntimeTarget`.
 
     target.py        which child process runs an invocation?
     child.py         how does one child begin and end?

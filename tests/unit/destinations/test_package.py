@@ -9,7 +9,7 @@ import pytest
 
 import poller.destinations
 from poller.aws.clients import Aws, AwsSettings
-from poller.event_composition import open_destination
+from poller.composition.events import open_destination
 from poller.settings.arns import RECEIVERS
 from tests.unit.settings.receivers import example
 

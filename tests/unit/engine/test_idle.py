@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from poller.composition import compose
+from poller.composition.mappings import compose
 from poller.engine.idle import IdleRunner
 from poller.engine.stop import Stop
 from poller.facts import MappingWaiting

@@ -13,12 +13,12 @@ import pytest
 from trio.testing import MockClock
 
 from poller.boot_clock import BootClock
+from poller.composition.worker import SAVE_IN_A_TABLE_EVERY_SECONDS
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, RENEWALS_PER_DURATION
 from poller.engine.leases.worker import Worker
 from poller.facts import Fact
 from poller.model.lease import Owner, Row, RowKey
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, TrimHorizon
-from poller.worker_composition import SAVE_IN_A_TABLE_EVERY_SECONDS
 from tests.fakes.faults import Fault, FaultPlan
 from tests.fakes.lease_store import FakeLeaseTable
 

@@ -1,4 +1,4 @@
-"""Which object reads the source of a mapping? This module makes it for composition.py and tailing.py.
+"""Which object reads the source of a mapping? This module makes it for mappings.py and tailing.py.
 
     a queue     SqsSource; the mappings of one queue share the receives whose answers were lost
     a stream    KinesisSource or DynamoDbStreamsSource; all streams of an account and a region share one pace of listing

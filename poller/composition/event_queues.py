@@ -1,4 +1,4 @@
-"""Which event queues are open, and how is each one opened? This module opens them for event_composition.py.
+"""Which event queues are open, and how is each one opened? This module opens them for events.py.
 
     the daemon's own queue     a file, which stays open until the daemon ends
     an SQS queue               open while runs or senders use it

@@ -1,9 +1,9 @@
-"""Which objects does a run of a function's asynchronous events need? This module makes them for composition.py.
+"""Which objects does a run of a function's asynchronous events need? This module makes them for mappings.py.
 
     a function's events    the daemon's own queue, perhaps an SQS queue ─┐
-                           its destinations and its dead-letter queue ───┴─ the function (composition.py)
+                           its destinations and its dead-letter queue ───┴─ the function (mappings.py)
 
-event_queue_composition.py opens the queues.
+event_queues.py opens the queues.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from anyio.abc import TaskGroup
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.aws.kept_client import KeptClient
+from poller.composition.event_queues import EventQueues, FormerQueuesOf, aws_settings, sqs_queue_of
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS
 from poller.destinations.eventbridge import EventBridgeDestination
 from poller.destinations.function import FunctionDestination
@@ -31,7 +32,6 @@ from poller.engine.events.mapping import EventContext
 from poller.engine.events.orphans import OrphanedEvents
 from poller.engine.stop import Stop
 from poller.errors import Rejected
-from poller.event_queue_composition import EventQueues, FormerQueuesOf, aws_settings, sqs_queue_of
 from poller.facts import Emit
 from poller.functions.opened import OpenFunction
 from poller.model.arn import Arn, queue_url, unqualified

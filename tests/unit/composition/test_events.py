@@ -13,7 +13,8 @@ import orjson
 import pytest
 
 from poller.aws.signing import Credentials
-from poller.composition import Composition, compose
+from poller.composition.mappings import Composition, compose
+from poller.composition.worker import Pauses
 from poller.descriptors import Limits
 from poller.engine.stop import Stop
 from poller.engine.supervisor import Supervisor
@@ -28,7 +29,6 @@ from poller.settings.changes import changes
 from poller.settings.loading import load
 from poller.settings.values import Settings
 from poller.telemetry.telemetry import Telemetry
-from poller.worker_composition import Pauses
 from tests.fakes.aws_over_http import AwsOverHttp, aws_over_http
 from tests.fakes.clock import VirtualClock
 from tests.fakes.http_server import Reply, Request, http_server
@@ -181,7 +181,7 @@ async def test_the_copy_of_a_migrated_file_of_events_is_reported(
     settings = settings_of(tmp_path, services)
     path = Path(str(settings.daemon.event_queue).removeprefix("sqlite://"))
     with closing(sqlite3.connect(path)) as file:
-        file.executescript((Path(__file__).parent / "event_queues" / "format_1.sql").read_text())
+        file.executescript((Path(__file__).parents[1] / "event_queues" / "format_1.sql").read_text())
     facts: list[Fact] = []
     async with compose(settings, emit=facts.append, descriptor_limit=1024) as composition:
         await composition.events.acceptor.accept(AUDIT, b"{}", request_id=RequestId("8f3"))
@@ -252,7 +252,9 @@ def watch() -> Watch:
 async def aws(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AwsOverHttp]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDFIRST")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setattr("poller.composition.WallClock", VirtualClock)  # the queues in memory have this clock, too
+    monkeypatch.setattr(
+        "poller.composition.mappings.WallClock", VirtualClock
+    )  # the queues in memory have this clock, too
     async with aws_over_http(watch, Credentials("AKIDFIRST", "secret", None)) as service:
         yield service
 
@@ -471,7 +473,7 @@ async def test_the_start_does_not_wait_long_for_an_sqs_that_does_not_answer(
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDFIRST")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setattr("poller.event_queue_composition.LONGEST_CHECK_IN_SECONDS", 0.5)
+    monkeypatch.setattr("poller.composition.event_queues.LONGEST_CHECK_IN_SECONDS", 0.5)
 
     async def never(_: Request) -> Reply:
         await anyio.sleep_forever()

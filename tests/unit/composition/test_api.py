@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from poller.api_composition import access_of, directory_of
+from poller.composition.api import access_of, directory_of
 from poller.lambda_api.names import Home
 from poller.model.arn import Arn
 from poller.settings.loading import load

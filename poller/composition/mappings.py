@@ -2,10 +2,10 @@
 
     a mapping of a queue     a source ─────────────────────────────────────────┐
     a mapping of a stream    a source, the worker, a destination ──────────────┼─ a function
-    a function's events      their queue, destinations (event_composition.py) ─┘
+    a function's events      their queue, destinations (events.py) ─┘
 
 `Composition.open` makes one run of a mapping for the supervisor, with all that the run needs, and closes it afterwards.
-The other compositions make the parts: source_composition.py, function_composition.py and worker_composition.py.
+The other compositions make the parts: sources.py, functions.py and worker.py.
 Runs share AWS clients: the first run that needs them opens them, and they are closed after the last one.
 """
 
@@ -23,6 +23,11 @@ import anyio
 from anyio.abc import TaskGroup
 
 from poller.aws.clients import Aws, AwsSettings
+from poller.composition.event_queues import aws_settings
+from poller.composition.events import EventComposition, open_destination
+from poller.composition.functions import FunctionComposition, SharedFunction
+from poller.composition.sources import SourceComposition, filter_of
+from poller.composition.worker import SharedLimit, WorkerComposition
 from poller.core.leases.units import limit_of_mapping
 from poller.engine.events.mapping import EventMappingRunner
 from poller.engine.idle import IdleRunner
@@ -35,10 +40,7 @@ from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, Budget
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
 from poller.engine.supervised import Runner
-from poller.event_composition import EventComposition, open_destination
-from poller.event_queue_composition import aws_settings
 from poller.facts import Emit
-from poller.function_composition import FunctionComposition, SharedFunction
 from poller.functions.telling import Invocations
 from poller.model.arn import Arn
 from poller.model.backlog import QueueDepth
@@ -47,10 +49,8 @@ from poller.model.ids import MappingName, RequestId
 from poller.model.mapping import AnyMapping, EventMapping, QueueMapping, StreamMapping
 from poller.ports import Destination
 from poller.settings.values import Settings
-from poller.source_composition import SourceComposition, filter_of
 from poller.sources.reader_identity import AskedOnce
 from poller.tracing.wrapping import Tracing
-from poller.worker_composition import SharedLimit, WorkerComposition
 
 
 class WallClock:

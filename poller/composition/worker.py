@@ -1,10 +1,10 @@
-"""Which worker is this process, and when is its state opened? This module makes the worker for composition.py.
+"""Which worker is this process, and when is its state opened? This module makes the worker for mappings.py.
 
     a mapping of a stream ─────────────┐
     a pause ───────────────────────────┼─ the first of them opens ──> the state, and the worker that has its leases
     a limit that other workers share ──┘
 
-The state stays open until the daemon ends; state_composition.py says where it is.
+The state stays open until the daemon ends; state.py says where it is.
 A daemon that needs no state opens its file once another worker has created it, because the file may have a pause.
 """
 
@@ -23,6 +23,8 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.boot_clock import BootClock
+from poller.composition.event_queues import aws_settings
+from poller.composition.state import KclTables, open_state, path_of
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, RENEWALS_PER_DURATION
 from poller.core.leases.units import LimitName
 from poller.engine.leases.worker import SAVE_EVERY_SECONDS, SAVE_WINDOWS_EVERY_SECONDS, Worker
@@ -31,7 +33,6 @@ from poller.engine.sharing import Shared
 from poller.engine.stop import Stop
 from poller.engine.units import hold_units
 from poller.errors import PollerError
-from poller.event_queue_composition import aws_settings
 from poller.facts import Emit
 from poller.functions.units import Units
 from poller.model.ids import MappingName
@@ -39,7 +40,6 @@ from poller.model.lease import Owner
 from poller.model.sharing import SharingStatus
 from poller.ports import Clock, PauseStore
 from poller.settings.values import Settings
-from poller.state_composition import KclTables, open_state, path_of
 from poller.stores.routed_leases import RoutedLeaseStore
 
 SAVE_IN_A_TABLE_EVERY_SECONDS = LEASE_DURATION_IN_SECONDS / RENEWALS_PER_DURATION

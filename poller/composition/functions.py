@@ -1,4 +1,4 @@
-"""Which objects does a function need at run time? This module makes them for composition.py.
+"""Which objects does a function need at run time? This module makes them for mappings.py.
 
     a function on Lambda       LambdaApiTarget ─┐
     an HTTP service            HttpTarget ──────┼─ its capacity: the limits of its concurrency
@@ -19,11 +19,12 @@ from weakref import WeakValueDictionary
 from anyio.abc import TaskGroup
 
 from poller.aws.clients import Aws, AwsSettings
+from poller.composition.event_queues import aws_settings
+from poller.composition.worker import SharedLimit, WorkerComposition
 from poller.core.leases.units import limit_of_function
 from poller.engine.calls import Calls, Opening
 from poller.engine.sharing import Shared
 from poller.engine.stop import Stop
-from poller.event_queue_composition import aws_settings
 from poller.facts import Emit
 from poller.functions.capacity import FunctionCapacity
 from poller.functions.opened import OpenFunction
@@ -37,7 +38,6 @@ from poller.targets.http import HttpTarget
 from poller.targets.lambda_api import LambdaApiTarget
 from poller.targets.runtime import RuntimeTarget
 from poller.tracing.wrapping import Tracing
-from poller.worker_composition import SharedLimit, WorkerComposition
 
 
 class SharedFunction(NamedTuple):

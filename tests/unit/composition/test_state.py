@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from poller.aws.clients import Aws, AwsSettings
+from poller.composition.state import OpenState, open_by_hand, open_state, rows_of_table
 from poller.errors import CannotStore, InUse, ServiceError, SettingsError
 from poller.facts import Fact, StateOpened
 from poller.model.ids import MappingName
 from poller.model.lease import Row, RowKey
 from poller.model.stream import AtTimestamp, Checkpoint, ShardId, StateKey, TrimHorizon
-from poller.state_composition import OpenState, open_by_hand, open_state, rows_of_table
 from poller.stores.lease_file import shared
 from tests.fakes.dynamodb_over_http import dynamodb_over_http, use_own_credentials
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 ROLE = "arn:aws:iam::123456789012:role/leases"
 SHARD = RowKey("clicks/arn:aws:kinesis:eu-west-1:123456789012:stream/clicks/shardId-000000000000")
-FORMAT_3 = Path(__file__).parent / "stores/format_3.sql"
+FORMAT_3 = Path(__file__).parents[1] / "stores/format_3.sql"
 
 
 @pytest.fixture

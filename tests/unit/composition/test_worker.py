@@ -10,13 +10,13 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from poller.composition import compose
+from poller.composition.mappings import compose
+from poller.composition.worker import Pauses, new_owner
 from poller.facts import Fact
 from poller.model.ids import MappingName
 from poller.stores.lease_pauses import LeasePauses
 from poller.stores.sqlite_leases import SqliteLeaseStore
-from poller.worker_composition import Pauses, new_owner
-from tests.unit.test_composition import settings_of
+from tests.unit.composition.test_mappings import settings_of
 
 pytestmark = pytest.mark.anyio
 
@@ -50,7 +50,7 @@ def test_the_owner_of_leases_has_the_label_of_the_worker_and_is_another_one_at_e
 @pytest.fixture
 def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a daemon look for the state file all the time."""
-    monkeypatch.setattr("poller.worker_composition.LEASE_DURATION_IN_SECONDS", 0.001)
+    monkeypatch.setattr("poller.composition.worker.LEASE_DURATION_IN_SECONDS", 0.001)
 
 
 @pytest.mark.usefixtures("_looks_often")

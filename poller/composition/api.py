@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from poller.admin.listening import Address, bound
-from poller.composition import Composition
+from poller.composition.mappings import Composition
 from poller.engine.calls import Calls
 from poller.engine.stop import Stop
 from poller.facts import Emit

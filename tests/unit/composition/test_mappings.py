@@ -15,7 +15,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from poller.composition import Composition, compose
+from poller.composition.mappings import Composition, compose
+from poller.composition.worker import Pauses
 from poller.engine.queues.mapping import QueueMappingRunner
 from poller.engine.stop import Stop
 from poller.engine.streams.mapping import StreamMappingRunner
@@ -26,7 +27,6 @@ from poller.functions.opened import OpenFunction
 from poller.settings.loading import load
 from poller.settings.values import Settings
 from poller.telemetry.telemetry import Telemetry
-from poller.worker_composition import Pauses
 
 pytestmark = pytest.mark.anyio
 
