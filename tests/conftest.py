@@ -23,16 +23,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 import pytest
-from botocore.loaders import create_loader
 from hypothesis import settings
 
 from tests.kinesis_local import kinesis_local as run_kinesis_local
 
-pytest_plugins = ["tests.quick"]
+pytest_plugins = ["tests.made_once", "tests.quick"]
 
 REGION = "us-east-1"
 
@@ -68,14 +66,6 @@ def pytest_collection_finish() -> None:
     """
     gc.freeze()
     gc.set_threshold(50_000)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _models_of_services_are_read_once() -> Iterator[None]:
-    """Let all sessions of botocore share the models: parsing Lambda's takes longer than most tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("botocore.session.create_loader", cache(create_loader))
-        yield
 
 
 @pytest.fixture(scope="session")
