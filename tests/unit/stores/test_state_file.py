@@ -157,9 +157,9 @@ def test_a_folder_at_the_path_is_refused(path: Path) -> None:
 
 
 def stored_in(path: Path, *, killed: bool = False) -> None:
-    """Write a file with ten thousand checkpoints, as an owner leaves it that closes the file or is killed."""
+    """Write a file with a thousand checkpoints, as an owner leaves it that closes the file or is killed."""
     with owned(path) as file:
-        rows = [Row(key=RowKey(f"{PREFIX}shard-{number}"), checkpoint=AT_5) for number in range(10_000)]
+        rows = [Row(key=RowKey(f"{PREFIX}shard-{number}"), checkpoint=AT_5) for number in range(1_000)]
         create(file, batch(rows))
         if killed:
             for suffix in ("", "-wal"):
