@@ -94,7 +94,7 @@ def test_a_renewal_is_late_if_the_table_did_not_answer_for_some_seconds_and_else
         world.stream.open()
         await anyio.sleep(60)
         assert not facts(world, LeasesRenewedLate)
-        for _ in range(10):
+        for _ in range(6):
             life.cut_off(4)
             await anyio.sleep(17.7)
 

@@ -118,7 +118,7 @@ def test_two_workers_that_stop_at_the_same_time_leave_their_shards_to_the_third(
         for _ in range(9):
             world.stream.open()
         lives = [world.start(tasks, f"worker-{number}") for number in range(3)]
-        await anyio.sleep(60)
+        await anyio.sleep(20)
         assert [len(life.reader.reading) for life in lives] == [3, 3, 3]
         for life in lives[:2]:
             life.begin_stop()
@@ -441,7 +441,7 @@ def test_a_rolling_deploy_leaves_no_shard_without_a_reader_for_two_seconds() -> 
             world.stream.open()
         for number in range(3):
             world.start(tasks, f"worker-{number}", rate=0.9 + 0.1 * number, offset=1e6 * number)
-        await anyio.sleep(60)
+        await anyio.sleep(20)
         began = anyio.current_time()
         for life in list(world.running):
             world.start(tasks, "next")

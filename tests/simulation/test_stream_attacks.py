@@ -342,7 +342,7 @@ def test_a_function_that_asks_for_a_pause_of_a_day_is_tried_again_after_five_min
 
 
 def test_the_iterator_age_grows_while_a_shard_cannot_be_read() -> None:
-    world = KinesisWorld(faults=FaultPlan(outages=[Outage(5, 1000, Fault.ACCESS_DENIED)]))
+    world = KinesisWorld(faults=FaultPlan(outages=[Outage(5, 200, Fault.ACCESS_DENIED)]))
     ages: list[float] = []
 
     async def until(life: Life) -> None:
@@ -351,11 +351,11 @@ def test_the_iterator_age_grows_while_a_shard_cannot_be_read() -> None:
             stream = life.supervisor.statuses()[0].stream
             assert stream is not None
             ages.append(stream.iterator_age_in_seconds)
-            await anyio.sleep(900)
+            await anyio.sleep(150)
         life.begin_stop()
 
     play_life(world, until)
-    assert ages == [0, pytest.approx(895, abs=5), 0]
+    assert ages == [0, pytest.approx(145, abs=5), 0]
 
 
 def test_a_listing_without_an_answer_does_not_delay_the_stop() -> None:

@@ -34,6 +34,7 @@ from tests.simulation.world import run_seeded
 
 PARENT = "shardId-000000000000"
 HOUR = 3600.0
+RETENTION = 600.0
 
 
 class FailingStore(FakeStore):
@@ -244,13 +245,13 @@ def test_a_waiting_shard_that_left_the_stream_unread_is_logged_and_its_children_
             world.put_at(0, "lost")
             await anyio.sleep(30)
             world.stream.merge(left, right, now=anyio.current_time())
-            await anyio.sleep(HOUR + 60)
+            await anyio.sleep(RETENTION + 60)
             world.put_at(0, "child")
             world.poison.clear()
 
-        await world.live(stopping_after(HOUR + 400), beside=go_on)
+        await world.live(stopping_after(RETENTION + 400), beside=go_on)
 
-    play(world, main, retention_in_seconds=HOUR)
+    play(world, main, retention_in_seconds=RETENTION)
     assert world.succeeded == ["grandparent", "child"]
     assert len(world.facts_of(PositionTrimmed)) == 2, "one for each half"
 

@@ -100,7 +100,7 @@ class TimedWorld(KinesisWorld):
 def test_both_children_of_a_split_are_read_at_the_same_time_and_a_merged_shard_after_both() -> None:
     """[S14]"""
     world = TimedWorld(batch_size=2)
-    world.duration = 5.0
+    world.duration = 1.0
     keys = [f"k{number}" for number in range(20)]
 
     def put_some() -> None:
@@ -114,7 +114,7 @@ def test_both_children_of_a_split_are_read_at_the_same_time_and_a_merged_shard_a
         put_some()
         merged = world.stream.merge(*children, now=0.0)
         put_some()
-        await world.live(stopping_after(600))
+        await world.live(stopping_after(60))
         spans = world.spans
         assert spans.keys() == {parent, *children, merged}
         one, other = children

@@ -123,12 +123,12 @@ def test_each_worker_gets_the_only_unit_in_turn_if_an_invocation_waits_at_each()
             world.stream.open()
         lives = [world.start(tasks, f"worker-{number}") for number in range(3)]
         await anyio.sleep(15)
-        with anyio.move_on_after(300):
+        with anyio.move_on_after(100):
             async with anyio.create_task_group() as clients:
                 for life in lives:
                     clients.start_soon(invoke_again_and_again, life)
         deliveries = Counter(seen.shard_id for seen in world.function.seen)
-        assert min(deliveries[shard_id] for shard_id in leases(world)) > 100, "the shards are read, too"
+        assert min(deliveries[shard_id] for shard_id in leases(world)) > 30, "the shards are read, too"
 
     play(main, world=world_of(1))
     assert len(waits) == 3

@@ -439,7 +439,7 @@ def test_a_window_is_not_idle_while_its_reader_lags_behind() -> None:
             world.put_one()
         await anyio.sleep(500)
         world.stream.empty_read_rate, world.stream.short_read_rate = 0.8, 1.0
-        await world.live(stopping_after(600))
+        await world.live(stopping_after(200))
 
     play(world, main)
     assert_each_window_saw_its_records(world)
