@@ -32,20 +32,25 @@ INSTEAD = {
 }
 """Words that a new reader stumbled over, and what is written instead."""
 
-TEXTS = {
-    path.relative_to(ROOT): path.read_text()
-    for pattern in ("poller/**/*.py", "tests/**/*.py", "tests/**/*.md", "config/*", "deploy/**/*", "README.md")
-    for path in sorted(ROOT.glob(pattern))
-    if path.is_file() and path != Path(__file__) and path.suffix != ".pyc"
-}
+
+@pytest.fixture(scope="module")
+def texts() -> dict[Path, str]:
+    """Return the text of each file by its path."""
+    return {
+        path.relative_to(ROOT): path.read_text()
+        for pattern in ("poller/**/*.py", "tests/**/*.py", "tests/**/*.md", "config/*", "deploy/**/*", "README.md")
+        for path in sorted(ROOT.glob(pattern))
+        if path.is_file() and path != Path(__file__) and path.suffix != ".pyc"
+    }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", INSTEAD)
-def test_no_word_that_needs_a_dictionary_is_used(pattern: str) -> None:
-    assert len(TEXTS) > 400
+def test_no_word_that_needs_a_dictionary_is_used(pattern: str, texts: dict[Path, str]) -> None:
+    assert len(texts) > 400
     found = [
         f"{path}:{text.count(chr(10), 0, match.start()) + 1}: {match[0]}"
-        for path, text in TEXTS.items()
+        for path, text in texts.items()
         for match in re.finditer(pattern, text)
     ]
     assert found == [], f"write {INSTEAD[pattern]} instead"
