@@ -36,6 +36,7 @@ REGION = "us-east-1"
 
 # The gate asks the same questions each time; by hand, every run asks new ones (`--hypothesis-profile thorough`: many).
 settings.register_profile("gate", derandomize=True, deadline=None)
+settings.register_profile("quick", max_examples=20, deadline=None)
 settings.register_profile("thorough", max_examples=2_000, deadline=None)
 settings.register_profile("by_hand", deadline=None)
 settings.load_profile("gate" if os.environ.get("CI") else "by_hand")
@@ -52,6 +53,12 @@ make_server("127.0.0.1", int(sys.argv[2]), app, threaded=True, fd=int(sys.argv[1
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seeds", type=int, help="how many seeds the simulation runs over (as many as each test says)")
     parser.addoption("--first-seed", type=int, default=0, help="the seed that the simulation begins with (0)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a run of the quick tests alone try fewer inputs. The gate and a run of a folder try all of them."""
+    if config.option.markexpr == "quick" and not config.option.hypothesis_profile:
+        settings.load_profile("quick")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,7 +14,6 @@ from tests.simulation.replaying import difference_in_another_process
 from tests.simulation.world import Steps, run_seeded
 
 SEEDS_IN_THE_GATE = 25
-QUICK_SEEDS = 2
 
 
 def test_nothing_is_lost_or_reordered_while_mappings_of_queues_change(seed: int) -> None:

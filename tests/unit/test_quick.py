@@ -1,4 +1,4 @@
-"""Is a new test quick, and can a quick test start no process? These tests check themselves."""
+"""Is a new test quick, can a quick test start no process, and does it try few inputs? These tests check themselves."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
 
 NOTHING = [sys.executable, "-c", ""]
 
@@ -34,6 +35,10 @@ def test_a_quick_test_that_starts_a_process_fails(start: Callable[[], object]) -
 
 def test_a_test_is_quick_by_default(request: pytest.FixtureRequest) -> None:
     assert request.node.get_closest_marker("quick")
+
+
+def test_only_a_run_of_the_quick_tests_alone_tries_few_inputs(pytestconfig: pytest.Config) -> None:
+    assert (settings().max_examples < 100) == (pytestconfig.option.markexpr == "quick")
 
 
 @pytest.mark.slow
