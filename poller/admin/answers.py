@@ -81,6 +81,30 @@ class Shards(Answer):
     drained: int
 
 
+class Lane(Answer):
+    """A lane of a shard that has records in hand."""
+
+    number: int
+    records: int
+    is_invoking: bool
+    reason: str | None = Field(description="Why the lane is blocked; null if it is not.")
+    attempt: int | None = Field(description="The number of failed tries in a row.")
+    next_try: str | None
+
+
+class ReadShard(Answer):
+    """A shard that a worker reads."""
+
+    shard: str
+    worker: str
+    read_since: str | None
+    position: str = Field(description="Every record before this position is done.")
+    behind_in_seconds: float
+    records_in_hand: int
+    blocked_since: str | None
+    lanes: list[Lane]
+
+
 class QueueEntry(Answer):
     """How many messages a queue has, as SQS counts them; null if they are unknown."""
 
@@ -114,6 +138,9 @@ class MappingNumbers(MappingEntry):
     last_error: LastErrorEntry | None
     iterator_age_in_seconds: float = 0.0
     shards: Shards | None = None
+    shards_read: list[ReadShard] = Field(
+        [], description="The first shards that are read: the blocked ones first, then those that are most behind."
+    )
     queue: QueueNumbers | None = None
 
 

@@ -49,7 +49,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from poller.admin.words import written
+from poller.admin.words import written, written_if_known
 from poller.model.status import BlockedShard, EventsStatus, MappingStatus, WorkerStatus
 
 BLOCKED_SHARDS_SHOWN = 10
@@ -127,9 +127,9 @@ def _entry(status: MappingStatus, *, sees_words: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "state": status.state,
         "reason": reason_for(status, sees_words=sees_words),
-        "since": _written(status.since),
+        "since": written_if_known(status.since),
         "attempt": status.attempt,
-        "next_try": _written(status.next_try),
+        "next_try": written_if_known(status.next_try),
     }
     if status.stream is not None:
         entry["shards_blocked"] = status.stream.shards_blocked
@@ -146,11 +146,11 @@ def _blocked(shard: BlockedShard, *, sees_words: bool) -> dict[str, Any]:
         "detail": shard.detail if sees_words else None,
         "since": written(shard.since),
         "attempt": shard.attempt,
-        "next_try": _written(shard.next_try),
+        "next_try": written_if_known(shard.next_try),
         "records": shard.records,
         "start_sequence_number": shard.start_sequence_number,
         "end_sequence_number": shard.end_sequence_number,
-        "kept_until": _written(kept_until(shard)),
+        "kept_until": written_if_known(kept_until(shard)),
         "actions": shard.actions,
     }
 
@@ -172,7 +172,3 @@ def _numbers(events: EventsStatus) -> dict[str, Any]:
         "stuck": events.stuck,
         "oldest_age_in_seconds": events.oldest_age_in_seconds,
     }
-
-
-def _written(epoch_seconds: float | None) -> str | None:
-    return None if epoch_seconds is None else written(epoch_seconds)

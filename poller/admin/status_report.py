@@ -22,11 +22,11 @@ from typing import Any
 from poller.admin.page.view import View
 from poller.admin.readiness import readiness
 from poller.admin.scaling import entry_of_queue
-from poller.admin.words import written
+from poller.admin.words import written, written_if_known
 from poller.model.backlog import UnknownBacklog
 from poller.model.lease import shard_of
 from poller.model.sharing import SharingStatus, label_of, mapping_of
-from poller.model.status import MappingStatus
+from poller.model.status import MappingStatus, ShardStatus
 
 NOT_SHOWN = UnknownBacklog("nobody has asked the queue")
 
@@ -63,12 +63,26 @@ def _numbers_of_mapping(status: MappingStatus, view: View) -> dict[str, Any]:
             "waiting": stream.shards_waiting,
             "drained": stream.shards_drained,
         }
+        numbers["shards_read"] = [_shard(shard) for shard in stream.shards]
     if status.queue is not None:
         numbers["queue"] = {
             **entry_of_queue(view.depths.get(status.mapping, NOT_SHOWN)),
             "oldest_in_hand_age_in_seconds": status.queue.oldest_age_in_seconds,
         }
     return numbers
+
+
+def _shard(shard: ShardStatus) -> dict[str, Any]:
+    return {
+        "shard": shard.shard_id,
+        "worker": label_of(shard.worker),
+        "read_since": written_if_known(shard.read_since),
+        "position": shard.position,
+        "behind_in_seconds": shard.age_in_seconds,
+        "records_in_hand": shard.records,
+        "blocked_since": written_if_known(shard.blocked_since),
+        "lanes": [lane._asdict() | {"next_try": written_if_known(lane.next_try)} for lane in shard.lanes],
+    }
 
 
 def _sharing(sharing: SharingStatus) -> dict[str, Any]:

@@ -31,6 +31,10 @@ def written(epoch_seconds: float) -> str:
     return datetime.fromtimestamp(epoch_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def written_if_known(epoch_seconds: float | None) -> str | None:
+    return None if epoch_seconds is None else written(epoch_seconds)
+
+
 def rate(number: float) -> str:
     """Return a number a second with few digits: `0`, `< 0.01`, `0.03`, `4.5`, `120`, `34,600`."""
     if number < 0.005:

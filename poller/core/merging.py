@@ -6,6 +6,7 @@
     the last error                 the newest one
     what every worker knows        counted once: drained shards, and the events of a shared event queue
     blocked shards                 those of all workers, the longest blocked first
+    shards that are shown          those of all workers, in the same order (streams/trouble_first.py)
 
 The mappings keep the order of the first worker.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from poller.core.streams.trouble_first import first_shown
 from poller.model.ids import MappingName
 from poller.model.sharing import SharingStatus
 from poller.model.status import EventsStatus, MappingState, MappingStatus, QueueStatus, StreamStatus
@@ -83,6 +85,7 @@ def _streams(streams: Sequence[StreamStatus]) -> StreamStatus:
         shards_blocked=sum(stream.shards_blocked for stream in streams),
         bytes_buffered=sum(stream.bytes_buffered for stream in streams),
         blocked=tuple(blocked),
+        shards=first_shown(shard for stream in streams for shard in stream.shards),
     )
 
 

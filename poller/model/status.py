@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from poller.model.ids import FunctionName, MappingName
+from poller.model.lease import Owner
 from poller.model.order import Action, Ends
 from poller.model.stream import SequenceNumber, ShardId
 
@@ -46,6 +47,42 @@ class BlockedShard(NamedTuple):
         return self.start_sequence_number, self.end_sequence_number
 
 
+class LaneStatus(NamedTuple):
+    """A lane of a shard that has records in hand. `number` is from 1.
+
+    `records` are read and not done. `is_invoking` is true while the function runs with some of them.
+    `reason` says why the lane is blocked; it is None if the lane is not blocked.
+    `attempt` is the number of failed tries in a row, and `next_try` is the time of the next try.
+    """
+
+    number: int
+    records: int
+    is_invoking: bool
+    reason: str | None = None
+    attempt: int | None = None
+    next_try: float | None = None
+
+
+class ShardStatus(NamedTuple):
+    """A shard that a worker reads. Times are in epoch seconds.
+
+    `worker` is the worker that reads it, since `read_since`.
+    Every record before `position` is done (`core/streams/notation.py` says how it is written).
+    `age_in_seconds` is how far the worker is behind, as `StreamStatus.iterator_age_in_seconds` explains.
+    `blocked_since` is None if the shard is not blocked.
+    `lanes` are those that have records in hand.
+    """
+
+    shard_id: ShardId
+    worker: Owner
+    read_since: float | None
+    position: str
+    age_in_seconds: float
+    records: int = 0
+    blocked_since: float | None = None
+    lanes: tuple[LaneStatus, ...] = ()
+
+
 class StreamStatus(NamedTuple):
     """The part of a mapping's status that only streams have.
 
@@ -55,6 +92,7 @@ class StreamStatus(NamedTuple):
     `unblocked_age_in_seconds` is the highest age of the shards that are not blocked.
     `checkpoint_age_in_seconds` is how long the oldest unsaved checkpoint has waited to be saved.
     `blocked` has the blocked shards, the longest blocked first.
+    `shards` has the first shards that are read (`core/streams/trouble_first.py`).
     """
 
     iterator_age_in_seconds: float = 0.0
@@ -66,6 +104,7 @@ class StreamStatus(NamedTuple):
     shards_blocked: int = 0
     bytes_buffered: int = 0
     blocked: tuple[BlockedShard, ...] = ()
+    shards: tuple[ShardStatus, ...] = ()
 
 
 class QueueStatus(NamedTuple):

@@ -163,6 +163,48 @@ def test_the_iterator_age_grows_with_the_oldest_record_that_is_not_done() -> Non
     assert {(status.iterator_age_in_seconds, status.bytes_buffered) for status in rest} == {(0.0, 0)}
 
 
+def test_each_shard_shows_its_reader_its_position_and_the_lanes_that_have_records() -> None:
+    world = Watched(parallelization_factor=2)
+    world.poison = {"a/0"}
+    last = streams(world.watch(seconds=60))[-1]
+    first, second = last.shards
+    assert (first.shard_id, second.shard_id) == (world.shard(0), world.shard(1)), "the blocked shard comes first"
+    assert first.worker == second.worker
+    assert [shard.read_since for shard in last.shards] == [pytest.approx(EPOCH, abs=1)] * 2
+    assert (first.blocked_since, second.blocked_since) == (last.blocked[0].since, None)
+    assert first.age_in_seconds == last.iterator_age_in_seconds == pytest.approx(60, abs=1)
+    assert first.position == "TRIM_HORIZON"
+    assert second.position == f"AFTER_SEQUENCE_NUMBER {world.numbers['b/4']}"
+    assert (second.age_in_seconds, second.records, second.lanes) == (0.0, 0, ())
+    [lane] = first.lanes
+    batch = last.blocked[0]
+    assert lane.records == first.records == batch.records
+    assert (lane.reason, lane.attempt, lane.next_try) == ("ValueError", batch.attempt, batch.next_try)
+    assert lane.is_invoking is False
+
+
+def test_a_lane_has_the_records_of_its_batch_that_are_not_done_and_those_that_wait_for_the_next_batch() -> None:
+    world = Watched(bisect_batch_on_function_error=True)
+    world.poison = {"a/3"}
+    seen: list[StreamStatus] = []
+
+    async def until(life: Life) -> None:
+        for number in range(4):
+            world.put_in(LOWER, f"a/{number}")
+        await anyio.sleep(30)
+        world.put_in(LOWER, "a/4")
+        world.put_in(LOWER, "a/5")
+        await anyio.sleep(30)
+        seen.extend(streams(list(life.supervisor.statuses())))
+        life.begin_stop()
+
+    play_life(world, until, shards=2)
+    [status] = seen
+    assert [lane.records for lane in status.shards[0].lanes] == [3]
+    assert status.blocked[0].records == 1
+    assert set(world.succeeded) == {"a/0", "a/1", "a/2"}
+
+
 def look_after_putting(world: Watched, *names: str, every: float, then: float) -> StreamStatus:
     """Return the status `then` seconds after these records were put into the first shard, one by one."""
     statuses: list[MappingStatus] = []

@@ -6,6 +6,7 @@
     document.py    the whole page, and its frame
     attention.py   the blocked shards and the mappings in trouble, with what can be done
     mappings.py    all mappings: search, filters, groups
+    shards.py      the shards that are read, and their lanes
     others.py      functions, asynchronous events, destinations, recent changes
     dialogs.py     small pages: a question before a discard, the login, a failed change, the settings
     forms.py       the forms that change something

@@ -13,6 +13,7 @@ from poller.admin.page.forms import LOGIN_PATH, LOGOUT_PATH, PROOF, hidden
 from poller.admin.page.mappings import mappings
 from poller.admin.page.markup import NOTHING, Html, element, joined, lasting, moment, text
 from poller.admin.page.others import others
+from poller.admin.page.shards import shards
 from poller.admin.page.view import View, Viewer
 from poller.admin.words import count
 from poller.model.status import EventsStatus
@@ -25,7 +26,7 @@ STYLE, SCRIPT = (resources.files(__package__).joinpath(name).read_bytes() for na
 
 def render(view: View) -> str:
     """Return the whole page as HTML."""
-    live = element("main", attention(view), mappings(view), others(view), id="live")
+    live = element("main", attention(view), mappings(view), shards(view), others(view), id="live")
     refresh = Html(f'<noscript><meta http-equiv="refresh" content="{REFRESH_SECONDS}"></noscript>')
     return document(
         f"{summary(view)} — poller",

@@ -24,7 +24,8 @@ OLDEST = "SQS tells the age of the oldest message of the queue to CloudWatch onl
 
 
 def mappings(view: View) -> Html:
-    found = sorted(_found(view), key=lambda status: (_rank(status, view), status.mapping))
+    found = [status for status in view.mappings if is_found(status, view.query)]
+    found.sort(key=lambda status: (_rank(status, view), status.mapping))
     parts = max(1, -(-len(found) // MAPPINGS_A_PART))
     part = min(view.query.page, parts)
     shown = found[(part - 1) * MAPPINGS_A_PART : part * MAPPINGS_A_PART]
@@ -50,11 +51,9 @@ def matches(status: MappingStatus, query: Query) -> bool:
     return query.text.lower() in "\n".join((status.mapping, status.source, status.function)).lower()
 
 
-def _found(view: View) -> Iterator[MappingStatus]:
-    state = view.query.state
-    for status in view.mappings:
-        if matches(status, view.query) and state in (None, status.state, state_of(status)):
-            yield status
+def is_found(status: MappingStatus, query: Query) -> bool:
+    """Return whether the mapping has the text and the state of the search."""
+    return matches(status, query) and query.state in (None, status.state, state_of(status))
 
 
 def _rank(status: MappingStatus, view: View) -> tuple[object, ...]:

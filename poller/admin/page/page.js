@@ -1,4 +1,5 @@
-// Shows a newer page every five seconds, without a jump: it replaces #live, and keeps the focus and the scroll position.
+// Shows a newer page every five seconds, without a jump: it replaces #live, and keeps the focus, the scroll position and
+// what is folded.
 // The page works without this script: then the browser loads it again (the noscript element in its head).
 "use strict";
 
@@ -30,6 +31,10 @@ async function update() {
     if (live === null) throw new Error("no page");
     if (isBusy()) return;
     const focused = nameOf(document.activeElement);
+    for (const older of document.querySelectorAll("#live details")) {
+      const same = live.querySelector(`[id="${CSS.escape(older.id)}"]`);
+      if (same !== null) same.open = older.open;
+    }
     document.getElementById("live").replaceWith(document.adoptNode(live));
     if (focused) document.querySelector(focused)?.focus({ preventScroll: true });
     document.title = newer.title;

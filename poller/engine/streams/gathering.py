@@ -79,6 +79,11 @@ class LaneGathering:
             return self._batch[self._done_of_batch]
         return self._pending[0] if self._pending else None
 
+    @property
+    def records_in_hand(self) -> int:
+        """Return how many records are not done."""
+        return len(self._batch) - self._done_of_batch + len(self._pending)
+
     def put(self, records: Records) -> None:
         self._pending.extend(records)
         self._has_room = True

@@ -45,7 +45,7 @@ from poller.model.invocation import Invocation
 from poller.model.mapping import StreamMapping
 from poller.model.order import ACTIONS, Action, Ends
 from poller.model.outcome import Failed, Oversized, PartlyFailed, Postponed
-from poller.model.status import BlockedShard
+from poller.model.status import BlockedShard, LaneStatus
 from poller.model.stream import SequenceNumber, ShardId, StreamRecord, Window
 from poller.ports import Clock, Destination, SourceClock
 
@@ -135,6 +135,13 @@ class Lane:
     def oldest(self) -> StreamRecord | None:
         """Return the first record of the lane that is not done, or None."""
         return self._gathering.oldest
+
+    def status(self, number: int) -> LaneStatus:
+        """Return the status of this lane. `number` is its number, from 1."""
+        records = self._gathering.records_in_hand
+        if (blocked := self.blocked) is None:
+            return LaneStatus(number, records, self.is_invoking)
+        return LaneStatus(number, records, self.is_invoking, blocked.reason, blocked.attempt, blocked.next_try)
 
     def is_blocked_by(self, ends: Ends) -> bool:
         """Return whether the lane is blocked now by the records with these ends."""

@@ -131,7 +131,12 @@ class StreamMappingRunner:
             batches_in_flight=sum(lane.is_invoking for lane in lanes),
             messages_held=sum(reader.records_in_hand for reader in self._readers.values()),
             concurrency_limit=min(len(lanes), self._context.lane.function.definition.reserved_concurrency),
-            stream=stream_status(self._readers.values(), self._lineage, now=self._context.source.clock.now()),
+            stream=stream_status(
+                self._readers.values(),
+                self._lineage,
+                worker=self._context.worker.owner,
+                now=self._context.source.clock.now(),
+            ),
             since=health.since,
             attempt=health.attempt,
             next_try=health.next_try,

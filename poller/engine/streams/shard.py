@@ -54,7 +54,8 @@ from poller.engine.streams.lane import Lane, LaneContext
 from poller.engine.streams.weighing import RecordWeight
 from poller.errors import ExpiredIterator, NotFound, Rejected, ServiceError, Trimmed
 from poller.facts import PositionTrimmed, RecordsFilteredOut, RecordsRead
-from poller.model.status import BlockedShard
+from poller.model.lease import Owner
+from poller.model.status import BlockedShard, ShardStatus
 from poller.model.stream import (
     AfterSequence,
     AtTimestamp,
@@ -174,6 +175,20 @@ class ShardReader:
         """
         blocked = [lane.blocked for lane in self.lanes if lane.blocked is not None]
         return min(blocked, key=_first_number, default=None)
+
+    def status(self, worker: Owner, *, age_in_seconds: float, blocked: BlockedShard | None) -> ShardStatus:
+        """Return the status of the shard, which `worker` reads. The other arguments are `age` and `blocked`."""
+        lanes = [lane.status(number) for number, lane in enumerate(self.lanes, 1)]
+        return ShardStatus(
+            self._shard_id,
+            worker,
+            self._lease.read_since,
+            format_position(self._watermark.position),
+            age_in_seconds,
+            self.records_in_hand,
+            None if blocked is None else blocked.since,
+            tuple(lane for lane in lanes if lane.records or lane.is_invoking),
+        )
 
     def store_soon(self) -> None:
         self._lease.store_soon()

@@ -20,11 +20,12 @@ from poller.model.ids import MappingName
 from poller.model.status import EventsStatus, LastError, QueueStatus, WorkerStatus
 from poller.telemetry.telemetry import Telemetry
 from tests.fakes.changes import FakeChanges
-from tests.unit.admin.test_page import QUEUE, STREAM, view
+from tests.unit.admin.test_page import QUEUE, READING, STREAM, view
 
 STATUSES = (
     QUEUE._replace(last_error=LastError(0.0, "KeyError", "'email'"), queue=QueueStatus(3.5)),
     STREAM,
+    READING._replace(mapping=MappingName("reading")),
     QUEUE._replace(mapping=MappingName("store:events"), events=EventsStatus(1, 2, 3, 4.5)),
 )
 WORKERS = (WorkerStatus(1, "ready", None, 4711, 0.0, 0), WorkerStatus(2, "ended", "it was killed", None, 0.0, 3))

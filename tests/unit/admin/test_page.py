@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from poller.admin.page.attention import CARDS_SHOWN, HIDDEN_WORDS, NAMES_SHOWN
 from poller.admin.page.document import render
 from poller.admin.page.mappings import MAPPINGS_A_PART
+from poller.admin.page.shards import SHARDS_LISTED
 from poller.admin.page.view import FILTERS, Grouping, Query, RecentChange, View, Viewer
 from poller.facts import ChangeMade
 from poller.model.arn import Arn
@@ -27,10 +28,12 @@ from poller.model.sharing import SeenLease, SeenWorker, SharingStatus
 from poller.model.status import (
     BlockedShard,
     EventsStatus,
+    LaneStatus,
     LastError,
     MappingState,
     MappingStatus,
     QueueStatus,
+    ShardStatus,
     StreamStatus,
     WorkerStatus,
 )
@@ -56,6 +59,21 @@ BLOCKED = BlockedShard(
     next_try=NOW + 20,
     actions=("retry", "bisect", "discard"),
 )
+NUMBER = "49590338271490256608559692538361571095921575989136588898"
+LANES = (
+    LaneStatus(1, 3, False, "KeyError", 17, NOW + 20),
+    LaneStatus(4, 12, True),
+)
+SHARD = ShardStatus(
+    BLOCKED.shard_id,
+    Owner(f"blue-1/{'8f3a' * 8}"),
+    NOW - 3600,
+    f"AFTER_SEQUENCE_NUMBER {NUMBER}",
+    5400.0,
+    records=15,
+    blocked_since=BLOCKED.since,
+    lanes=LANES,
+)
 STREAM = QUEUE._replace(
     mapping=MappingName("clicks"),
     source="arn:aws:kinesis:eu-west-1:123456789012:stream/clicks",
@@ -64,6 +82,7 @@ STREAM = QUEUE._replace(
         iterator_age_in_seconds=5400.0, shards_reading=4, shards_waiting=2, shards_blocked=1, blocked=(BLOCKED,)
     ),
 )
+READING = STREAM._replace(stream=StreamStatus(5400.0, shards_reading=4, shards_blocked=1, shards=(SHARD,)))
 OWNER = Viewer(sees_words=True, may_change=True, proof="the-proof")
 _VOID = {"meta", "link", "input"}
 
@@ -282,6 +301,63 @@ def test_a_row_shows_the_messages_of_a_queue_and_the_oldest_in_hand_or_why_they_
     rows = {row.split()[0]: " ".join(row.split()) for row in read(orders, gone, streams, depths=depths).rows if row}
     assert "in hand 1,200 visible 8 in flight, 2 delayed oldest in hand: 3.5 s Pause" in rows["orders"]
     assert "in hand unknown GetQueueAttributes: <no> such queue Pause" in rows["gone"]
+
+
+def test_a_shard_is_listed_with_its_reader_its_position_and_its_lanes() -> None:
+    page = render(view(QUEUE, READING))
+    row = next(row for row in Reader(page).rows if "blue-1/8f3a" in row)
+    assert " ".join(row.split()) == (
+        "clicks shardId-000000000003 blocked blue-1/8f3a for 1.0 h after …36588898 1.5 h 15 records "
+        "lane 1: 3 records, KeyError, failed tries: 17, next try in 20 s lane 4: 12 records, the function runs"
+    )
+    assert f'title="{NUMBER}"' in page
+
+
+@pytest.mark.parametrize(
+    ("position", "shown"),
+    [
+        ("TRIM_HORIZON", "TRIM_HORIZON"),
+        (f"AT_TIMESTAMP {NOW - 60}", "at 1.0 min ago"),
+        ("AT_SEQUENCE_NUMBER 4959", "at 4959"),
+        ("AFTER_SEQUENCE_NUMBER 4961", "after 4961"),
+        ("SHARD_END", "SHARD_END"),
+    ],
+)
+def test_a_position_is_shown_in_a_few_words(position: str, shown: str) -> None:
+    stream = StreamStatus(shards_reading=1, shards=(SHARD._replace(position=position, lanes=()),))
+    row = next(row for row in read(STREAM._replace(stream=stream)).rows if "blue-1" in row)
+    assert f"for 1.0 h {shown} 1.5 h" in " ".join(row.split())
+
+
+def test_few_of_many_shards_are_listed_folded_and_the_rest_is_counted() -> None:
+    mappings = [
+        STREAM._replace(
+            mapping=MappingName(f"m{number}"),
+            stream=StreamStatus(
+                shards_reading=1000,
+                shards=tuple(
+                    SHARD._replace(shard_id=ShardId(f"s{age}"), age_in_seconds=age, blocked_since=None)
+                    for age in range(100 * number, 100 * number + 40)
+                ),
+            ),
+        )
+        for number in range(10)
+    ]
+    page = render(view(*mappings))
+    rows = [" ".join(row.split()) for row in Reader(page).rows if "blue-1" in row]
+    assert len(rows) == SHARDS_LISTED
+    assert rows[0].startswith("m9 s939 ")
+    assert "10,000 shards read" in Reader(page).text
+    assert "and 9,950 shards more" in page
+    assert '<details id="shards">' in page
+    searched = render(view(*mappings, query=Query("m3")))
+    assert '<details id="shards" open="open">' in searched
+    assert "and 960 shards more" in searched
+    assert not any(row.startswith("m9") for row in Reader(searched).rows if "blue-1" in row)
+
+
+def test_without_a_shard_that_is_read_there_is_no_list_of_shards() -> None:
+    assert "<details" not in render(view(QUEUE, STREAM._replace(stream=StreamStatus())))
 
 
 def test_a_mapping_without_records_has_no_picture() -> None:

@@ -29,8 +29,10 @@ from poller.model.sharing import SeenLease, SeenWorker, SharingStatus
 from poller.model.status import (
     BlockedShard,
     EventsStatus,
+    LaneStatus,
     MappingState,
     MappingStatus,
+    ShardStatus,
     StreamStatus,
     WorkerState,
     WorkerStatus,
@@ -554,3 +556,34 @@ async def test_the_status_says_who_shares_the_leases_of_the_state_and_who_reads_
             {"mapping": "clicks", "shard": "shardId-000000000002", "worker": None, "seconds": 5.0},
         ],
     }
+
+
+async def test_the_status_has_the_first_shards_that_are_read_with_their_lanes() -> None:
+    lanes = (LaneStatus(2, 3, False, "KeyError", 7, 1_769_860_860.0), LaneStatus(3, 1, True))
+    shard = ShardStatus(
+        ShardId("shardId-000000000003"),
+        Owner(f"blue/{'8f3a' * 8}"),
+        1_769_860_800.75,
+        "AFTER_SEQUENCE_NUMBER 4959",
+        12.5,
+        records=4,
+        lanes=lanes,
+    )
+    clicks = READY._replace(stream=StreamStatus(shards_reading=4, shards=(shard,)))
+    async with serving([clicks]) as client, client.get("/api/status") as answer:
+        body = await answer.json()
+    answers.Status.model_validate(body)
+    lane = {"records": 1, "is_invoking": True, "reason": None, "attempt": None, "next_try": None}
+    blocked = {"is_invoking": False, "reason": "KeyError", "attempt": 7, "next_try": "2026-01-31T12:01:00Z"}
+    assert body["mappings"]["orders"]["shards_read"] == [
+        {
+            "shard": "shardId-000000000003",
+            "worker": "blue/8f3a",
+            "read_since": "2026-01-31T12:00:00Z",
+            "position": "AFTER_SEQUENCE_NUMBER 4959",
+            "behind_in_seconds": 12.5,
+            "records_in_hand": 4,
+            "blocked_since": None,
+            "lanes": [{"number": 2, "records": 3, **blocked}, {"number": 3, **lane}],
+        }
+    ]

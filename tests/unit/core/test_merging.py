@@ -17,6 +17,7 @@ from poller.model.status import (
     MappingState,
     MappingStatus,
     QueueStatus,
+    ShardStatus,
     StreamStatus,
 )
 from poller.model.stream import ShardId
@@ -37,6 +38,13 @@ def test_the_status_of_one_worker_is_unchanged() -> None:
     events = EventsStatus(waiting=1, in_flight=2, stuck=3, oldest_age_in_seconds=4.0, is_in_use=False)
     statuses = [TROUBLED._replace(stream=stream), INVOICES._replace(events=events)]
     assert merged([statuses]) == statuses
+
+
+def test_the_shards_of_all_workers_are_shown_those_in_trouble_first() -> None:
+    shards = [ShardStatus(ShardId(f"s{age}"), Owner(f"w/{age}"), 1.0, "TRIM_HORIZON", age) for age in (5.0, 9.0, 7.0)]
+    (status,) = merged([[READY._replace(stream=StreamStatus(shards=(shard,)))] for shard in shards])
+    assert status.stream is not None
+    assert [shard.age_in_seconds for shard in status.stream.shards] == [9.0, 7.0, 5.0]
 
 
 def test_the_oldest_message_in_hand_of_all_workers_is_the_oldest() -> None:
