@@ -23,8 +23,6 @@
     events       events list, show, retry, drop, forget: show, retry and remove the asynchronous events that are stored
     samples      the sample events of `poller invoke`
     times        how a time is shown to a person
-    positions    how a person writes a position on the command line
-    moving       what a move of stored positions changes, and which records are then delivered again or skipped
     tables       how stored positions are shown to people and to programs
     printing     how a table is printed
     ending       exit codes, and the messages of failures

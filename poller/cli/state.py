@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -14,15 +15,16 @@ from typing import Annotated
 import typer
 
 from poller.cli.ending import OF_CHANGES, Config, counted, examined, exit_on_failure, refused
-from poller.cli.moving import Move, planned
 from poller.cli.opened_state import name_of, opened, shown_rows
-from poller.cli.positions import NoPosition
 from poller.cli.tables import Entry, document, entries, table
 from poller.cli.workers import documents_of_units, documents_of_workers, units_table, workers_table
+from poller.core.streams.written_positions import NoPosition
 from poller.model.ids import MappingName
 from poller.model.lease import Row
+from poller.model.mapping import StreamMapping
 from poller.settings.values import Settings
-from poller.stores.lease_by_hand import Copied, grouped, paused
+from poller.stores.lease_by_hand import NOTHING, Copied, Stored, grouped, paused
+from poller.stores.moving import Move, planned
 
 state_commands = typer.Typer(
     help="Show the positions of streams, move them by hand, and rename their mappings.",
@@ -114,9 +116,9 @@ def set_position(
         if state is None:
             raise refused(f"{name_of(settings)} does not exist yet; a first start begins at starting_position", code=1)
         state.loop.call(state.hand.refuse_while_read, found.name)
-        (before, *_) = entries([found], grouped(state.hand.rows))
-        move = _planned(before, position, shard=shard, is_after=after)
-        _ask(move, is_sure=yes)
+        stored = grouped(state.hand.rows).get(found.state_key, NOTHING)
+        move = _planned(found, stored, position, shard=shard, is_after=after)
+        _ask(found, move, is_sure=yes)
         state.loop.call(move.make, state.hand)
     typer.echo("Done; the mapping begins there at its next start, or when it is resumed.")
 
@@ -163,15 +165,15 @@ def _in_words(renamed: Copied) -> str:
     return " and ".join(parts)
 
 
-def _planned(before: Entry, text: str, *, shard: str | None, is_after: bool) -> Move:
+def _planned(mapping: StreamMapping, stored: Stored, text: str, *, shard: str | None, is_after: bool) -> Move:
     try:
-        return planned(before, text, shard=shard, is_after=is_after)
+        return planned(mapping.state_key, stored, text, shard=shard, is_after=is_after, now=time.time())
     except NoPosition as error:
         raise refused(str(error), code=2) from None
 
 
-def _ask(move: Move, *, is_sure: bool) -> None:
-    typer.echo(table(move.before))
+def _ask(mapping: StreamMapping, move: Move, *, is_sure: bool) -> None:
+    typer.echo(table(Entry(move.key, mapping, move.before)))
     typer.echo()
     typer.echo("\n".join(move.sentences()))
     if is_sure:

@@ -14,16 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from poller.cli.ending import counted
-from poller.cli.positions import for_programs, in_words, when
 from poller.cli.printing import wide_console
 from poller.cli.times import ago, duration
+from poller.core.streams.written_positions import for_programs, in_words, when
 from poller.model.lease import Row
 from poller.model.mapping import StreamMapping
 from poller.model.stream import StateKey, Window
-from poller.stores.lease_by_hand import Stored
+from poller.stores.lease_by_hand import NOTHING, Stored, saved_at
 from poller.stores.owners import label
-
-NOTHING = Stored(None, {})
 
 
 class Entry(NamedTuple):
@@ -127,12 +125,6 @@ def read_since(row: Row) -> int | None:
     """Return since when the owner reads the shard, in epoch seconds, or None if the row does not tell."""
     since = row.details.get("read_since")
     return int(since) if isinstance(since, int | float) and row.owner is not None else None
-
-
-def saved_at(row: Row) -> int | None:
-    """Return when the checkpoint was saved, in epoch seconds, or None if the row does not tell."""
-    at = row.details.get("saved_at")
-    return int(at) if isinstance(at, int | float) and row.checkpoint is not None else None
 
 
 def _window(window: Window | None) -> str:

@@ -21,9 +21,9 @@ import typer
 
 from poller.cli.ending import Config, examined, exit_on_failure, refused, warn
 from poller.cli.explaining import MappingArgument, mapping_named
-from poller.cli.positions import NoPosition, given
 from poller.cli.printing import printable
 from poller.core import envelope
+from poller.core.streams.written_positions import NoPosition, given
 from poller.engine.streams.tail import TailedRecord
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.model.message import Message
@@ -142,7 +142,7 @@ def _starting(since: str | None) -> StartingPosition:
     if ago := re.fullmatch(r"([0-9]{1,9})([smhd])", since):
         return AtTimestamp(time.time() - int(ago[1]) * SECONDS[ago[2]])
     try:
-        position = given(since, is_of_shard=False, is_after=False)
+        position = given(since, is_of_shard=False, is_after=False, now=time.time())
     except NoPosition as error:
         raise refused(f"--since: {error}", code=2) from None
     if not isinstance(position, TrimHorizon | Latest | AtTimestamp):

@@ -57,6 +57,10 @@ class Stored(NamedTuple):
         return {shard_id: row.checkpoint for shard_id, row in self.rows.items() if row.checkpoint is not None}
 
 
+NOTHING = Stored(None, {})
+"""What is stored for a mapping that has never begun in its stream."""
+
+
 class Copied(NamedTuple):
     """The result of `Hand.rename` and `Hand.adopt`: how many rows were copied, and whether one of them is a pause.
 
@@ -88,6 +92,12 @@ def grouped(rows: Iterable[Row]) -> dict[StateKey, Stored]:
 
 def paused(rows: Iterable[Row]) -> frozenset[MappingName]:
     return frozenset(MappingName(row.key.removeprefix(PAUSE)) for row in rows if row.key.startswith(PAUSE))
+
+
+def saved_at(row: Row) -> int | None:
+    """Return when the checkpoint was saved, in epoch seconds, or None if the row does not tell."""
+    at = row.details.get("saved_at")
+    return int(at) if isinstance(at, int | float) and row.checkpoint is not None else None
 
 
 class Hand:

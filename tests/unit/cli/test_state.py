@@ -355,7 +355,7 @@ def test_a_paused_mapping_can_be_moved_while_a_daemon_runs(poller: Poller, impat
     ("position", "expected", "meaning"),
     [
         ("TRIM_HORIZON", TrimHorizon(), "The function gets every record that the stream still has"),
-        ("LATEST", Latest(), "only the records that are written after the next start of the daemon"),
+        ("LATEST", Latest(), "only the records that are written after the mapping begins to read again"),
         ("2026-01-31T12:00:00Z", AtTimestamp(1769860800.0), "arrived at 2026-01-31T12:00:00Z or later, also those"),
     ],
 )
@@ -431,10 +431,10 @@ def test_the_stream_of_a_table_can_be_moved_to_a_time(poller: Poller) -> None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["clicks", str(FIRST)], f"one shard: give it by --shard; stored are {A}, {B}, {C}\n"),
+        (["clicks", str(FIRST)], f"one shard, so name the shard, too; stored are {A}, {B}, {C}\n"),
         (["clicks", "1", "--shard", "x"], f"clicks has no stored shard x; stored are {A}, {B}, {C}\n"),
-        (["clicks", "LATEST", "--shard", A], "LATEST applies to a whole mapping: leave out --shard\n"),
-        (["clicks", "LATEST", "--after"], "--after goes with a sequence number, not with LATEST\n"),
+        (["clicks", "LATEST", "--shard", A], "LATEST applies to a whole mapping, not to one shard\n"),
+        (["clicks", "LATEST", "--after"], "only a sequence number has a position after it, not LATEST\n"),
         (["clicks", "soon"], "soon is not a position"),
         (["users", "17698608"], "before AWS had streams"),
     ],

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from poller.cli.positions import NoPosition, given, in_words, when
-from poller.cli.tables import Entry
+from poller.core.streams.written_positions import NoPosition, given, in_words, when
 from poller.model.stream import (
     AfterSequence,
     AtSequence,
@@ -23,9 +22,10 @@ from poller.model.stream import (
     ShardEnd,
     ShardId,
     StartingPosition,
+    StateKey,
     TrimHorizon,
 )
-from poller.stores.lease_by_hand import Hand
+from poller.stores.lease_by_hand import Hand, Stored
 from poller.stores.notation import rank
 
 NAMES_TOLD = 20
@@ -37,35 +37,36 @@ class Move(NamedTuple):
     `before` has the stored positions: those of the mapping, or only that of the shard.
     """
 
-    before: Entry
+    key: StateKey
+    before: Stored
     shard_id: ShardId | None
     position: Position
 
     async def make(self, hand: Hand) -> None:
         if self.shard_id is not None:
-            await hand.move_shard(self.before.key, self.shard_id, self.position)
+            await hand.move_shard(self.key, self.shard_id, self.position)
         else:
             assert isinstance(self.position, StartingPosition)
-            await hand.start_over(self.before.key, self.position)
+            await hand.start_over(self.key, self.position)
 
     def sentences(self) -> Iterable[str]:
         """Yield sentences: the new position, its effect on the records, and which open windows are lost."""
-        what = self.before.key.mapping if self.shard_id is None else f"{self.before.key.mapping}, {self.shard_id}"
+        what = self.key.mapping if self.shard_id is None else f"{self.key.mapping}, {self.shard_id}"
         yield f"{what} would continue {in_words(self.position)}."
         yield self._meaning()
-        if any(checkpoint.window for checkpoint in self.before.stored.checkpoints.values()):
+        if any(checkpoint.window for checkpoint in self.before.checkpoints.values()):
             yield "Open windows are lost, with the state that the function has returned for them."
 
     def _meaning(self) -> str:
         if self.shard_id is not None:
-            return _meaning_in_shard(self.before.stored.checkpoints[self.shard_id].position, self.position)
+            return _meaning_in_shard(self.before.checkpoints[self.shard_id].position, self.position)
         match self.position:
             case TrimHorizon():
                 return "The function gets every record that the stream still has, also those that it already got."
             case Latest():
                 return (
-                    "The function gets only the records that are written after the next start of the daemon: "
-                    "all undelivered records before it, including those from now until that start, are skipped."
+                    "The function gets only the records that are written after the mapping begins to read again: "
+                    "all undelivered records before it, including those from now until then, are skipped."
                 )
             case AtTimestamp(timestamp):
                 return _meaning_of_time(timestamp)
@@ -96,32 +97,31 @@ def _meaning_in_shard(now: Position, then: Position) -> str:
     return "The records in between are skipped: the function never gets them."
 
 
-def planned(before: Entry, text: str, *, shard: str | None, is_after: bool) -> Move:
+def planned(key: StateKey, stored: Stored, text: str, *, shard: str | None, is_after: bool, now: float) -> Move:
     """Return the move to the position that `text` names.
 
     `shard` is the shard to move, or None for the whole mapping. A sequence number without `shard` moves the only
     stored shard. Raise NoPosition if the text is no position, or cannot be used for this shard or mapping.
     """
-    mapping = before.mapping
-    assert mapping is not None
-    checkpoints = before.stored.checkpoints
+    checkpoints = stored.checkpoints
     if shard is not None and shard not in checkpoints:
-        raise NoPosition(f"{mapping.name} has no stored shard {shard}; {_stored(checkpoints)}")
-    position = given(text, is_of_shard=shard is not None, is_after=is_after)
+        raise NoPosition(f"{key.mapping} has no stored shard {shard}; {_stored(checkpoints)}")
+    position = given(text, is_of_shard=shard is not None, is_after=is_after, now=now)
     match position:
         case Latest() if shard is not None:
-            raise NoPosition("LATEST applies to a whole mapping: leave out --shard")
+            raise NoPosition("LATEST applies to a whole mapping, not to one shard")
         case AtSequence() | AfterSequence() if shard is None:
             if len(checkpoints) != 1:
-                raise NoPosition(f"a sequence number belongs to one shard: give it by --shard; {_stored(checkpoints)}")
+                raise NoPosition(
+                    f"a sequence number belongs to one shard, so name the shard, too; {_stored(checkpoints)}"
+                )
             (shard,) = checkpoints
         case _:
             pass
     if shard is None:
-        return Move(before, None, position)
+        return Move(key, stored, None, position)
     shard_id = ShardId(shard)
-    of_shard = before.stored._replace(rows={shard_id: before.stored.rows[shard_id]})
-    return Move(before._replace(stored=of_shard), shard_id, position)
+    return Move(key, stored._replace(rows={shard_id: stored.rows[shard_id]}), shard_id, position)
 
 
 def _stored(shard_ids: Iterable[ShardId]) -> str:

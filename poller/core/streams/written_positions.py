@@ -1,16 +1,16 @@
-"""How does a person write a position on the command line?
+"""How does a person write a position, on the command line or in a form of the page?
 
     TRIM_HORIZON | LATEST | 2026-01-31T12:00:00Z | 1769860800 | 49590338271490256608559692538361571095921575989136588898
 
 A whole number of 20 digits or more is a sequence number. A shorter one is seconds since 1970, because no sequence
-number of AWS is so short. With --shard or --after every whole number is a sequence number: emulators count from 1.
+number of AWS is so short. For one shard, or with "after", every whole number is a sequence number: emulators count
+from 1.
 A time must not be in the future, as in the settings.
 """
 
 from __future__ import annotations
 
 import re
-import time
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
@@ -45,10 +45,11 @@ class NoPosition(ValueError):
     """Raised if a text is no position, or if this shard or mapping cannot have the position. The message says why."""
 
 
-def given(text: str, *, is_of_shard: bool, is_after: bool) -> Position:
+def given(text: str, *, is_of_shard: bool, is_after: bool, now: float) -> Position:
     """Return the position that the text names. Raise NoPosition if it names none.
 
-    `is_of_shard` is true for --shard. `is_after` is true for --after: the position is after the record of that number.
+    `is_of_shard` is true if the position is meant for one shard. `is_after` is true if it is meant to be after the
+    record of that number. `now` is in epoch seconds.
     """
     if re.fullmatch(r"[0-9]+", text) and (is_of_shard or is_after or len(text) >= SHORTEST_SEQUENCE_NUMBER):
         if len(text) > LONGEST_SEQUENCE_NUMBER:
@@ -56,22 +57,22 @@ def given(text: str, *, is_of_shard: bool, is_after: bool) -> Position:
         number = SequenceNumber(text)
         return AfterSequence(number) if is_after else AtSequence(number)
     if is_after:
-        raise NoPosition(f"--after goes with a sequence number, not with {text}")
+        raise NoPosition(f"only a sequence number has a position after it, not {text}")
     match text:
         case "TRIM_HORIZON":
             return TrimHorizon()
         case "LATEST":
             return Latest()
-    return AtTimestamp(_moment(text))
+    return AtTimestamp(_moment(text, now))
 
 
-def _moment(text: str) -> float:
+def _moment(text: str, now: float) -> float:
     moment = float(text) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else _written_out(text)
     if moment < LAUNCH_OF_KINESIS:
         raise NoPosition(f"{text} is before AWS had streams (December 2013): was a sequence number meant, cut short?")
     if LAST_YEAR < moment <= LAST_YEAR * 1000:
         raise NoPosition(f"{text} looks like milliseconds since 1970: give seconds")
-    if moment > time.time():
+    if moment > now:
         raise NoPosition(f"{text} must not be in the future")
     return moment
 

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from poller.cli.positions import NoPosition, for_programs, given, in_words, when
+from poller.core.streams.written_positions import NoPosition, for_programs, given, in_words, when
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import StreamMapping
@@ -23,6 +21,7 @@ from poller.model.stream import (
 
 NUMBER = "49590338271490256608559692538361571095921575989136588898"
 NOON = 1769860800.0
+NOW = 1800000000.0
 
 
 def mapping(arn: str) -> StreamMapping:
@@ -56,15 +55,15 @@ USERS = mapping("arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/2026
     ],
 )
 def test_a_position_is_a_word_a_time_or_a_sequence_number(text: str, position: Position) -> None:
-    assert given(text, is_of_shard=False, is_after=False) == position
+    assert given(text, is_of_shard=False, is_after=False, now=NOW) == position
 
 
 @pytest.mark.parametrize("digits", ["1", "1769860800", NUMBER])
 def test_digits_for_a_shard_or_with_after_are_a_sequence_number(digits: str) -> None:
     number = SequenceNumber(digits)
-    assert given(digits, is_of_shard=True, is_after=False) == AtSequence(number)
-    assert given(digits, is_of_shard=True, is_after=True) == AfterSequence(number)
-    assert given(digits, is_of_shard=False, is_after=True) == AfterSequence(number)
+    assert given(digits, is_of_shard=True, is_after=False, now=NOW) == AtSequence(number)
+    assert given(digits, is_of_shard=True, is_after=True, now=NOW) == AfterSequence(number)
+    assert given(digits, is_of_shard=False, is_after=True, now=NOW) == AfterSequence(number)
 
 
 @pytest.mark.parametrize(
@@ -90,19 +89,19 @@ def test_digits_for_a_shard_or_with_after_are_a_sequence_number(digits: str) -> 
 )
 def test_the_error_of_an_invalid_position_says_why(text: str, why: str) -> None:
     with pytest.raises(NoPosition, match=why):
-        given(text, is_of_shard=False, is_after=False)
+        given(text, is_of_shard=False, is_after=False, now=NOW)
 
 
 @pytest.mark.parametrize("text", ["TRIM_HORIZON", "LATEST", "2026-01-31T12:00:00Z", "1769860800.5"])
 def test_the_option_after_needs_a_sequence_number(text: str) -> None:
-    with pytest.raises(NoPosition, match=r"--after goes with a sequence number, not with"):
-        given(text, is_of_shard=True, is_after=True)
+    with pytest.raises(NoPosition, match=r"only a sequence number has a position after it, not"):
+        given(text, is_of_shard=True, is_after=True, now=NOW)
 
 
-@drawn(st.integers(min_value=1_385_856_000_000, max_value=int(time.time() * 1000)))
+@drawn(st.integers(min_value=1_385_856_000_000, max_value=int(NOW * 1000)))
 def test_a_printed_time_can_be_given_as_a_position(milliseconds: int) -> None:
     """The times of Kinesis have milliseconds."""
-    position = given(when(milliseconds / 1000), is_of_shard=False, is_after=False)
+    position = given(when(milliseconds / 1000), is_of_shard=False, is_after=False, now=NOW)
     assert isinstance(position, AtTimestamp)
     assert round(position.timestamp * 1000) == milliseconds
 
