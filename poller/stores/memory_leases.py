@@ -49,6 +49,16 @@ class MemoryLeaseStore:
         await turn()
         return frozenset(row.key for row in rows if not self._table.delete(row))
 
+    async def overwrite(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """`lease_by_hand.EditableStore`: replace rows, also if their checkpoints move back."""
+        await turn()
+        return frozenset(row.key for row in rows if not self._table.overwrite(row))
+
+    async def restore(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """`lease_by_hand.EditableStore`: store new rows with any counter."""
+        await turn()
+        return frozenset(row.key for row in rows if not self._table.restore(row))
+
 
 class Table:
     """Rows in a dict. Each method writes one row, and returns whether the row's counter allowed it."""
@@ -59,6 +69,10 @@ class Table:
     def create(self, row: Row) -> bool:
         """Add the row. Return False, and change nothing, if there is one with its key."""
         assert row.counter == 1, f"{row.key}: a new row has the counter 1, not {row.counter}"
+        return self.restore(row)
+
+    def restore(self, row: Row) -> bool:
+        """Add the row with its counter. Return False, and change nothing, if there is one with its key."""
         if row.key in self.rows:
             return False
         self._put(row)
@@ -69,10 +83,14 @@ class Table:
 
         Raises CheckpointMovedBack, and changes nothing, if its checkpoint would move back or be removed.
         """
+        refuse_to_move_back(self.rows.get(row.key), row)
+        return self.overwrite(row)
+
+    def overwrite(self, row: Row) -> bool:
+        """Replace the row, whatever its checkpoint. Return False, and change nothing, as `update` does."""
         stored = self.rows.get(row.key)
         if stored is None or stored.counter != row.counter - 1:
             return False
-        refuse_to_move_back(stored, row)
         self._put(row)
         return True
 

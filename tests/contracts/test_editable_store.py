@@ -13,6 +13,7 @@ from poller.aws.clients import Aws, AwsSettings
 from poller.model.lease import Owner, Row, RowKey
 from poller.model.stream import AfterSequence, Checkpoint, Latest, SequenceNumber, ShardEnd, TrimHorizon, Window
 from poller.stores.lease_by_hand import EditableStore
+from poller.stores.memory_leases import MemoryLeaseStore
 from poller.stores.sqlite_leases import SqliteLeaseStore
 from tests.contracts.test_lease_store import in_new_table
 from tests.fakes.dynamodb import FakeDynamoDb
@@ -33,7 +34,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(
-    params=["sqlite", "fake", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ministack", "moto"))]
+    params=["memory", "sqlite", "fake", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ministack", "moto"))]
 )
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EditableStore]:
     async with opened(request.param, request, tmp_path) as store:
@@ -43,6 +44,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 @asynccontextmanager
 async def opened(kind: str, request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[EditableStore]:
     match kind:
+        case "memory":
+            yield MemoryLeaseStore()
         case "sqlite":
             async with SqliteLeaseStore(folder / "poller.db") as store:
                 yield store
