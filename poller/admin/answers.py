@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from poller.model.event import EventAction
 from poller.model.order import Action
 from poller.model.status import MappingState, WorkerState
 
@@ -254,3 +255,63 @@ class Ordered(Answer):
     records: int
     reason: str
     blocked_since: str
+
+
+class ShardPositionEntry(Answer):
+    """The stored position of a shard, in words."""
+
+    shard: str
+    position: str | None = Field(description="null if a person has reset the shard.")
+    saved_at: str | None
+    reader: str | None = Field(description="The worker that reads the shard.")
+
+
+class Positions(Answer):
+    """The stored positions of one mapping: those of its first thousand shards."""
+
+    mapping: str
+    stream_arn: str
+    set_by_hand: str | None = Field(description="Where a person has let shards without a position begin.")
+    shards: list[ShardPositionEntry]
+    shards_stored: int
+    version: str = Field(description="Changes with each write of the positions.")
+
+
+class PositionMoved(Answer):
+    """The move of positions, in words. `is_made` is false if the client only wanted to see it."""
+
+    mapping: str
+    shard: str | None
+    before: str = Field(description="The positions before the move.")
+    position: str = Field(description="The new position.")
+    effect: str = Field(description="Which records the function gets again, and which it never gets.")
+    version: str = Field(description="The version of the positions before the move.")
+    is_made: bool
+
+
+class StuckEvent(Answer):
+    """A stuck event, without its payload."""
+
+    request_id: str
+    accepted_at: str
+    attempts: int
+    size_in_bytes: int
+    stuck: str = Field(description="Why it is stuck; empty if the settings no longer have its function.")
+
+
+class StuckEvents(Answer):
+    """The stuck events of one function: the oldest thousand, and the number of all."""
+
+    function: str
+    is_known: bool = Field(description="Whether the settings have the function. If not, its events cannot be retried.")
+    total: int
+    events: list[StuckEvent]
+
+
+class EventsChanged(Answer):
+    """How many stuck events were retried or dropped."""
+
+    function: str
+    action: EventAction
+    request_id: str | None
+    events: int

@@ -7,6 +7,7 @@
       schema    defines the tables, and opens the file
       remembered  remembers the SQS queues of functions, so that former queues are still read
       by_hand   shows and changes the events for a person
+      by_request  lists, retries and drops the stuck events for a client of the daemon
     on_demand   opens a queue at its first call
     sqs         stores events in an SQS standard queue, which daemons on many hosts may share
       deleting  deletes many messages with few requests
@@ -15,5 +16,6 @@
 
 Belongs here: how events are stored and claimed, and how many are allowed.
 Does not belong here: when an event is taken, invoked or ended (engine/, core/).
-Only composition/event_queues.py and the command line import an adapter; no adapter knows another.
+Only composition/event_queues.py and the command line import an adapter, and the modules that make a client's changes
+import by_request; no adapter knows another.
 """

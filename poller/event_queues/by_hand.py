@@ -56,8 +56,10 @@ LIST = """
 SELECT request_id, accepted_at, due_at, attempts, free_at > ? AND free_at != due_at,
     CASE json_valid(rest) WHEN 1 THEN json_type(rest, '$.ending') NOTNULL ELSE 0 END, stuck,
     coalesce((SELECT length(payload) FROM payload WHERE payload.id = event.id), 0)
-FROM event WHERE function = ? ORDER BY accepted_at, id LIMIT ?
+FROM event WHERE function = ? AND (stuck != '' OR NOT ?) ORDER BY accepted_at, id LIMIT ?
 """
+
+COUNT = "SELECT count(*) FROM event WHERE function = ? AND (stuck != '' OR NOT ?)"
 
 SHOW = """
 SELECT id, function, request_id, accepted_at, due_at, attempts, postponements, stuck, rest,
@@ -75,6 +77,7 @@ WHERE function = ?2 AND stuck != '' AND ?3 IN ('', request_id)
 
 DROP = """
 DELETE FROM event WHERE function = ?2 AND ?3 IN ('', request_id) AND NOT (free_at > ?1 AND free_at != due_at)
+    AND (stuck != '' OR NOT ?4)
 """
 
 
@@ -86,12 +89,13 @@ def depths(path: Path, *, now: float) -> dict[FunctionName, EventQueueDepth]:
         return {function: depth(file, function, now=now) for function in sorted(functions(file))}
 
 
-def listed(path: Path, function: FunctionName, *, now: float) -> Listing:
+def listed(path: Path, function: FunctionName, *, now: float, is_stuck: bool = False) -> Listing:
+    """Return the events of the function, or only those that are stuck."""
     with reading(path) as file, EVENTS.faults(path):
         if file is None:
             return Listing([], 0)
-        (total,) = file.execute("SELECT count(*) FROM event WHERE function = ?", (function,)).fetchone()
-        rows = file.execute(LIST, (microseconds(now), function, MAXIMUM_LISTED)).fetchall()
+        (total,) = file.execute(COUNT, (function, is_stuck)).fetchone()
+        rows = file.execute(LIST, (microseconds(now), function, is_stuck, MAXIMUM_LISTED)).fetchall()
     return Listing([_listed(*row) for row in rows], total)
 
 
@@ -107,12 +111,14 @@ def retry(path: Path, function: FunctionName, request_id: RequestId | None, *, n
     return _change(path, RETRY, function, request_id, now)
 
 
-def drop(path: Path, function: FunctionName, request_id: RequestId | None, *, now: float) -> int:
+def drop(
+    path: Path, function: FunctionName, request_id: RequestId | None, *, now: float, is_stuck: bool = False
+) -> int:
     """Remove one event of the function, or all if `request_id` is None. Return the number of removed events.
 
-    An event that a daemon has claimed stays.
+    With `is_stuck`, events that are not stuck stay. An event that a daemon has claimed stays.
     """
-    return _change(path, DROP, function, request_id, now)
+    return _change(path, DROP, function, request_id, now, is_stuck)
 
 
 def remembered(path: Path) -> list[RememberedQueue]:
@@ -127,11 +133,13 @@ def forget(path: Path, function: FunctionName, arn: Arn) -> bool:
         return file is not None and sqs_queues.forget(file, arn, function)
 
 
-def _change(path: Path, statement: str, function: FunctionName, request_id: RequestId | None, now: float) -> int:
+def _change(
+    path: Path, statement: str, function: FunctionName, request_id: RequestId | None, now: float, *more: bool
+) -> int:
     with changing(path) as file, EVENTS.faults(path):
         if file is None:
             return 0
-        return file.execute(statement, (microseconds(now), function, request_id or "")).rowcount
+        return file.execute(statement, (microseconds(now), function, request_id or "", *more)).rowcount
 
 
 def _listed(

@@ -37,6 +37,9 @@ Condition = Literal["Success", "RetriesExhausted", "EventAgeExceeded", "ZeroRese
 Delivery = Literal["on_success", "on_failure", "dead_letter"]
 """One of the places to which an ended event is delivered: a destination, or the dead-letter queue."""
 
+EventAction = Literal["retry", "drop"]
+"""What a person may order about a stuck event: try its deliveries again at once, or remove the event for good."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastAttempt:
