@@ -26,9 +26,12 @@ from poller.core.envelope import iso_seconds
 from poller.disclosure import safe_text
 from poller.engine.stop import Stop
 from poller.errors import CannotChange, PollerError, SettingsError
+from poller.event_queues.by_request import StuckEvents
 from poller.facts import Emit, FunctionRestartedByRequest, Reloaded, ReloadRefused, SettingsWarning
+from poller.model.event import EventAction
 from poller.model.function import ChildProcess, Function
-from poller.model.ids import FunctionName, MappingName
+from poller.model.ids import FunctionName, MappingName, RequestId
+from poller.model.move import Moved, MoveOrder, StoredPositions
 from poller.model.order import ShardOrder
 from poller.model.status import BlockedShard, ReloadStatus
 from poller.ports import Clock
@@ -70,6 +73,14 @@ class Running(Protocol):
 
     def order(self, name: MappingName, order: ShardOrder) -> BlockedShard:
         """Execute a person's order about a blocked shard, and return the block as it was before."""
+        ...
+
+    async def positions(self, name: MappingName) -> StoredPositions:
+        """Return the stored positions of a mapping."""
+        ...
+
+    async def move(self, name: MappingName, order: MoveOrder) -> Moved:
+        """Move the stored positions of a paused mapping, or only show the effect."""
         ...
 
 
@@ -175,6 +186,55 @@ class Reloader:
             "reason": before.reason,
             "blocked_since": iso_seconds(before.since),
         }
+
+    async def positions(self, mapping: str) -> Mapping[str, Any]:
+        """Return the stored positions of a mapping. Raises CannotChange if no such mapping reads a stream."""
+        found = await self._running.positions(MappingName(mapping))
+        return {
+            "mapping": mapping,
+            "stream_arn": found.stream_arn,
+            "set_by_hand": found.set_by_hand,
+            "shards": [
+                {
+                    "shard": shard.shard_id,
+                    "position": shard.position,
+                    "saved_at": None if shard.saved_at is None else iso_seconds(shard.saved_at),
+                    "reader": shard.reader,
+                }
+                for shard in found.shards
+            ],
+            "shards_stored": found.shards_stored,
+            "version": found.version,
+        }
+
+    async def move(self, mapping: str, order: MoveOrder, *, settings: str | None = None) -> Mapping[str, Any]:
+        """Move the stored positions of a paused mapping, or only show the effect.
+
+        Raises CannotChange if the client means another file, or if the positions cannot be moved so now; and the
+        errors of the state.
+        """
+        refuse_another_file(settings, self._file)
+        moved = await self._running.move(MappingName(mapping), order)
+        return {"mapping": mapping, "shard": order.shard_id, **moved._asdict(), "is_made": not order.only_shows}
+
+    async def stuck_events(self, function: str) -> Mapping[str, Any]:
+        """Return the stuck events of a function. Raises CannotChange if there is no such function or no file."""
+        return await self._stuck_events.report(FunctionName(function), now=self._clock.now())
+
+    async def change_events(
+        self, function: str, action: EventAction, request_id: str | None, *, settings: str | None = None
+    ) -> Mapping[str, Any]:
+        """Retry or drop one stuck event, or all stuck events of the function if `request_id` is None.
+
+        Raises CannotChange if the client means another file, or if there is no such event.
+        """
+        refuse_another_file(settings, self._file)
+        one = None if request_id is None else RequestId(request_id)
+        return await self._stuck_events.change(FunctionName(function), action, one, now=self._clock.now())
+
+    @property
+    def _stuck_events(self) -> StuckEvents:
+        return StuckEvents(self.in_use.daemon.event_queue, self.in_use.functions)
 
     async def _ask(self, request: _Request, settings: str | None) -> Mapping[str, Any]:
         refuse_another_file(settings, self._file)

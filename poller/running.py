@@ -12,6 +12,7 @@ A mapping that could not be added does not exist. A mapping that could not be re
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Protocol
 
@@ -23,7 +24,8 @@ from poller.errors import CannotChange
 from poller.facts import Emit, MappingNotChanged, TooFewFileDescriptors
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
-from poller.model.mapping import AnyMapping, EventMapping
+from poller.model.mapping import AnyMapping, EventMapping, StreamMapping
+from poller.model.move import Moved, MoveOrder, StoredPositions
 from poller.model.order import ShardOrder
 from poller.model.status import BlockedShard
 from poller.settings.changes import Changes
@@ -46,6 +48,9 @@ class Supervisor(Protocol):
     async def resume(self, name: MappingName) -> None: ...
 
     def order(self, name: MappingName, order: ShardOrder) -> BlockedShard: ...
+
+    def at_rest(self, name: MappingName) -> AbstractAsyncContextManager[None]: ...
+
     async def follow_pause(self, name: MappingName) -> None: ...
 
     def changed_pauses(self, paused: Collection[MappingName]) -> Sequence[MappingName]: ...
@@ -61,6 +66,10 @@ class Composition(Protocol):
     def use(self, settings: Settings) -> None: ...
 
     def renew(self, function: Function) -> None: ...
+
+    async def positions(self, mapping: StreamMapping) -> StoredPositions: ...
+
+    async def move(self, mapping: StreamMapping, order: MoveOrder) -> Moved: ...
 
 
 class Series(Protocol):
@@ -188,6 +197,27 @@ class Running:
         """
         self._check_existence(name)
         return self._supervisor.order(name, order)
+
+    async def positions(self, name: MappingName) -> StoredPositions:
+        """Return the stored positions of a mapping. Raises CannotChange if no such mapping reads a stream."""
+        return await self._composition.positions(self._stream(name))
+
+    async def move(self, name: MappingName, order: MoveOrder) -> Moved:
+        """Move the stored positions of a paused mapping, or only show the effect.
+
+        Raises CannotChange if the mapping is not paused or does not read a stream, and the errors of
+        `stores.move_orders.ordered`.
+        """
+        mapping = self._stream(name)
+        async with self._supervisor.at_rest(name):
+            return await self._composition.move(mapping, order)
+
+    def _stream(self, name: MappingName) -> StreamMapping:
+        self._check_existence(name)
+        (found,) = (mapping for mapping in self._supervisor.mappings() if mapping.name == name)
+        if not isinstance(found, StreamMapping):
+            raise CannotChange(f"{name} reads a queue, which has no positions")
+        return found
 
     async def follow_pauses(self, paused: Collection[MappingName]) -> None:
         """Pause and resume mappings as other workers have done. `paused` is what a scan of the shared state shows.

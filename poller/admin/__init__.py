@@ -4,7 +4,8 @@
     readiness.py    what /readyz says
     status_report.py  what /api/status says
     viewing.py      the values that the page and /api/status show
-    changing.py     the calls that change something
+    changing.py     how a call that changes something is answered
+    calls.py        the calls that change something
     openapi.py      the description of the API for programs
     answers.py      the members of each answer
     requester.py    who asks for a change, in words for the log
@@ -16,6 +17,7 @@
     rendering.py    when a page is rendered
     page/           the page for people
     acting.py       the routes of the page, and the forms on it
+    asking.py       the pages that ask a person before a change
     recent.py       the changes that were made lately
     sessions.py     which browsers have logged in
     checking.py     what a request may do

@@ -1,12 +1,12 @@
 """How does a person act on the page? A form makes each change, and its answer leads back to the page.
 
-    GET  /           the page                           POST /change     one call of /api/ (`changing.py`)
+    GET  /           the page                           POST /change     one call of /api/ (`calls.py`)
     GET  /settings   the settings file                  POST /login      begin a session, with the admin token
     GET  /login      asks for the admin token           POST /logout     end it
     GET  /page.css, /page.js
 
 A form is refused if it has no proof that our page made it (`sessions.py`), or if its reader may not change anything.
-A discard is asked for twice: the answer to the first form shows the batch, and the second form makes the change.
+Some changes are asked for twice (`asking.py`): the answer to the first form is a question.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import anyio
@@ -22,12 +23,26 @@ from aiohttp import web
 from anyio import to_thread
 
 from poller.admin import changing
-from poller.admin.changing import CALLS, Changes, ShardBody
+from poller.admin.asking import Asking, html
+from poller.admin.calls import CALLS
+from poller.admin.changing import Call, Changes
 from poller.admin.checking import Guard
 from poller.admin.connections import Connections
-from poller.admin.page.dialogs import failure, login, question, settings
+from poller.admin.page.dialogs import failure, login, settings
 from poller.admin.page.document import SCRIPT, STYLE, render
-from poller.admin.page.forms import CALL, CHANGE_PATH, IS_SURE, LOGIN_PATH, LOGOUT_PATH, PROOF, QUERY
+from poller.admin.page.forms import (
+    CALL,
+    CHANGE_PATH,
+    EVENTS_PATH,
+    IS_SURE,
+    LOGIN_PATH,
+    LOGOUT_PATH,
+    POSITION_PATH,
+    PROOF,
+    QUERY,
+    events_url,
+    position_url,
+)
 from poller.admin.page.view import Query, Viewer
 from poller.admin.rendering import Rendering
 from poller.admin.sessions import COOKIE, LASTS_IN_SECONDS
@@ -62,12 +77,12 @@ class Acting:
     ) -> None:
         """`settings` returns the settings file as text, in a worker thread; None means no such page."""
         self._viewing = viewing
-        self._statuses = statuses
         self._settings_text = settings
         self._guard = guard
         self._changes = changes
         self._connections = connections
         self._emit = emit
+        self._asking = Asking(statuses, refresh=viewing.refresh, guard=guard, changes=changes)
         self._pages: dict[tuple[Viewer, Query], Rendering] = {}
 
     def routes(self) -> list[web.RouteDef]:
@@ -80,6 +95,7 @@ class Acting:
             web.post(LOGIN_PATH, self._log_in),
             web.post(LOGOUT_PATH, self._log_out),
             web.post(CHANGE_PATH, self._change),
+            *self._asking.routes(),
         ]
 
     async def _page(self, request: web.Request) -> web.Response:
@@ -99,18 +115,18 @@ class Acting:
         if self._settings_text is None:
             raise web.HTTPNotFound
         if not self._guard.viewer(request).sees_words:
-            return _html(login(), status=401)
-        return _html(settings(await to_thread.run_sync(self._settings_text, abandon_on_cancel=True)))
+            return html(login(), status=401)
+        return html(settings(await to_thread.run_sync(self._settings_text, abandon_on_cancel=True)))
 
     async def _ask_for_token(self, _request: web.Request) -> web.Response:
-        return _html(login())
+        return html(login())
 
     async def _log_in(self, request: web.Request) -> web.Response:
         fields, expected = await _fields(request), self._guard.access().admin_token
         given = fields.get("token", "")
         if expected is None or not hmac.compare_digest(given.encode(errors="replace"), expected.encode()):
             await anyio.sleep(PAUSE_AFTER_WRONG_TOKEN_IN_SECONDS)
-            return _html(login(was_wrong=True), status=401)
+            return html(login(was_wrong=True), status=401)
         answer = _redirect("/")
         answer.set_cookie(
             COOKIE,
@@ -124,7 +140,7 @@ class Acting:
     async def _log_out(self, request: web.Request) -> web.Response:
         fields, viewer = await _fields(request), self._guard.viewer(request)
         if not _is_ours(fields, viewer):
-            return _html(failure(NOT_OURS), status=403)
+            return html(failure(NOT_OURS), status=403)
         self._guard.sessions.end(request.cookies.get(COOKIE, ""))
         answer = _redirect("/")
         answer.del_cookie(COOKIE)
@@ -134,35 +150,25 @@ class Acting:
         fields, viewer = await _fields(request), self._guard.viewer(request)
         back = _back(fields.get(QUERY, ""))
         if not viewer.may_change:
-            return _html(login(), status=401)
+            return html(login(), status=401)
         if not _is_ours(fields, viewer):
-            return _html(failure(NOT_OURS, back=back), status=403)
+            return html(failure(NOT_OURS, back=back), status=403)
         call = next((call for call in CALLS if call.path == f"/api/{fields.get(CALL)}"), None)
         if call is None:
-            return _html(failure("There is no such change.", back=back), status=400)
-        body: dict[str, str | None] = {key: value for key, value in fields.items() if key not in OWN_FIELDS}
-        if call.body is ShardBody:
-            body = {**dict.fromkeys(("start_sequence_number", "end_sequence_number")), **body}
-            if body.get("action") == "discard" and fields.get(IS_SURE) != "yes":
-                await self._viewing.refresh()
-                return self._ask(body, viewer, back)
+            return html(failure("There is no such change.", back=back), status=400)
+        body = _body(call, fields)
+        if fields.get(IS_SURE) != "yes":
+            question = await self._asking.question(call, body, viewer, back)
+            if question is not None:
+                return question
         with self._connections.working(request.transport, changing.LONGEST_SECONDS):
             answer = await changing.respond(
                 call, self._changes, orjson.dumps(body), by=self._guard.requester(request), emit=self._emit
             )
         if answer.status != 200:
-            return _html(failure(str(answer.body["error"]), back=back), status=answer.status)
+            return html(failure(str(answer.body["error"]), back=back), status=answer.status)
         self._pages.clear()  # the reader must not see a page from before the change
         return _redirect(back)
-
-    def _ask(self, body: Mapping[str, str | None], viewer: Viewer, back: str) -> web.Response:
-        """Return the page that asks whether to discard the batch, or a page that says why there is no such batch."""
-        for status in self._statuses():
-            if status.mapping == body.get("mapping") and status.stream is not None:
-                for shard in status.stream.blocked:
-                    if shard.shard_id == body.get("shard") and "discard" in shard.actions:
-                        return _html(question(status, shard, viewer, back=back))
-        return _html(failure("This batch blocks the shard no more.", back=back), status=409)
 
 
 NOT_OURS = "This form is too old, or is not from this page. Load the page again."
@@ -184,17 +190,34 @@ def _is_ours(fields: Mapping[str, str], viewer: Viewer) -> bool:
     return hmac.compare_digest(fields.get(PROOF, "").encode(errors="replace"), viewer.proof.encode())
 
 
+def _body(call: Call[Any], fields: Mapping[str, str]) -> dict[str, Any]:
+    """Return the body of the call that a form means. A form has texts alone, and an empty field means null."""
+    body: dict[str, Any] = {}
+    for name, field in call.body.model_fields.items():
+        if field.annotation is bool:
+            body[name] = fields.get(name) == "yes"
+        elif fields.get(name) or field.is_required():
+            body[name] = fields.get(name) or None
+    others = {name: value for name, value in fields.items() if name not in body and name not in OWN_FIELDS and value}
+    return body | others
+
+
 def _back(url: str) -> str:
-    """Return the address of our page with the query of `address`. Ignore all other parts of `address`."""
-    return Query.of(dict(parse_qsl(urlsplit(url).query, max_num_fields=MAXIMUM_FIELDS))).url
+    """Return the address of one of our pages that this address means, whatever else the address says."""
+    try:
+        parts = urlsplit(url)
+        parameters = dict(parse_qsl(parts.query, max_num_fields=MAXIMUM_FIELDS))
+    except ValueError:
+        return "/"
+    if parts.path == POSITION_PATH:
+        return position_url(parameters.get("mapping", ""))
+    if parts.path == EVENTS_PATH:
+        return events_url(parameters.get("function", ""))
+    return Query.of(parameters).url
 
 
 def _redirect(to: str) -> web.Response:
     return web.Response(status=303, headers={"Location": to})
-
-
-def _html(page: str, *, status: int = 200) -> web.Response:
-    return web.Response(text=page, status=status, content_type="text/html", charset="utf-8")
 
 
 async def _file(content: bytes, content_type: str, _request: web.Request) -> web.Response:

@@ -1,24 +1,15 @@
 """How does a client change something? It sends one POST for each change; the answer comes when the change is made.
 
-    POST /api/reload   {}                        read the settings file again, and apply what changed
-                       {"function": NAME}        run the function's next invocations in new child processes
-    POST /api/pause    {"mapping": NAME}         pause the mapping until it is resumed, also after a restart
-    POST /api/resume   {"mapping": NAME}         end the pause
-    POST /api/shard    {"mapping": NAME, "shard": ID, "action": "retry" | "bisect" | "discard",
-                        "start_sequence_number": NUMBER, "end_sequence_number": NUMBER}
-                                                 take the next step of the batch that blocks the shard (model/order.py);
-                                                 the numbers are those of the batch in /api/status
-                       "settings": FILE          in addition: refuse the change if the daemon runs another file
+calls.py has the changes.
 
     200   the change is made; the body says what changed
     400   the body is not such an object
-    409   the daemon cannot do that now, or for this file, function, mapping or shard; `error` says why
+    409   the daemon cannot do that now, or for this file, function, mapping, shard or event; `error` says why
     415   the body has a Content-Encoding
     422   the settings file is faulty; `faults` lists every fault, and the daemon keeps its settings
 
 An empty body counts as {}.  Each answer is a JSON object.
 A change continues if the client closes its connection. The log names each change, and who has asked for it.
-`CALLS` has all calls; the server's routes and the description of the API are made from it.
 """
 
 from __future__ import annotations
@@ -30,12 +21,11 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from poller.admin import answers
 from poller.errors import CannotChange, PollerError, SettingsError
 from poller.facts import ChangeMade, Emit
-from poller.model.ids import MappingName
-from poller.model.order import Action, ShardOrder
-from poller.model.stream import SequenceNumber, ShardId
+from poller.model.event import EventAction
+from poller.model.move import MoveOrder
+from poller.model.order import ShardOrder
 
 LONGEST_SECONDS = 2 * 3600.0
 """How long a change may take.
@@ -64,6 +54,22 @@ class Changes(Protocol):
 
     async def order(self, mapping: str, order: ShardOrder, *, settings: str | None) -> Mapping[str, Any]: ...
 
+    async def positions(self, mapping: str) -> Mapping[str, Any]:
+        """Return the stored positions of a mapping, without a change."""
+        ...
+
+    async def move(self, mapping: str, order: MoveOrder, *, settings: str | None) -> Mapping[str, Any]: ...
+
+    async def stuck_events(self, function: str) -> Mapping[str, Any]:
+        """Return the stuck events of a function, without a change."""
+        ...
+
+    async def change_events(
+        self, function: str, action: EventAction, request_id: str | None, *, settings: str | None
+    ) -> Mapping[str, Any]:
+        """Retry or drop one stuck event, or all stuck events of the function if `request_id` is None."""
+        ...
+
 
 class Body(BaseModel):
     """The body of a change. Each key is a member of a JSON object."""
@@ -73,31 +79,6 @@ class Body(BaseModel):
     settings: str | None = Field(None, description="The settings file that the client means.")
 
 
-class ReloadBody(Body):
-    function: str | None = Field(None, description="The function that gets new child processes.")
-
-
-class MappingBody(Body):
-    mapping: str = Field(description="A key of [mappings].")
-
-
-class ShardBody(MappingBody):
-    shard: str = Field(description="The id of the blocked shard.")
-    action: Action = Field(description="The next step of the batch that blocks the shard.")
-    start_sequence_number: str | None = Field(description="The first record of the batch; null if it has no records.")
-    end_sequence_number: str | None = Field(description="The last record of the batch; null if it has no records.")
-
-    @property
-    def order(self) -> ShardOrder:
-        start, end = self.start_sequence_number, self.end_sequence_number
-        return ShardOrder(
-            self.action,
-            ShardId(self.shard),
-            None if start is None else SequenceNumber(start),
-            None if end is None else SequenceNumber(end),
-        )
-
-
 B = TypeVar("B", bound=Body)
 
 
@@ -105,7 +86,8 @@ B = TypeVar("B", bound=Body)
 class Call(Generic[B]):
     """One call that changes something. `answer` is the class of its answer.
 
-    `fact` returns the fact for the log. Its arguments are the body, the answer, and who has asked for the change.
+    `fact` returns the fact for the log, or None if nothing was changed. Its arguments are the body, the answer, and who
+    has asked for the change.
     """
 
     path: str
@@ -113,7 +95,7 @@ class Call(Generic[B]):
     body: type[B]
     answer: type[BaseModel]
     make: Callable[[Changes, B], Awaitable[Mapping[str, Any]]]
-    fact: Callable[[B, Mapping[str, Any], str], ChangeMade]
+    fact: Callable[[B, Mapping[str, Any], str], ChangeMade | None]
 
 
 class Answer(NamedTuple):
@@ -135,7 +117,8 @@ async def respond(call: Call[B], changes: Changes, body: bytes, *, by: str, emit
         )
     except PollerError as error:
         return Answer(409, {"error": str(error)})
-    emit(call.fact(asked, answer, by))
+    if (fact := call.fact(asked, answer, by)) is not None:
+        emit(fact)
     return Answer(200, answer)
 
 
@@ -165,86 +148,3 @@ def _shape_of(body: type[Body]) -> str:
         if required
         else (f"the body must be a JSON object with {beyond}")
     )
-
-
-async def _reload(changes: Changes, body: ReloadBody) -> Mapping[str, Any]:
-    if body.function is None:
-        return await changes.reload(settings=body.settings)
-    return await changes.restart_function(body.function, settings=body.settings)
-
-
-def _reloaded(body: ReloadBody, _answer: Mapping[str, Any], by: str) -> ChangeMade:
-    return ChangeMade("reload" if body.function is None else f"restart of the function {body.function}", by)
-
-
-async def _pause(changes: Changes, body: MappingBody) -> Mapping[str, Any]:
-    return await changes.pause(body.mapping, settings=body.settings)
-
-
-def _paused(body: MappingBody, answer: Mapping[str, Any], by: str) -> ChangeMade:
-    return ChangeMade("pause", by, before=_before(answer), mapping=MappingName(body.mapping))
-
-
-async def _resume(changes: Changes, body: MappingBody) -> Mapping[str, Any]:
-    return await changes.resume(body.mapping, settings=body.settings)
-
-
-def _resumed(body: MappingBody, answer: Mapping[str, Any], by: str) -> ChangeMade:
-    return ChangeMade("resume", by, before=_before(answer), mapping=MappingName(body.mapping))
-
-
-def _before(answer: Mapping[str, Any]) -> str:
-    return "paused" if answer["was_paused"] else "not paused"
-
-
-async def _order(changes: Changes, body: ShardBody) -> Mapping[str, Any]:
-    return await changes.order(body.mapping, body.order, settings=body.settings)
-
-
-def _ordered(body: ShardBody, answer: Mapping[str, Any], by: str) -> ChangeMade:
-    return ChangeMade(
-        body.action,
-        by,
-        before=f"blocked by {answer['reason']} since {answer['blocked_since']}",
-        mapping=MappingName(body.mapping),
-        shard=body.shard,
-        records=answer["records"],
-        start_sequence_number=body.start_sequence_number,
-        end_sequence_number=body.end_sequence_number,
-    )
-
-
-CALLS: tuple[Call[Any], ...] = (
-    Call(
-        path="/api/reload",
-        summary="Read the settings file again, or give a function new child processes.",
-        body=ReloadBody,
-        answer=answers.Reloaded,
-        make=_reload,
-        fact=_reloaded,
-    ),
-    Call(
-        path="/api/pause",
-        summary="Pause a mapping until it is resumed, also after a restart.",
-        body=MappingBody,
-        answer=answers.Pausing,
-        make=_pause,
-        fact=_paused,
-    ),
-    Call(
-        path="/api/resume",
-        summary="End the pause of a mapping.",
-        body=MappingBody,
-        answer=answers.Pausing,
-        make=_resume,
-        fact=_resumed,
-    ),
-    Call(
-        path="/api/shard",
-        summary="Take the next step of the batch that blocks a shard: retry, bisect or discard it now.",
-        body=ShardBody,
-        answer=answers.Ordered,
-        make=_order,
-        fact=_ordered,
-    ),
-)

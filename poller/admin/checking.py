@@ -1,6 +1,6 @@
 """What may a request to one server do? `guard.py` has the rules; this module reads the request's headers.
 
-/api/...         a change needs the token, or a server on loopback without a token
+/api/...         a change needs the token, or a server on loopback without a token; a few lists need the same
 a form           it needs a reader who may change something; `viewer` says this, and `acting.py` asks it
 a page, JSON     everybody may read it; beyond loopback, a function's own words need the token or a login
 """
@@ -13,6 +13,7 @@ from aiohttp import web
 
 from poller.admin.guard import ANOTHER_SITE, WRONG_HOST, Denial, GetAccess, is_of_another_site, refused_change
 from poller.admin.hosts import is_allowed
+from poller.admin.openapi import READS
 from poller.admin.page.forms import CHANGE_PATH, LOGIN_PATH, LOGOUT_PATH
 from poller.admin.page.view import Viewer
 from poller.admin.requester import requester
@@ -21,6 +22,8 @@ from poller.admin.sessions import COOKIE, Sessions
 _OF_ANY_HOST = ("/healthz", "/metrics")
 
 _READING = ("GET", "HEAD")
+
+_LISTS = frozenset(read.path for read in READS if read.needs_right)
 
 _FORMS = (CHANGE_PATH, LOGIN_PATH, LOGOUT_PATH)
 
@@ -47,6 +50,8 @@ class Guard(NamedTuple):
             origins=headers.getall("Origin", ()), fetch_sites=headers.getall("Sec-Fetch-Site", ()), hosts=hosts
         ):
             return ANOTHER_SITE
+        if request.path in _LISTS:
+            return self._refused_change(request)
         is_call = request.path.startswith("/api/")
         if request.method in _READING or not (is_call or request.path in _FORMS):
             return None

@@ -1,7 +1,7 @@
 """Which requests are refused before anything else is done?
 
     another site    a page of another site sent it: 403 for every path and method
-    a change        the client has no right to change anything: 401 or 403
+    a change        the client has no right to change anything: 401 or 403; some lists need the same right
 
 A web page of any site can make the browser send requests to 127.0.0.1 or to a host of the reader's network. The browser
 names the page's site in `Origin` and `Sec-Fetch-Site`. Programs send neither of these headers.
@@ -44,9 +44,9 @@ class Denial(NamedTuple):
 WRONG_HOST = Denial(421, "this name is not in [daemon] http_hosts")
 ANOTHER_SITE = Denial(403, "a page of another site sent this request")
 NO_TOKEN_IS_SET = Denial(
-    403, "this server listens beyond loopback, so a change needs [daemon] admin_token, which is not set"
+    403, "this server listens beyond loopback, so this needs [daemon] admin_token, which is not set"
 )
-WRONG_TOKEN = Denial(401, "a change needs the header Authorization: Bearer, with [daemon] admin_token")
+WRONG_TOKEN = Denial(401, "this needs the header Authorization: Bearer, with [daemon] admin_token")
 
 _OUR_SITE = ("same-origin", "none")
 """The values of `Sec-Fetch-Site` that are allowed. `none` means that a person typed the address into the browser."""

@@ -1,6 +1,6 @@
 """How is /api/ described for programs? As an OpenAPI document, made from the same values as the server's routes.
 
-    CALLS (changing.py) ──┐
+    CALLS (calls.py) ──────┐
     READS (this module) ──┴──> paths; the classes of bodies and answers become its schemas
 
 Source: OpenAPI Specification 3.1.
@@ -17,7 +17,8 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from poller import __version__
 from poller.admin import answers
-from poller.admin.changing import CALLS, Call
+from poller.admin.calls import CALLS
+from poller.admin.changing import Call
 
 PATH = "/api/openapi.json"
 
@@ -32,6 +33,8 @@ class Read:
     summary: str
     answers: Mapping[int, type[BaseModel]]
     query: str | None = None
+    needs_right: bool = False
+    """Whether the client must have the right to change something: the answer costs a look at all that is stored."""
     is_optional: bool = False
     """Whether the server leaves the page out if it has no answer to give."""
 
@@ -49,6 +52,20 @@ SHARDS = Read(
     answers={200: answers.BlockedShards, 404: answers.Failure},
     query="mapping",
 )
+POSITIONS = Read(
+    path="/api/positions",
+    summary="The stored positions of one mapping of a stream.",
+    answers={200: answers.Positions, 409: answers.Failure},
+    query="mapping",
+    needs_right=True,
+)
+EVENTS = Read(
+    path="/api/events",
+    summary="The stuck asynchronous events of one function.",
+    answers={200: answers.StuckEvents, 409: answers.Failure},
+    query="function",
+    needs_right=True,
+)
 _BACKLOG: Mapping[int, type[BaseModel]] = {200: answers.BacklogNumbers, 404: answers.Failure, 503: answers.Failure}
 SCALING = tuple(
     Read(path=path, summary=f"How much work waits for {whose}.", answers=_BACKLOG, is_optional=True)
@@ -64,15 +81,16 @@ QUEUES = Read(
     answers={200: answers.Queues},
     is_optional=True,
 )
-READS = (HEALTH, READY, STATUS, SHARDS, *SCALING, QUEUES)
+READS = (HEALTH, READY, STATUS, SHARDS, POSITIONS, EVENTS, *SCALING, QUEUES)
 
 _REFUSED = {
     403: "A page of another site sent the request, or a change needs a token that is not set.",
     421: "The host name is not in [daemon] http_hosts.",
 }
+_WRONG_TOKEN = {401: "The token is missing or wrong."}
 _REFUSED_CHANGE = {
     400: "The body is not the object that is described here.",
-    401: "The token is missing or wrong.",
+    **_WRONG_TOKEN,
     409: "The daemon cannot do this now.",
     411: "The body has no Content-Length.",
     413: "The body is too large.",
@@ -80,6 +98,9 @@ _REFUSED_CHANGE = {
     422: "The settings file has faults.",
     **_REFUSED,
 }
+
+
+_SECURITY = [dict[str, list[str]](), {"token": list[str]()}]
 
 
 def document(reads: Sequence[Read] = READS, calls: Sequence[Call[Any]] = CALLS) -> dict[str, Any]:
@@ -105,15 +126,17 @@ def _reading(read: Read) -> dict[str, Any]:
     if read.query is not None:
         parameters.append(_parameter(read.query, "query"))
     found = {str(status): _answer(model, _line(model)) for status, model in read.answers.items()}
-    refused = {str(status): _answer(answers.Failure, why) for status, why in _REFUSED.items()}
-    return {"summary": read.summary, "parameters": parameters, "responses": refused | found}
+    reasons = _REFUSED | (_WRONG_TOKEN if read.needs_right else {})
+    refused = {str(status): _answer(answers.Failure, why) for status, why in reasons.items()}
+    security = {"security": _SECURITY} if read.needs_right else {}
+    return {"summary": read.summary, **security, "parameters": parameters, "responses": refused | found}
 
 
 def _calling(call: Call[Any]) -> dict[str, Any]:
     refused = {str(status): _answer(answers.Failure, why) for status, why in _REFUSED_CHANGE.items()}
     return {
         "summary": call.summary,
-        "security": [{}, {"token": []}],
+        "security": _SECURITY,
         "requestBody": {"required": _is_required(call.body), "content": _json(call.body)},
         "responses": refused | {"200": _answer(call.answer, "The change is made.")},
     }

@@ -31,7 +31,7 @@ records that are tried together:
                             "kept_until": "2026-02-01T11:59:58Z", "actions": ["retry", "bisect", "discard"]}]}
 
 `detail` is null if the reader may not see it (`checking.py`). The stream keeps the first record until `kept_until`, at
-least. `actions` are what a person may order (`changing.py`). The keys of the records are in /api/shards only.
+least. `actions` are what a person may order (`calls.py`). The keys of the records are in /api/shards only.
 
 `events` has an entry for the asynchronous events of each function, with the numbers of its event queue:
 

@@ -8,8 +8,9 @@
     /api/scaling  how much work waits, for an autoscaler (`scaling.py`)
     /api/queues   how many messages the queues have
     /api/shards   all blocked shards of one mapping: /api/shards?mapping=NAME
+    /api/positions, /api/events   the stored positions of one mapping, and the stuck events of one function
     /api/openapi.json   the description of all calls for programs (`openapi.py`)
-    /api/...      changes (`changing.py`)
+    /api/...      changes (`calls.py`)
 
 The control socket serves Lambda's Invoke API, too, for `poller invoke`.
 Pages allow only GET and HEAD, changes only POST. Errors and the answers to changes are JSON.
@@ -41,7 +42,7 @@ from anyio import to_thread
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from poller.admin import changing, openapi, scaling
+from poller.admin import calls, changing, openapi, scaling
 from poller.admin.acting import Acting
 from poller.admin.changing import Call, Changes
 from poller.admin.checking import Guard
@@ -56,6 +57,7 @@ from poller.admin.scaling import Backlogs
 from poller.admin.sessions import Sessions
 from poller.admin.status_report import status_report
 from poller.admin.viewing import PageSources, Viewing
+from poller.errors import PollerError
 from poller.facts import Emit
 from poller.model.sharing import SharingStatus
 from poller.model.status import MappingStatus, WorkerStatus
@@ -224,8 +226,17 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
         report = shards_report(name, statuses(), sees_words=guard.viewer(request).sees_words)
         return _json(404, {"error": f"there is no mapping {name}"}) if report is None else _json(200, report)
 
+    def listing(find: Callable[[str], Awaitable[Mapping[str, Any]]], parameter: str) -> Handler:
+        async def answer(request: web.Request) -> web.Response:
+            try:
+                return _json(200, await find(request.query.get(parameter, "")))
+            except PollerError as error:
+                return _json(409, {"error": str(error)})
+
+        return answer
+
     described = openapi.document(
-        [read for read in openapi.READS if backlogs is not None or not read.is_optional], changing.CALLS
+        [read for read in openapi.READS if backlogs is not None or not read.is_optional], calls.CALLS
     )
 
     async def description(_request: web.Request) -> web.Response:
@@ -256,8 +267,10 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
             web.get(openapi.READY.path, ready),
             web.get(openapi.STATUS.path, status),
             web.get(openapi.SHARDS.path, shards),
+            web.get(openapi.POSITIONS.path, listing(changes.positions, "mapping")),
+            web.get(openapi.EVENTS.path, listing(changes.stuck_events, "function")),
             web.get(openapi.PATH, description),
-            *(web.post(call.path, change(call)) for call in changing.CALLS),
+            *(web.post(call.path, change(call)) for call in calls.CALLS),
             *acting.routes(),
         ]
     )

@@ -47,9 +47,11 @@ from poller.model.backlog import QueueDepth
 from poller.model.function import Function
 from poller.model.ids import MappingName, RequestId
 from poller.model.mapping import AnyMapping, EventMapping, QueueMapping, StreamMapping
+from poller.model.move import Moved, MoveOrder, StoredPositions
 from poller.ports import Destination
 from poller.settings.values import Settings
 from poller.sources.reader_identity import AskedOnce
+from poller.stores.move_orders import listed, ordered
 from poller.tracing.wrapping import Tracing
 
 
@@ -190,6 +192,14 @@ class Composition:
     def renew(self, function: Function) -> None:
         """Use new child processes for later invocations. Does nothing if no run has opened the function."""
         self.functions.renew(function)
+
+    async def positions(self, mapping: StreamMapping) -> StoredPositions:
+        """Return the stored positions of a mapping. Raises the errors of `WorkerComposition.hand`."""
+        return listed((await self.worker.hand(mapping)).rows, mapping.state_key)
+
+    async def move(self, mapping: StreamMapping, order: MoveOrder) -> Moved:
+        """Move stored positions of a mapping, or only show the effect. Raises the errors of `hand` and `ordered`."""
+        return await ordered(await self.worker.hand(mapping), mapping.state_key, order, now=self.clock.now())
 
     async def depth_of(self, mapping: QueueMapping) -> QueueDepth:
         """Ask the queue of a mapping how many messages it has. Raises PollerError if it does not answer."""

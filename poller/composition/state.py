@@ -31,7 +31,7 @@ from poller.stores.dynamodb_leases import DynamoDbLeaseStore
 from poller.stores.dynamodb_table import described, fault_of_key, made_ready
 from poller.stores.kcl_leases import KclLeaseStore, refuse_while_kcl_runs
 from poller.stores.kcl_rows import Meaning
-from poller.stores.lease_by_hand import Hand
+from poller.stores.lease_by_hand import EditableStore, Hand
 from poller.stores.lease_pauses import LeasePauses
 from poller.stores.memory_leases import MemoryLeaseStore
 from poller.stores.routed_leases import RoutedLeaseStore
@@ -42,7 +42,7 @@ from poller.stores.sqlite_leases import SqliteLeaseStore
 class OpenState(NamedTuple):
     """The stores of the state. Both are the same file or table."""
 
-    leases: LeaseStore
+    leases: EditableStore
     pauses: PauseStore
 
 
@@ -220,5 +220,5 @@ def _count(rows: Iterable[Row]) -> int:
     return sum(row.checkpoint is not None for row in rows)
 
 
-def _both(store: LeaseStore) -> OpenState:
+def _both(store: EditableStore) -> OpenState:
     return OpenState(store, LeasePauses(store))

@@ -32,14 +32,16 @@ from poller.engine.pauses_seen import PausesSeen
 from poller.engine.sharing import Shared
 from poller.engine.stop import Stop
 from poller.engine.units import hold_units
-from poller.errors import PollerError
+from poller.errors import CannotChange, PollerError
 from poller.facts import Emit
 from poller.functions.units import Units
 from poller.model.ids import MappingName
 from poller.model.lease import Owner
+from poller.model.mapping import StreamMapping
 from poller.model.sharing import SharingStatus
 from poller.ports import Clock, PauseStore
 from poller.settings.values import Settings
+from poller.stores.lease_by_hand import EditableStore, Hand
 from poller.stores.routed_leases import RoutedLeaseStore
 
 SAVE_IN_A_TABLE_EVERY_SECONDS = LEASE_DURATION_IN_SECONDS / RENEWALS_PER_DURATION
@@ -47,9 +49,10 @@ SAVE_IN_A_TABLE_EVERY_SECONDS = LEASE_DURATION_IN_SECONDS / RENEWALS_PER_DURATIO
 
 
 class State(NamedTuple):
-    """The worker of this process, the store of paused mappings, and the tables of KCL."""
+    """The worker of this process, the stores of leases and of paused mappings, and the tables of KCL."""
 
     worker: Worker
+    leases: EditableStore
     pauses: PauseStore
     kcl_tables: KclTables
 
@@ -99,6 +102,16 @@ class WorkerComposition:
             if self._state is None:
                 self._state = await self._tasks.start(self._keep_state)
             return self._state
+
+    async def hand(self, mapping: StreamMapping) -> Hand:
+        """Return what changes the stored positions of the mapping for a person.
+
+        Raises CannotChange if a table of KCL has the positions, and a ServiceError if the state does not answer.
+        """
+        if mapping.kcl_table is not None:
+            raise CannotChange(f"{mapping.kcl_table}, the table of a KCL application, has the positions")
+        leases = (await self.state()).leases
+        return Hand(leases, await leases.scan(), tell=lambda _: None, now=self._clock.now)
 
     async def open_state_once_it_exists(self) -> None:
         """Open the state when another worker has created its file, because the file may have a pause of a queue."""
@@ -163,7 +176,7 @@ class WorkerComposition:
                 store, lambda: tables.enter_async_context(self._open_aws(aws)), self._clock, self._randomness
             )
             async with worker.running():
-                task_status.started(State(worker, opened.pauses, kcl_tables))
+                task_status.started(State(worker, opened.leases, opened.pauses, kcl_tables))
                 await self._is_over.wait()
 
     @asynccontextmanager

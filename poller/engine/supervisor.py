@@ -16,6 +16,7 @@ groups and shards that the old run still holds (`queues/groups.py`, `leases/hand
     await supervisor.pause(name)                   does not wait; the pause survives a restart
     await supervisor.resume(name)
     supervisor.order(name, order)                  a person's order about a blocked shard
+    async with supervisor.at_rest(name)            keeps a paused mapping paused
     await supervisor.follow_pause(name)            pauses or resumes as another worker has done
     supervisor.mappings(), supervisor.status(name), supervisor.statuses()
 """
@@ -179,6 +180,21 @@ class Supervisor:
             self._refuse_if_removed(supervised)
             if supervised.is_paused:
                 await self._resume(supervised, partial(self._pauses.resume, name))
+
+    @asynccontextmanager
+    async def at_rest(self, name: MappingName) -> AsyncIterator[None]:
+        """Keep the mapping paused while the block lasts: a resume or a removal waits for the end of the block.
+
+        Raises CannotChange if the mapping is not paused, or if a run of it has not ended.
+        """
+        supervised = self._mappings[name]
+        async with supervised.changing:
+            self._refuse_if_removed(supervised)
+            if not supervised.is_paused:
+                raise CannotChange(f"the mapping {name} is not paused: pause it first")
+            if supervised.runs:
+                raise CannotChange(f"the mapping {name} still finishes what it has in hand: try again soon")
+            yield
 
     async def follow_pause(self, name: MappingName) -> None:
         """Pause or resume the mapping if another worker has done so. Raises the errors of `resume`."""

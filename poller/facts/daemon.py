@@ -93,7 +93,8 @@ class ChangeMade(NamedTuple):
     and `by` says who.
 
     `by` says who: the user and the process at the control socket, or the address of an HTTP client and what gave it the
-    right. `before` is the state before the change. A change of a blocked shard names the records of the batch.
+    right. `before` is the state before the change. A change of a blocked shard names the records of the batch, and a
+    change of stuck events names their function.
     """
 
     change: str
@@ -104,6 +105,9 @@ class ChangeMade(NamedTuple):
     records: int | None = None
     start_sequence_number: str | None = None
     end_sequence_number: str | None = None
+    function: FunctionName | None = None
+    request_id: str | None = None
+    events: int | None = None
 
 
 @declare(Line("info"))

@@ -14,6 +14,7 @@
     lease_pauses   stores pauses in any of these tables
     lease_by_hand  lets a person show and change any of these tables
       moving       says what a move of stored positions means for the records, and makes it
+      move_orders  does so for a daemon
       owners       waits for a sign of life of the owners of leases
     kcl_leases     stores the leases of one mapping in the table of an application of the Kinesis Client Library
       kcl_rows     converts a row to and from an item of that table

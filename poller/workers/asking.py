@@ -47,7 +47,7 @@ async def all_asked(
     return sorted(replies, key=lambda reply: reply.worker)
 
 
-async def asked(folder: Path, worker: Worker, path: str, body: Mapping[str, str | None] | None = None) -> Reply:
+async def asked(folder: Path, worker: Worker, path: str, body: Mapping[str, object] | None = None) -> Reply:
     """Return the worker's answer to a POST with this body, or to a GET without a body."""
     method, data = ("GET", None) if body is None else ("POST", orjson.dumps(body))
     try:

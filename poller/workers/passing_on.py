@@ -4,6 +4,7 @@
     pause, resume, restart of a function ──────────────────────────────────────────────────> all workers
     an order about a blocked shard, a question of an autoscaler ───────────────────────────> all workers
     a look at the queues ──────────────────────────────────> the worker that has reported last
+    a move of positions, a question about them ────────────────────────────────────────────> one worker
 
 A change is made when all workers have made it. If one of them refuses, the answer says which one; the others have made
 the change. An order is executed by the worker that reads the shard; the others refuse it.
@@ -18,7 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import anyio
 import orjson
@@ -29,9 +30,12 @@ from poller.admin.openapi import QUEUES
 from poller.admin.scaling import read_queues
 from poller.core.backlog import Known, KnownDepth, of_workers
 from poller.errors import CannotChange, SettingsError
+from poller.event_queues.by_request import StuckEvents
 from poller.facts import Emit, ReloadRefused, SettingsWarning, WorkerNotChanged
 from poller.model.backlog import Backlog, UnknownBacklog
-from poller.model.ids import MappingName
+from poller.model.event import EventAction
+from poller.model.ids import FunctionName, MappingName, RequestId
+from poller.model.move import MoveOrder
 from poller.model.order import ShardOrder
 from poller.model.status import ReloadStatus
 from poller.settings.loading import Examined
@@ -132,6 +136,47 @@ class Changes:
         replies = await self._ask_all("/api/shard", body)
         made = [reply.body for reply in replies if reply.status == 200]
         return made[0] if made else _all_made(replies)[0].body
+
+    async def positions(self, mapping: str) -> Mapping[str, Any]:
+        return await self._by_one("/api/positions", query={"mapping": mapping})
+
+    async def move(self, mapping: str, order: MoveOrder, *, settings: str | None) -> Mapping[str, Any]:
+        """Let one worker move the positions. It finds out whether another worker reads them."""
+        refuse_another_file(settings, self._file)
+        body = {
+            "mapping": mapping,
+            "position": order.to,
+            "shard": order.shard_id,
+            "after": order.is_after,
+            "only_shows": order.only_shows,
+            "version": order.version,
+        }
+        return await self._by_one("/api/position", body)
+
+    async def stuck_events(self, function: str) -> Mapping[str, Any]:
+        return await self._stuck_events.report(FunctionName(function), now=self._now())
+
+    async def change_events(
+        self, function: str, action: EventAction, request_id: str | None, *, settings: str | None
+    ) -> Mapping[str, Any]:
+        """Change the file of events, which all workers share."""
+        refuse_another_file(settings, self._file)
+        one = None if request_id is None else RequestId(request_id)
+        return await self._stuck_events.change(FunctionName(function), action, one, now=self._now())
+
+    @property
+    def _stuck_events(self) -> StuckEvents:
+        return StuckEvents(self.in_use.daemon.event_queue, self.in_use.functions)
+
+    async def _by_one(
+        self, path: str, body: Mapping[str, object] | None = None, *, query: Mapping[str, str] | None = None
+    ) -> Mapping[str, Any]:
+        """Return the answer of one worker."""
+        self._refuse_if_stopping()
+        if not self._team.at_work:
+            raise CannotChange(NO_WORKER)
+        where = path if query is None else f"{path}?{urlencode(query)}"
+        return _all_made([await asked(self._folder, self._team.at_work[0], where, body)])[0].body
 
     async def _changed(self, path: str, body: Mapping[str, str], settings: str | None) -> Mapping[str, Any]:
         refuse_another_file(settings, self._file)

@@ -9,6 +9,8 @@ import anyio
 
 from poller.errors import PollerError
 from poller.facts import Fact
+from poller.model.event import EventAction
+from poller.model.move import MoveOrder
 from poller.model.order import ShardOrder
 
 
@@ -20,10 +22,11 @@ class FakeChanges:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str | None, str | None]] = []
-        """The function, or the pause or resume of a mapping, and the settings file of each call."""
+        """The function, or the name of the method with its mapping or function, and the settings file of each call."""
         self.facts: list[Fact] = []
         """For tests that give its `append` to the server as `emit`."""
         self.orders: list[ShardOrder] = []
+        self.moves: list[MoveOrder] = []
         self.is_asked = anyio.Event()
         self.report: Mapping[str, Any] = {"mappings": {"added": ["orders"]}, "was_paused": False}
         self.error: PollerError | None = None
@@ -45,6 +48,21 @@ class FakeChanges:
     async def order(self, mapping: str, order: ShardOrder, *, settings: str | None) -> Mapping[str, Any]:
         self.orders.append(order)
         return await self._answer(f"order {mapping}", settings)
+
+    async def positions(self, mapping: str) -> Mapping[str, Any]:
+        return await self._answer(f"positions {mapping}", None)
+
+    async def move(self, mapping: str, order: MoveOrder, *, settings: str | None) -> Mapping[str, Any]:
+        self.moves.append(order)
+        return await self._answer(f"move {mapping}", settings)
+
+    async def stuck_events(self, function: str) -> Mapping[str, Any]:
+        return await self._answer(f"events {function}", None)
+
+    async def change_events(
+        self, function: str, action: EventAction, request_id: str | None, *, settings: str | None
+    ) -> Mapping[str, Any]:
+        return await self._answer(f"{action} {function} {request_id}", settings)
 
     async def _answer(self, function: str | None, settings: str | None) -> Mapping[str, Any]:
         self.asked.append((function, settings))

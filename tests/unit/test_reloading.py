@@ -10,11 +10,13 @@ import anyio
 import pytest
 from anyio import from_thread
 
+from poller.admin import answers
 from poller.engine.stop import Stop
 from poller.errors import CannotChange, SettingsError
 from poller.facts import Fact, FunctionRestartedByRequest, Reloaded, ReloadRefused, SettingsWarning
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
+from poller.model.move import Moved, MoveOrder, ShardPosition, StoredPositions
 from poller.model.order import ShardOrder
 from poller.model.status import BlockedShard, ReloadStatus
 from poller.model.stream import SequenceNumber, ShardId
@@ -55,6 +57,7 @@ class FakeRunning:
         self.restarted: list[FunctionName] = []
         self.paused: list[MappingName] = []
         self.orders: list[tuple[MappingName, ShardOrder]] = []
+        self.moves: list[tuple[MappingName, MoveOrder]] = []
         self.under_way = 0
         self.begun = anyio.Event()
         self.go = anyio.Event()
@@ -101,6 +104,15 @@ class FakeRunning:
     def order(self, name: MappingName, order: ShardOrder) -> BlockedShard:
         self.orders.append((name, order))
         return BlockedShard(order.shard_id, "KeyError", 1_769_860_800.75, 2)
+
+    async def positions(self, name: MappingName) -> StoredPositions:
+        shard = ShardPosition(ShardId("shard"), "after 5", 1_769_860_800, None)
+        reset = ShardPosition(ShardId("other"), None, None, "blue-1/0000")
+        return StoredPositions(STREAM, "at 4", (shard, reset), 2, "v1")
+
+    async def move(self, name: MappingName, order: MoveOrder) -> Moved:
+        self.moves.append((name, order))
+        return Moved("shard after 5", "after 7", "skipped", "v1")
 
 
 class SetClock:
@@ -443,6 +455,30 @@ async def test_a_pause_and_a_resume_reach_the_mapping_of_the_same_file_only(tmp_
             await made.reloader.resume("orders", settings="/etc/other.toml")
         assert await made.reloader.resume("orders") == {"mapping": "orders", "was_paused": True}
         assert made.running.paused == []
+
+
+async def test_positions_are_listed_and_moved_as_the_description_of_the_api_says(tmp_path: Path) -> None:
+    order = MoveOrder("7", ShardId("shard"), is_after=True)
+    async with scene(tmp_path, stream("clicks")) as made:
+        report = answers.Positions.model_validate(await made.reloader.positions("clicks"))
+        assert [shard.saved_at for shard in report.shards] == ["2026-01-31T12:00:00Z", None]
+        with pytest.raises(CannotChange, match=r"other.toml"):
+            await made.reloader.move("clicks", order, settings="/etc/other.toml")
+        assert made.running.moves == []
+        moved = answers.PositionMoved.model_validate(await made.reloader.move("clicks", order))
+        assert (moved.shard, moved.before, moved.position, moved.is_made) == ("shard", "shard after 5", "after 7", True)
+        shown = await made.reloader.move("clicks", order._replace(only_shows=True))
+        assert shown["is_made"] is False
+
+
+async def test_stuck_events_need_a_file_that_the_settings_name(tmp_path: Path) -> None:
+    async with scene(tmp_path, stream("clicks")) as made:
+        with pytest.raises(CannotChange, match="no event is stored"):
+            await made.reloader.stuck_events("audit")
+        with pytest.raises(CannotChange, match=r"other.toml"):
+            await made.reloader.change_events("audit", "drop", None, settings="/etc/other.toml")
+        with pytest.raises(CannotChange, match="no event is stored"):
+            await made.reloader.change_events("audit", "drop", None)
 
 
 async def test_an_order_about_a_shard_is_answered_with_what_blocked_it_before(tmp_path: Path) -> None:

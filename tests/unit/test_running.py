@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -13,7 +14,8 @@ from poller.errors import CannotChange, CannotStore
 from poller.facts import Fact, MappingNotChanged, TooFewFileDescriptors
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
-from poller.model.mapping import AnyMapping
+from poller.model.mapping import AnyMapping, StreamMapping
+from poller.model.move import Moved, MoveOrder, StoredPositions
 from poller.model.order import ShardOrder
 from poller.model.status import BlockedShard
 from poller.model.stream import SequenceNumber, ShardId
@@ -50,6 +52,8 @@ class Daemon:
         self.grace_in_seconds = settings.daemon.shutdown_grace_in_seconds
         self.paused: set[MappingName] = set()
         self.orders: list[tuple[MappingName, ShardOrder]] = []
+        self.moves: list[MoveOrder] = []
+        self.resting: MappingName | None = None
         self.existing: dict[MappingName, tuple[AnyMapping, Function]] = {
             mapping.name: (mapping, settings.functions[mapping.function_name]) for mapping in settings.mappings
         }
@@ -80,6 +84,22 @@ class Daemon:
     def order(self, name: MappingName, order: ShardOrder) -> BlockedShard:
         self.orders.append((name, order))
         return BLOCKED
+
+    @asynccontextmanager
+    async def at_rest(self, name: MappingName) -> AsyncIterator[None]:
+        if name not in self.paused:
+            raise CannotChange("pause it first")
+        self.resting = name
+        yield
+        self.resting = None
+
+    async def positions(self, mapping: StreamMapping) -> StoredPositions:
+        return StoredPositions(mapping.state_key.stream_arn, None, (), 0, "v1")
+
+    async def move(self, mapping: StreamMapping, order: MoveOrder) -> Moved:
+        assert self.resting == mapping.name
+        self.moves.append(order)
+        return Moved("before", order.to, "effect", "v1")
 
     async def follow_pause(self, name: MappingName) -> None:
         if name in self.cannot_open:
@@ -143,6 +163,39 @@ async def test_a_pause_and_a_resume_say_whether_the_mapping_was_paused(settings:
     assert daemon.paused == {name}
     assert [await runs.resume(name), await runs.resume(name)] == [True, False]
     assert daemon.paused == set()
+
+
+STREAM = """
+[mappings.clicks]
+event_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+function_name = "f"
+starting_position = "LATEST"
+"""
+
+
+async def test_the_positions_of_a_paused_mapping_move_while_it_cannot_be_resumed(
+    settings: Callable[[str], Settings],
+) -> None:
+    daemon = Daemon(settings(file("a:f") + STREAM))
+    runs, clicks, order = running(daemon, []), MappingName("clicks"), MoveOrder("TRIM_HORIZON")
+    assert (await runs.positions(clicks)).version == "v1"
+    with pytest.raises(CannotChange, match="pause it first"):
+        await runs.move(clicks, order)
+    daemon.paused.add(clicks)
+    assert (await runs.move(clicks, order)).position == "TRIM_HORIZON"
+    assert (daemon.moves, daemon.resting) == ([order], None)
+
+
+async def test_only_a_mapping_of_a_stream_has_positions(settings: Callable[[str], Settings]) -> None:
+    runs = running(Daemon(settings(file("a:f") + STREAM)), [])
+    for name, why in (
+        ("a", "a reads a queue, which has no positions"),
+        ("b", "there is no mapping b; there are a"),
+    ):
+        with pytest.raises(CannotChange, match=why):
+            await runs.positions(MappingName(name))
+        with pytest.raises(CannotChange, match=why):
+            await runs.move(MappingName(name), MoveOrder("LATEST"))
 
 
 async def test_an_order_about_a_shard_reaches_its_mapping_and_needs_one(

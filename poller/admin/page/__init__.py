@@ -9,6 +9,8 @@
     shards.py      the shards that are read, and their lanes
     others.py      functions, asynchronous events, destinations, recent changes
     dialogs.py     small pages: a question before a discard, the login, a failed change, the settings
+    positions.py   the positions of a mapping, the form that moves them, and the question before a move
+    stuck.py       the stuck events of a function, their forms, and the question before a drop
     forms.py       the forms that change something
     markup.py      escaped text, times, tables
     picture.py     the small picture of the last 30 minutes

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from poller.admin.page.forms import orders, pausing
+from poller.admin.page.forms import events_url, orders, pausing
 from poller.admin.page.mappings import matches
 from poller.admin.page.markup import NOTHING, Html, element, joined, lasting, moment, small, text
 from poller.admin.page.view import Query, View
@@ -147,12 +147,11 @@ def _with_stuck(statuses: Sequence[MappingStatus]) -> Sequence[MappingStatus]:
 
 def _stuck(status: MappingStatus) -> Html:
     number = (status.events or EventsStatus()).stuck
-    commands = [f"poller events {verb} {status.function}" for verb in ("list", "retry", "drop")]
     return element(
         "li",
         element("h3", text(f"{count(number, 'event')} of {status.function} stuck")),
-        element("p", text("A destination refuses their invocation records for good. What can be done:")),
-        element("ul", *(element("li", element("code", text(command))) for command in commands)),
+        element("p", text("Nothing more happens with them until a person retries or drops them.")),
+        element("p", element("a", text(f"Stuck events of {status.function}…"), href=events_url(status.function))),
         class_="card troubled",
     )
 

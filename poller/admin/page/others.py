@@ -142,10 +142,12 @@ def _changes(view: View) -> Html:
         [
             moment(at, view.now),
             text(change.change),
-            joined([text(change.mapping or ""), small(text(change.shard)) if change.shard else NOTHING]),
+            joined(
+                [text(change.mapping or change.function or ""), small(text(change.shard)) if change.shard else NOTHING]
+            ),
             text(change.by),
             text(change.before or ""),
         ]
         for at, change in reversed(view.changes)
     ]
-    return table("Changes by people and programs", ("when", "change", "mapping", "by", "before"), rows)
+    return table("Changes by people and programs", ("when", "change", "of", "by", "before"), rows)

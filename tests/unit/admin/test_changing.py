@@ -20,7 +20,8 @@ from poller.admin.guard import NO_TOKEN_IS_SET, WRONG_TOKEN, Access
 from poller.admin.server import Pages, serve, serve_control
 from poller.errors import CannotChange, InUse, SettingsError
 from poller.facts import ChangeMade
-from poller.model.ids import MappingName
+from poller.model.ids import FunctionName, MappingName
+from poller.model.move import MoveOrder
 from poller.model.order import ShardOrder
 from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.telemetry import Telemetry
@@ -172,6 +173,29 @@ async def test_an_order_that_does_not_name_its_batch_changes_nothing(body: dict[
     assert changes.asked == []
 
 
+async def test_a_move_reaches_the_daemon_as_it_was_written() -> None:
+    changes = FakeChanges()
+    changes.report = {"before": "after 5"}
+    body = {"mapping": "clicks", "position": "4961", "shard": "s", "after": True, "version": "v1"}
+    async with serving(changes) as client:
+        for more in ({}, {"only_shows": True}):
+            async with client.post("/api/position", json=body | more) as reply:
+                assert (reply.status, await reply.json()) == (200, changes.report)
+    order = MoveOrder("4961", ShardId("s"), is_after=True, version="v1")
+    assert changes.moves == [order, order._replace(only_shows=True)]
+
+
+@pytest.mark.parametrize("request_id", ["", 7, False])
+async def test_an_event_needs_an_id_and_only_null_means_all(request_id: object) -> None:
+    changes = FakeChanges()
+    body = {"function": "store", "action": "drop", "request_id": request_id}
+    async with serving(changes) as client:
+        for wrong in (body, {"function": "store", "action": "drop"}, body | {"request_id": None, "action": "keep"}):
+            async with client.post("/api/event", json=wrong) as reply:
+                assert reply.status == 400
+    assert changes.asked == []
+
+
 async def test_each_change_that_is_made_is_logged_with_who_and_what_was_before() -> None:
     changes = FakeChanges()
     changes.report = {
@@ -179,6 +203,8 @@ async def test_each_change_that_is_made_is_logged_with_who_and_what_was_before()
         "reason": "KeyError",
         "blocked_since": "2026-01-31T12:00:00Z",
         "records": 2,
+        "before": "after 5",
+        "events": 4,
     }
     async with serving(changes) as client:
         for path, body in (
@@ -187,6 +213,9 @@ async def test_each_change_that_is_made_is_logged_with_who_and_what_was_before()
             ("reload", {}),
             ("reload", {"function": "store"}),
             ("shard", ORDER),
+            ("position", {"mapping": "clicks", "position": "LATEST"}),
+            ("position", {"mapping": "clicks", "position": "LATEST", "only_shows": True}),
+            ("event", {"function": "store", "action": "drop", "request_id": None}),
         ):
             async with client.post(f"/api/{path}", json=body) as reply:
                 assert reply.status == 200
@@ -206,6 +235,8 @@ async def test_each_change_that_is_made_is_logged_with_who_and_what_was_before()
             "1",
             "2",
         ),
+        ChangeMade("move to LATEST", by, "after 5", MappingName("clicks")),
+        ChangeMade("drop of stuck events", by, "stuck", function=FunctionName("store"), events=4),
     ]
 
 

@@ -85,6 +85,8 @@ def test_a_body_that_the_document_requires_is_refused_if_it_is_empty() -> None:
         "/api/pause": True,
         "/api/resume": True,
         "/api/shard": True,
+        "/api/position": True,
+        "/api/event": True,
     }
 
 

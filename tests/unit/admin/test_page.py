@@ -257,11 +257,11 @@ def test_the_cards_are_few_whatever_the_number_of_troubles() -> None:
     assert f"and {40 - CARDS_SHOWN} causes more" in reader.text
 
 
-def test_stuck_events_are_shown_with_the_commands_that_act_on_them() -> None:
+def test_stuck_events_are_shown_with_a_link_to_what_can_be_done() -> None:
     events = QUEUE._replace(mapping=MappingName("store:events"), events=EventsStatus(1234, 2, 1, 5400.0))
     reader = read(events)
     assert "1 event of store stuck" in reader.cards[0]
-    assert "poller events retry store" in reader.cards[0]
+    assert reader.links["Stuck events of store…"] == "/events?function=store"
     assert "store ready 1,234 2 1 1.5 h" in reader.rows[-1]
 
 

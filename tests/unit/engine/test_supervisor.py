@@ -379,6 +379,49 @@ async def test_a_paused_mapping_finishes_its_batches_and_polls_nothing_until_it_
     assert [run.began_at for run in world.runs] == [0, 100]
 
 
+async def test_a_mapping_is_at_rest_only_while_it_is_paused_and_has_nothing_in_hand() -> None:
+    world = World()
+    world.busy_for = 10.0
+
+    async def until() -> None:
+        with pytest.raises(CannotChange, match="is not paused: pause it first"):
+            async with world.supervisor.at_rest(NAME):
+                pass
+        await world.supervisor.pause(NAME)
+        with pytest.raises(CannotChange, match="still finishes what it has in hand: try again soon"):
+            async with world.supervisor.at_rest(NAME):
+                pass
+        await anyio.sleep(100)
+        async with anyio.create_task_group() as tasks, world.supervisor.at_rest(NAME):
+            tasks.start_soon(world.supervisor.resume, NAME)
+            await anyio.sleep(50)
+            assert world.status().state == "paused", "a resume waits for the end of the block"
+
+    await world.live(mapping(), until=until)
+    assert [run.began_at for run in world.runs] == [0, 150]
+
+
+async def test_a_mapping_that_is_removed_meanwhile_is_not_at_rest() -> None:
+    world = World()
+
+    async def until() -> None:
+        await world.supervisor.pause(NAME)
+        await anyio.sleep(100)
+
+        async def rest() -> None:
+            with pytest.raises(CannotChange, match="was removed meanwhile"):
+                async with world.supervisor.at_rest(NAME):
+                    pass
+
+        async with anyio.create_task_group() as tasks, world.supervisor.at_rest(NAME):
+            tasks.start_soon(world.supervisor.remove, NAME)
+            await anyio.wait_all_tasks_blocked()
+            tasks.start_soon(rest)
+            await anyio.wait_all_tasks_blocked()
+
+    await world.live(mapping(), until=until)
+
+
 async def test_a_pause_survives_a_restart_and_a_replacement() -> None:
     pauses = FakePauses()
     world = World(pauses=pauses)

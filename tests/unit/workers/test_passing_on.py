@@ -18,17 +18,21 @@ from poller.admin.server import Pages, serve_control
 from poller.core.backlog import Known, KnownDepth
 from poller.engine.stop import Stop
 from poller.errors import CannotChange, SettingsError
+from poller.event_queues.rows import put
+from poller.event_queues.schema import shared
 from poller.facts import Fact, ReloadRefused, SettingsWarning, WorkerNotChanged
 from poller.http.request_body import read_body
 from poller.model.backlog import Backlog, QueueDepth, UnknownBacklog
 from poller.model.ids import MappingName
+from poller.model.move import MoveOrder
 from poller.model.order import ShardOrder
 from poller.model.stream import SequenceNumber, ShardId
 from poller.settings.loading import examine
 from poller.workers.calls import Invocations
-from poller.workers.passing_on import STOPPING, Backlogs, Changes
+from poller.workers.passing_on import NO_WORKER, STOPPING, Backlogs, Changes
 from poller.workers.team import Team
 from tests.fakes.changes import FakeChanges
+from tests.fakes.events import event
 
 pytestmark = pytest.mark.anyio
 
@@ -268,6 +272,55 @@ async def test_an_order_is_executed_by_the_worker_that_reads_the_shard(daemon: D
         daemon.stop.begin()
         with pytest.raises(CannotChange, match=STOPPING):
             await daemon.changes.order("clicks", ORDER, settings=None)
+
+
+MOVED = {
+    "mapping": "clicks",
+    "shard": "shard",
+    "before": "shard after 5",
+    "position": "after 7",
+    "effect": "skipped",
+    "version": "v1",
+    "is_made": True,
+}
+
+
+async def test_positions_are_shown_and_moved_by_one_worker(daemon: Daemon) -> None:
+    order = MoveOrder("7", ShardId("shard"), is_after=True, only_shows=False, version="v1")
+    with pytest.raises(CannotChange, match=NO_WORKER):
+        await daemon.changes.positions("clicks")
+    async with daemon.running(1, 2):
+        daemon.workers[1].report = MOVED
+        assert await daemon.changes.move("clicks", order, settings=None) == MOVED
+        assert daemon.workers[1].moves == [order]
+        daemon.workers[1].report = {"mapping": "cli&cks/é"}
+        assert await daemon.changes.positions("cli&cks/é") == {"mapping": "cli&cks/é"}
+        assert daemon.asked(1) == ["move clicks", "positions cli&cks/é"]
+        assert daemon.asked(2) == []
+        daemon.workers[1].error = CannotChange("the mapping clicks is not paused: pause it first")
+        with pytest.raises(CannotChange, match=r"^the mapping clicks is not paused: pause it first$"):
+            await daemon.changes.move("clicks", order, settings=None)
+        with pytest.raises(CannotChange, match="not /another"):
+            await daemon.changes.move("clicks", order, settings="/another")
+        daemon.stop.begin()
+        with pytest.raises(CannotChange, match=STOPPING):
+            await daemon.changes.move("clicks", order, settings=None)
+
+
+async def test_the_parent_changes_stuck_events_in_the_file_that_all_workers_share(daemon: Daemon) -> None:
+    path = daemon.folder / "events.db"
+    daemon.file.write_text(f'[daemon]\nevent_queue = "sqlite://{path}"\n[functions.resize]\nhandler = "f:handler"\n')
+    daemon.changes.in_use = examine(daemon.file, {}).settings
+    with shared(path) as file:
+        put(file, [event(1000.0, stuck="NotFound")])
+    report = await daemon.changes.stuck_events("resize")
+    assert report["total"] == 1
+    with pytest.raises(CannotChange, match="not /another"):
+        await daemon.changes.change_events("resize", "drop", None, settings="/another")
+    [one] = report["events"]
+    answer = await daemon.changes.change_events("resize", "drop", one["request_id"], settings=None)
+    assert answer["events"] == 1
+    assert (await daemon.changes.stuck_events("resize"))["total"] == 0
 
 
 async def test_the_backlogs_of_all_workers_are_one_backlog(daemon: Daemon) -> None:

@@ -1,0 +1,118 @@
+"""How does a person move the positions of a mapping on the page? By a form beside the stored positions.
+
+The form shows the effect first, and a second form makes the move. Only a paused mapping has the form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from poller.admin.page.document import document
+from poller.admin.page.forms import CALL, CHANGE_PATH, IS_SURE, PROOF, QUERY, change, hidden, position_url
+from poller.admin.page.markup import NOTHING, Html, element, field, joined, moment, table, text
+from poller.admin.page.view import Query, Viewer
+from poller.admin.words import count
+from poller.model.status import MappingStatus
+
+SUGGESTIONS = {
+    "TRIM_HORIZON": "every record that the stream still has",
+    "LATEST": "only the records that are written from now on",
+}
+
+
+def positions(status: MappingStatus, report: Mapping[str, Any], viewer: Viewer, *, now: float) -> str:
+    """Return the page with the positions of a mapping. `report` is the body of /api/positions."""
+    title = f"Positions of {status.mapping}"
+    by_hand = report["set_by_hand"]
+    return document(
+        f"{title} — poller",
+        element(
+            "main",
+            element("h1", text(title)),
+            element("p", text(report["stream_arn"])),
+            element("p", text(f"Set by hand: a shard without a position begins {by_hand}.")) if by_hand else NOTHING,
+            _form(status, report, viewer) if status.state == "paused" else _pause_first(status, viewer),
+            table("Stored positions", ("shard", "position", "saved", "reader"), list(_rows(report, now))),
+            _rest(report),
+            element("p", element("a", text("Back"), href=Query(status.mapping).url)),
+            class_="dialog",
+        ),
+    )
+
+
+def _pause_first(status: MappingStatus, viewer: Viewer) -> Html:
+    button = change(
+        "Pause", viewer, position_url(status.mapping), "pause", about=status.mapping, mapping=status.mapping
+    )
+    return element("div", element("p", text("Only the positions of a paused mapping can be moved.")), button)
+
+
+def _form(status: MappingStatus, report: Mapping[str, Any], viewer: Viewer) -> Html:
+    own = {CALL: "position", PROOF: viewer.proof, QUERY: Query(status.mapping).url, "mapping": status.mapping}
+    shards = [element("option", text(f"all {count(report['shards_stored'], 'shard')}"), value="")]
+    shards += [element("option", text(shard["shard"]), value=shard["shard"]) for shard in report["shards"]]
+    options = [element("option", text(meaning), value=word) for word, meaning in SUGGESTIONS.items()]
+    to = field(type="text", name="position", required="required", list="suggestions", autocomplete="off", size="40")
+    after = field(type="checkbox", name="after", value="yes")
+    return element(
+        "form",
+        hidden(**own, version=report["version"]),
+        element("p", element("label", text("Move "), element("select", *shards, name="shard"))),
+        element("p", element("label", text("to "), to), element("datalist", *options, id="suggestions")),
+        element("p", text("TRIM_HORIZON: every record that the stream still has. LATEST: only new records.")),
+        element("p", text("A time such as 2026-01-31T12:00:00Z: the records that arrived then or later.")),
+        element("p", text("A sequence number, for one shard: that record and the later ones.")),
+        element("p", element("label", after, text(" continue after the record with this sequence number"))),
+        element("button", text("Show the effect"), type="submit"),
+        method="post",
+        action=CHANGE_PATH,
+    )
+
+
+def _rows(report: Mapping[str, Any], now: float) -> Iterator[list[Html]]:
+    for shard in report["shards"]:
+        saved_at = shard["saved_at"]
+        yield [
+            text(shard["shard"]),
+            text(shard["position"] or "reset by hand"),
+            NOTHING if saved_at is None else moment(datetime.fromisoformat(saved_at).timestamp(), now),
+            text(shard["reader"] or ""),
+        ]
+
+
+def _rest(report: Mapping[str, Any]) -> Html:
+    more = report["shards_stored"] - len(report["shards"])
+    return element("p", text(f"and {count(more, 'shard')} more")) if more else NOTHING
+
+
+def question(shown: Mapping[str, Any], body: Mapping[str, Any], viewer: Viewer, *, back: str) -> str:
+    """Return the question whether positions are moved. `shown` is the answer of a call that only shows the move."""
+    what = [
+        ("mapping", shown["mapping"]),
+        ("shard", shown["shard"] or "all"),
+        ("now", shown["before"]),
+        ("then", shown["position"]),
+    ]
+    own = {CALL: "position", PROOF: viewer.proof, QUERY: back, IS_SURE: "yes"}
+    kept = {name: str(body[name]) for name in ("mapping", "shard", "position") if body.get(name)}
+    return document(
+        f"Move {shown['mapping']}? — poller",
+        element(
+            "main",
+            element("h1", text(f"Move {shown['mapping']}?")),
+            element("p", text(shown["effect"])),
+            element("dl", *(joined([element("dt", text(name)), element("dd", text(value))]) for name, value in what)),
+            element(
+                "form",
+                hidden(**own, **kept, after="yes" if body.get("after") else "", version=shown["version"]),
+                element("button", text("Move"), type="submit", class_="danger"),
+                element("a", text("Keep the position"), href=position_url(shown["mapping"])),
+                method="post",
+                action=CHANGE_PATH,
+                class_="actions",
+            ),
+            class_="dialog",
+        ),
+    )
