@@ -16,7 +16,7 @@ from poller.demo.metrics import Metrics
 
 
 class Book(ABC):
-    """A count of what has happened to some records. It is frozen, and equals the book before it if nothing has changed.
+    """A count of what has happened to some records. It is frozen. If nothing has changed, it equals the last book.
 
     `done` of `total` records need no more work. `news` says in words what has happened to them.
     """
@@ -62,7 +62,7 @@ class Line(NamedTuple):
 
 
 class Table(NamedTuple):
-    """`columns` are the names of the first column and of the columns of numbers."""
+    """A table for a person. `columns` has the name of the first column, and of each column of numbers."""
 
     title: str
     columns: Sequence[str]

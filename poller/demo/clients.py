@@ -17,7 +17,10 @@ CALL_TIMEOUT_IN_SECONDS = 60.0
 
 
 class Clients(NamedTuple):
-    """`process_csv` calls the function of this name through the daemon's Invoke API."""
+    """Clients of the emulators and of the daemon.
+
+    `process_csv` calls the function process_csv by the daemon's Invoke API.
+    """
 
     s3: Any
     process_csv: Any

@@ -32,7 +32,7 @@ class Metrics:
         return self._values(name, owner, label)
 
     def _values(self, name: str, owner: Mapping[str, str], label: str | None) -> dict[str, int]:
-        """Return the sums by `label`, or one sum under "".
+        """Return the sum for each value of `label`. Without a label, return one sum under an empty text.
 
         A metric that is missing raises DemoError: it may have a new name, and must not count as zero.
         """

@@ -1,8 +1,8 @@
 """Which emulators and which parts has a tour?
 
     whole        one emulator; the parts sign-ups and clicks
-    sharing      one emulator; the clicks alone, whose stream several workers share
-    resharding   an emulator whose Kinesis can split and merge shards, and one for SQS; the clicks alone
+    sharing      one emulator; only the part clicks, whose stream several workers share
+    resharding   an emulator whose Kinesis can split and merge shards, and one for SQS; only the part clicks
 
 A scene is a context manager: its emulators run until the block ends.
 """

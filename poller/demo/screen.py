@@ -30,7 +30,7 @@ FAULTS_SHOWN = 20
 
 
 class OutputLost(DemoError):
-    """The output cannot be written. `error` says why: rich raises SystemExit if the reader of a pipe has gone."""
+    """The output cannot be written. `error` is what rich has raised: an OSError, or SystemExit for a closed pipe."""
 
     def __init__(self, error: OSError | SystemExit) -> None:
         super().__init__("the output cannot be written")

@@ -54,7 +54,7 @@ class Watch:
             await anyio.sleep(LOOK_EVERY_SECONDS)
 
     async def _send(self) -> None:
-        """Send the records of one part after the other, and show the books now and then."""
+        """Send the records of all parts, one part after another, and show the books from time to time."""
         looked = anyio.current_time()
         for part in self._scene.parts:
             steps = 0

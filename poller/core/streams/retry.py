@@ -255,7 +255,10 @@ class Delivery(Generic[R]):
 
     @property
     def made(self) -> Attempts | None:
-        """Return the attempts with the records that are `tried`, or None if all records are done."""
+        """Return how often the records in `tried` were tried, and with which request id.
+
+        Return None if all are done.
+        """
         return Attempts(self._pieces[-1].attempts, self._pieces[-1].request_id) if self._pieces else None
 
     @property

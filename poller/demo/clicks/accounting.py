@@ -5,8 +5,8 @@
     daemon      /metrics: records polled, invoked, failed, discarded and reported
 
 The function may get a click again, because a failed batch is retried. /metrics must count at least as many failures.
-For the order, only the first time counts at which the function got a click. For each user, these times must be in the
-order of the clicks.
+For the order, only the first delivery of a click counts. For each user, the first deliveries must be in the order of
+the clicks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from poller.demo.metrics import Metrics
 class CountedClicks:
     """The numbers in the daemon's metrics: `bisections` and `retries` count batches, and all others count records.
 
-    If they are not exact, because a worker was killed, only the emulator and the function are compared.
+    If the numbers are not exact, because a worker was killed, only the emulator and the function are compared.
     """
 
     polled: int = 0
@@ -103,7 +103,10 @@ class ClickBook(Book):
 
 
 def _fates(book: ClickBook) -> Iterator[str]:
-    """Yield a fault if the function did not see a click (except the poison), or saw one at another sequence number."""
+    """Yield a fault for each click that the function did not see, or that it saw at a wrong sequence number.
+
+    The poison may be missing.
+    """
     yield from differ("clicks put", len(book.put), book.total)
     yield from unequal(
         "clicks seen",
@@ -119,7 +122,9 @@ def _fates(book: ClickBook) -> Iterator[str]:
 def _report(book: ClickBook) -> Iterator[str]:
     """Yield a fault if there is not exactly one invocation record, or if it does not name the poison alone.
 
-    A worker that is killed may leave a second one, and the next worker counts on from the attempts that were stored.
+        If a worker was killed, there may be a second invocation record: the next worker continues with the attempts
+        that
+    were stored.
     """
     is_exact = book.counted.are_exact
     if is_exact or not book.reported:

@@ -61,7 +61,7 @@ class Stage:
         self.arns: dict[str, str] = {}
 
     async def build(self, shards: int) -> None:
-        """Create the stream with so many shards, and the queue."""
+        """Create the queue, and the stream with this number of shards."""
         await self._kinesis.create_stream(StreamName=STREAM, ShardCount=shards)
         self.arns[STREAM] = await self.active()
         self.failures_url = (await self._sqs.create_queue(QueueName=FAILURES))["QueueUrl"]

@@ -35,7 +35,7 @@ class Click(NamedTuple):
 
     @property
     def data(self) -> bytes:
-        """The data of the record: JSON, or half of it for the poison."""
+        """Return the data of the click's record: JSON. The data of the poison are only the first half of the JSON."""
         page = PAGES[self.number % len(PAGES)]
         whole = json.dumps({"user": self.user, "number": self.number, "page": page}).encode()
         return whole[: len(whole) // 2] if self == POISON else whole

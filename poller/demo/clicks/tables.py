@@ -28,7 +28,7 @@ def clicks(book: ClickBook) -> Table:
 
 
 def failures(book: ClickBook) -> Iterator[str]:
-    """Yield each invocation record, and the data of the stream's record that it names."""
+    """Yield each invocation record, and the data of the click that it names."""
     for reported in book.reported:
         yield f"The queue failures holds an invocation record:\n{json.dumps(reported.record, indent=2)}"
         data = reported.data.decode(errors="replace")

@@ -1,6 +1,6 @@
-"""RESHARDING: the clicks, while shards of their stream are split and merged.
+"""RESHARDING: the part `clicks`, while shards of its stream are split and merged.
 
-Belongs here: what `clicks/` lacks for a split and a merge. Only `scenes.py` imports it.
+Belongs here: what a split and a merge need in addition to `clicks/`. Only `scenes.py` imports it.
 
     part.py            when is which shard split or merged?
     accounting.py      was every parent drained before its children?

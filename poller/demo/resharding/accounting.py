@@ -16,7 +16,7 @@ from poller.demo.clicks.trace import Sighting
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageBook(Book):
-    """`shards` are all shards, with the closed ones; at the end there are `wanted_shards`.
+    """The order of the shards. `shards` are all shards, also the closed ones. At the end there must be `wanted_shards`.
 
     `seen` is the function's trace. `drained` is the number of drained shards in the daemon's metrics.
     """
@@ -47,7 +47,7 @@ class LineageBook(Book):
         return sum(shard.is_closed for shard in self.shards)
 
     def lines_of(self, shard: str) -> list[int]:
-        """Return the numbers, from 1, of the trace's lines that have a click of this shard."""
+        """Return the line numbers, from 1, at which the trace has a click of this shard."""
         return [number for number, sighting in enumerate(self.seen, start=1) if sighting.shard == shard]
 
     def faults(self) -> Iterator[str]:

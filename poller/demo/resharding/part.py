@@ -4,7 +4,7 @@
               └── shard 3 ──┐
     shard 1 ────────────────┴── shard 4  open     merged after three quarters, while the daemon reads
 
-So when the daemon starts, a parent that it has not read already has children with clicks. Later, another child appears.
+So when the daemon starts, shard 0 already has two children with clicks. Later, shard 4 appears.
 """
 
 from __future__ import annotations

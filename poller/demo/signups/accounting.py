@@ -21,7 +21,7 @@ from poller.demo.signups.story import MAX_RECEIVES, Expected, Queue
 
 
 class StoredRow(NamedTuple):
-    """A row of the users table. `number` is that of the CSV.
+    """A row of the users table. `number` is the row's number in the CSV.
 
     `place` is the order of storing within the company, from 1. It may have gaps after rows that were stored again.
     """
@@ -119,7 +119,7 @@ class Account(Book):
 def _fates(account: Account) -> Iterator[str]:
     """Yield a fault for each row that is not in the table or the dead-letter queue as it should be.
 
-    Messages that are still in the queue are a fault, too.
+    It is a fault, too, if messages are still in the queue.
     """
     wanted, held = account.expected, account.held
     stored = Counter(row.number for row in held.stored)

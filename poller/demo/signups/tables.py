@@ -1,4 +1,7 @@
-"""What does a person see at the end? Three tables: for the uploads, for the queues, and for the stream's records."""
+"""What does a person see at the end?
+
+Three tables: about the uploads, about the queues, and about the records of the stream.
+"""
 
 from __future__ import annotations
 

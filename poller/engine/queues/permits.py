@@ -40,7 +40,7 @@ class MappingRoom(Room):
     """
 
     def __init__(self, shared_concurrency: int | None = None) -> None:
-        """`shared_concurrency` is the mapping's `maximum_concurrency` if several workers share it."""
+        """`shared_concurrency` is the mapping's `maximum_concurrency` if workers share this limit, else None."""
         super().__init__()
         self.units: Units | None = None
         self.capacity = inf
