@@ -12,6 +12,9 @@ Belongs here: how a document is sent, how large it may be, and how long one try 
 Does not belong here: the content of a document (core/); when to send it, and what to do while the service does not
 accept it (engine/); credentials and the translation of errors (aws/).
 A new destination is a module here, a row of `RECEIVERS` in settings/arns.py, and a case in `open_destination` of
-composition/events.py. The tests then ask for the table above, for README.md's permissions and for config/poller.toml.
+composition/events.py. The tests then ask for a line in the table above, for the action in README.md, "Permissions", and
+for two commands: `python -m tests.unit.settings.explained` writes config/poller.toml, and `poller reference parity
+--markdown` prints the tables of README.md.
+`poller check --live` says that it does not check the destination, until live_checks/destinations.py has a case for it.
 Only composition/events.py imports an adapter; no adapter knows another.
 """

@@ -19,6 +19,7 @@ from poller.model.arn import Arn, queue_url, unqualified
 from poller.settings.arns import RECEIVERS
 
 EXISTS = Finding("exists")
+NOT_CHECKED = Finding("is not checked, because this command has no check for such a resource", is_advice=True)
 
 
 async def destination(option: str, arn: Arn, region: str, role_arn: str | None, aws: Aws) -> list[Row]:
@@ -29,7 +30,10 @@ async def destination(option: str, arn: Arn, region: str, role_arn: str | None, 
         _, _, qualifier = arn.resource.removeprefix("function:").partition(":")
         async with KeptClient(lambda: aws.client("lambda", region=region, role_arn=role_arn)) as client:
             return [row("Invoke (DryRun)", await dry_run(client, str(unqualified(arn)), qualifier or None))]
-    operation, parameters = _description(arn)
+    description = _description(arn)
+    if description is None:
+        return [row("exists", NOT_CHECKED)]
+    operation, parameters = description
     try:
         if arn.service == "sqs":
             sqs = await aws.json_client("sqs", region=region, role_arn=role_arn)
@@ -42,13 +46,15 @@ async def destination(option: str, arn: Arn, region: str, role_arn: str | None, 
     return [row("exists", EXISTS)]
 
 
-def _description(arn: Arn) -> tuple[str, dict[str, Any]]:
-    """Return the operation of the service's general client that describes the resource, and its parameters."""
+def _description(arn: Arn) -> tuple[str, dict[str, Any]] | None:
+    """Return the operation of the service's client that describes the resource, and its parameters, or None."""
     match arn.service:
+        case "sqs":
+            return "get_queue_attributes", {}
         case "sns":
             return "get_topic_attributes", {"TopicArn": str(arn)}
         case "s3":
             return "head_bucket", {"Bucket": arn.resource}
         case "events":
             return "describe_event_bus", {"Name": arn.resource.removeprefix("event-bus/")}
-    return "get_queue_attributes", {}
+    return None

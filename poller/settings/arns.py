@@ -101,13 +101,15 @@ class Receiver(NamedTuple):
     """A kind of AWS resource to which documents are sent: one row of `RECEIVERS`.
 
     `kind` is its name in messages, and `ending` describes the end of its ARN there. `pattern` matches this end.
-    `action` is the permission that sending needs. Only options for one of `uses` may name such a resource.
+    `action` is the permission that sending needs, and `purpose` names it in a policy (`poller iam`).
+    Only options for one of `uses` may name such a resource.
     """
 
     kind: str
     ending: str
     pattern: str
     action: str
+    purpose: str
     uses: frozenset[Use]
 
 
@@ -117,6 +119,7 @@ RECEIVERS = {
         "region:account:queue-name",
         r"[A-Za-z0-9_-]{1,80}",
         "sqs:SendMessage",
+        "SendToQueues",
         frozenset({"discarded_batch", "on_success", "on_failure", "dead_letter", "event_queue"}),
     ),
     "sns": Receiver(
@@ -124,6 +127,7 @@ RECEIVERS = {
         "region:account:topic-name",
         r"[A-Za-z0-9_-]{1,256}",
         "sns:Publish",
+        "PublishToTopics",
         frozenset({"discarded_batch", "on_success", "on_failure", "dead_letter"}),
     ),
     "lambda": Receiver(
@@ -131,6 +135,7 @@ RECEIVERS = {
         "region:account:function:name[:qualifier]",
         _FUNCTION_RESOURCE,
         "lambda:InvokeFunction",
+        "InvokeDestinations",
         frozenset({"on_success", "on_failure"}),
     ),
     "events": Receiver(
@@ -138,6 +143,7 @@ RECEIVERS = {
         "region:account:event-bus/name",
         r"event-bus/[A-Za-z0-9._/-]{1,256}",
         "events:PutEvents",
+        "PutEvents",
         frozenset({"on_success", "on_failure"}),
     ),
     "s3": Receiver(
@@ -145,6 +151,7 @@ RECEIVERS = {
         "::bucket-name, without a prefix",
         r"[A-Za-z0-9._-]{3,255}",
         "s3:PutObject",
+        "PutRecords",
         frozenset({"discarded_batch", "on_failure"}),
     ),
 }

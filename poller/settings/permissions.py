@@ -138,15 +138,7 @@ def _needs_of_function(function: Function) -> Iterator[_Need]:
             yield _sending(None, receiver)
 
 
-_SENDING = {
-    "sqs": "SendToQueues",
-    "sns": "PublishToTopics",
-    "lambda": "InvokeDestinations",
-    "events": "PutEvents",
-    "s3": "PutRecords",
-}
-
-
 def _sending(role: Role, receiver: Arn) -> _Need:
     resource = f"{receiver}{RECORDS_IN_A_BUCKET}" if receiver.service == "s3" else str(receiver)
-    return _Need(role, _SENDING[receiver.service], (RECEIVERS[receiver.service].action,), resource)
+    kind = RECEIVERS[receiver.service]
+    return _Need(role, kind.purpose, (kind.action,), resource)

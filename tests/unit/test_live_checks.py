@@ -9,9 +9,12 @@ import anyio.to_thread
 import orjson
 import pytest
 
+from poller.aws.clients import Aws, AwsSettings
 from poller.core.finding import Finding
+from poller.live_checks.destinations import NOT_CHECKED, destination
 from poller.live_checks.making import rows_of
 from poller.live_checks.rows import Row
+from poller.model.arn import Arn
 from poller.settings.loading import load
 from tests.fakes.dynamodb_over_http import DynamoDbOverHttp, dynamodb_over_http, use_own_credentials
 
@@ -99,3 +102,11 @@ async def test_a_table_of_kcl_must_exist(tmp_path: Path) -> None:
             assert Row(option, resource, "DescribeTable", finding) in rows
             if finding.is_fault:
                 await create(service, "leaseKey")
+
+
+async def test_a_destination_of_a_kind_without_a_check_is_an_advice() -> None:
+    arn = Arn.parse("arn:aws:firehose:eu-west-1:123456789012:deliverystream/failures")
+    async with Aws(AwsSettings()) as aws:
+        [row] = await destination("option", arn, "eu-west-1", None, aws)
+    assert row.finding is NOT_CHECKED
+    assert row.finding.result == "advice"

@@ -34,6 +34,7 @@ FIREHOSE = Receiver(
     "region:account:deliverystream/name",
     r"deliverystream/[A-Za-z0-9_.-]{1,64}",
     "firehose:PutRecord",
+    "PutToFirehose",
     frozenset({"discarded_batch"}),
 )
 
@@ -69,7 +70,7 @@ def test_the_kinds_of_a_use_are_in_words(monkeypatch: pytest.MonkeyPatch) -> Non
     assert kinds("event_queue") == "a standard SQS queue"
     assert kinds("dead_letter") == "a standard SQS queue or a standard SNS topic"
     monkeypatch.setitem(RECEIVERS, "firehose", FIREHOSE)
-    assert kinds("discarded_batch").startswith("a standard SQS queue, a standard SNS topic, an S3 bucket")
+    assert kinds("discarded_batch").startswith("a standard SQS queue, a standard SNS topic, ")
     assert kinds("discarded_batch").endswith(" or a Firehose stream")
 
 

@@ -19,6 +19,7 @@ from poller.settings.permissions import (
     Statement,
     permissions,
 )
+from tests.unit.settings.receivers import example
 
 ACCOUNT = "eu-west-1:123456789012"
 READER = "arn:aws:iam::123456789012:role/reader"
@@ -152,8 +153,6 @@ def test_the_role_of_the_state_uses_the_table_in_its_own_account(tmp_path: Path)
 
 @pytest.mark.parametrize("service", RECEIVERS)
 def test_every_kind_of_destination_has_a_permission(service: str, tmp_path: Path) -> None:
-    endings = {"sqs": "q", "sns": "t", "lambda": "function:g", "events": "event-bus/b"}
-    arn = "arn:aws:s3:::bucket" if service == "s3" else f"arn:aws:{service}:{ACCOUNT}:{endings[service]}"
-    options = f'[functions.f.event_invoke_config]\ndestination_config.on_failure.destination = "{arn}"\n'
+    options = f'[functions.f.event_invoke_config]\ndestination_config.on_failure.destination = "{example(service)}"\n'
     [statement] = needed(tmp_path, FUNCTION, options)[None]
-    assert statement.actions == (RECEIVERS[service].action,)
+    assert (statement.purpose, statement.actions) == (RECEIVERS[service].purpose, (RECEIVERS[service].action,))
