@@ -27,7 +27,7 @@ from poller.destinations.sns import SnsDestination
 from poller.destinations.sqs import SqsDestination
 from poller.engine.events.accepting import Acceptor
 from poller.engine.events.bytes_in_hand import BYTES_OF_THE_PROCESS, BytesInHand
-from poller.engine.events.delivering import Place
+from poller.engine.events.delivering import NamedDestination
 from poller.engine.events.mapping import EventContext
 from poller.engine.events.orphans import OrphanedEvents
 from poller.engine.stop import Stop
@@ -95,7 +95,7 @@ class EventComposition:
             own_queue=self.queues.own,
             sqs_queue=sqs_queue,
             former_queues=FormerQueuesOf(function.name, self.queues, stack),
-            places=await self._places(function, stack),
+            destinations=await self._destinations(function, stack),
             clock=self._clock,
             randomness=self._randomness,
             emit=self._emit,
@@ -118,7 +118,7 @@ class EventComposition:
         async with self.queues.use(sqs_queue_of(function, mapping.event_queue_arn)) as queue:
             yield queue
 
-    async def _places(self, function: Function, stack: AsyncExitStack) -> dict[Delivery, Place]:
+    async def _destinations(self, function: Function, stack: AsyncExitStack) -> dict[Delivery, NamedDestination]:
         config = function.event_invoke_config
         receivers: dict[Delivery, EventDestination | None] = {
             "on_success": config.on_success,
@@ -126,7 +126,7 @@ class EventComposition:
             "dead_letter": config.dead_letter_arn,
         }
         aws = await stack.enter_async_context(self._open_aws(aws_settings(self._settings())))
-        places: dict[Delivery, Place] = {}
+        destinations: dict[Delivery, NamedDestination] = {}
         for delivery, receiver in receivers.items():
             match receiver:
                 case None:
@@ -139,8 +139,8 @@ class EventComposition:
                         receiver, put=self.acceptor.put, clock=self._clock, new_request_id=self._new_request_id
                     )
             name = str(receiver)
-            places[delivery] = Place(name, self._tracing.destination(destination, name))
-        return places
+            destinations[delivery] = NamedDestination(name, self._tracing.destination(destination, name))
+        return destinations
 
 
 @asynccontextmanager

@@ -74,7 +74,7 @@ def _source_arn(text: object) -> Arn:
     arn = _arn(text)
     if arn.service not in _SOURCES:
         raise rule_error("Unrecognized event source. It must be an SQS queue, a Kinesis stream or a DynamoDB stream")
-    if not _has_place(arn):
+    if not _has_region_and_account(arn):
         raise rule_error("Unrecognized event source. The ARN needs a region and an account of twelve digits")
     shape, pattern = _SOURCES[arn.service]
     if not re.fullmatch(pattern, arn.resource):
@@ -82,7 +82,7 @@ def _source_arn(text: object) -> Arn:
     return arn
 
 
-def _has_place(arn: Arn) -> bool:
+def _has_region_and_account(arn: Arn) -> bool:
     return bool(re.fullmatch(r"[a-z0-9-]+", arn.region) and re.fullmatch(r"\d{12}", arn.account))
 
 
@@ -178,7 +178,7 @@ def _receiver_arn(text: object, role: str, use: Use) -> Arn:
         raise rule_error(f"a FIFO {'queue' if arn.service == 'sqs' else 'topic'} cannot be {role}")
     if len(str(arn)) > MAXIMUM_DESTINATION_ARN_CHARACTERS:
         raise rule_error(f"{role}'s ARN has at most {MAXIMUM_DESTINATION_ARN_CHARACTERS} characters")
-    if not re.fullmatch(receiver.pattern, arn.resource) or _has_place(arn) == (arn.service == "s3"):
+    if not re.fullmatch(receiver.pattern, arn.resource) or _has_region_and_account(arn) == (arn.service == "s3"):
         raise rule_error(f"{role}'s ARN of {arn.service} ends in {receiver.ending}")
     return arn
 

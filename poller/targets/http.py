@@ -97,7 +97,7 @@ class HttpTarget:
         while True:
             async with self._endpoints.turn(but=refused) as endpoint:
                 if endpoint is None:
-                    return _worth_telling(list(refused.values())) if refused else BUSY
+                    return _best_explanation(list(refused.values())) if refused else BUSY
                 response = await self._call(endpoint, invocation)
                 self._judge(endpoint, response)
             if not isinstance(response, Throttled | Unreachable):
@@ -214,6 +214,6 @@ def _headers_of_a_call(invocation: Invocation) -> dict[str, str]:
     return {name: value for name, value in headers.items() if value}
 
 
-def _worth_telling(answers: list[Throttled | Unreachable]) -> Throttled | Unreachable:
+def _best_explanation(answers: list[Throttled | Unreachable]) -> Throttled | Unreachable:
     """Return the response that describes the failure best: a throttle if there is one, else the last response."""
     return next((one for one in answers if isinstance(one, Throttled)), answers[-1])

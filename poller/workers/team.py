@@ -72,7 +72,7 @@ class _End(NamedTuple):
     detail: str = ""
 
     @property
-    def is_refusal(self) -> bool:
+    def cannot_run(self) -> bool:
         """Return whether the process has ended with an exit code by which poller says that it cannot run."""
         return self.status in (None, 1, 2)
 
@@ -142,7 +142,7 @@ class Team:
             if self.stop.has_begun:
                 if has_started:
                     self._count(end.status)
-            elif end.is_refusal and not has_started and not worker.has_started_once:
+            elif end.cannot_run and not has_started and not worker.has_started_once:
                 self._emit(self._ended(worker, end))
                 self._count(end.status)
                 self.stop.begin()

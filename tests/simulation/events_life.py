@@ -15,7 +15,7 @@ import anyio
 import anyio.lowlevel
 
 from poller.engine.events.accepting import Acceptor
-from poller.engine.events.delivering import Place
+from poller.engine.events.delivering import NamedDestination
 from poller.engine.events.mapping import EventContext, EventMappingRunner
 from poller.engine.stop import Stop
 from poller.engine.supervised import Runner
@@ -158,8 +158,8 @@ class EventsLife:
                 own_queue=self._own_queue,
                 sqs_queue=self._sqs_queue,
                 former_queues=ProcessFormerQueues(self.process, world),
-                places={
-                    delivery: Place(delivery, ProcessDestination(self.process, destination))
+                destinations={
+                    delivery: NamedDestination(delivery, ProcessDestination(self.process, destination))
                     for delivery, destination in world.destinations.items()
                 },
                 clock=world.clock,

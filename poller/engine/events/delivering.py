@@ -31,7 +31,7 @@ from poller.model.function import Function
 from poller.ports import Clock, Destination
 
 
-class Place(NamedTuple):
+class NamedDestination(NamedTuple):
     """A destination or a dead-letter queue, with its name for log lines: an ARN, or the name of a function."""
 
     name: str
@@ -40,10 +40,10 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliverer:
-    """Delivers the ended events of one function. `places` has the destinations that the settings name."""
+    """Delivers the ended events of one function. `destinations` has the destinations that the settings name."""
 
     function: Function
-    places: Mapping[Delivery, Place]
+    destinations: Mapping[Delivery, NamedDestination]
     health: EventHealth
     clock: Clock
     randomness: random.Random
@@ -65,17 +65,17 @@ class Deliverer:
             self._say_what_failed(event, failures, now)
 
     async def _deliver(self, claim: Claim, delivery: Delivery, failures: dict[Delivery, ServiceError]) -> None:
-        event, place = claim.event, self.places.get(delivery)
-        if place is not None:
+        event, destination = claim.event, self.destinations.get(delivery)
+        if destination is not None:
             try:
-                is_short = await _send(place.destination, self._documents(event, delivery))
+                is_short = await _send(destination.destination, self._documents(event, delivery))
             except ServiceError as error:
                 failures[delivery] = error
                 return
             self.health.delivered(delivery)
-            self.emit(EventDelivered(event.function, event.request_id, delivery, place.name))
+            self.emit(EventDelivered(event.function, event.request_id, delivery, destination.name))
             if is_short:
-                self.emit(EventRecordShortened(event.function, event.request_id, delivery, place.name))
+                self.emit(EventRecordShortened(event.function, event.request_id, delivery, destination.name))
         claim.event = _crossed_out(claim.event, delivery)
 
     def _documents(self, event: Event, delivery: Delivery) -> Iterable[Document]:
@@ -86,9 +86,9 @@ class Deliverer:
     def _say_what_failed(self, event: Event, failures: Mapping[Delivery, ServiceError], now: float) -> None:
         retry_in = None if event.stuck else event.due_at - now
         for delivery, error in failures.items():
-            self.health.delivery_failed(event, delivery, self.places[delivery].name, error, retry_in=retry_in)
+            self.health.delivery_failed(event, delivery, self.destinations[delivery].name, error, retry_in=retry_in)
         if event.stuck:
-            refusing = tuple(self.places[delivery].name for delivery in failures)
+            refusing = tuple(self.destinations[delivery].name for delivery in failures)
             self.emit(EventStuck(event.function, event.request_id, _ending(event).condition, refusing, event.stuck))
 
 

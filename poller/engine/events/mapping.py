@@ -28,7 +28,7 @@ from poller.core.events.attempts import EventPolicy
 from poller.engine.events.attempting import Attempts
 from poller.engine.events.bytes_in_hand import BYTES_OF_A_RUN, BytesInHand
 from poller.engine.events.claims import Claim, ClaimKeeper
-from poller.engine.events.delivering import Deliverer, Place
+from poller.engine.events.delivering import Deliverer, NamedDestination
 from poller.engine.events.depth import DepthWatch, count, sum_of
 from poller.engine.events.former import FormerQueueReader, FormerQueues
 from poller.engine.events.health import EventHealth
@@ -69,7 +69,7 @@ class EventContext:
     own_queue: EventQueue
     sqs_queue: EventQueue | None
     former_queues: FormerQueues
-    places: Mapping[Delivery, Place]
+    destinations: Mapping[Delivery, NamedDestination]
     clock: Clock
     randomness: random.Random
     emit: Emit
@@ -114,7 +114,7 @@ class EventMappingRunner:
         )
         self._deliverer = Deliverer(
             function=context.definition,
-            places=context.places,
+            destinations=context.destinations,
             health=self._health,
             clock=clock,
             randomness=context.randomness,
