@@ -89,7 +89,7 @@ async def test_the_table_of_a_kcl_application_is_taken_over_and_given_back(table
     assert await item(table, "ip-10-0-0-1") == METRICS
 
 
-async def test_of_two_workers_that_read_the_same_row_one_writes_it(table: Items) -> None:
+async def test_only_one_of_two_workers_that_have_read_the_same_row_writes_it(table: Items) -> None:
     stores = [KclLeaseStore(table, MEANING) for _ in range(2)]
     (row,) = [row for row in await stores[0].scan() if row.key.endswith("1")]
     await stores[1].scan()

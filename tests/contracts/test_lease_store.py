@@ -222,7 +222,7 @@ async def test_many_rows_are_read_by_one_call(store: LeaseStore) -> None:
     assert await all_rows(store) == rows
 
 
-async def test_of_several_writers_that_have_read_the_same_counter_exactly_one_wins(store: LeaseStore) -> None:
+async def test_exactly_one_of_several_writers_that_have_read_the_same_counter_wins(store: LeaseStore) -> None:
     row = Row(key=A)
     await store.create([row])
     for _ in range(10):
@@ -240,7 +240,7 @@ async def test_of_several_writers_that_have_read_the_same_counter_exactly_one_wi
         assert await stored(store, A) == row
 
 
-async def test_of_several_writers_that_create_a_row_exactly_one_wins(store: LeaseStore) -> None:
+async def test_exactly_one_of_several_writers_that_create_a_row_wins(store: LeaseStore) -> None:
     winners: list[Owner] = []
 
     async def create(owner: Owner) -> None:

@@ -113,7 +113,7 @@ def test_sources_functions_and_destinations_that_are_there_have_no_fault(aws: Aw
     assert "runs for up to 60 s on Lambda, but timeout_in_seconds is 45" in found["functions.bill", "Timeout"][1]
 
 
-def test_what_is_missing_is_a_fault_at_the_option_that_names_it(aws: Aws, tmp_path: Path) -> None:
+def test_a_missing_thing_is_a_fault_at_the_option_that_names_it(aws: Aws, tmp_path: Path) -> None:
     code, found = aws.checked(
         tmp_path,
         f"""

@@ -156,7 +156,7 @@ def test_a_mapping_that_stays_has_the_same_function_and_endpoints(in_use: Settin
 
 
 @given(files(), files())
-def test_what_runs_the_events_of_a_function_is_replaced_with_it_or_with_its_config(
+def test_the_run_of_a_functions_events_is_replaced_with_the_function_or_with_its_config(
     in_use: Settings, written: Settings
 ) -> None:
     found = changes(in_use, written)

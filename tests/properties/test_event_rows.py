@@ -63,7 +63,7 @@ EVENTS = st.builds(
 
 
 @given(EVENTS)
-def test_what_is_written_of_an_event_is_read_as_it_was(event: Event) -> None:
+def test_an_event_is_read_as_it_was_written(event: Event) -> None:
     rest = parse_rest(rest_of(event))
     plain = replace(event, invoked_arn=None, trace="", traceparent="", last=None, ending=None)
     assert replace(plain, **rest) == event

@@ -97,7 +97,7 @@ class Signed:
     later=st.integers(-MAXIMUM_SKEW_IN_SECONDS + 1, MAXIMUM_SKEW_IN_SECONDS - 1),
     region=st.sampled_from([None, REGION]),
 )
-def test_what_botocore_signs_is_let_in_and_any_change_of_it_is_refused(
+def test_a_request_that_botocore_has_signed_is_accepted_and_any_change_of_it_is_refused(
     segments: list[str],
     query: dict[str, str],
     headers: dict[str, str],

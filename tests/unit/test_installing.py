@@ -9,7 +9,7 @@ import pytest
 from tests import installing
 
 
-def test_what_another_process_has_just_installed_is_not_installed_again(
+def test_an_emulator_that_another_process_has_just_installed_is_not_installed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other process holds the lock, and has installed the package when it releases it."""

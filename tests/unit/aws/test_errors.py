@@ -110,7 +110,7 @@ def test_a_text_that_does_not_look_like_a_code_is_not_one(wire: str) -> None:
     assert str(answer.error()) == "Http400 (400)"
 
 
-def test_of_several_codes_in_an_answer_the_first_of_four_places_counts() -> None:
+def test_an_answer_with_several_codes_has_the_code_of_the_first_of_four_places() -> None:
     headers = {"x-amzn-errortype": "First", "x-amzn-query-error": "Third;Sender"}
     document = {"__type": "Second", "code": "Fourth"}
     codes = []

@@ -251,9 +251,7 @@ async def test_a_garbled_answer_of_the_containers_metadata_does_not_show_the_key
 
 
 @pytest.mark.parametrize("call", [narrow, wide])
-async def test_of_a_message_that_repeats_the_signed_request_only_the_first_line_is_shown(
-    call: Call, shown: Shown
-) -> None:
+async def test_only_the_first_line_is_shown_if_a_message_repeats_the_signed_request(call: Call, shown: Shown) -> None:
     body = SIGNATURE if call is narrow else SIGNATURE_IN_XML
     async with (
         http_server(always(Reply(status=403, body=body))) as server,

@@ -134,7 +134,7 @@ def test_a_state_that_a_daemon_uses_is_not_copied(poller: Poller, monkeypatch: p
         ("dynamodb://a", "sqlite://poller.db", 2, "the name of a table has 3 to 255"),
     ],
 )
-def test_what_cannot_be_copied_is_refused(poller: Poller, source: str, state: str, code: int, why: str) -> None:
+def test_a_copy_that_is_impossible_is_refused(poller: Poller, source: str, state: str, code: int, why: str) -> None:
     Path("poller.toml").write_text(f'[daemon]\nstate = "{state}"\n{MAPPING}')
     result = poller("state", "copy", source)
     assert (result.exit_code, result.stdout) == (code, "")

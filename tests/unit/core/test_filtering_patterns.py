@@ -59,7 +59,7 @@ def test_an_object_that_is_written_twice_requires_both() -> None:
     assert not compiled.matches({"dynamodb": {"NewImage": {"a": {"S": "new"}}, "OldImage": {"a": {"S": "new"}}}})
 
 
-def test_of_a_leaf_that_is_written_twice_the_last_one_counts() -> None:
+def test_the_last_one_counts_if_a_leaf_is_written_twice() -> None:
     pattern = '{"body": {"a": [1], "a": [2]}}'
     assert matches(pattern, {"a": 2})
     assert not matches(pattern, {"a": 1})
@@ -114,7 +114,7 @@ def test_an_or_may_choose_between_body_and_metadata() -> None:
     assert not compiled.matches({"messageId": "8", "body": "plain"})
 
 
-def test_of_a_leaf_inside_and_beside_an_or_the_last_one_written_counts() -> None:
+def test_the_last_one_counts_if_a_leaf_is_inside_and_beside_an_or() -> None:
     assert matches('{"body": {"a": [1], "$or": [{"a": [2]}, {"b": [3]}]}}', {"a": 2})
     assert not matches('{"body": {"$or": [{"a": [2]}, {"b": [3]}], "a": [1]}}', {"a": 2})
 

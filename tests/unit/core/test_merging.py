@@ -77,7 +77,7 @@ def test_the_worst_state_is_shown_with_its_reason() -> None:
     )
 
 
-def test_of_equal_states_the_longest_is_shown() -> None:
+def test_the_longest_of_equal_states_is_shown() -> None:
     later, unknown = TROUBLED._replace(reason="later", since=71.0), TROUBLED._replace(reason="unknown", since=None)
     (status,) = merged([[unknown], [later], [TROUBLED]])
     assert status.reason == "gone"

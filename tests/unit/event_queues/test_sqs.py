@@ -262,7 +262,7 @@ async def test_a_put_sends_ten_events_in_a_call_and_no_call_is_too_large() -> No
     assert calls == [2, 2, 1]
 
 
-async def test_of_sender_converts_the_messages_of_senders_but_not_the_messages_of_poller() -> None:
+async def test_the_messages_of_senders_are_converted_and_those_of_poller_are_not() -> None:
     def of_sender(found: Event) -> Event | None:
         return None if found.payload == b"test" else replace(found, payload=b"[%b]" % found.payload)
 

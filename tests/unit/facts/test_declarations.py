@@ -44,7 +44,7 @@ def test_every_fact_has_a_meaning_of_one_sentence(declaration: Declaration) -> N
 
 
 @EVERY_FACT
-def test_what_a_declaration_names_is_a_field_or_a_property_of_the_fact(declaration: Declaration) -> None:
+def test_a_declaration_names_only_fields_and_properties_of_the_fact(declaration: Declaration) -> None:
     amounts = [count.amount for count in declaration.counts if isinstance(count.amount, str)]
     labels = [label.source for count in declaration.counts for label in count.metric.labels]
     keys = [part.source if isinstance(part, Label) else part for line in declaration.lines for part in line.once_per]

@@ -87,6 +87,6 @@ async def test_a_single_record_that_is_too_large_does_not_change_the_limit() -> 
     assert function.event_limit.in_bytes(anyio.current_time()) == MAXIMUM_EVENT_BYTES
 
 
-async def test_an_invocation_without_a_slot_is_a_fault_of_ours() -> None:
+async def test_an_invocation_without_a_slot_is_a_fault_of_poller() -> None:
     with pytest.raises(AssertionError, match="slot"):
         await opened(Target(NAMED)).invoke(INVOCATION, Contents(), began_at=0.0)

@@ -157,7 +157,7 @@ async def test_a_unit_leaves_when_fewer_units_are_needed() -> None:
     assert (process.units.held, process.units.kept) == (0, 0)
 
 
-async def test_of_two_units_that_should_leave_only_one_leaves_if_one_is_needed() -> None:
+async def test_only_one_of_two_units_that_should_leave_leaves_if_the_other_is_needed() -> None:
     process = Process()
     units = [process.add(), process.add()]
     process.needed = 1

@@ -206,7 +206,7 @@ function_name = "store"
         ("[daemon]", '[daemon]\nendpoints = { events = "http://h" }', []),
     ],
 )
-def test_what_runs_the_events_of_a_function_is_replaced_if_something_of_it_changes(
+def test_the_run_of_a_functions_events_is_replaced_if_its_options_change(
     loaded: Load, part: str, other: str, events: list[str]
 ) -> None:
     found = changes(loaded(EVENTS), loaded(EVENTS.replace(part, other, 1)))

@@ -232,7 +232,9 @@ ODD = 'a\n[x]\rb\x7f\u2028"c; rm'
         (listed(QUEUE), {"Handler": "a.b", "Environment": {"Variables": {ODD: "1"}}}),
     ],
 )
-def test_no_value_of_aws_ends_its_comment(mapping: dict[str, Any], configuration: dict[str, Any]) -> None:
+def test_no_value_of_aws_can_end_the_comment_that_shows_it(
+    mapping: dict[str, Any], configuration: dict[str, Any]
+) -> None:
     text = text_of(mapping, function=LambdaFunction(configuration=configuration))
     assert tomllib.loads(text).keys() <= {"daemon", "functions", "mappings"}
     assert all(line.isprintable() for line in text.split("\n") if line.startswith("#"))

@@ -119,6 +119,6 @@ def test_a_name_means_the_function_of_the_daemons_region_where_it_has_one(loaded
     assert [function.arn.region for function in settings.functions.values()] == ["eu-central-1"]
 
 
-def test_a_name_means_the_function_of_the_daemons_account_where_it_has_one(loaded: Load) -> None:
+def test_a_name_means_the_function_of_the_daemons_own_account_if_there_is_one(loaded: Load) -> None:
     settings = loaded('[daemon]\naccount_id = "999999999999"\n' + mapping("a", "resize"))
     assert [function.arn.account for function in settings.functions.values()] == ["999999999999"]

@@ -19,7 +19,7 @@ from poller.sources.answers import understood
         ({"things": "secret"}, "the answer has no list: is this Things?"),
     ],
 )
-def test_what_is_missed_is_named_and_what_was_there_is_not(answer: Any, message: str) -> None:
+def test_missing_things_are_named_and_present_things_are_not(answer: Any, message: str) -> None:
     with pytest.raises(Rejected) as raised, understood("Things", "list"):
         int(answer["things"])
     assert (str(raised.value), raised.value.code) == (message, "UnusableAnswer")
@@ -33,6 +33,6 @@ def test_a_key_that_no_service_would_use_is_not_named(key: str) -> None:
     assert str(raised.value) == "the answer has no list: is this Things?"
 
 
-def test_what_the_service_refused_passes_through() -> None:
+def test_an_error_of_the_service_passes_through() -> None:
     with pytest.raises(NotFound), understood("Things", "list"):
         raise NotFound("gone", code="Gone")

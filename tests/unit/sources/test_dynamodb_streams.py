@@ -155,7 +155,7 @@ async def test_every_position_is_requested_in_the_terms_of_dynamodb(
     assert client.requests == [("GetShardIterator", {"StreamArn": USERS, "ShardId": SHARD} | expected, 10.0)]
 
 
-async def test_reading_at_the_end_of_a_shard_is_a_fault_of_ours() -> None:
+async def test_reading_at_the_end_of_a_shard_is_a_fault_of_poller() -> None:
     with pytest.raises(AssertionError):
         await source_of(Scripted()).iterator(SHARD, ShardEnd())
 

@@ -181,7 +181,7 @@ async def test_a_search_at_the_tip_continues_there() -> None:
     assert given == [[]] * 60 + [["10"]]
 
 
-async def test_reading_at_the_end_of_a_shard_is_a_fault_of_ours() -> None:
+async def test_reading_at_the_end_of_a_shard_is_a_fault_of_poller() -> None:
     with pytest.raises(AssertionError):
         await source_of(Scripted()).iterator(SHARD, ShardEnd())
 

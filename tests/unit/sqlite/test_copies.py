@@ -36,7 +36,7 @@ def notes(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077])
-def test_a_copy_has_what_stands_in_the_log_and_only_its_owner_may_read_it(
+def test_a_copy_has_the_content_of_the_log_and_only_its_owner_may_read_it(
     path: Path, file: sqlite3.Connection, umask: int
 ) -> None:
     before = os.umask(umask)

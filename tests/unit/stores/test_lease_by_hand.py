@@ -181,7 +181,7 @@ async def test_a_shard_cannot_move_to_latest(store: DynamoDbLeaseStore) -> None:
     assert await by_key(store) == without(ROWS)
 
 
-async def test_what_a_worker_may_read_is_not_changed_unless_its_mapping_is_paused(store: DynamoDbLeaseStore) -> None:
+async def test_positions_that_a_worker_may_read_change_only_if_the_mapping_is_paused(store: DynamoDbLeaseStore) -> None:
     told: list[str] = []
     async with living(store, OWNER):
         hand = await hand_of(store, told)

@@ -61,7 +61,7 @@ async def test_rows_survive_the_process(path: Path) -> None:
         assert await store.scan() == [row]
 
 
-async def test_of_several_stores_on_one_file_exactly_one_wins_each_counter(path: Path) -> None:
+async def test_exactly_one_of_several_stores_on_one_file_wins_each_counter(path: Path) -> None:
     async with AsyncExitStack() as stack:
         stores = [await stack.enter_async_context(SqliteLeaseStore(path)) for _ in range(4)]
         await stores[0].create([Row(key=A)])
@@ -80,7 +80,7 @@ async def test_of_several_stores_on_one_file_exactly_one_wins_each_counter(path:
 
 
 @pytest.mark.slow
-def test_of_several_processes_on_one_file_exactly_one_wins_each_counter(path: Path) -> None:
+def test_exactly_one_of_several_processes_on_one_file_wins_each_counter(path: Path) -> None:
     processes = [subprocess.Popen([sys.executable, "-c", COUNT, str(path)]) for _ in range(3)]
     for process in processes:
         assert process.wait(60) == 0

@@ -43,7 +43,7 @@ def test_the_memory_for_lines_is_bounded() -> None:
     assert tail._bytes == sum(map(len, tail._lines)) < 2 * LIMIT_IN_BYTES
 
 
-def test_what_was_written_before_the_invocation_began_is_left_out_except_the_init() -> None:
+def test_lines_from_before_the_invocation_are_left_out_except_those_of_the_init() -> None:
     for keeps_lines in (False, True):
         tail = LogTail(began_at=0.0)
         tail.add("before")

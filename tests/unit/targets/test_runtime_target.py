@@ -367,7 +367,7 @@ async def test_the_log_tail_has_the_lines_of_its_invocation_between_lambdas_own(
     assert "Init Duration" not in later[-1]
 
 
-async def test_what_a_child_wrote_before_its_first_event_stands_in_the_first_log_tail(tmp_path: Path) -> None:
+async def test_the_first_log_tail_has_the_lines_that_a_child_wrote_before_its_first_event(tmp_path: Path) -> None:
     (tmp_path / "loud.py").write_text(
         "print('importing', flush=True)\n\ndef handle(event, context):\n    print(context.aws_request_id)\n"
     )

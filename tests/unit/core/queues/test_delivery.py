@@ -338,7 +338,7 @@ def test_a_stop_does_not_change_earlier_decisions() -> None:
         assert hand.give_back() == {"a1": "deleted", "a2": TIMEOUT, "b1": 0.0}
 
 
-def test_at_a_stop_a_group_that_runs_in_one_delivery_is_busy_in_the_others_too() -> None:
+def test_at_a_stop_a_group_that_runs_in_one_delivery_stays_hidden_in_all_deliveries() -> None:
     running, waiting = Hand("a1"), Hand("a2 b1")
     running.invoke()
     give_back([waiting.delivery, running.delivery], may_run_until=MAY_RUN_UNTIL)

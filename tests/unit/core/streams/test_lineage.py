@@ -345,7 +345,7 @@ def test_after_latest_a_shard_found_later_is_read_from_its_beginning() -> None:
     assert started(known) == {"left", "right"}
 
 
-def test_to_drain_a_shard_that_was_never_begun_is_a_fault_of_ours() -> None:
+def test_draining_a_shard_that_was_never_begun_is_a_fault_of_poller() -> None:
     known = lineage({})
     listed(known, SPLIT)
     with pytest.raises(AssertionError):

@@ -150,14 +150,14 @@ def test_a_window_whose_last_invocation_succeeded_is_settled() -> None:
     assert delivery.step(0.0) is None
 
 
-def test_a_step_while_an_invocation_runs_is_a_fault_of_ours() -> None:
+def test_a_step_while_an_invocation_runs_is_a_fault_of_poller() -> None:
     delivery = delivery_of(0.0, policy=RetryPolicy())
     delivery.step(0.0)
     with pytest.raises(AssertionError):
         delivery.step(0.0)
 
 
-def test_an_answer_without_an_invocation_is_a_fault_of_ours() -> None:
+def test_an_answer_without_an_invocation_is_a_fault_of_poller() -> None:
     delivery = delivery_of(0.0, policy=RetryPolicy())
     with pytest.raises(AssertionError):
         delivery.answered(Succeeded(), OK, now=0.0)

@@ -74,7 +74,7 @@ def test_memory_does_not_grow_behind_a_blocked_record() -> None:
 
 
 @pytest.mark.parametrize("value", [7, 8])
-def test_a_record_that_does_not_follow_the_last_one_is_a_fault_of_ours(value: int) -> None:
+def test_a_record_that_does_not_follow_the_last_one_is_a_fault_of_poller(value: int) -> None:
     watermark = handed_out(8)
     with pytest.raises(AssertionError):
         watermark.hand_out([number(value)])
@@ -83,7 +83,7 @@ def test_a_record_that_does_not_follow_the_last_one_is_a_fault_of_ours(value: in
 
 
 @pytest.mark.parametrize("values", [(8, 8), (8, 7), (8, 9, 10, 10), (9, 11, 10), (100, 99)])
-def test_records_that_do_not_follow_each_other_are_a_fault_of_ours(values: tuple[int, ...]) -> None:
+def test_records_that_do_not_follow_each_other_are_a_fault_of_poller(values: tuple[int, ...]) -> None:
     with pytest.raises(AssertionError):
         handed_out(*values)
 
@@ -93,13 +93,13 @@ def test_sequence_numbers_follow_each_other_as_numbers_do() -> None:
 
 
 @pytest.mark.parametrize(("start", "first"), [(AfterSequence(number(8)), 8), (AtSequence(number(8)), 7)])
-def test_a_record_before_the_start_is_a_fault_of_ours(start: Position, first: int) -> None:
+def test_a_record_before_the_start_is_a_fault_of_poller(start: Position, first: int) -> None:
     with pytest.raises(AssertionError):
         handed_out(first, start=start)
     assert handed_out(first + 1, start=start).in_hand == 1
 
 
-def test_to_finish_a_record_twice_or_one_that_was_never_in_hand_is_a_fault_of_ours() -> None:
+def test_finishing_a_record_twice_or_before_it_is_in_hand_is_a_fault_of_poller() -> None:
     watermark = handed_out(1)
     watermark.hand_out([number(2)], kept=[False])
     watermark.finish([number(1)])
@@ -108,7 +108,7 @@ def test_to_finish_a_record_twice_or_one_that_was_never_in_hand_is_a_fault_of_ou
             watermark.finish([number(value)])
 
 
-def test_a_record_after_the_end_is_a_fault_of_ours() -> None:
+def test_a_record_after_the_end_is_a_fault_of_poller() -> None:
     watermark = handed_out(1)
     watermark.end()
     with pytest.raises(AssertionError):

@@ -68,7 +68,7 @@ def test_good_books_add_up() -> None:
         ),
     ],
 )
-def test_what_does_not_add_up_is_found(doctored: dict[str, Any], fault: str) -> None:
+def test_a_number_that_does_not_add_up_is_found(doctored: dict[str, Any], fault: str) -> None:
     assert f"uploads: {fault}" in replace(GOOD, **doctored).discrepancies()
 
 

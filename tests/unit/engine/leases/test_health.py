@@ -118,7 +118,7 @@ def test_the_table_has_recovered_when_the_last_kind_of_work_succeeds() -> None:
     run_seeded(1, main)
 
 
-def test_a_call_that_fails_by_a_fault_of_ours_is_not_repeated() -> None:
+def test_a_call_that_fails_because_of_a_fault_of_poller_is_not_repeated() -> None:
     async def main() -> None:
         async def moved_back() -> None:
             raise AssertionError("the checkpoint would move back")

@@ -215,7 +215,7 @@ def test_a_shard_that_is_drained_during_a_long_listing_is_not_mistaken_for_one_o
     assert "AnotherStream" not in [fact.code for fact in facts if isinstance(fact, SourceFailed)]
 
 
-def test_many_shards_drained_at_once_cause_one_listing_and_a_later_one_alone_a_request_of_its_own() -> None:
+def test_shards_that_drain_at_the_same_time_cause_one_listing_and_a_later_one_causes_a_request() -> None:
     shard_ids = [ShardId(f"shard-{number}") for number in range(PARENTS_ASKED_FOR + 2)]
     source = SlowSource(shard_ids=shard_ids)
 
@@ -275,7 +275,9 @@ def test_after_a_listing_that_succeeds_the_next_failure_has_the_shortest_pause_a
         pytest.param(False, TrimHorizon(), id="in our own table, where a parent has a row before its children"),
     ],
 )
-def test_where_a_closed_shard_begins_whose_descendant_has_a_row(is_kcl_table: bool, position: Position) -> None:
+def test_a_closed_shard_whose_descendant_has_a_row_begins_at_the_right_position(
+    is_kcl_table: bool, position: Position
+) -> None:
     grandparent, parent, table = ShardId("grandparent"), ShardId("parent"), MemoryLeaseStore()
     source = SlowSource()
     source.parents = (parent,)

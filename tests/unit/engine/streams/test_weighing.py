@@ -33,7 +33,7 @@ async def test_the_weight_of_a_shards_own_records_counts_before_that_of_others()
     assert await weight.fitting(LEAST, KILOBYTE) == 1024
 
 
-async def test_of_other_shards_the_heaviest_weight_counts() -> None:
+async def test_the_heaviest_weight_of_the_other_shards_counts() -> None:
     weight = RecordWeight()
     weight.learn(KILOBYTE)
     weight.learn(64 * KILOBYTE)
