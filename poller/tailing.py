@@ -114,5 +114,5 @@ def _attributes(answer: Any) -> dict[str, Any]:
     """Return the attributes. Raise Rejected if the answer has none: a look may do harm then."""
     attributes = answer.get("Attributes") if isinstance(answer, dict) else None
     if not isinstance(attributes, dict):
-        raise Rejected("SQS does not tell the attributes of the queue", code="UnusableAnswer")
+        raise Rejected("SQS does not return the attributes of the queue", code="UnusableAnswer")
     return attributes

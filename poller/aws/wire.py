@@ -83,7 +83,7 @@ class Route(NamedTuple):
         parts = urlsplit(resource.url)
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         if not VISIBLE.fullmatch(target + resource.host):
-            raise SettingsError([f"AWS endpoint {resource.host!r}: its url has a character that no url may have"])
+            raise SettingsError([f"AWS endpoint {resource.host!r}: its url has a character that urls may not have"])
         unsigned = "".join([f"{name}: {value}\r\n" for name, value in UNSIGNED_HEADERS.items()])
         return cls(resource, Origin.of(resource.url), f"POST {target} HTTP/1.1\r\n{unsigned}", proxy)
 

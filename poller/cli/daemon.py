@@ -62,5 +62,5 @@ def asked(
     finally:
         connection.close()
     if not isinstance(answer, dict):
-        raise refused(f"{path}: the answer ({reply.status}) is no JSON object; see the log of the daemon", code=1)
+        raise refused(f"{path}: the answer ({reply.status}) is not a JSON object; see the log of the daemon", code=1)
     return reply.status, answer

@@ -61,7 +61,7 @@ def _destination_rules(function: Entry[FunctionOptions], functions: Functions) -
             yield Fault(path, ITSELF)
         elif isinstance(destination, str) and destination not in functions.stated:
             meant = nearest(destination, functions.stated)
-            yield Fault(path, "is no key of [functions]" + (f"; did you mean {meant}?" if meant else ""))
+            yield Fault(path, "is not a key of [functions]" + (f"; did you mean {meant}?" if meant else ""))
         elif destination == own_queue:
             yield Fault(path, "is the function's own event_queue_arn, so the function would get it as an event")
 
@@ -90,7 +90,7 @@ def _queue_rules(file: File) -> Iterator[Fault]:
             )
             yield Fault(path, rule, needs=(daemon.at("state"), daemon.at("event_queue")))
         if arn in readers:
-            yield Fault(path, f"is {readers[arn]} already; both would take the same messages")
+            yield Fault(path, f"is already {readers[arn]}; both would take the same messages")
         readers.setdefault(arn, f"the event queue of functions.{function.name}")
 
 

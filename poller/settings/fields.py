@@ -176,7 +176,7 @@ def _variable(name: str) -> str:
     Source: AWS Lambda Developer Guide, "Working with Lambda environment variables".
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-        raise rule_error("an environment variable's name has letters, digits and underscores, a letter first")
+        raise rule_error("an environment variable's name has letters, digits and underscores, and begins with a letter")
     if name == "AWS_LAMBDA_RUNTIME_API":
         raise rule_error("is set by the daemon itself, for each child process")
     return name

@@ -194,7 +194,7 @@ def _header_rules(function: Entry[FunctionOptions]) -> Iterator[Fault]:
             yield Fault(function.at("headers"), f"{first} and {name} are the same header")
     users = [url for url in [options.url, *(options.urls or [])] if url and "@" in URL(url).raw_authority]
     if users and "authorization" in names:
-        yield Fault(function.at("headers"), f"{names['authorization']} does not go with a user in the url")
+        yield Fault(function.at("headers"), f"{names['authorization']} cannot be used with a user in the url")
 
 
 class User(NamedTuple):

@@ -86,10 +86,10 @@ class Taken:
             if first != name:
                 yield Fault(mapping.path, _duplicate(source.service, mapping, first))
         if uuid is not None and (first := self.uuids.setdefault(uuid, name)) != name:
-            yield Fault(mapping.at("uuid"), f"is the uuid of mappings.{first} already")
+            yield Fault(mapping.at("uuid"), f"is already the uuid of mappings.{first}")
         table = mapping.options.kcl_table
         if table is not None and (first := self.kcl_tables.setdefault(table, name)) != name:
-            yield Fault(mapping.at("kcl_table"), f"is the table of mappings.{first} already")
+            yield Fault(mapping.at("kcl_table"), f"is already the table of mappings.{first}")
 
 
 def _applicability(mapping: Entry[MappingOptions], source: Arn) -> Iterator[Fault]:
@@ -114,7 +114,7 @@ def _queue_rules(mapping: Entry[MappingOptions], source: Arn) -> Iterator[Fault]
         if options.batch_size is not None and options.batch_size > FIFO_BATCH_SIZE.highest:
             yield Fault(size, f"{FIFO_BATCH_SIZE} for a FIFO queue")
         if options.maximum_batching_window_in_seconds > 0:
-            yield Fault(window, "MaximumBatchingWindowInSeconds does not go with a FIFO queue")
+            yield Fault(window, "MaximumBatchingWindowInSeconds cannot be used with a FIFO queue")
     elif (options.batch_size or 0) > UNGATHERED_BATCH_SIZE and options.maximum_batching_window_in_seconds == 0:
         rule = "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"
         yield Fault(size, rule, needs=(size, window))
@@ -127,7 +127,7 @@ def _stream_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
         if options.parallelization_factor > 1:
             yield Fault(mapping.at("parallelization_factor"), "ParallelizationFactor must be 1 with a tumbling window")
         if options.filters:
-            yield Fault(mapping.at("tumbling_window_in_seconds"), "a tumbling window does not go with filters")
+            yield Fault(mapping.at("tumbling_window_in_seconds"), "a tumbling window cannot be used with filters")
 
 
 def _position_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
@@ -140,7 +140,7 @@ def _position_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
     if is_at_timestamp and not mapping.states("starting_position_timestamp"):
         yield Fault(timestamp, "is required with AT_TIMESTAMP")
     elif not is_at_timestamp and mapping.states("starting_position_timestamp"):
-        yield Fault(timestamp, "goes only with AT_TIMESTAMP as the starting position", needs=(position,))
+        yield Fault(timestamp, "can only be used with AT_TIMESTAMP as the starting position", needs=(position,))
     if options.starting_position_timestamp is not None and options.starting_position_timestamp > time.time():
         yield Fault(timestamp, "must not be in the future")
 

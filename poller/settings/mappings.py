@@ -58,7 +58,7 @@ def _pattern(value: object) -> str:
     try:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):  # a date, or a number of thousands of digits
-        raise rule_error(f"{INVALID_PATTERN} It holds something that JSON does not have") from None
+        raise rule_error(f"{INVALID_PATTERN} It has a value that JSON cannot express") from None
     if not isinstance(value, str | dict):
         raise rule_error(f"{INVALID_PATTERN} It must be a table, or a string of JSON")
     if len(text) > MAXIMUM_PATTERN_CHARACTERS:

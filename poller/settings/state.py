@@ -51,12 +51,12 @@ def _parameters(query: str) -> dict[str, str]:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True)
     except ValueError:
-        raise rule_error(f"after the ? stand parameters as in region=eu-west-1; known are {_KNOWN}") from None
+        raise rule_error(f"after the ? come parameters such as region=eu-west-1; the known ones are {_KNOWN}") from None
     for name, _ in pairs:
         if name not in PARAMETERS:
             raise rule_error(f"{name}: {unknown_key(name, PARAMETERS)}")
     if len(dict(pairs)) < len(pairs):
-        raise rule_error("each parameter after the ? stands once")
+        raise rule_error("each parameter after the ? may occur only once")
     return dict(pairs)
 
 

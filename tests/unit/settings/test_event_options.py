@@ -86,8 +86,8 @@ def test_destinations_may_be_queues_topics_functions_and_event_buses(loaded: Loa
         (FAILURE, f'"arn:aws:sqs:{AT}:{"q" * 330}"', "a destination's ARN has at most 350 characters"),
         (SUCCESS, '"a b"', "is neither an ARN nor a key of [functions]"),
         (SUCCESS, '"https://sqs.eu-west-1.amazonaws.com/123456789012/q"', f"its ARN is arn:aws:sqs:{AT}:q"),
-        (SUCCESS, '"h"', "is no key of [functions]"),
-        (SUCCESS, '"F"', "is no key of [functions]; did you mean f?"),
+        (SUCCESS, '"h"', "is not a key of [functions]"),
+        (SUCCESS, '"F"', "is not a key of [functions]; did you mean f?"),
         (SUCCESS, '"f"', "You can't specify the function as a destination for itself."),
         (FAILURE, '"f"', "You can't specify the function as a destination for itself."),
         (DEAD, '"g"', "is not an ARN"),
@@ -141,14 +141,14 @@ def test_an_event_queue_serves_one_function(faults: Faults) -> None:
     queue = f'{QUEUE} = "arn:aws:sqs:{AT}:events"'
     (fault,) = faults(f"{FUNCTION}{queue}\n{OTHER}{queue}")
     assert fault.startswith("functions.g.event_invoke_config.event_queue_arn")
-    assert "is the event queue of functions.f already" in fault
+    assert "is already the event queue of functions.f" in fault
 
 
 def test_an_event_queue_cannot_be_the_source_of_a_mapping(faults: Faults) -> None:
     mapping = f'[mappings.m]\nevent_source_arn = "arn:aws:sqs:{AT}:events"\nfunction_name = "g"'
     (fault,) = faults(f'{FUNCTION}{QUEUE} = "arn:aws:sqs:{AT}:events"\n{OTHER}{mapping}')
     assert fault.startswith("functions.f.event_invoke_config.event_queue_arn")
-    assert "is the source of mappings.m already" in fault
+    assert "is already the source of mappings.m" in fault
 
 
 def test_a_function_with_an_event_queue_needs_the_daemons_own_queue(faults: Faults, loaded: Load) -> None:

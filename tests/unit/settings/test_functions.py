@@ -232,10 +232,22 @@ def test_a_generated_arn_is_in_the_partition_of_the_source(loaded: Load, faults:
         ('url = "http://a"\nheaders = { "A b" = "c" }', '.headers."A b" = "c": is not the name of an HTTP header'),
         ('url = "http://a"\nheaders = { A = "b\\r\\nC: d" }', "an HTTP header's value is one line"),
         ('handler = "a:b"\nenvironment = { A = 1 }', ".environment.A = 1: must be text, in quotes"),
-        ('handler = "a:b"\nenvironment = { "A=B" = "c" }', "has letters, digits and underscores, a letter first"),
-        ('handler = "a:b"\nenvironment = { "A-B" = "c" }', "has letters, digits and underscores, a letter first"),
-        ('handler = "a:b"\nenvironment = { _A = "c" }', "has letters, digits and underscores, a letter first"),
-        ('handler = "a:b"\nenvironment = { "Ä" = "c" }', "has letters, digits and underscores, a letter first"),
+        (
+            'handler = "a:b"\nenvironment = { "A=B" = "c" }',
+            "and begins with a letter",
+        ),
+        (
+            'handler = "a:b"\nenvironment = { "A-B" = "c" }',
+            "and begins with a letter",
+        ),
+        (
+            'handler = "a:b"\nenvironment = { _A = "c" }',
+            "and begins with a letter",
+        ),
+        (
+            'handler = "a:b"\nenvironment = { "Ä" = "c" }',
+            "and begins with a letter",
+        ),
         ('handler = "a:b"\nenvironment = { A = "b\\u0000" }', "must not hold the character NUL"),
         ('command = ["a", "b\\u0000"]', '.command[1] = "b\\u0000": must not hold the character NUL'),
         ('url = "http://a"\nheaders = { A = "b\\u0001" }', "must not hold control characters"),
@@ -250,11 +262,11 @@ def test_a_generated_arn_is_in_the_partition_of_the_source(loaded: Load, faults:
         ),
         (
             'url = "http://user:word@a"\nheaders = { authorization = "b" }',
-            "f.headers: authorization does not go with a user in the url",
+            "f.headers: authorization cannot be used with a user in the url",
         ),
         (
             'urls = ["http://a", "http://user@b"]\nheaders = { Authorization = "b" }',
-            "f.headers: Authorization does not go with a user in the url",
+            "f.headers: Authorization cannot be used with a user in the url",
         ),
         *((f"url = '{url}'", "must be a url: http://host:port/path") for url in NO_URLS),
         *((f"urls = ['{url}']", "must be a url: http://host:port/path") for url in NO_URLS),

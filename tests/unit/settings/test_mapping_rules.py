@@ -88,7 +88,7 @@ def test_a_large_batch_of_a_queue_needs_a_window(loaded: Load, mapping_faults: M
 def test_a_fifo_queue_has_small_batches_and_no_window(mapping_faults: MappingFaults) -> None:
     assert mapping_faults("fifo", "batch_size = 11\nmaximum_batching_window_in_seconds = 1") == [
         "batch_size = 11: must be a whole number of records from 1 to 10 for a FIFO queue",
-        "maximum_batching_window_in_seconds = 1: MaximumBatchingWindowInSeconds does not go with a FIFO queue",
+        "maximum_batching_window_in_seconds = 1: MaximumBatchingWindowInSeconds cannot be used with a FIFO queue",
     ]
 
 
@@ -104,7 +104,7 @@ def test_at_timestamp_and_its_timestamp_need_each_other(mapping_faults: MappingF
         "starting_position_timestamp: is required with AT_TIMESTAMP"
     ]
     assert mapping_faults(source, 'starting_position = "LATEST"\nstarting_position_timestamp = 1') == [
-        "starting_position_timestamp = 1: goes only with AT_TIMESTAMP as the starting position"
+        "starting_position_timestamp = 1: can only be used with AT_TIMESTAMP as the starting position"
     ]
 
 
@@ -141,7 +141,7 @@ def test_a_tumbling_window_goes_with_neither_lanes_nor_filters(mapping_faults: M
     options = 'starting_position = "LATEST"\ntumbling_window_in_seconds = 60\n'
     filters = 'filter_criteria.filters = [{ pattern = { data = { a = ["b"] } } }]'
     assert mapping_faults("kinesis", f"{options}parallelization_factor = 2\n{filters}") == [
-        "tumbling_window_in_seconds = 60: a tumbling window does not go with filters",
+        "tumbling_window_in_seconds = 60: a tumbling window cannot be used with filters",
         "parallelization_factor = 2: ParallelizationFactor must be 1 with a tumbling window",
     ]
 
@@ -244,7 +244,7 @@ def test_a_uuid_belongs_to_only_one_mapping(faults: Faults) -> None:
         for name in ("a", "b")
     )
     (fault,) = faults(text)
-    assert fault.endswith("is the uuid of mappings.a already")
+    assert fault.endswith("is already the uuid of mappings.a")
 
 
 def test_a_table_of_kcl_belongs_to_only_one_mapping_and_not_to_a_queue(faults: Faults) -> None:
@@ -263,6 +263,6 @@ def test_a_table_of_kcl_belongs_to_only_one_mapping_and_not_to_a_queue(faults: F
         }.items()
     )
     queue, twice = sorted(faults(text), reverse=True)
-    assert twice.endswith("is the table of mappings.a already")
+    assert twice.endswith("is already the table of mappings.a")
     assert "kcl_table" in queue
     assert "not with an SQS queue" in queue
