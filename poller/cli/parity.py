@@ -209,7 +209,7 @@ DIFFERENCES = (
 
 
 def parameters() -> Sequence[Parameter]:
-    """Return every parameter of the calls that poller has an option for, or refuses."""
+    """Return every parameter of AWS's calls for which poller has an option, or which poller refuses."""
     absent = [Parameter(CREATE_MAPPING, name, "", here) for name, here in ABSENT.items()]
     mappings = _declared(CREATE_MAPPING, MappingOptions)
     events = _declared(PUT_EVENT_CONFIG, EventInvokeConfigOptions, within="event_invoke_config.")

@@ -80,7 +80,7 @@ def passed_on(event: Event, function: Arn) -> str:
 
 
 def usable(header: object) -> str:
-    """Return a header's value that came from outside; empty if it is no text, too long, or not printable ASCII."""
+    """Return the value of a header from outside, or an empty text if the value is too long or not printable ASCII."""
     is_usable = isinstance(header, str) and len(header) <= MAXIMUM_CHARACTERS and _PRINTABLE.fullmatch(header)
     return str(header) if is_usable else ""
 

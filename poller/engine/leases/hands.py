@@ -133,7 +133,7 @@ class Hands:
         self.drop(one)
 
     def is_drained(self, keys: Iterable[RowKey]) -> None:
-        """Tell the users that wait for these shards that other workers have drained them."""
+        """End the wait of all users of these shards, because other workers have drained the shards."""
         for key in keys:
             for waiter in self._waiting.pop(key, ()):
                 waiter.came.set()
@@ -147,18 +147,18 @@ class Hands:
             one.lease.is_wanted_back.set()
 
     def begin_stop(self) -> None:
-        """Give no lease to another user, and none away before `give_away` is called."""
+        """Give no lease to another user. Also give no lease away before `give_away` is called."""
         self.is_stopping = True
         self.may_give_away = False
 
     def give_away(self) -> None:
-        """Let the leases without a user be given away, because this worker knows the other workers of this moment."""
+        """Let the leases without a user be given away now: this worker knows which other workers live."""
         if not self.may_give_away:
             self.may_give_away = True
             self.is_urgent.set()
 
     def _pass_on(self, one: InHand, blocks: dict[SequenceNumber | None, Block] | None = None) -> None:
-        """Give a lease without a user to the next user, with the blocks of the user before; or let it be given away."""
+        """Give a lease to the next user, with the blocks of the user before. If no user waits, let it be given away."""
         waiting = self._waiting.get(one.held.key)
         stays = not (one.held.is_given or self.is_stopping or one.is_leaving)
         stays = stays and one.held.end(self._clock.now()) is None  # the host may have slept (deadlines.py)
@@ -178,5 +178,5 @@ class Hands:
 
 
 def named(ended: Iterable[InHand]) -> tuple[RowKey, ...]:
-    """Return the leases that a fact names."""
+    """Return the keys of the first leases, for a fact."""
     return tuple(one.held.key for one in islice(ended, NAMED))

@@ -35,7 +35,8 @@ class Block(NamedTuple):
     since: float
 
     def detail(self, now: float) -> Detail:
-        """Return the block as a detail of a row. It has the age of the block, because no two clocks are compared."""
+        """Return the block as a detail of a row. It has the block's age instead of a time, because hosts have different
+        clocks."""
         return {
             "first": self.first,
             "records": self.records,
@@ -127,7 +128,9 @@ class Lease:
     def save(self, checkpoint: Checkpoint, *, at: float) -> None:
         """Let the worker store this checkpoint soon. Only the newest one is stored.
 
-        `at` is the time of day in epoch seconds. The row has it for a person, and for the end of a drained shard's row.
+                `at` is the time of day in epoch seconds. The row keeps it, so that a person sees when the checkpoint
+                was saved, and
+        so that the row of a drained shard can be deleted later.
         """
         if self.is_lost:
             return

@@ -41,7 +41,7 @@ class Messages:
     """The worker's own row, and its messages to other workers.
 
     `status` returns what the worker tells about itself. `offered` and `requested` get the messages of others.
-    `unoffered` gets the leases of offers that found no receiver, because it stops or has ended.
+        `unoffered` gets the leases that could not be offered, because their receiver stops or has ended.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Messages:
         self._hurried.set()
 
     def beat(self) -> None:
-        """Let the own row be written at once."""
+        """Write this worker's own row as soon as possible."""
         self._beat_at = -inf
         self._hurried.set()
 
@@ -193,7 +193,7 @@ def _messages(row: Row, kind: str) -> list[Detail]:
 
 
 def _with(row: Row, sent: Iterable[tuple[str, Detail]]) -> Row:
-    """Return the row with these messages, as far as it has room for them."""
+    """Return the row with these messages added. Messages for which the row has no room are left out."""
     details = dict(row.details)
     for kind in ("offers", "requests"):
         new = [message for its_kind, message in sent if its_kind == kind]

@@ -36,13 +36,18 @@ class Plan:
         self._shards = Balance(observed, moving=moving, receivers=self._units.receivers, is_stopping=is_stopping)
 
     def place(self, key: RowKey) -> Owner | None:
-        """Return the worker where the lease belongs; None if there is none, or if the plan does not know the lease."""
+        """Return the worker that should have the lease, or None if there is no such worker.
+
+        None is also returned if the plan does not know the lease.
+        """
         return self._of(key).places.get(key)
 
     def add(self, rows: Collection[Row]) -> bool:
         """Give places to new leases of shards. Return False if this needs a new plan.
 
-        With several workers it always does: the others have meanwhile taken leases, and all plans must agree.
+                If there are several workers, a new plan is always needed: the others have taken leases since then, and
+                all plans
+        must agree.
         """
         if len(self._shards.workers) > 1 or any(is_unit(row.key) or row.owner is not None for row in rows):
             return False

@@ -1,4 +1,4 @@
-"""How many bytes of records does a shard have a second? The worker measures it from renewal to renewal, and dampens it.
+"""How many bytes of records a second does a shard have? The worker measures this from renewal to renewal.
 
 The rate stands in the lease's row, so that the workers can share the load evenly (`core/leases/balancing.py`).
 """

@@ -1,4 +1,6 @@
-"""How does the worker call the table? It waits less long than a lease lasts, and pauses after a failed call.
+"""How does the worker call the table? It waits for an answer for less time than a lease lasts.
+
+After a failure, it pauses.
 
 A call without an answer may have had its effect.
 After a failure, each kind of work pauses for itself (`health.py`), so that many workers do not burden a slow table.

@@ -132,7 +132,10 @@ class Taking:
         self._hands.is_wanting.set()
 
     def requested(self, prefix: str, asker: Owner) -> None:
-        """Note that another worker asks for leases with this prefix. Let the users of those that should move finish."""
+        """Note that another worker asks for leases with this prefix.
+
+        Let the users of the leases that should move finish.
+        """
         if not self._plan.knows(asker):  # it has begun since the last scan
             self._requests.add((prefix, asker))
             self.scan_soon()
@@ -165,7 +168,10 @@ class Taking:
             self._follow_units(receiver)
 
     def stop_is_told(self) -> None:
-        """Note that the other workers know that this worker stops. After one more scan, it gives its leases away."""
+        """Note that the other workers have been told that this worker stops.
+
+        After one more scan, it gives its leases away.
+        """
         self._stop_is_told = True
         self.scan_soon()
 
@@ -373,6 +379,6 @@ class Taking:
 
 
 def parents_of(row: Row) -> list[RowKey]:
-    """Return the keys of the parents of a shard's lease."""
+    """Return the keys of the leases of the shard's parents."""
     prefix, parents = row.key.rpartition("/")[0], row.details.get("parents")
     return [RowKey(f"{prefix}/{each}") for each in parents] if isinstance(parents, list) else []

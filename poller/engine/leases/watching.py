@@ -27,7 +27,7 @@ def sharing_status(
     begun_at: float,
     now: float,
 ) -> SharingStatus:
-    """Return the status. `own` is what the worker tells the others about itself, and `begun_at` is when it began.
+    """Return the status. `own` has what the worker tells the others about itself. The worker began at `begun_at`.
 
     `is_readable` says whether a shard waits for no parent.
     """

@@ -113,7 +113,10 @@ class Writing:
         return one.held.renew_at <= horizon or (saves and not one.held.is_stored)
 
     def _goes(self, one: InHand) -> bool:
-        """Return whether the lease should be given away now. Once that was tried, it cannot be renewed any more."""
+        """Return whether the lease should be given away now.
+
+        After the first try, the lease cannot be renewed any more.
+        """
         return one.held.is_given or (one.lease is None and self._hands.may_give_away)
 
     async def _write(self, due: Sequence[InHand]) -> None:
@@ -144,7 +147,7 @@ class Writing:
         self._settle(accepted, now)
 
     def _settle(self, written: Sequence[InHand], now: float) -> None:
-        """Draw the conclusion from a write: tell the users, or take the leases out of the hands."""
+        """Handle the result of a write: tell the users, or take the leases out of the hands."""
         given, lost = list[InHand](), list[InHand]()
         for one in written:
             end = one.held.end(now)
