@@ -23,6 +23,7 @@ from anyio import to_thread
 
 from poller.admin.changing import refuse_another_file
 from poller.core.envelope import iso_seconds
+from poller.core.names import other_names
 from poller.disclosure import safe_text
 from poller.engine.stop import Stop
 from poller.errors import CannotChange, PollerError, SettingsError
@@ -307,7 +308,7 @@ class Reloader:
         functions = self.in_use.functions
         function = functions.get(FunctionName(name))
         if function is None:
-            raise CannotChange(f"there is no function {name}; there are {', '.join(functions) or 'none'}")
+            raise CannotChange(f"there is no function {name}; {other_names(name, functions)}")
         if not isinstance(function.kind, ChildProcess):
             raise CannotChange(f"the function {name} has no child processes: it has neither a handler nor a command")
         self._running.restart_function(function)

@@ -18,6 +18,7 @@ from typing import Protocol
 
 import anyio
 
+from poller.core.names import other_names
 from poller.descriptors import Limits, is_enough, needed
 from poller.disclosure import safe_text
 from poller.errors import CannotChange
@@ -241,8 +242,7 @@ class Running:
 
     def _check_existence(self, name: MappingName) -> None:
         if name not in self.functions_of_mappings:
-            names = ", ".join(self.functions_of_mappings) or "none"
-            raise CannotChange(f"there is no mapping {name}; there are {names}")
+            raise CannotChange(f"there is no mapping {name}; {other_names(name, self.functions_of_mappings)}")
 
     def check_descriptors(self, settings: Settings) -> None:
         """Warn if the system allows fewer open files than these settings need."""

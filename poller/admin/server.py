@@ -57,6 +57,7 @@ from poller.admin.scaling import Backlogs
 from poller.admin.sessions import Sessions
 from poller.admin.status_report import status_report
 from poller.admin.viewing import PageSources, Viewing
+from poller.core.names import other_names
 from poller.errors import PollerError
 from poller.facts import Emit
 from poller.model.sharing import SharingStatus
@@ -224,7 +225,10 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
         name = request.query.get("mapping", "")
         await refresh()
         report = shards_report(name, statuses(), sees_words=guard.viewer(request).sees_words)
-        return _json(404, {"error": f"there is no mapping {name}"}) if report is None else _json(200, report)
+        if report is None:
+            names = other_names(name, (one.mapping for one in statuses() if one.events is None))
+            return _json(404, {"error": f"there is no mapping {name}; {names}"})
+        return _json(200, report)
 
     def listing(find: Callable[[str], Awaitable[Mapping[str, Any]]], parameter: str) -> Handler:
         async def answer(request: web.Request) -> web.Response:

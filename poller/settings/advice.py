@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from poller.core.names import nearest
 from poller.model.arn import stream_arn
 from poller.model.function import Function
 from poller.model.ids import FunctionName
 from poller.settings.event_rules import destinations
-from poller.settings.faults import nearest
 from poller.settings.file import File
 from poller.settings.filters import filter_advice
 from poller.settings.functions import FunctionOptions

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from poller.core.names import nearest
 from poller.model.arn import Arn, unqualified
 from poller.model.function import Function
 from poller.model.ids import FunctionName
-from poller.settings.faults import Fault, nearest
+from poller.settings.faults import Fault
 from poller.settings.file import File
 from poller.settings.functions import FunctionOptions
 from poller.settings.reading import Entry

@@ -8,12 +8,12 @@ If a rule needs a value that cannot be read, the rule is not reported. So one mi
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from poller.core.names import nearest
 from poller.settings.options import Secret, declaration, marker
 from poller.settings.table import ABSENT, Path, as_toml, dotted, find, rank
 
@@ -84,14 +84,3 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
     if meant:
         return f"unknown key; did you mean {meant}?"
     return f"unknown key; known are {', '.join(word for word in known if '.' not in word)}"
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that the person probably meant, or None. Upper and lower case are the same.
-
-    For example, `maximum_concurrency` probably means `scaling_config.maximum_concurrency`.
-    """
-    words = {candidate.lower(): candidate for candidate in known}
-    same = [candidate for candidate in words if candidate.rpartition(".")[2] == word.lower()]
-    meant = same or difflib.get_close_matches(word.lower(), words, n=1)
-    return words[meant[0]] if meant else None

@@ -17,10 +17,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 
+from poller.core.names import nearest
 from poller.model.arn import Arn
 from poller.model.function import Function, LambdaApi
 from poller.model.ids import FunctionName
-from poller.settings.faults import Fault, nearest
+from poller.settings.faults import Fault
 from poller.settings.file import File
 from poller.settings.functions import (
     DEFAULT_TIMEOUT_IN_SECONDS,

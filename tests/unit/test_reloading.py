@@ -434,7 +434,7 @@ async def test_a_function_is_restarted_without_reading_the_file(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [("stor", "there is no function stor; there are store, audit"), ("audit", "has no child processes")],
+    [("stor", "there is no function stor; did you mean store?"), ("audit", "has no child processes")],
 )
 async def test_a_function_without_child_processes_cannot_be_restarted(tmp_path: Path, name: str, why: str) -> None:
     async with scene(tmp_path, queue("orders")) as made:

@@ -173,7 +173,8 @@ def test_a_shard_that_is_not_blocked_gets_no_order(poller: Poller) -> None:
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == ("poller: the shard shardId-9 of epsilon is not blocked; blocked are: shardId-000000000003\n")
     assert poller("shard", "alpha", "shardId-9", "retry").stderr.endswith("blocked are: none\n")
-    assert poller("shard", "nothing", "shardId-9", "retry").stderr == "poller: there is no mapping nothing\n"
+    done = poller("shard", "alpah", "shardId-9", "retry")
+    assert done.stderr == "poller: there is no mapping alpah; did you mean alpha?\n"
 
 
 def test_an_order_that_the_daemon_refuses_ends_with_its_reason(poller: Poller, changes: FakeChanges) -> None:
