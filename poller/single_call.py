@@ -5,7 +5,8 @@
 The request and the answer are the same as with a daemon, so the command needs no second form.
 No mapping runs, and the file of positions is not used.
 An event is stored, and the next daemon invokes the function with it.
-Warnings and errors are logged to stderr.
+Warnings and errors are logged to stderr as text, because a person reads them. A failed call is not logged: the answer
+says the same.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from poller.composition.api import routes_of
 from poller.composition.mappings import compose
 from poller.descriptors import raise_limit
 from poller.engine.stop import Stop
+from poller.facts import Fact, FunctionCalled
 from poller.lambda_api.exchange import Answer, Request
 from poller.settings.values import Settings
 from poller.telemetry import logs
@@ -28,7 +30,7 @@ from poller.telemetry.telemetry import Telemetry
 def answered(request: Request, settings: Settings, *, settings_path: Path) -> Answer:
     """Answer one request. Raises ApiError, or another PollerError if the function cannot be opened."""
     process_memory.protect()
-    logs.configure(settings.daemon.log_format, quiet=True)
+    logs.configure("console", quiet=True)
     return anyio.run(_answered, request, settings, settings_path)
 
 
@@ -36,8 +38,13 @@ async def _answered(request: Request, settings: Settings, settings_path: Path) -
     telemetry = Telemetry()
     for function in settings.functions:
         telemetry.begin_function(function)
+
+    def emit(fact: Fact) -> None:
+        if not isinstance(fact, FunctionCalled):
+            telemetry.emit(fact)
+
     limit = raise_limit().original
-    async with compose(settings, emit=telemetry.emit, descriptor_limit=limit, is_daemon=False) as composition:
+    async with compose(settings, emit=emit, descriptor_limit=limit, is_daemon=False) as composition:
         calls = composition.functions.calls_of_clients(Stop())
         routes = routes_of(composition, calls, lambda: settings, file=str(settings_path))
         async with calls.running():

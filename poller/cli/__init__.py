@@ -25,6 +25,7 @@
     times        how a time is shown to a person
     tables       how stored positions are shown to people and to programs
     printing     how a table is printed
+    as_json      how a command answers a program
     ending       exit codes, and the messages of failures
 
 Belongs here: the messages to a person, and the exit codes.

@@ -10,9 +10,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -21,11 +21,14 @@ from rich.console import Console
 from rich.syntax import Syntax
 
 from poller import __version__
+from poller.cli.as_json import AsJson, print_json
 from poller.cli.copying import copy_state
 from poller.cli.ending import (
     EXIT_CODES,
     OF_CHANGES,
+    OF_CHECKS,
     OF_DAEMON,
+    OF_READERS,
     Config,
     counted,
     examined,
@@ -49,6 +52,8 @@ from poller.cli.state import state_commands
 from poller.cli.status import status
 from poller.cli.tailing import OF_TAILS, tail
 from poller.cli.trying import try_record
+from poller.errors import SettingsError
+from poller.settings.loading import examine
 from poller.settings.presence import missing
 from poller.settings.schema import json_schema
 from poller.settings.showing import effective_toml
@@ -141,7 +146,7 @@ def check(
     live: Annotated[
         bool, typer.Option("--live", help="Ask AWS whether the resources are as the settings need them.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With --live: print JSON, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check the settings: show their faults or, if there are none, the settings with every default.
 
@@ -156,10 +161,11 @@ def check(
     sources, functions and destinations are there, may be used, and suit each other. It changes nothing. The exit code
     is 1 if there is a fault; an advice is none.
     """
-    if as_json and not live:
-        raise refused("--json goes with --live", code=2)
     if schema:
-        typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+        print_json(json_schema())
+        return
+    if as_json and not live:
+        _check_for_programs(config)
         return
     found = examined(config)
     if live:
@@ -203,6 +209,18 @@ def demo(
     raise typer.Exit(run_demo(keep=keep, reshard=reshard, workers=workers))
 
 
+def _check_for_programs(config: Path) -> None:
+    """Print the faults, the warnings and the settings. If there is a fault, end the program with exit code 2."""
+    try:
+        found = examine(config, os.environ)
+    except SettingsError as error:
+        print_json({"faults": error.faults, "warnings": [], "settings": None})
+        raise typer.Exit(2) from None
+    warnings = [*found.settings.warnings, *missing(found, os.environ)]
+    settings = tomllib.loads(effective_toml(found.settings, found.table))
+    print_json({"faults": [], "warnings": warnings, "settings": settings})
+
+
 def _check_live(settings: Settings, config: Path, *, as_json: bool) -> None:
     """Print what AWS says about the settings. If there is a fault, end the program with exit code 1."""
     from poller.live_checks.making import rows_of
@@ -212,7 +230,7 @@ def _check_live(settings: Settings, config: Path, *, as_json: bool) -> None:
     texts = [[row.finding.result, row.option, row.resource, row.check, row.finding.text] for row in rows]
     columns = ["result", "option", "resource", "check", "finding"]
     if as_json:
-        typer.echo(json.dumps({"rows": [dict(zip(columns, text, strict=True)) for text in texts]}, indent=2))
+        print_json({"rows": [dict(zip(columns, text, strict=True)) for text in texts]})
     elif rows:
         print_table([column.upper() for column in columns], texts)
     else:
@@ -244,7 +262,7 @@ BEGIN, RUNNING, RECORDS, DEPLOYMENT, REFERENCE = (
 """The groups of commands in `poller --help`."""
 
 app.command(epilog=EXIT_CODES, rich_help_panel=BEGIN)(demo)
-app.command(epilog=EXIT_CODES, rich_help_panel=BEGIN)(check)
+app.command(epilog=OF_CHECKS, rich_help_panel=BEGIN)(check)
 app.command(epilog=EXIT_CODES, rich_help_panel=BEGIN)(run)
 app.command(epilog=OF_DAEMON, rich_help_panel=RUNNING)(status)
 app.command(epilog=OF_RELOADS, rich_help_panel=RUNNING)(reload)
@@ -253,11 +271,11 @@ app.command(epilog=OF_DAEMON, rich_help_panel=RUNNING)(resume)
 app.command(epilog=OF_DAEMON, rich_help_panel=RUNNING)(shard)
 app.command(epilog=OF_INVOCATIONS, rich_help_panel=RUNNING)(invoke)
 app.command(epilog=OF_TAILS, rich_help_panel=RECORDS)(tail)
-app.command(epilog=EXIT_CODES, rich_help_panel=RECORDS)(explain)
+app.command(epilog=OF_READERS, rich_help_panel=RECORDS)(explain)
 app.command("try", epilog=OF_INVOCATIONS, rich_help_panel=RECORDS)(try_record)
 state_commands.command("copy", epilog=OF_CHANGES)(copy_state)
 app.add_typer(state_commands, name="state", rich_help_panel=RECORDS)
 app.add_typer(events_commands, name="events", rich_help_panel=RECORDS)
 app.command("import", epilog=OF_IMPORTS, rich_help_panel=DEPLOYMENT)(import_mappings)
-app.command(epilog=EXIT_CODES, rich_help_panel=DEPLOYMENT)(iam)
+app.command(epilog=OF_READERS, rich_help_panel=DEPLOYMENT)(iam)
 app.add_typer(reference_commands, name="reference", rich_help_panel=REFERENCE)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from poller.cli.as_json import AsJson, print_json
 from poller.cli.ending import Config, counted, examined, exit_on_failure, refused
 from poller.cli.opened_state import Opened, name_of, opened
 from poller.model.ids import MappingName
@@ -21,6 +22,7 @@ from poller.stores.lease_by_hand import mapping_of
 def copy_state(
     source: Annotated[str, typer.Argument(metavar="FROM", help="The other state, written as in daemon.state.")],
     config: Config = Path("poller.toml"),
+    as_json: AsJson = False,
 ) -> None:
     """Copy all positions and pauses from another state into daemon.state. All daemons must be stopped.
 
@@ -49,7 +51,10 @@ def copy_state(
             if new.hand.has_others(old.hand.rows):
                 raise refused(f"nothing was changed: {name_of(settings)} already has positions", code=1)
             copied = new.loop.call(new.hand.adopt, old.hand.rows)
-    typer.echo(f"Done; {name_of(settings)} has the positions of {counted(copied.positions, 'shard')}.")
+    if as_json:
+        print_json({"from": source, "to": settings.daemon.state, "shards": copied.positions})
+    else:
+        typer.echo(f"Done; {name_of(settings)} has the positions of {counted(copied.positions, 'shard')}.")
 
 
 def _refuse_while_read(state: Opened) -> None:

@@ -3,6 +3,7 @@
     exit code   0   success
                 1   the daemon, the demo, a reload or a change of the state failed, or the output could not be written
                 2   the settings or the command line have faults
+              130   a person ended the command by Ctrl-C
 
 `reload` has exit code 1 also for faulty settings, because the daemon then keeps the settings that it has.
 Messages about failures and warnings go to stderr, and the answer of a command to stdout.
@@ -24,6 +25,8 @@ from poller.settings.loading import Examined, examine
 
 OF_CHANGES = "Exit codes: 0 success, 1 nothing was changed, 2 faulty settings or a faulty command line."
 OF_DAEMON = "Exit codes: 0 success, 1 no daemon runs or it refuses, 2 faulty settings or a faulty command line."
+OF_CHECKS = "Exit codes: 0 no fault, 1 `--live` found a fault, 2 faulty settings or a faulty command line."
+OF_READERS = "Exit codes: 0 success, 2 faulty settings or a faulty command line."
 EXIT_CODES = "Exit codes: 0 success, 1 the daemon or the demo failed, 2 faulty settings or a faulty command line."
 
 Config = Annotated[

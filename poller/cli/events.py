@@ -8,19 +8,19 @@ cannot keep: ended events with deliveries to do, and events that have become too
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 
+from poller.cli.as_json import AlwaysJson, AsJson, parsed, print_json
 from poller.cli.ending import OF_CHANGES, Config, counted, examined, exit_on_failure, refused
 from poller.cli.printing import print_table
 from poller.cli.times import ago, duration
+from poller.core.names import other_names
 from poller.event_queues import by_hand
 from poller.event_queues.by_hand import Listed, Listing
 from poller.model.event import Ending, Event, EventQueueDepth, RememberedQueue
@@ -36,7 +36,6 @@ events_commands = typer.Typer(
 Name = Annotated[str, typer.Argument(metavar="FUNCTION", help="A key of [functions].")]
 Id = Annotated[str | None, typer.Argument(metavar="ID", help="The event's request id.")]
 All = Annotated[bool, typer.Option("--all", help="All events of the function to which the command applies.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; times are seconds since 1970.")]
 
 
 @events_commands.command("list", epilog=OF_CHANGES)
@@ -65,7 +64,7 @@ def list_events(
         name = _known(function, settings, depths)
         listing = by_hand.listed(path, name, now=now)
     if as_json:
-        _print_json({"function": name, "total": listing.total, "events": [one._asdict() for one in listing.events]})
+        print_json({"function": name, "total": listing.total, "events": [one._asdict() for one in listing.events]})
         return
     for line in _notes(name, settings, listing):
         typer.echo(line)
@@ -74,7 +73,9 @@ def list_events(
 
 
 @events_commands.command(epilog=OF_CHANGES)
-def show(function: Name, request_id: Annotated[str, Id], config: Config = Path("poller.toml")) -> None:
+def show(
+    function: Name, request_id: Annotated[str, Id], config: Config = Path("poller.toml"), as_json: AlwaysJson = False
+) -> None:
     """Print one event as JSON, with its payload and, if it has ended, the reason.
 
     Example: `poller events show process_csv 5d3a3a5e-…  | jq .payload`
@@ -84,7 +85,7 @@ def show(function: Name, request_id: Annotated[str, Id], config: Config = Path("
         event = by_hand.shown(_file_of(settings), FunctionName(function), RequestId(request_id))
     if event is None:
         raise refused(f"the function {function} has no event {request_id} in the file", code=1)
-    _print_json(_document(event))
+    print_json(_document(event))
 
 
 @events_commands.command(epilog=OF_CHANGES)
@@ -153,7 +154,7 @@ def forget(
         if not found or not by_hand.forget(path, found[0].function, found[0].arn):
             raise refused(f"nothing was changed: {function} has no former event queue {queue}", code=1)
     if as_json:
-        _print_json({"function": function, "forgotten": queue})
+        print_json({"function": function, "forgotten": queue})
     else:
         typer.echo(f"{queue} is forgotten; its messages stay there.")
 
@@ -183,7 +184,7 @@ def _print_count(
     done: str, count: int, name: FunctionName, request_id: RequestId | None, *, as_json: bool, otherwise: str
 ) -> None:
     if as_json:
-        _print_json({"function": name, done: count})
+        print_json({"function": name, done: count})
     elif count or request_id is None:
         typer.echo(f"{counted(count, 'event')} of {name} {done}.")
     if not count and request_id is not None:
@@ -202,7 +203,7 @@ def _known(function: str, settings: Settings, depths: Mapping[FunctionName, Even
     """Return the function's name if the settings or the file of events know it. Otherwise end the program."""
     names = dict.fromkeys([*settings.functions, *depths])
     if function not in names:
-        raise refused(f"there is no function {function}; there are {', '.join(names) or 'none'}", code=2)
+        raise refused(f"there is no function {function}; {other_names(function, names)}", code=2)
     return FunctionName(function)
 
 
@@ -234,7 +235,7 @@ def _print_depths(
     if as_json:
         counts = {name: _counts(depth) for name, depth in depths.items()}
         queues = [{"function": queue.function, "queue": str(queue.arn)} for queue in former]
-        _print_json({"event_queue": str(path), "functions": counts, "former_event_queues": queues})
+        print_json({"event_queue": str(path), "functions": counts, "former_event_queues": queues})
         return
     typer.echo(f"{path}{'' if depths else ': no event waits'}")
     if depths:
@@ -289,7 +290,7 @@ def _document(event: Event) -> dict[str, Any]:
         "due_at": event.due_at,
         "attempts": event.attempts,
         "stuck": event.stuck,
-        "payload": _as_json(event.payload),
+        "payload": parsed(event.payload),
         "ending": None if event.ending is None else _ending(event.ending),
     }
 
@@ -303,17 +304,5 @@ def _ending(ending: Ending) -> dict[str, Any]:
         "rejections": ending.rejections,
         "status_code": None if last is None else last.status_code,
         "error_message": None if last is None else last.error_message,
-        "response_payload": None if last is None or last.payload is None else _as_json(last.payload),
+        "response_payload": None if last is None or last.payload is None else parsed(last.payload),
     }
-
-
-def _as_json(text: bytes) -> Any:
-    """Return the value of the JSON text, or the text itself if it is not JSON."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text.decode(errors="replace")
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -13,12 +13,14 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from poller.cli.as_json import AsJson, print_json
 from poller.cli.ending import Config, counted, examined, refused
 from poller.cli.records import AnyRecord, UnusableRecord, records_in, shown
 from poller.core import envelope
 from poller.core.batching import MAXIMUM_EVENT_BYTES
 from poller.core.filtering import ExplainedLeaf, ExplainedPattern, data_key_of
 from poller.core.filtering import explain as explained
+from poller.core.names import other_names
 from poller.model.mapping import QueueMapping, StreamMapping
 
 AnyMapping = QueueMapping | StreamMapping
@@ -45,7 +47,7 @@ def explain(
     name: MappingArgument,
     record: RecordOption,
     config: Config = Path("poller.toml"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what a mapping would do with a record: whether each filter matches, and the event of the function.
 
@@ -64,7 +66,7 @@ def explain(
         for one in read_records(record, mapping)
     ]
     if as_json:
-        typer.echo(json.dumps(_for_programs(mapping, records), indent=2))
+        print_json(_for_programs(mapping, records))
         return
     for line in _lines(mapping, records):
         typer.echo(line)
@@ -74,7 +76,7 @@ def mapping_named(name: str, config: Path) -> AnyMapping:
     """Return the mapping of this name. Ends the program with exit code 2 if the settings have none."""
     mappings = {str(mapping.name): mapping for mapping in examined(config, prints_warnings=False).settings.mappings}
     if name not in mappings:
-        raise refused(f"{config} has no mapping {name}; it has: {', '.join(mappings) or 'none'}", code=2)
+        raise refused(f"{config} has no mapping {name}; {other_names(name, mappings)}", code=2)
     return mappings[name]
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from poller.cli.as_json import AlwaysJson, print_json
 from poller.cli.ending import Config, examined, refused
 from poller.settings.permissions import Role, Statement, permissions
 
@@ -25,6 +26,7 @@ def iam(
         str | None, typer.Option(metavar="ARN", help="Print only the policy of this role, without its name.")
     ] = None,
     terraform: Annotated[bool, typer.Option("--terraform", help="Print Terraform in place of JSON.")] = False,
+    as_json: AlwaysJson = False,
 ) -> None:
     """Print the IAM policies that the settings need: one for the daemon's own identity, and one for each role.
 
@@ -38,6 +40,8 @@ def iam(
     Without sqs:ChangeMessageVisibility and lambda:GetFunctionConfiguration poller works too; the README says what is
     then missing.
     """
+    if as_json and terraform:
+        raise refused("--json and --terraform exclude each other", code=2)
     needed = permissions(examined(config).settings)
     if role is not None:
         if role not in needed:
@@ -47,9 +51,9 @@ def iam(
     if terraform:
         typer.echo("\n".join(_terraform(needed)), nl=False)
     elif role is not None:
-        _print_json(_policy(needed[role]))
+        print_json(_policy(needed[role]))
     else:
-        _print_json({one or OWN: _policy(statements) for one, statements in needed.items()})
+        print_json({one or OWN: _policy(statements) for one, statements in needed.items()})
 
 
 def _policy(statements: Iterable[Statement]) -> dict[str, Any]:
@@ -61,10 +65,6 @@ def _policy(statements: Iterable[Statement]) -> dict[str, Any]:
             for one in statements
         ],
     }
-
-
-def _print_json(document: Mapping[str, Any]) -> None:
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def _terraform(needed: Mapping[Role, Iterable[Statement]]) -> Iterable[str]:

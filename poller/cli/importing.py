@@ -17,13 +17,13 @@ import anyio
 import typer
 from rich.console import Console
 
-from poller.cli.ending import EXIT_CODES, refused, warn
+from poller.cli.ending import refused, warn
 from poller.errors import PollerError, SettingsError
 from poller.settings.fields import checked_url
 from poller.settings.importing import Account, imported
 from poller.settings.loading import examine
 
-OF_IMPORTS = EXIT_CODES.replace("the daemon or the demo failed", "AWS could not be read")
+OF_IMPORTS = "Exit codes: 0 success, 1 AWS could not be read, 2 a faulty command line or configuration of AWS."
 
 
 def import_mappings(

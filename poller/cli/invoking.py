@@ -19,10 +19,14 @@ from urllib.parse import quote
 
 import typer
 
+from poller.cli.as_json import AsJson, parsed, print_json
 from poller.cli.daemon import ControlConnection, socket_of
 from poller.cli.ending import Config, examined, exit_on_failure, refused
 from poller.cli.samples import sample, sample_names
 from poller.lambda_api.exchange import Answer, Request
+
+FUNCTION_ERROR = "X-Amz-Function-Error"
+"""The header that an answer has if the function failed."""
 
 OF_INVOCATIONS = (
     "Exit codes: 0 success, 1 the function failed or could not be called, 2 faulty settings or a faulty command line."
@@ -44,6 +48,7 @@ def invoke(
         bool, typer.Option("--event", help="Store an asynchronous event; do not wait for an answer.")
     ] = False,
     tail: Annotated[bool, typer.Option("--tail", help="Show the end of the function's log, too.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Call a function, and print its answer.
 
@@ -60,11 +65,29 @@ def invoke(
     if tail and not event:
         headers["X-Amz-Log-Type"] = "Tail"
     answer = answer_to(config, name, body, headers)
-    if log := answer.headers.get("X-Amz-Log-Result"):
-        typer.echo(base64.b64decode(log), nl=False, err=True)
-    typer.echo(answer.headers["X-Amzn-RequestId"] if event else answer.body)
-    if "X-Amz-Function-Error" in answer.headers:
+    request_id, log = answer.headers["X-Amzn-RequestId"], log_of(answer)
+    if as_json:
+        print_json(
+            {
+                "function": name,
+                "request_id": request_id,
+                "function_error": answer.headers.get(FUNCTION_ERROR),
+                "answer": None if event else parsed(answer.body),
+                "log": log and log.decode(errors="replace"),
+            }
+        )
+    else:
+        if log is not None:
+            typer.echo(log, nl=False, err=True)
+        typer.echo(request_id if event else answer.body)
+    if FUNCTION_ERROR in answer.headers:
         raise typer.Exit(1)
+
+
+def log_of(answer: Answer) -> bytes | None:
+    """Return the end of the function's log, or None if the answer has none."""
+    log = answer.headers.get("X-Amz-Log-Result")
+    return None if log is None else base64.b64decode(log)
 
 
 def answer_to(config: Path, name: str, body: bytes, headers: Mapping[str, str]) -> Answer:

@@ -8,7 +8,6 @@ Without --yes, `discard` asks first. `retry` and `bisect` lose nothing, so they 
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -18,9 +17,10 @@ from urllib.parse import quote
 
 import typer
 
+from poller.cli.as_json import AsJson, print_json
 from poller.cli.daemon import asked, socket_of
 from poller.cli.ending import Config, counted, refused
-from poller.cli.pausing import AsJson, MappingName
+from poller.cli.pausing import MappingName
 from poller.cli.printing import print_table
 from poller.cli.times import duration, epoch_seconds
 from poller.model.order import Action
@@ -66,7 +66,7 @@ def shard(
     if status != 200:
         raise refused(str(answer.get("error")), code=1)
     if as_json:
-        typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        print_json(answer)
     else:
         typer.echo(f"Asked for: {action}. `poller status` shows what becomes of the batch.")
 

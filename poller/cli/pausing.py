@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from poller.cli.as_json import AsJson, print_json
 from poller.cli.daemon import asked, socket_of
 from poller.cli.ending import Config, refused
 
 MappingName = Annotated[str, typer.Argument(metavar="MAPPING", help="A key of [mappings].")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def pause(name: MappingName, config: Config = Path("poller.toml"), as_json: AsJson = False) -> None:
@@ -40,7 +39,7 @@ def _change(name: str, what: str, config: Path, as_json: bool) -> None:
     if status != 200:
         raise refused(str(answer.get("error")), code=1)
     if as_json:
-        typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        print_json(answer)
     elif what == "pause":
         typer.echo(f"{name} was paused already" if answer["was_paused"] else f"{name} is paused")
     else:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from poller.cli.as_json import AsJson, print_json
+from poller.cli.ending import OF_READERS
 
 if TYPE_CHECKING:
     from poller.telemetry.reference import EventEntry, MetricEntry
@@ -16,7 +18,6 @@ reference_commands = typer.Typer(
     help="List every metric, log event or parameter of AWS Lambda, with its meaning.", no_args_is_help=True
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print a table in Markdown, for documentation.")]
 
 WIDTH = 100
@@ -52,7 +53,7 @@ The last column says which lines are suppressed because they repeat; the next li
 """
 
 
-@reference_commands.command()
+@reference_commands.command(epilog=OF_READERS)
 def metrics(as_json: AsJson = False, as_markdown: AsMarkdown = False) -> None:
     """List every metric of /metrics.
 
@@ -71,7 +72,7 @@ def metrics(as_json: AsJson = False, as_markdown: AsMarkdown = False) -> None:
             _print_item(one.name, one.type, one.meaning, f"labels: {_labels(one)}")
 
 
-@reference_commands.command()
+@reference_commands.command(epilog=OF_READERS)
 def log(as_json: AsJson = False, as_markdown: AsMarkdown = False) -> None:
     """List every event of the log.
 
@@ -92,7 +93,7 @@ def log(as_json: AsJson = False, as_markdown: AsMarkdown = False) -> None:
             )
 
 
-@reference_commands.command()
+@reference_commands.command(epilog=OF_READERS)
 def parity(as_json: AsJson = False, as_markdown: AsMarkdown = False) -> None:
     """List what poller does with each parameter of AWS Lambda's API, and where it differs from AWS on purpose.
 
@@ -107,7 +108,7 @@ def parity(as_json: AsJson = False, as_markdown: AsMarkdown = False) -> None:
             "parameters": [one._asdict() | {"tests": shown_by[one.marker]} for one in parameters()],
             "differences": [one._asdict() | {"tests": shown_by[one.key]} for one in DIFFERENCES],
         }
-        typer.echo(json.dumps(found, indent=2))
+        print_json(found)
     elif as_markdown:
         typer.echo(markdown())
     else:
@@ -140,7 +141,7 @@ def _written(entry: EventEntry) -> str:
 
 
 def _print_json(name: str, entries: Sequence[MetricEntry | EventEntry]) -> None:
-    typer.echo(json.dumps({name: [entry._asdict() for entry in entries]}, indent=2))
+    print_json({name: [entry._asdict() for entry in entries]})
 
 
 def _print_markdown(introduction: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -7,7 +7,6 @@ The command itself reads only `state`. The daemon reads the whole file, and answ
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from poller.admin.control import path_for_commands
+from poller.cli.as_json import AsJson, print_json
 from poller.cli.daemon import asked
 from poller.cli.ending import Config, faults_shown, refused, warn
 from poller.errors import SettingsError
@@ -30,7 +30,7 @@ def reload(
         str | None,
         typer.Option(metavar="NAME", help="Only restart the child processes of this function, with new code."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the changes as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Let the running daemon read its settings again.
 
@@ -55,7 +55,10 @@ def reload(
     if status != 200:
         raise refused(str(answer.get("error")), code=1)
     warn(answer.get("warnings", ()))
-    typer.echo(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else "\n".join(_in_words(answer)))
+    if as_json:
+        print_json(answer)
+    else:
+        typer.echo("\n".join(_in_words(answer)))
     if failed := answer.get("failed"):
         for mapping, why in failed.items():
             typer.secho(f"mappings.{mapping} could not be changed: {why}", fg="red", err=True)

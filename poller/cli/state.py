@@ -5,7 +5,6 @@ Before a move, the command shows what it changes, and asks. If a worker begins t
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterable
@@ -14,11 +13,13 @@ from typing import Annotated
 
 import typer
 
-from poller.cli.ending import OF_CHANGES, Config, counted, examined, exit_on_failure, refused
+from poller.cli.as_json import AsJson, print_json
+from poller.cli.ending import OF_CHANGES, Config, counted, examined, exit_on_failure, refused, warn
 from poller.cli.opened_state import name_of, opened, shown_rows
 from poller.cli.tables import Entry, document, entries, table
 from poller.cli.workers import documents_of_units, documents_of_workers, units_table, workers_table
-from poller.core.streams.written_positions import NoPosition
+from poller.core.names import other_names
+from poller.core.streams.written_positions import NoPosition, for_programs
 from poller.model.ids import MappingName
 from poller.model.lease import Row
 from poller.model.mapping import StreamMapping
@@ -35,9 +36,9 @@ state_commands = typer.Typer(
 
 @state_commands.command(epilog=OF_CHANGES)
 def show(
-    mapping: Annotated[str | None, typer.Argument(help="Show only this mapping.")] = None,
+    mapping: Annotated[str | None, typer.Argument(metavar="MAPPING", help="Show only this mapping.")] = None,
     config: Config = Path("poller.toml"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; times are seconds since 1970.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the position of each shard, when it was saved, and who reads it. It works while daemons run.
 
@@ -76,10 +77,11 @@ def show(
 
 @state_commands.command("set", epilog=OF_CHANGES)
 def set_position(
-    mapping: Annotated[str, typer.Argument(help="A key of [mappings].")],
+    mapping: Annotated[str, typer.Argument(metavar="MAPPING", help="A key of [mappings].")],
     position: Annotated[
         str,
         typer.Argument(
+            metavar="POSITION",
             help="TRIM_HORIZON; LATEST, for the records written after the next start of the daemon; a time as in "
             "2026-01-31T12:00:00Z or in seconds since 1970; or a shard's sequence number.",
         ),
@@ -92,6 +94,7 @@ def set_position(
         bool, typer.Option("--after", help="Continue after the record with this sequence number, not at it.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation. For scripts.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Move a mapping, or one of its shards, forward or back. Pause the mapping before, or stop all daemons.
 
@@ -118,16 +121,20 @@ def set_position(
         state.loop.call(state.hand.refuse_while_read, found.name)
         stored = grouped(state.hand.rows).get(found.state_key, NOTHING)
         move = _planned(found, stored, position, shard=shard, is_after=after)
-        _ask(found, move, is_sure=yes)
+        _ask(found, move, is_sure=yes, is_for_program=as_json)
         state.loop.call(move.make, state.hand)
-    typer.echo("Done; the mapping begins there at its next start, or when it is resumed.")
+    if as_json:
+        print_json({"mapping": mapping, "shard": move.shard_id, "position": for_programs(move.position)})
+    else:
+        typer.echo("Done; the mapping begins there at its next start, or when it is resumed.")
 
 
 @state_commands.command("rename", epilog=OF_CHANGES)
 def rename_mapping(
-    old: Annotated[str, typer.Argument(help="The name under which the positions are stored.")],
-    new: Annotated[str, typer.Argument(help="The new key of [mappings].")],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The name under which the positions are stored.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new key of [mappings].")],
     config: Config = Path("poller.toml"),
+    as_json: AsJson = False,
 ) -> None:
     """Move all stored positions of a stream mapping to a new name. All daemons must be stopped.
 
@@ -144,14 +151,17 @@ def rename_mapping(
             raise refused(f"{name_of(settings)} does not exist yet, so nothing can be renamed", code=1)
         names = {key.mapping for key in grouped(state.hand.rows)}
         if old not in names | paused(state.hand.rows):
-            raise refused(f"nothing is stored for a mapping {old}; {_there_are(sorted(names))}", code=2)
+            raise refused(f"nothing is stored for a mapping {old}; {other_names(old, sorted(names))}", code=2)
         state.loop.call(state.hand.refuse_while_read, MappingName(old), MappingName(new))
         if state.hand.is_mixed(MappingName(old), MappingName(new)):
             raise refused(f"nothing was changed: positions are already stored for a mapping {new}", code=1)
         renamed = state.loop.call(state.hand.rename, MappingName(old), MappingName(new))
-    typer.echo(f"Done; {new} has {_in_words(renamed)}.")
+    if as_json:
+        print_json({"mapping": new, "former": old, "shards": renamed.positions, "is_paused": renamed.is_paused})
+    else:
+        typer.echo(f"Done; {new} has {_in_words(renamed)}.")
     if any(mapping.name == old for mapping in settings.stream_mappings):
-        typer.echo(f"Change the name in {config} too: there, {old} would now begin at its starting_position.")
+        warn([f"change the name in {config} too: there, {old} would now begin at its starting_position"])
 
 
 def _in_words(renamed: Copied) -> str:
@@ -172,15 +182,15 @@ def _planned(mapping: StreamMapping, stored: Stored, text: str, *, shard: str | 
         raise refused(str(error), code=2) from None
 
 
-def _ask(mapping: StreamMapping, move: Move, *, is_sure: bool) -> None:
-    typer.echo(table(Entry(move.key, mapping, move.before)))
-    typer.echo()
-    typer.echo("\n".join(move.sentences()))
+def _ask(mapping: StreamMapping, move: Move, *, is_sure: bool, is_for_program: bool) -> None:
+    """Show the move, and ask if nobody is sure. Ends the program if the answer is no."""
+    shown = table(Entry(move.key, mapping, move.before))
+    typer.echo("\n".join([shown, "", *move.sentences()]), err=is_for_program)
     if is_sure:
         return
     if not sys.stdin.isatty():
         raise refused("nothing was changed: standard input is not a terminal; use --yes", code=1)
-    if not typer.confirm("Is that what you want?"):
+    if not typer.confirm("Is that what you want?", err=is_for_program):
         raise refused("nothing was changed", code=1)
 
 
@@ -190,12 +200,7 @@ def _refuse_unless_known(name: str, known: Iterable[str], settings: Settings) ->
         return
     if any(name == mapping.name for mapping in settings.queue_mappings):
         raise refused(f"{name} reads a queue, which has no positions", code=2)
-    raise refused(f"there is no mapping {name} of a stream; {_there_are(names)}", code=2)
-
-
-def _there_are(names: Iterable[str]) -> str:
-    unique = dict.fromkeys(names)
-    return f"there are {', '.join(unique)}" if unique else "there is none"
+    raise refused(f"there is no mapping {name} of a stream; {other_names(name, dict.fromkeys(names))}", code=2)
 
 
 def _kind(settings: Settings) -> str:
@@ -211,4 +216,4 @@ def _print_json(settings: Settings, rows: list[Row] | None, found: list[Entry], 
         "workers": documents_of_workers(rows or []),
         "units": documents_of_units(rows or []),
     }
-    typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+    print_json(shown)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 
+from poller.cli.as_json import AsJson, print_json
 from poller.cli.daemon import asked, socket_of
 from poller.cli.ending import Config, refused
 from poller.cli.printing import print_table, table_of
@@ -27,7 +27,7 @@ COLUMNS = ("mapping", "state", "since", "function", "in flight", "behind", "why"
 def status(
     config: Config = Path("poller.toml"),
     watch: Annotated[bool, typer.Option("--watch", help="Show the list every two seconds, until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the state of each mapping of the running daemon: what is in trouble first, and why.
 
@@ -37,7 +37,7 @@ def status(
     """
     path = socket_of(config)
     if as_json:
-        typer.echo(json.dumps(_report(path), indent=2, ensure_ascii=False))
+        print_json(_report(path))
         return
     if not watch:
         print_table(COLUMNS, _rows(_report(path), time.time()))

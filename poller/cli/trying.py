@@ -6,14 +6,14 @@ runs once, even if it fails.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from poller.cli.ending import Config, counted, refused
+from poller.cli.as_json import AsJson, parsed, print_json
+from poller.cli.ending import Config, counted, refused, warn
 from poller.cli.explaining import (
     AnyMapping,
     MappingArgument,
@@ -22,7 +22,7 @@ from poller.cli.explaining import (
     mapping_named,
     read_records,
 )
-from poller.cli.invoking import answer_to
+from poller.cli.invoking import answer_to, log_of
 from poller.cli.records import AnyRecord
 from poller.core.filtering import compile_filters, data_key_of
 from poller.core.outcome import from_the_first, interpret, unheeded_failures
@@ -38,6 +38,7 @@ def try_record(
     record: RecordOption,
     config: Config = Path("poller.toml"),
     tail: Annotated[bool, typer.Option("--tail", help="Show the end of the function's log, too.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Invoke a mapping's function once with a record, and say what its answer means for the record.
 
@@ -56,8 +57,7 @@ def try_record(
     event = event_of(records)
     headers = {"X-Amz-Invocation-Type": "RequestResponse"} | ({"X-Amz-Log-Type": "Tail"} if tail else {})
     answer = answer_to(config, mapping.function_name, event, headers)
-    if log := answer.headers.get("X-Amz-Log-Result"):
-        typer.echo(base64.b64decode(log), nl=False, err=True)
+    log = log_of(answer)
     response, identifiers = _response(answer), [_identifier(one, mapping) for one in records]
     outcome = interpret(
         response,
@@ -66,9 +66,18 @@ def try_record(
         is_strict=mapping.strict_response,
         event=event,
     )
-    typer.echo(answer.body)
-    for line in _lines(outcome, response, identifiers, mapping):
-        typer.echo(line, err=True)
+    advice = unheeded_failures(response, reports_item_failures=mapping.report_batch_item_failures)
+    warn([] if advice is None or not isinstance(outcome, Succeeded) else [advice])
+    lines = list(_lines(outcome, identifiers, mapping))
+    if as_json:
+        document = {"mapping": mapping.name, "function": mapping.function_name, "records": identifiers}
+        document |= {"outcome": _name(outcome), "failed": _failed(outcome, identifiers, mapping), "in_words": lines}
+        print_json(document | {"answer": parsed(answer.body), "log": log and log.decode(errors="replace")})
+    else:
+        if log is not None:
+            typer.echo(log, nl=False, err=True)
+        typer.echo(answer.body)
+        typer.echo("\n".join(lines))
     if not isinstance(outcome, Succeeded):
         raise typer.Exit(1)
 
@@ -87,19 +96,40 @@ def _identifier(record: AnyRecord, mapping: AnyMapping) -> str:
     return str(inner.get("sequenceNumber") or inner.get("SequenceNumber"))
 
 
-def _lines(outcome: Outcome, response: Response, identifiers: Sequence[str], mapping: AnyMapping) -> Iterator[str]:
+def _name(outcome: Outcome) -> str:
+    """Return the outcome as the log and the metrics name it, or "not_run" if the function did not get the records."""
+    match outcome:
+        case Succeeded():
+            return "succeeded"
+        case PartlyFailed():
+            return "partly_failed"
+        case Failed():
+            return "failed"
+        case _:
+            return "not_run"
+
+
+def _failed(outcome: Outcome, identifiers: Sequence[str], mapping: AnyMapping) -> Sequence[str]:
+    """Return the records that would be tried again. On a stream, these are the first failed one and all after it."""
+    match outcome:
+        case Succeeded():
+            return []
+        case PartlyFailed():
+            if not isinstance(mapping, QueueMapping):
+                outcome = from_the_first(outcome, identifiers)
+            return [one for one in identifiers if one in outcome.failed]
+        case _:
+            return identifiers
+
+
+def _lines(outcome: Outcome, identifiers: Sequence[str], mapping: AnyMapping) -> Iterator[str]:
     """Yield what the daemon would do after this answer."""
     count = len(identifiers)
     match outcome:
         case Succeeded():
             yield f"succeeded: {counted(count, 'record')} would be done"
-            advice = unheeded_failures(response, reports_item_failures=mapping.report_batch_item_failures)
-            if advice is not None:
-                yield f"warning: {advice}"
         case PartlyFailed():
-            if not isinstance(mapping, QueueMapping):
-                outcome = from_the_first(outcome, identifiers)
-            failed = [one for one in identifiers if one in outcome.failed]
+            failed = _failed(outcome, identifiers, mapping)
             yield f"partly failed: these would be tried again, {len(failed)} of {counted(count, 'record')}:"
             yield from failed
             if isinstance(mapping, QueueMapping) and mapping.is_fifo:

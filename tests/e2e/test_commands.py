@@ -142,12 +142,6 @@ async def test_a_live_check_tells_a_denied_permission_that_the_daemon_needs_from
     assert not bill.calls
 
 
-def test_json_is_for_a_live_check_alone(tmp_path: Path) -> None:
-    (tmp_path / "poller.toml").write_text("")
-    ended = poller(tmp_path, "check", "--json")
-    assert (ended.returncode, ended.stderr) == (2, "poller: --json goes with --live\n")
-
-
 @pytest.mark.anyio
 async def test_a_live_check_says_that_a_table_has_switched_its_stream_off(world: World) -> None:
     table = world.aws.create_table("users")

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -12,8 +14,22 @@ from poller.cli import app
 
 Poller = Callable[..., Result]
 
+JSON_DOCUMENT = (Path(__file__).parents[3] / "deploy" / "json.md").read_text()
+
 command_of = cache(get_command)
 """typer makes all commands anew for each run, which takes longer than most tests."""
+
+
+def leaf_commands(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each command that is no group, with its full name."""
+    for each, inner in getattr(command, "commands", {}).items():
+        yield from leaf_commands(inner, f"{name} {each}".strip())
+    if not hasattr(command, "commands"):
+        yield name, command
+
+
+COMMANDS = dict(leaf_commands(get_command(app)))
+"""Each command that is no group, by its full name, such as `state show`."""
 
 
 @pytest.fixture
@@ -23,3 +39,10 @@ def poller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Poller:
     monkeypatch.delenv("POLLER_CONFIG", raising=False)
     monkeypatch.setattr("typer.testing._get_command", command_of)
     return lambda *arguments, **environ: CliRunner().invoke(app, arguments, env=environ)
+
+
+def members(command: str) -> set[str]:
+    """Return the members of the document that the command prints with --json, according to deploy/json.md."""
+    rows = [line.split(" | ") for line in JSON_DOCUMENT.splitlines() if line.startswith("| `")]
+    (found,) = (listed for commands, listed, _ in rows if f"`{command}`" in commands)
+    return set(re.findall(r"`(\w+)`", found))

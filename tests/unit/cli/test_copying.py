@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +19,7 @@ from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, Shard
 from poller.stores.lease_file import shown
 from poller.stores.sqlite_leases import SqliteLeaseStore
 from tests.fakes.dynamodb_over_http import DynamoDbOverHttp, dynamodb_over_http, use_own_credentials
-from tests.unit.cli.conftest import Poller
+from tests.unit.cli.conftest import Poller, members
 
 CLICKS = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
 A, B = ShardId("shardId-000000000000"), ShardId("shardId-000000000001")
@@ -65,6 +66,12 @@ def test_everything_of_the_mappings_is_copied_and_the_other_state_stays_as_it_is
         assert rows_in("poller.db") == {row.key: row for row in ROWS}
     assert rows_in("old.db") == {row.key: row for row in ROWS}
     assert Path("old.db").read_bytes() == before
+
+
+def test_a_program_gets_the_number_of_copied_shards(poller: Poller) -> None:
+    document = json.loads(poller("state", "copy", OLD, "--json").stdout)
+    assert document == {"from": OLD, "to": f"sqlite://{Path('poller.db').resolve()}", "shards": 2}
+    assert document.keys() == members("poller state copy")
 
 
 def test_a_copy_that_has_ended_in_the_middle_is_completed_by_the_same_command(poller: Poller) -> None:

@@ -102,9 +102,9 @@ def test_the_list_says_where_else_events_wait_and_when_the_function_is_gone(poll
 
 
 def test_a_function_that_nobody_knows_is_refused_with_the_names_of_the_others(poller: Poller, file: Path) -> None:
-    result = poller("events", "list", "resise")
-    assert result.exit_code == 2
-    assert "there is no function resise; there are resize, mail" in result.stderr
+    for name, others in (("resise", "did you mean resize?"), ("x", "there are resize, mail")):
+        result = poller("events", "list", name)
+        assert (result.exit_code, result.stderr) == (2, f"poller: there is no function {name}; {others}\n")
 
 
 def test_one_event_is_shown_with_its_payload_and_how_it_ended(poller: Poller, file: Path) -> None:

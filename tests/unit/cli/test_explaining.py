@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from poller.cli.explaining import event_of
-from tests.unit.cli.conftest import Poller
+from tests.unit.cli.conftest import Poller, members
 
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:orders"
 STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
@@ -149,7 +149,7 @@ def test_a_record_of_another_source_is_refused_with_the_reason(
 def test_a_mapping_that_does_not_exist_and_an_unreadable_file_are_refused(poller: Poller) -> None:
     settings()
     done = poller("explain", "orders", "--record", "record")
-    assert (done.exit_code, done.stderr) == (2, "poller: poller.toml has no mapping orders; it has: q, k, t\n")
+    assert (done.exit_code, done.stderr) == (2, "poller: poller.toml has no mapping orders; there are q, k, t\n")
     done = poller("explain", "q", "--record", "record")
     assert (done.exit_code, done.stderr) == (2, "poller: record: No such file or directory\n")
     Path("record").write_bytes(b"a\xff")
@@ -273,8 +273,8 @@ def test_a_tried_record_is_sent_once_and_the_meaning_of_the_answer_is_said(
         Path("record").write_text(json.dumps({"Records": records}))
         done = poller("try", mapping, "--record", "record")
     assert done.exit_code == code, done.stderr
-    assert done.stdout == answer.decode() + "\n"
-    assert done.stderr.splitlines()[-len(lines) :] == lines
+    assert done.stdout.splitlines() == [answer.decode(), *lines]
+    assert done.stderr == ""
     assert events == [{"Records": records}], "it is sent once"
 
 
@@ -284,8 +284,38 @@ def test_a_failed_function_is_not_called_again(poller: Poller) -> None:
         Path("record").write_text("a body")
         done = poller("try", "q", "--record", "record")
     assert done.exit_code == 1
-    assert "the whole batch would be tried again: 1 record" in done.stderr
+    assert "the whole batch would be tried again: 1 record" in done.stdout
+    assert done.stderr == "", "the answer says all, so nothing is logged"
     assert len(events) == 1
+
+
+@pytest.mark.parametrize(
+    ("mapping", "answer", "status", "outcome", "failed"),
+    [
+        ("q", b'{"batchItemFailures":[]}', 200, "succeeded", []),
+        ("q", b'{"batchItemFailures":[{"itemIdentifier":"2"}]}', 200, "partly_failed", ["2"]),
+        ("k", b'{"batchItemFailures":[{"itemIdentifier":"1"}]}', 200, "partly_failed", ["1", "2"]),
+        ("q", b'{"errorType":"KeyError"}', 500, "failed", ["1", "2"]),
+        ("q", b"no JSON", 500, "failed", ["1", "2"]),
+    ],
+)
+def test_a_program_gets_the_outcome_of_a_try(
+    poller: Poller, mapping: str, answer: bytes, status: int, outcome: str, failed: list[str]
+) -> None:
+    with function(answer, status) as (url, _):
+        settings(url, queue_options=REPORTS, stream_options=REPORTS)
+        records: list[dict[str, Any]] = [
+            {"eventSource": "aws:sqs", "messageId": number, "body": ""}
+            if mapping == "q"
+            else {"eventSource": "aws:kinesis", "kinesis": {"sequenceNumber": number, "data": ""}}
+            for number in ("1", "2")
+        ]
+        Path("record").write_text(json.dumps({"Records": records}))
+        done = poller("try", mapping, "--record", "record", "--json")
+    document = json.loads(done.stdout)
+    assert (done.exit_code, done.stderr) == (0 if outcome == "succeeded" else 1, "")
+    assert document.keys() == members("poller try")
+    assert (document["outcome"], document["failed"], document["records"]) == (outcome, failed, ["1", "2"])
 
 
 def test_a_record_that_is_filtered_out_is_not_sent(poller: Poller) -> None:

@@ -35,7 +35,7 @@ from poller.model.stream import (
 from poller.stores.lease_by_hand import Stored, stored
 from poller.stores.lease_pauses import LeasePauses
 from poller.stores.sqlite_leases import SqliteLeaseStore
-from tests.unit.cli.conftest import Poller
+from tests.unit.cli.conftest import Poller, members
 
 STREAMS = """
 [functions.count]
@@ -214,7 +214,7 @@ def test_a_state_in_memory_can_be_neither_shown_nor_changed(poller: Poller) -> N
 def test_the_error_of_an_unknown_mapping_names_the_known_ones(poller: Poller, command: list[str]) -> None:
     result = poller("state", *command)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "poller: there is no mapping click of a stream; there are clicks, users\n"
+    assert result.stderr == "poller: there is no mapping click of a stream; did you mean clicks?\n"
     command[1] = "orders"
     assert poller("state", *command).stderr == "poller: orders reads a queue, which has no positions\n"
     assert unchanged()
@@ -487,13 +487,22 @@ def test_a_position_that_was_set_is_shown(poller: Poller, shard: ShardId | None,
 def test_a_renamed_mapping_keeps_its_positions(poller: Poller) -> None:
     before = now()
     result = poller("state", "rename", "clicks", "page_clicks")
-    assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == (
-        "Done; page_clicks has the positions of 4 shards.\n"
-        "Change the name in poller.toml too: there, clicks would now begin at its starting_position.\n"
+    assert (result.exit_code, result.stdout) == (0, "Done; page_clicks has the positions of 4 shards.\n")
+    assert result.stderr == (
+        "warning: change the name in poller.toml too: there, clicks would now begin at its starting_position\n"
     )
     assert now(CLICKS._replace(mapping=MappingName("page_clicks"))).checkpoints == before.checkpoints
     assert CLICKS not in stored(Path("poller.db"))
+
+
+def test_a_program_gets_the_new_position_and_what_was_renamed(poller: Poller) -> None:
+    done = poller("state", "set", "clicks", "TRIM_HORIZON", "--yes", "--json")
+    assert json.loads(done.stdout) == {"mapping": "clicks", "shard": None, "position": {"type": "TRIM_HORIZON"}}
+    assert "clicks would continue at the oldest record" in done.stderr
+    assert json.loads(done.stdout).keys() == members("poller state set")
+    document = json.loads(poller("state", "rename", "clicks", "page_clicks", "--json").stdout)
+    assert document == {"mapping": "page_clicks", "former": "clicks", "shards": 1, "is_paused": False}
+    assert document.keys() == members("poller state rename")
 
 
 def test_a_mapping_can_be_renamed_after_the_settings_file_was_changed(poller: Poller) -> None:
@@ -531,7 +540,7 @@ def test_a_renamed_mapping_keeps_its_pause_and_its_starting_position(poller: Pol
 @pytest.mark.parametrize(
     ("old", "new", "code", "why"),
     [
-        ("clocks", "page_clicks", 2, "nothing is stored for a mapping clocks; there are clicks, users"),
+        ("clocks", "page_clicks", 2, "nothing is stored for a mapping clocks; did you mean clicks?"),
         ("clicks", "users", 1, "nothing was changed: positions are already stored for a mapping users"),
         ("clicks", "clicks", 1, "nothing was changed: positions are already stored for a mapping clicks"),
     ],
