@@ -12,11 +12,13 @@ Messages about failures and warnings go to stderr, and the answer of a command t
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from threading import current_thread, main_thread
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -79,6 +81,28 @@ def refused(why: str, *, code: int) -> typer.Exit:
     """Print why the command refuses, and return the exception that ends the program: `raise refused(…)`."""
     typer.secho(f"poller: {why}", fg="red", err=True)
     return typer.Exit(code)
+
+
+@contextmanager
+def exit_at_once_on_ctrl_c(restore: Callable[[], object]) -> Iterator[None]:
+    """Let Ctrl-C end the program inside the block, at once and with 130. `restore` restores the terminal.
+
+    Without this, Python waits until the threads of the event loop have ended. A thread that resolves the name of a host
+    may need half a minute. Use it only where nothing has to be closed.
+    """
+
+    def end(*_: object) -> NoReturn:
+        restore()
+        os._exit(130)
+
+    if current_thread() is not main_thread():  # only the main thread gets signals, and tests call commands elsewhere
+        yield
+        return
+    former = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +17,7 @@ import anyio
 import typer
 from rich.console import Console
 
-from poller.cli.ending import refused, warn
+from poller.cli.ending import exit_at_once_on_ctrl_c, refused, warn
 from poller.errors import PollerError, SettingsError
 from poller.settings.fields import checked_url
 from poller.settings.importing import Account, imported
@@ -53,7 +53,9 @@ def import_mappings(
     from poller.cli.account import understood
 
     try:
-        account, warnings = anyio.run(_read, region, function, tags, endpoint_url)
+        status = Console(stderr=True).status("Reading the event source mappings")
+        with status, exit_at_once_on_ctrl_c(status.stop):
+            account, warnings = anyio.run(_read, region, function, tags, endpoint_url, status.update)
         with understood():
             text = imported(account)
     except PollerError as error:
@@ -91,11 +93,14 @@ def _faults(text: str) -> Sequence[str]:
 
 
 async def _read(
-    region: str, function: str | None, tags: Mapping[str, str], endpoint_url: str | None
+    region: str,
+    function: str | None,
+    tags: Mapping[str, str],
+    endpoint_url: str | None,
+    show: Callable[[str], None],
 ) -> tuple[Account, list[str]]:
     from poller.aws.clients import Aws, AwsSettings
     from poller.cli.account import read_account
 
-    with Console(stderr=True).status("Reading the event source mappings") as status:
-        async with Aws(AwsSettings(region=region, endpoint_url=endpoint_url)) as aws:
-            return await read_account(aws, region, function, tags, status.update)
+    async with Aws(AwsSettings(region=region, endpoint_url=endpoint_url)) as aws:
+        return await read_account(aws, region, function, tags, show)

@@ -73,7 +73,7 @@ def invoke(
                 "request_id": request_id,
                 "function_error": answer.headers.get(FUNCTION_ERROR),
                 "answer": None if event else parsed(answer.body),
-                "log": log and log.decode(errors="replace"),
+                "log": log,
             }
         )
     else:
@@ -84,10 +84,10 @@ def invoke(
         raise typer.Exit(1)
 
 
-def log_of(answer: Answer) -> bytes | None:
+def log_of(answer: Answer) -> str | None:
     """Return the end of the function's log, or None if the answer has none."""
     log = answer.headers.get("X-Amz-Log-Result")
-    return None if log is None else base64.b64decode(log)
+    return None if log is None else base64.b64decode(log).decode(errors="replace")
 
 
 def answer_to(config: Path, name: str, body: bytes, headers: Mapping[str, str]) -> Answer:

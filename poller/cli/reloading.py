@@ -50,7 +50,10 @@ def reload(
         path, "POST", "/api/reload", {"settings": str(config.absolute())} | ({"function": function} if function else {})
     )
     if faults := answer.get("faults"):
-        faults_shown(config, faults)
+        if as_json:
+            print_json({"faults": faults})
+        else:
+            faults_shown(config, faults)
         raise typer.Exit(1)
     if status != 200:
         raise refused(str(answer.get("error")), code=1)

@@ -70,9 +70,18 @@ def try_record(
     warn([] if advice is None or not isinstance(outcome, Succeeded) else [advice])
     lines = list(_lines(outcome, identifiers, mapping))
     if as_json:
-        document = {"mapping": mapping.name, "function": mapping.function_name, "records": identifiers}
-        document |= {"outcome": _name(outcome), "failed": _failed(outcome, identifiers, mapping), "in_words": lines}
-        print_json(document | {"answer": parsed(answer.body), "log": log and log.decode(errors="replace")})
+        print_json(
+            {
+                "mapping": mapping.name,
+                "function": mapping.function_name,
+                "records": identifiers,
+                "outcome": _name(outcome),
+                "failed": _failed(outcome, identifiers, mapping),
+                "in_words": lines,
+                "answer": parsed(answer.body),
+                "log": log,
+            }
+        )
     else:
         if log is not None:
             typer.echo(log, nl=False, err=True)

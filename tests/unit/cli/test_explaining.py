@@ -278,6 +278,14 @@ def test_a_tried_record_is_sent_once_and_the_meaning_of_the_answer_is_said(
     assert events == [{"Records": records}], "it is sent once"
 
 
+def test_half_a_surrogate_pair_is_shown_as_its_escape(poller: Poller) -> None:
+    settings("http://127.0.0.1:1")
+    Path("record").write_text('{"kind": "\\ud800 é"}')
+    assert 'the record has "\\ud800 é"' in poller("explain", "q", "--record", "record").stdout
+    document = json.loads(poller("explain", "q", "--record", "record", "--json").stdout)
+    assert document["records"][0]["filters"][0]["choices"][0]["leaves"][0]["found"] == ["\ud800 é"]
+
+
 def test_a_failed_function_is_not_called_again(poller: Poller) -> None:
     with function(b'{"errorType":"KeyError","errorMessage":"id"}', 500) as (url, events):
         settings(url, queue_options="")

@@ -211,8 +211,33 @@ def test_a_person_sees_the_progress_and_ends_a_silent_import_at_once(account: La
         assert process.wait(SLOW) == 130
 
 
+@pytest.mark.slow
+def test_a_person_ends_an_import_at_once_while_a_name_is_resolved(account: LambdaAccount) -> None:
+    account.url = "http://aws.invalid"
+    with on_a_terminal(account, SLOW_NAMES) as (process, until):
+        until("resolving")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SLOW) == 130
+        until("\x1b[?25h")  # the cursor is shown again
+
+
+SLOW_NAMES = """
+import socket, sys, time
+from poller.cli import main
+
+def resolve(*_, **__):
+    print("resolving", file=sys.stderr, flush=True)
+    time.sleep(3600)
+
+socket.getaddrinfo = resolve
+main()
+"""
+
+
 @contextmanager
-def on_a_terminal(account: LambdaAccount) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[str], str]]]:
+def on_a_terminal(
+    account: LambdaAccount, program: str = "from poller.cli import main; main()"
+) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[str], str]]]:
     """Run the import with its stderr on a terminal. `until` returns what the terminal shows, up to a text."""
     ours, theirs = pty.openpty()
     shown = b""
@@ -225,7 +250,7 @@ def on_a_terminal(account: LambdaAccount) -> Iterator[tuple[subprocess.Popen[byt
         return shown.decode()
 
     process = subprocess.Popen(
-        [sys.executable, "-m", "poller", *command(account)], stderr=theirs, stdout=subprocess.DEVNULL
+        [sys.executable, "-c", program, *command(account)], stderr=theirs, stdout=subprocess.DEVNULL
     )
     try:
         yield process, until

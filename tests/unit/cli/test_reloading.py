@@ -87,6 +87,13 @@ def test_a_reload_of_a_function_restarts_its_child_processes(
     assert changes.asked == [("store", str(tmp_path / "poller.toml"))]
 
 
+def test_a_program_gets_the_faults_of_a_file(poller: Poller, changes: FakeChanges) -> None:
+    changes.error = SettingsError(["daemon.regoin = 1: unknown key", "mappings.m.function_name: is required"])
+    done = poller("reload", "--json")
+    assert (done.exit_code, done.stderr) == (1, "")
+    assert json.loads(done.stdout) == {"faults": changes.error.faults}
+
+
 def test_the_faults_of_a_file_are_shown_as_poller_check_shows_them(
     poller: Poller, changes: FakeChanges, tmp_path: Path
 ) -> None:
