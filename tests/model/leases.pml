@@ -23,7 +23,15 @@ There are two kinds of configurations:
                 Each worker scans the table at every third tick; meanwhile it decides by what it saw then.
                 The promise is an `ltl` formula at the end: `<>` is "at some time", `[]` is "always".
 
-Not in the model: offers. An offer makes a worker read a row earlier than its next scan, and nothing depends on that.
+Not in the model:
+
+    offers          An offer makes a worker read a row earlier than its next scan, and nothing depends on that.
+    loads           Each shard is as heavy as the others.
+    late takes      A worker takes a free lease whose place is at another worker if it has waited for a lease duration.
+                    In a free configuration each worker may take each free lease, so its promises hold for this, too.
+    deleted rows    The counter of a row that is deleted and created again begins at 1. R3 says when this may happen.
+    persons         A person may move a position, but only while nobody reads the shard.
+
 Each rule names the code that implements it, as "In the code: MODULE:NAME". A test checks that these names exist.
 */
 
@@ -66,7 +74,6 @@ typedef Row {
     byte owner = NOBODY;
     byte checkpoint;                   /* so many records are stored as done */
     byte taker = NOBODY;               /* not in the real row: the worker whose take was accepted last */
-    bool asked;                        /* the row of the owner has a request for this lease (R8) */
 }
 Row table[ROWS];
 
@@ -81,6 +88,7 @@ typedef Lease {
     byte left;                         /* time until the deadline, on its own clock; 0: it does not hold the lease */
     byte done;                         /* so many records of the shard are done */
     bool running;                      /* an invocation runs */
+    bool promised;                     /* the worker has granted a request with this lease (R8) */
     bool giving;                       /* the worker has sent a write that gives the lease away */
     bool checked;                      /* it was stopped between the check of the deadline and an invocation */
     bool old;                          /* and since then a take was accepted, which has a larger token */
@@ -113,10 +121,16 @@ byte faults = FAULTS;
 #define COUNT_THE_FAULT faults--
 bool invoked[WORKERS * ROWS];          /* the worker has begun an invocation since the last tick; the next one waits */
 bool has_asked[WORKERS];               /* the worker has sent a request since the last tick; the next one waits */
+bool is_asked[WORKERS];                /* the worker's row has a request for shards (R8) */
 byte scan_in[WORKERS];                 /* the worker scans the table after so many ticks; 0: now */
 byte sees[WORKERS * ROWS] = NOT_SEEN;  /* the owner of the row when the worker read it last */
 bool leaving[WORKERS];                 /* the worker has got SIGTERM */
 byte counted[WORKERS] = 3;             /* for so many ticks the other workers count this worker as one that lives */
+#define IS_COUNTED(worker) (counted[worker] > 0 && !leaving[worker])     /* a worker that stops says so in its row */
+#if UNITS > 0
+bool is_asked_for_unit[WORKERS];       /* the worker's row has a request for the unit (R8) */
+bool needs_unit[WORKERS];              /* an invocation waits at this worker, and no other worker can run it (R10) */
+#endif
 #endif
 
 byte n, m, sender, content;            /* variables inside one step; they are 0 between two steps */
@@ -130,6 +144,8 @@ mtype kind = NOTHING;
     IS_TIME_TO_SCAN(me))
 
 /* R2: take. In the code: poller.core.leases.expiry:Observed.may_take
+   A worker that is told of the end of a process (poller.core.leases.expiry:Observed.died) need not wait. In a free
+   configuration each worker may be told, or not. In the others nobody is told, as it is with workers on several hosts.
    If the answer to a take was lost, the code may renew the lease instead of a second take. That is the same step. */
 #if defined(WITHOUT_R2)
 #define HAS_EXPIRED(me, row) true
@@ -138,10 +154,19 @@ mtype kind = NOTHING;
 #else
 #define HAS_EXPIRED(me, row) (OF(me, row).unmoved >= LEASE_DURATION)
 #endif
-#define IS_FREE(me, row) (table[row].owner == NOBODY || table[row].owner == me || HAS_EXPIRED(me, row))
+#if defined(PUNCTUAL)
+#define HAS_ENDED(owner_) false
+#elif defined(R2_TAKES_FROM_THE_STOPPED)
+#define HAS_ENDED(owner_) ((owner_) == GONE || ((owner_) < WORKERS && stopped[owner_]))
+#else
+#define HAS_ENDED(owner_) ((owner_) == GONE)
+#endif
+#define IS_FREE(me, row) (table[row].owner == NOBODY || table[row].owner == me || HAS_ENDED(table[row].owner) || \
+    HAS_EXPIRED(me, row))
 #define MAY_TAKE(me, row) (IS_IDLE(me, row) && OF(me, row).knows && !HOLDS(me, row) && IS_FREE(me, row) && \
     !IS_DRAINED(row) && !IS_LEAVING(me) && \
-    (!IS_SHARD(row) || (PARENTS_ARE_DRAINED(me, row) && HAS_A_UNIT_TO_TAKE(me) && HAS_TOO_LITTLE(me))))
+    (IS_SHARD(row) -> PARENTS_ARE_DRAINED(me, row) && HAS_A_UNIT_TO_TAKE(me) && HAS_TOO_LITTLE(me) \
+                    : !IS_NEEDED_ELSEWHERE(me)))
 
 /* R4: deadline. In the code: poller.core.leases.holding:Held.may_begin
    R7: nothing begins once a write that gives the lease away was sent. */
@@ -166,8 +191,9 @@ mtype kind = NOTHING;
 #define MAY_GIVE(me, row) (IS_IDLE(me, row) && OF(me, row).knows && HOLDS(me, row) && !IS_DRAINED(row) && \
     HAS_NOTHING_IN_HAND(me, row) && IS_TIME_TO_GIVE(me, row))
 
-/* R8: request. A worker asks if the move makes the two more alike, and the holder gives if it still does.
-   In the code: poller.core.leases.placement:Placement.to_request, poller.core.leases.placement:Placement.grant
+/* R8: request. A worker that has too little asks one that has too much for shards, without naming them. The other
+   worker chooses which shard it gives away, if it still has too much. A unit is asked for in the same way (R10).
+   In the code: poller.core.leases.placement:Placement.to_request, poller.core.leases.placement:Placement.to_grant
    A free configuration gives leases away at any time, so that it covers every reason. */
 #ifndef PUNCTUAL
 #define IS_LEAVING(me) false
@@ -180,6 +206,8 @@ mtype kind = NOTHING;
 #define IS_LEAVING(me) leaving[me]
 #define HAS(worker, row) ((HOLDS(worker, row) || OF(worker, row).write == TAKE) && !IS_DRAINED(row))
 #define COUNT(worker) (HAS(worker, 0) + (SHARDS == 2 && HAS(worker, SHARDS - 1)))
+#define KEEPS(worker, row) (HAS(worker, row) && !OF(worker, row).promised)
+#define KEPT(worker) (KEEPS(worker, 0) + (SHARDS == 2 && KEEPS(worker, SHARDS - 1)))
 #define SEES(me, row) sees[(me) * ROWS + (row)]
 #define HAS_BY_SIGHT(me, worker, row) (SEES(me, row) == (worker) && !IS_DRAINED(row))
 #define COUNT_BY_SIGHT(me, worker) (HAS_BY_SIGHT(me, worker, 0) + (SHARDS == 2 && HAS_BY_SIGHT(me, worker, SHARDS - 1)))
@@ -196,8 +224,7 @@ mtype kind = NOTHING;
 #define IS_TIME_TO_INVOKE(me, row) false
 #endif
 #define IS_TIME_TO_KEEP(me, row) (OF(me, row).left < SAFE || OF(me, row).done > table[row].checkpoint)
-#define IS_TIME_TO_GIVE(me, row) (OF(me, row).giving || IS_LEAVING(me) || LACKS_A_UNIT(me, row) || \
-    (table[row].asked && IS_TOO_MUCH(COUNT(me))))
+#define IS_TIME_TO_GIVE(me, row) (OF(me, row).giving || OF(me, row).promised || IS_LEAVING(me) || LACKS_A_UNIT(me, row))
 #if defined(WITHOUT_R8)
 #define NEEDS_MORE(me) false
 #elif defined(R8_GIVES_WITHOUT_NEED)
@@ -208,6 +235,9 @@ mtype kind = NOTHING;
 #define MAY_ASK(me, row) (IS_SHARD(row) && !HOLDS(me, row) && !IS_DRAINED(row) && !IS_LEAVING(me) && !has_asked[me] && \
     SEES(me, row) < WORKERS && SEES(me, row) != me && IS_TOO_MUCH(COUNT_BY_SIGHT(me, SEES(me, row))) && \
     NEEDS_MORE(me) && HAS_A_UNIT_TO_TAKE(me))
+#define IS_ASKED_IN_VAIN(me) (is_asked[me] && (IS_LEAVING(me) || !IS_TOO_MUCH(KEPT(me))))
+#define MAY_GRANT(me, row) (IS_SHARD(row) && is_asked[me] && !IS_ASKED_IN_VAIN(me) && HOLDS(me, row) && \
+    !OF(me, row).promised && !OF(me, row).giving && !IS_DRAINED(row))
 #endif
 
 /* R9: parents. In the code: poller.core.streams.lineage:Lineage.startable; the parents' rows are read by
@@ -225,22 +255,40 @@ mtype kind = NOTHING;
 #define MAY_CREATE(row) (!table[row].exists)
 #endif
 
-/* R10: units. The shards are distributed over the workers that have a unit.
-   In the code: poller.core.leases.units:Units.receivers, poller.core.leases.units:Units.without_unit */
+/* R10: units. The shards are distributed over the workers that have a unit. The unit goes to a worker at which an
+   invocation waits that no other worker can run.
+   In the code: poller.core.leases.units:Units.receivers, poller.core.leases.units:Units.without_unit,
+   poller.core.leases.units:Units.may_move */
 #if UNITS == 0
+#define IS_NEEDED_ELSEWHERE(me) false
+#define MAY_ASK_FOR_UNIT(me) false
+#define IS_ASKED_FOR_UNIT(me) false
 #define HAS_A_UNIT(me) true
 #define HAS_A_UNIT_TO_TAKE(me) true
 #define LACKS_A_UNIT(me, row) false
 #define USES_THE_UNIT(me, row) false
 #else
 #define HAS_A_UNIT(me) (HOLDS(me, UNIT) && !OF(me, UNIT).giving)
+#ifndef PUNCTUAL
+#define IS_NEEDED_ELSEWHERE(me) false
+#else
+#define NEEDS_UNIT(worker) (needs_unit[worker] && IS_COUNTED(worker))
+#define IS_NEEDED_ELSEWHERE(me) (!needs_unit[me] && (NEEDS_UNIT(0) || NEEDS_UNIT(1) || NEEDS_UNIT(WORKERS - 1)))
+#endif
+#ifndef R10_IGNORES_THE_NEED
+#define MAY_ASK_FOR_UNIT(me) (needs_unit[me] && !HAS_A_UNIT(me) && !IS_LEAVING(me) && !has_asked[me] && \
+    SEES(me, UNIT) < WORKERS && SEES(me, UNIT) != me)
+#else
+#define MAY_ASK_FOR_UNIT(me) false
+#endif
+#define IS_ASKED_FOR_UNIT(me) is_asked_for_unit[me]
 #ifndef R10_GIVES_A_USED_UNIT
 #define USES_THE_UNIT(me, row) ((row) == UNIT && (OF(me, 0).running || OF(me, SHARDS - 1).running))
 #else
 #define USES_THE_UNIT(me, row) false
 #endif
 #ifndef WITHOUT_R10
-#define HAS_A_UNIT_TO_TAKE(me) HAS_A_UNIT(me)
+#define HAS_A_UNIT_TO_TAKE(me) (HAS_A_UNIT(me) && !OF(me, UNIT).promised)
 #define LACKS_A_UNIT(me, row) (IS_SHARD(row) && !HAS_A_UNIT(me))
 #else
 #define HAS_A_UNIT_TO_TAKE(me) true
@@ -249,7 +297,7 @@ mtype kind = NOTHING;
 #endif
 #if UNITS == 0 || defined(R10_COUNTS_ALL_WORKERS)
 #define SHARE ((SHARDS + LIVING - 1) / LIVING)
-#define LIVING ((counted[0] > 0) + (counted[1] > 0) + (WORKERS == 3 && counted[WORKERS - 1] > 0))
+#define LIVING (IS_COUNTED(0) + IS_COUNTED(1) + (WORKERS == 3 && IS_COUNTED(WORKERS - 1)))
 #else
 #define SHARE SHARDS                   /* one worker has the unit */
 #endif
@@ -260,8 +308,10 @@ mtype kind = NOTHING;
 #define EVERYBODY_WAITS true
 #else
 #define HAS_A_STEP(me, row) (!IS_IDLE(me, row) || MAY_CREATE(row) || MAY_READ(me, row) || MAY_TAKE(me, row) || \
-    MAY_INVOKE(me, row) || OF(me, row).running || MAY_KEEP(me, row) || MAY_GIVE(me, row) || MAY_ASK(me, row))
-#define WAITS(me) (!RUNS(me) || !(HAS_LEFT(me) || HAS_A_STEP(me, 0) || \
+    MAY_INVOKE(me, row) || OF(me, row).running || MAY_KEEP(me, row) || MAY_GIVE(me, row) || MAY_ASK(me, row) || \
+    MAY_GRANT(me, row))
+#define WAITS(me) (!RUNS(me) || !(HAS_LEFT(me) || IS_ASKED_IN_VAIN(me) || MAY_ASK_FOR_UNIT(me) || \
+    IS_ASKED_FOR_UNIT(me) || HAS_A_STEP(me, 0) || \
     (ROWS > 1 && HAS_A_STEP(me, ROWS / 2)) || (ROWS > 2 && HAS_A_STEP(me, ROWS - 1))))
 #define EVERYBODY_WAITS (WAITS(0) && WAITS(1) && WAITS(WORKERS - 1) && (RUNS(0) || RUNS(1) || RUNS(WORKERS - 1)))
 #define HAS_LEFT(me) (leaving[me] && HAS_NOTHING(me, 0) && HAS_NOTHING(me, ROWS / 2) && HAS_NOTHING(me, ROWS - 1))
@@ -277,6 +327,7 @@ mtype kind = NOTHING;
 
 inline lose(worker, row) {
     OF(worker, row).left = 0;
+    OF(worker, row).promised = false;
     OF(worker, row).giving = false;
     OF(worker, row).running = false;                   /* poller.engine.leases.deadlines:end_at_deadlines cancels it */
 #ifndef WITHOUT_R5
@@ -432,7 +483,6 @@ inline accept(write_, owner_, checkpoint_, row) {
     table[row].checkpoint = content;
     table[row].owner = (kind == GIVE -> NOBODY : sender);
     table[row].taker = (kind == TAKE -> sender : table[row].taker);
-    table[row].asked = (kind == KEEP && table[row].asked);
 #ifdef CHILD
     for (n : 0 .. WORKERS - 1) {       /* nobody remembers a drained parent: otherwise there are too many states */
         if
@@ -467,7 +517,19 @@ inline end_of_the_run(me, row) {
     forget(me, row);
     OF(me, row).done = 0;
     OF(me, row).checked = false;
-    OF(me, row).old = false
+    OF(me, row).old = false;
+#ifdef PUNCTUAL
+    for (n : 0 .. WORKERS - 1) {
+        SEES(n, row) = (SEES(n, row) == me -> GONE : SEES(n, row));
+    }
+    n = 0;
+    is_asked[me] = false;
+#if UNITS > 0
+    is_asked_for_unit[me] = false;
+    needs_unit[me] = false;
+#endif
+#endif
+    skip
 }
 
 /* ---- The processes ---- */
@@ -485,6 +547,9 @@ proctype Worker(byte me; byte row) {
         SEES(me, row) = (OF(me, row).write == GIVE -> NOBODY : me);
 #endif
         take_in(me, row);
+#if defined(PUNCTUAL) && UNITS > 0
+        needs_unit[me] = (needs_unit[me] && !HAS_A_UNIT(me));      /* the invocation that waited runs now */
+#endif
         forget_write(me, row)
        }
     :: d_step { RUNS(me) && OF(me, row).answer == UNCLEAR ->
@@ -498,10 +563,19 @@ proctype Worker(byte me; byte row) {
     :: d_step { RUNS(me) && MAY_INVOKE(me, row) -> stopped[me] = true; OF(me, row).checked = true }
     :: d_step { OF(me, row).checked -> stopped[me] = false; wake_up(me, row) }
 #else
-    :: d_step { RUNS(me) && MAY_ASK(me, row) ->
-        table[row].asked = (table[row].asked || table[row].owner == SEES(me, row));
+    :: d_step { RUNS(me) && MAY_ASK(me, row) -> is_asked[SEES(me, row)] = true; has_asked[me] = true }
+    :: d_step { RUNS(me) && MAY_GRANT(me, row) -> OF(me, row).promised = true; is_asked[me] = false }
+    :: d_step { (row) == 0 && RUNS(me) && IS_ASKED_IN_VAIN(me) -> is_asked[me] = false }
+#if UNITS > 0
+    :: d_step { (row) == UNIT && RUNS(me) && MAY_ASK_FOR_UNIT(me) ->
+        is_asked_for_unit[SEES(me, row)] = true;
         has_asked[me] = true
        }
+    :: d_step { (row) == UNIT && RUNS(me) && IS_ASKED_FOR_UNIT(me) ->
+        OF(me, row).promised = HOLDS(me, row);
+        is_asked_for_unit[me] = false
+       }
+#endif
 #endif
     od
 }
@@ -555,9 +629,12 @@ proctype Fate(byte me) {
 #endif
        }
 #ifdef PUNCTUAL
-    :: dead[me] -> dead[me] = false    /* the worker starts again, as another owner; or it never does */
+    :: d_step { dead[me] ->            /* the worker starts again, as another owner; or it never does */
+        dead[me] = false;
+        counted[me] = 3                /* it writes its own row before it takes leases */
+       }
     :: d_step { RUNS(me) && A_FAULT_MAY_HAPPEN -> stopped[me] = true; COUNT_THE_FAULT }
-    :: stopped[me] -> stopped[me] = false
+    :: d_step { stopped[me] -> stopped[me] = false; counted[me] = 3 }
     :: d_step { RUNS(me) && A_FAULT_MAY_HAPPEN && !leaving[me] -> leaving[me] = true; COUNT_THE_FAULT }
     :: d_step { RUNS(me) && leaving[me] && HAS_LEFT(me) ->
         for (k : 0 .. ROWS - 1) {
@@ -565,8 +642,15 @@ proctype Fate(byte me) {
         }
         k = 0;
         leaving[me] = false;
+        counted[me] = 0;               /* it deletes its own row */
         dead[me] = true
        }
+#if UNITS > 0
+    :: d_step { RUNS(me) && A_FAULT_MAY_HAPPEN && !leaving[me] && !HAS_A_UNIT(me) && !needs_unit[me] ->
+        needs_unit[me] = true;         /* for example, a client calls the function at this worker */
+        COUNT_THE_FAULT
+       }
+#endif
 #endif
     od
 }
@@ -644,8 +728,16 @@ init {
 /* R8: in the end no worker has two shards while another one has none. */
 #define HAS_NONE(worker) (UNITS == 0 && RUNS(worker) && COUNT(worker) == 0)
 
+/* R10: in the end no invocation waits at a worker for the unit. */
+#if UNITS == 0 || !defined(PUNCTUAL)
+#define WAITS_FOR_UNIT(worker) false
+#else
+#define WAITS_FOR_UNIT(worker) (RUNS(worker) && needs_unit[worker])
+#endif
+
 #if defined(ENDLESS)
-ltl promise { <> [] (IS_READ(0) && IS_READ(SHARDS - 1) && !HAS_NONE(0) && !HAS_NONE(1)) }
+ltl promise { <> [] (IS_READ(0) && IS_READ(SHARDS - 1) && !HAS_NONE(0) && !HAS_NONE(1) && \
+    !WAITS_FOR_UNIT(0) && !WAITS_FOR_UNIT(1) && !WAITS_FOR_UNIT(WORKERS - 1)) }
 #elif defined(PUNCTUAL)
 /* In the end each record of each shard is done. */
 ltl promise { <> (IS_DRAINED(0) && IS_DRAINED(SHARDS - 1)) }

@@ -41,6 +41,7 @@ CONTROLS = {
     "WITHOUT_R1": (ASSERTION, ()),
     "WITHOUT_R2": (ASSERTION, ()),
     "R2_COUNTS_ON": (ASSERTION, ()),
+    "R2_TAKES_FROM_THE_STOPPED": (ASSERTION, ()),
     "R2_NEVER_EXPIRES": (CYCLE, ("PUNCTUAL", "FAULTS=1")),
     "WITHOUT_R3": (ASSERTION, ()),
     "WITHOUT_R4": (ASSERTION, ()),
@@ -60,6 +61,7 @@ CONTROLS = {
     "WITHOUT_R10": (CYCLE, ("SHARDS=2", *UNIT)),
     "R10_COUNTS_ALL_WORKERS": (CYCLE, ("SHARDS=2", *UNIT)),
     "R10_GIVES_A_USED_UNIT": (ASSERTION, USED_UNIT),
+    "R10_IGNORES_THE_NEED": (CYCLE, ("FAULTS=1", *UNIT)),
 }
 """The switch that breaks a rule, how spin must refute the model, and the configuration in which it does."""
 
