@@ -7,6 +7,7 @@
     sources.py       the sources of queues and streams
     worker.py        the worker of this process, which has the leases of shards
     state.py         the state: memory, a file or a table
+    kcl.py           the tables of KCL applications that contain shards of mappings
     events.py        the destinations of asynchronous events
     event_queues.py  the queues of asynchronous events
     api.py           what the server of AWS Lambda's own API needs

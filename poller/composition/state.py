@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -20,21 +20,15 @@ from typing import NamedTuple
 from poller.aws.clients import Aws, AwsSettings
 from poller.errors import CannotStore, NotFound, Rejected, ServiceError, SettingsError
 from poller.facts import Emit, StateOpened
-from poller.model.ids import MappingName
-from poller.model.lease import Row, TableAddress, begun_key, prefix_of
-from poller.model.mapping import StreamMapping
-from poller.model.stream import AtTimestamp
-from poller.ports import Clock, LeaseStore, PauseStore
+from poller.model.lease import Row, TableAddress
+from poller.ports import PauseStore
 from poller.settings.state import table_address
 from poller.stores.dynamodb_items import Items
 from poller.stores.dynamodb_leases import DynamoDbLeaseStore
-from poller.stores.dynamodb_table import described, fault_of_key, made_ready
-from poller.stores.kcl_leases import KclLeaseStore, refuse_while_kcl_runs
-from poller.stores.kcl_rows import Meaning
+from poller.stores.dynamodb_table import made_ready
 from poller.stores.lease_by_hand import EditableStore, Hand
 from poller.stores.lease_pauses import LeasePauses
 from poller.stores.memory_leases import MemoryLeaseStore
-from poller.stores.routed_leases import RoutedLeaseStore
 from poller.stores.schema import STATE
 from poller.stores.sqlite_leases import SqliteLeaseStore
 
@@ -74,73 +68,6 @@ async def open_state(
             yield _both(file)
     else:
         raise AssertionError(f"{state} is no address of a state")
-
-
-class KclTables:
-    """The tables of KCL that contain shards of mappings. `store` is the store of the worker.
-
-    `open_clients` returns AWS clients that stay open as long as the worker.
-    """
-
-    def __init__(
-        self,
-        store: RoutedLeaseStore,
-        open_clients: Callable[[], Awaitable[Aws]],
-        clock: Clock,
-        randomness: random.Random,
-    ) -> None:
-        self._store = store
-        self._open_clients = open_clients
-        self._clock = clock
-        self._randomness = randomness
-        self._aws: Aws | None = None
-        self._tables: dict[MappingName, str | None] = {}
-
-    async def use(self, mapping: StreamMapping) -> None:
-        """Let the worker find the shards of the mapping in the mapping's table, if the mapping has one.
-
-                Raises SettingsError if the mapping had another table before, because leases there may be in use. Raises
-                the
-        errors of `take_over`, too.
-        """
-        table = mapping.kcl_table
-        if self._tables.get(mapping.name, table) != table:
-            raise SettingsError([f"mappings.{mapping.name}.kcl_table: has changed, so the daemon must be restarted"])
-        if table is not None:
-            if self._aws is None:
-                self._aws = await self._open_clients()
-            now = self._clock.now()
-            store = await take_over(mapping, self._store, self._aws, now=now, randomness=self._randomness)
-            if mapping.name not in self._tables:
-                self._store.route(prefix_of(mapping.state_key), store)
-        self._tables[mapping.name] = table
-
-
-async def take_over(
-    mapping: StreamMapping, state: LeaseStore, aws: Aws, *, now: float, randomness: random.Random
-) -> LeaseStore:
-    """Return the store of the shards of a mapping that has a table of KCL. `now` is in epoch seconds.
-
-    A table that has leases counts as a mapping that has begun, so its new shards begin at their oldest records.
-    Raises SettingsError if the table does not exist or is another one, and InUse while a KCL application uses it.
-    """
-    table, option = mapping.kcl_table, f"mappings.{mapping.name}.kcl_table"
-    assert table is not None, f"{mapping.name} has no table of KCL"
-    begin = mapping.starting_position
-    at_timestamp = begin.timestamp if isinstance(begin, AtTimestamp) else None
-    meaning = Meaning(mapping.state_key, latest=now, at_timestamp=at_timestamp)
-    client = await aws.json_client("dynamodb", region=mapping.region, role_arn=mapping.role_arn)
-    store = KclLeaseStore(Items(client, table=table, rng=randomness), meaning)
-    with _faults(option, table):
-        description = await described(client, table)
-        fault = "does not exist" if description is None else fault_of_key(description)
-        if fault is not None:
-            raise SettingsError([f"{option}: the table {table} cannot be used: {fault}"])
-        await refuse_while_kcl_runs(store, option=option)
-        has_leases = bool(await store.scan())
-    if has_leases:
-        await state.create([Row(key=begun_key(mapping.state_key))])
-    return store
 
 
 @asynccontextmanager
@@ -186,7 +113,7 @@ async def _store_and_rows(
     """Return the store in a table, and all rows. If the table does not exist, create it or return None for the rows."""
     client = await aws.json_client("dynamodb", region=address.region, role_arn=address.role_arn)
     store = DynamoDbLeaseStore(Items(client, table=address.table, rng=randomness))
-    with _faults("daemon.state", address.table), suppress(NotFound):
+    with named_faults("daemon.state", address.table), suppress(NotFound):
         if creates:
             await made_ready(client, address.table, option="daemon.state")
         return store, await store.scan()
@@ -194,7 +121,7 @@ async def _store_and_rows(
 
 
 @contextmanager
-def _faults(option: str, table: str) -> Iterator[None]:
+def named_faults(option: str, table: str) -> Iterator[None]:
     """Turn an error of the service into one that names the option and the table."""
     try:
         yield

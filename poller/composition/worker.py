@@ -24,7 +24,8 @@ from anyio.abc import TaskGroup, TaskStatus
 from poller.aws.clients import Aws, AwsSettings
 from poller.boot_clock import BootClock
 from poller.composition.event_queues import aws_settings
-from poller.composition.state import KclTables, open_state, path_of
+from poller.composition.kcl import KclTables
+from poller.composition.state import open_state, path_of
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, RENEWALS_PER_DURATION
 from poller.core.leases.units import LimitName
 from poller.engine.leases.worker import SAVE_EVERY_SECONDS, SAVE_WINDOWS_EVERY_SECONDS, Worker

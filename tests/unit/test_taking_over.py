@@ -14,7 +14,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from poller.aws.clients import Aws, AwsSettings
-from poller.composition.state import KclTables, take_over
+from poller.composition.kcl import KclTables, take_over
 from poller.errors import CannotStore, InUse, SettingsError
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName
