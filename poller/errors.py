@@ -9,8 +9,9 @@
     │                         by reloading.py, running.py and engine/, answered to the client, which may try again
     ├── InUse                 another process uses the state file; raised by stores/; exit code 1, because
     │                         that process may end soon
-    ├── CannotStore           the state cannot be used now; raised by stores/ and composition/state.py; exit code 1,
-    │                         because space on the disk may become free, or the table's service may answer again
+    ├── CannotStore           the state, or a mapping's kcl_table, cannot be used now; raised by stores/,
+    │                         composition/state.py and composition/kcl.py; exit code 1, because space on the disk may
+    │                         become free, or the table's service may answer again; a kcl_table stops only its mapping
     └── ServiceError          a service or a store did not do what was asked; raised by adapters, caught by the
         │                     engine, which waits, tries again, and shows the reason in /readyz
         ├── NotFound          the queue, stream or function does not exist

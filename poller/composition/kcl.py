@@ -1,6 +1,8 @@
 """How does a mapping use the table of an application of the Kinesis Client Library (KCL) for its shards?
 
     kcl_table = "NAME"  ── the table exists, and no KCL application runs ──> the worker finds the mapping's shards there
+                        └─ otherwise, or if the table fails later ──> this run of the mapping ends, and the next one
+                                                                      tries again after a pause
 
 The table is reached in the mapping's region and with its role.
 """
@@ -12,7 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from poller.aws.clients import Aws
 from poller.composition.state import named_faults
-from poller.errors import SettingsError
+from poller.errors import CannotStore, PollerError, ServiceError, SettingsError
 from poller.model.ids import MappingName
 from poller.model.lease import Row, begun_key, prefix_of
 from poller.model.mapping import StreamMapping
@@ -20,9 +22,13 @@ from poller.model.stream import AtTimestamp
 from poller.ports import Clock, LeaseStore
 from poller.stores.dynamodb_items import Items
 from poller.stores.dynamodb_table import described, fault_of_key
+from poller.stores.guarded_leases import GuardedLeaseStore
 from poller.stores.kcl_leases import KclLeaseStore, refuse_while_kcl_runs
 from poller.stores.kcl_rows import Meaning
 from poller.stores.routed_leases import RoutedLeaseStore
+
+Failed = Callable[[PollerError], None]
+"""Ends the run of a mapping whose table fails."""
 
 
 class KclTables:
@@ -44,24 +50,40 @@ class KclTables:
         self._randomness = randomness
         self._aws: Aws | None = None
         self._tables: dict[MappingName, str | None] = {}
+        self._guards: dict[MappingName, GuardedLeaseStore] = {}
 
-    async def use(self, mapping: StreamMapping) -> None:
+    async def use(self, mapping: StreamMapping, *, failed: Failed) -> None:
         """Let the worker find the shards of the mapping in the mapping's table, if the mapping has one.
 
-        Raises SettingsError if the mapping had another table before, because leases may be in use there, and what
-        `take_over` raises.
+        If the table cannot be used now or later, calls `failed`, so that the worker goes on with all other mappings.
+        Raises SettingsError if the mapping had another table before, because leases may be in use there.
         """
         table = mapping.kcl_table
         if self._tables.get(mapping.name, table) != table:
             raise SettingsError([f"mappings.{mapping.name}.kcl_table: has changed, so the daemon must be restarted"])
         if table is not None:
-            if self._aws is None:
-                self._aws = await self._open_clients()
-            now = self._clock.now()
-            store = await take_over(mapping, self._store, self._aws, now=now, randomness=self._randomness)
-            if mapping.name not in self._tables:
-                self._store.route(prefix_of(mapping.state_key), store)
+            try:
+                if self._aws is None:
+                    self._aws = await self._open_clients()
+                now = self._clock.now()
+                store = await take_over(mapping, self._store, self._aws, now=now, randomness=self._randomness)
+            except PollerError as error:
+                failed(error)
+                return
+            self._guard(mapping, store, lambda error: failed(_cannot_use(mapping, error)))
         self._tables[mapping.name] = table
+
+    def _guard(self, mapping: StreamMapping, store: LeaseStore, failed: Callable[[ServiceError], None]) -> None:
+        guard = self._guards.get(mapping.name)
+        if guard is None:
+            guard = self._guards[mapping.name] = GuardedLeaseStore(store, failed=failed)
+            self._store.route(prefix_of(mapping.state_key), guard)
+        else:
+            guard.use_again(failed=failed)
+
+
+def _cannot_use(mapping: StreamMapping, error: ServiceError) -> CannotStore:
+    return CannotStore(f"mappings.{mapping.name}.kcl_table: the table {mapping.kcl_table} cannot be used now: {error}")
 
 
 async def take_over(

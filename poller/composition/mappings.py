@@ -254,7 +254,7 @@ class Composition:
             stop=stop,
         )
         state = await self.worker.state()
-        await state.kcl_tables.use(mapping)
+        await state.kcl_tables.use(mapping, failed=stop.fail)
         if function.opened.capacity.units is not None:
             state.worker.functions[mapping.name] = mapping.function_name
         else:

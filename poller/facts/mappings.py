@@ -59,12 +59,16 @@ class MappingResumedByRequest(NamedTuple):
 
 @declare(
     Line("error"),
-    Counter("poller_mapping_crashes_total", "Times that a fault in poller itself stopped a mapping.", of="mapping").by(
-        1
-    ),
+    Counter(
+        "poller_mapping_crashes_total",
+        "Times that a fault in poller itself, or the mapping's kcl_table, stopped a mapping.",
+        of="mapping",
+    ).by(1),
 )
 class MappingCrashed(NamedTuple):
-    """A fault in poller itself stopped the mapping. It starts again in `retry_in_seconds`. Other mappings continue."""
+    """A fault in poller itself, or the mapping's `kcl_table`, stopped the mapping, and `exception` says which. The
+    mapping starts again in `retry_in_seconds`. Other mappings continue.
+    """
 
     mapping: MappingName
     error: BaseException

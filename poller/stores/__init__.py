@@ -19,6 +19,7 @@
     kcl_leases     stores the leases of one mapping in the table of an application of the Kinesis Client Library
       kcl_rows     converts a row to and from an item of that table
     routed_leases  keeps the shards of some mappings in such tables, and all other rows in the state
+    guarded_leases  keeps the failures of such a table from the worker, which reads the shards of all mappings
 
 Belongs here: how checkpoints are stored, and the rule that no checkpoint moves back.
 Does not belong here: when to save, and which records are done (engine/, core/streams/watermark.py).

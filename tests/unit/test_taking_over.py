@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.composition.kcl import KclTables, take_over
-from poller.errors import CannotStore, InUse, SettingsError
+from poller.errors import CannotStore, InUse, PollerError, SettingsError
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Row, begun_key, shard_key
@@ -61,6 +61,10 @@ async def create(service: DynamoDbOverHttp, key: str = "leaseKey") -> None:
         "BillingMode": "PAY_PER_REQUEST",
     }
     await service.tables.call("CreateTable", orjson.dumps(request), timeout_in_seconds=1)
+
+
+def refuse(error: PollerError) -> None:
+    raise AssertionError(f"the table must not fail: {error}")
 
 
 def put(service: DynamoDbOverHttp, shard_id: ShardId, checkpoint: str, **more: Any) -> None:
@@ -169,10 +173,10 @@ async def test_a_mapping_whose_table_has_changed_is_refused_until_a_restart() ->
             return opened[-1]
 
         tables = KclTables(store, open_clients, VirtualClock(), random.Random(0))
-        await tables.use(replace(MAPPING, name=MappingName("other"), kcl_table=None))
+        await tables.use(replace(MAPPING, name=MappingName("other"), kcl_table=None), failed=refuse)
         assert opened == []
         for _ in range(2):
-            await tables.use(MAPPING)
+            await tables.use(MAPPING, failed=refuse)
         assert len(opened) == 1
         [row] = [row for row in await store.scan() if row.checkpoint is not None]
         assert row.key == shard_key(MAPPING.state_key, A)
@@ -183,7 +187,7 @@ async def test_a_mapping_whose_table_has_changed_is_refused_until_a_restart() ->
             replace(MAPPING, name=MappingName("other")),
         ):
             with pytest.raises(SettingsError, match=r"kcl_table: has changed, so the daemon must be restarted"):
-                await tables.use(changed)
+                await tables.use(changed, failed=refuse)
 
 
 async def test_the_time_that_stands_for_latest_stays_the_same_when_a_mapping_begins_again() -> None:
@@ -197,10 +201,10 @@ async def test_the_time_that_stands_for_latest_stays_the_same_when_a_mapping_beg
             return aws
 
         tables = KclTables(store, open_clients, clock, random.Random(0))
-        await tables.use(MAPPING)
+        await tables.use(MAPPING, failed=refuse)
         before = await store.scan()
         clock.ahead = 1000.0
-        await tables.use(MAPPING)
+        await tables.use(MAPPING, failed=refuse)
         assert await store.scan() == before
 
 
@@ -213,6 +217,39 @@ async def test_a_table_that_was_refused_may_be_replaced_by_another_one() -> None
             return aws
 
         tables = KclTables(RoutedLeaseStore(MemoryLeaseStore()), open_clients, VirtualClock(), random.Random(0))
-        with pytest.raises(SettingsError, match="does not exist"):
-            await tables.use(replace(MAPPING, kcl_table="misspelled"))
-        await tables.use(MAPPING)
+        failures: list[PollerError] = []
+        await tables.use(replace(MAPPING, kcl_table="misspelled"), failed=failures.append)
+        assert "the table misspelled cannot be used: does not exist" in str(failures.pop())
+        await tables.use(MAPPING, failed=refuse)
+
+
+async def test_a_table_that_fails_stops_the_run_of_its_mapping_until_the_next_run_can_use_it() -> None:
+    state, failures = MemoryLeaseStore(), list[PollerError]()
+    store = RoutedLeaseStore(state)
+    async with dynamodb_over_http() as service, Aws(AwsSettings(endpoint_url=service.url)) as aws:
+        await create(service)
+        put(service, A, "495")
+
+        async def open_clients() -> Aws:
+            await checkpoint()
+            return aws
+
+        tables = KclTables(store, open_clients, VirtualClock(), random.Random(0))
+        service.tables.forbidden = {"Scan"}
+        await tables.use(MAPPING, failed=failures.append)
+        why = "mappings.clicks.kcl_table: the table my-application cannot be used now: "
+        assert str(failures.pop()).startswith(why)
+        service.tables.forbidden = set()
+        await tables.use(MAPPING, failed=failures.append)
+        of_table, of_state = shard_key(MAPPING.state_key, A), begun_key(MAPPING.state_key)
+        assert {row.key for row in await store.scan()} == {of_table, of_state}
+        service.tables.forbidden = {"Scan"}
+        assert [row.key for row in await store.scan()] == [of_state]
+        assert str(failures.pop()).startswith(why)
+        await tables.use(MAPPING, failed=failures.append)
+        assert str(failures.pop()).startswith(why)
+        service.tables.forbidden = set()
+        assert [row.key for row in await store.scan()] == [of_state], "no run has begun since"
+        await tables.use(MAPPING, failed=failures.append)
+        assert {row.key for row in await store.scan()} == {of_table, of_state}
+        assert failures == []
