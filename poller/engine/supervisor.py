@@ -29,6 +29,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Protocol
 
+import anyio
 from anyio.lowlevel import checkpoint as turn
 
 from poller.engine.runs import OpenRunner, Runs
@@ -53,6 +54,10 @@ class Series(Protocol):
     def begin_mapping(self, mapping: MappingName, function: FunctionName, *, is_stream: bool) -> None: ...
 
     def forget_mapping(self, mapping: MappingName) -> None: ...
+
+
+PATIENCE_IN_SECONDS = 10.0
+"""How long a person who moves positions waits for the batches in hand. We chose it: a browser shows the wait."""
 
 
 class Supervisor:
@@ -185,13 +190,17 @@ class Supervisor:
     async def at_rest(self, name: MappingName) -> AsyncIterator[None]:
         """Keep the mapping paused while the block lasts: a resume or a removal waits for the end of the block.
 
-        Raises CannotChange if the mapping is not paused, or if a run of it has not ended.
+        Waits a short time for what the mapping has in hand. Raises CannotChange if the mapping is not paused, or if it
+        still has something in hand then.
         """
         supervised = self._mappings[name]
         async with supervised.changing:
             self._refuse_if_removed(supervised)
             if not supervised.is_paused:
                 raise CannotChange(f"the mapping {name} is not paused: pause it first")
+            with anyio.move_on_after(PATIENCE_IN_SECONDS):
+                for run in list(supervised.runs):
+                    await run.ended.wait()
             if supervised.runs:
                 raise CannotChange(f"the mapping {name} still finishes what it has in hand: try again soon")
             yield

@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 from poller.engine.runs import FORGIVEN_AFTER_IN_SECONDS
 from poller.engine.stop import Stop
-from poller.engine.supervisor import Supervisor
+from poller.engine.supervisor import PATIENCE_IN_SECONDS, Supervisor
 from poller.errors import CannotChange, SettingsError, Unreachable
 from poller.facts import DaemonStopping, EventsCrashed, Fact, MappingCrashed
 from poller.model.arn import Arn
@@ -381,7 +381,7 @@ async def test_a_paused_mapping_finishes_its_batches_and_polls_nothing_until_it_
 
 async def test_a_mapping_is_at_rest_only_while_it_is_paused_and_has_nothing_in_hand() -> None:
     world = World()
-    world.busy_for = 10.0
+    world.busy_for = 2.5 * PATIENCE_IN_SECONDS
 
     async def until() -> None:
         with pytest.raises(CannotChange, match="is not paused: pause it first"):
@@ -391,14 +391,16 @@ async def test_a_mapping_is_at_rest_only_while_it_is_paused_and_has_nothing_in_h
         with pytest.raises(CannotChange, match="still finishes what it has in hand: try again soon"):
             async with world.supervisor.at_rest(NAME):
                 pass
-        await anyio.sleep(100)
+        assert anyio.current_time() == PATIENCE_IN_SECONDS
+        await anyio.sleep(PATIENCE_IN_SECONDS)
         async with anyio.create_task_group() as tasks, world.supervisor.at_rest(NAME):
+            assert anyio.current_time() == world.busy_for
             tasks.start_soon(world.supervisor.resume, NAME)
             await anyio.sleep(50)
             assert world.status().state == "paused", "a resume waits for the end of the block"
 
     await world.live(mapping(), until=until)
-    assert [run.began_at for run in world.runs] == [0, 150]
+    assert [run.began_at for run in world.runs] == [0, world.busy_for + 50]
 
 
 async def test_a_mapping_that_is_removed_meanwhile_is_not_at_rest() -> None:
