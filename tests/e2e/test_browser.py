@@ -1,19 +1,25 @@
-"""Can a person with a browser alone find what blocks a shard, and get past it? A headless Chromium opens the real page.
+"""Can a person with a browser alone find what is wrong, and mend it? A headless Chromium opens the real page.
 
-It also sees that the page has no error, fits into 390 and 1440 pixels, and has no finding of axe-core.
+Each page also fits into 390 and 1440 pixels, its scripts raise no error, and axe-core has no serious finding.
 """
 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from poller.event_queues.rows import put
+from poller.event_queues.schema import shared
+from poller.model.event import Ending, LastAttempt
+from poller.model.ids import FunctionName
 from tests.e2e.harness import World
 from tests.e2e.streams import Clicks, Source, instant, mapping
+from tests.fakes.events import event
 from tests.fakes.target import ids_of
 from tests.node import installed
 
@@ -41,6 +47,22 @@ async def page_of(address: str, **options: Any) -> AsyncIterator[Any]:
         yield page
         await browser.close()
     assert complaints == []
+
+
+async def looks_good(page: Any) -> None:
+    """Check that the page fits into each width, and that axe-core finds nothing serious. It needs `bypass_csp`."""
+    axe = installed(*AXE) / "axe.min.js"
+    for width in WIDTHS:
+        await page.set_viewport_size({"width": width, "height": 900})
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width, (page.url, width)
+        await page.add_script_tag(path=str(axe))
+        found = (await page.evaluate("axe.run()"))["violations"]
+        serious = [
+            (one["id"], one["help"], [node["html"] for node in one["nodes"]])
+            for one in found
+            if one["impact"] in SERIOUS
+        ]
+        assert serious == [], (page.url, width)
 
 
 def poisoned(world: World, *good: str) -> tuple[Source, str, Any]:
@@ -107,23 +129,136 @@ async def test_the_page_shows_a_change_by_itself(world: World) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_the_page_fits_and_has_no_serious_finding_of_axe(world: World, scheme: str) -> None:
-    axe = installed(*AXE) / "axe.min.js"
     source, _, _ = poisoned(world)
     async with world.daemon(mapping("clicks", source, BILL)) as daemon:
         await daemon.until_logged("shard_blocked")
         address = (await daemon.until_logged("daemon_started"))["http"]
         async with page_of(address, color_scheme=scheme, bypass_csp=True) as page:
             for path in ("/", "/?q=nowhere", "/login", "/settings"):
-                for width in WIDTHS:
-                    await page.set_viewport_size({"width": width, "height": 900})
-                    await page.goto(f"http://{address}{path}")
-                    assert await page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
-                    await page.add_script_tag(path=str(axe))
-                    found = (await page.evaluate("axe.run()"))["violations"]
-                    serious = [
-                        (one["id"], one["help"], [node["html"] for node in one["nodes"]])
-                        for one in found
-                        if one["impact"] in SERIOUS
-                    ]
-                    assert serious == [], (path, width)
+                await page.goto(f"http://{address}{path}")
+                await looks_good(page)
         assert await daemon.stop() == 0
+
+
+async def test_a_person_sees_why_one_of_a_thousand_mappings_does_not_work(world: World) -> None:
+    """One function is throttled, the queue of another mapping was deleted, and all other mappings are disabled."""
+    orders, bills = world.queue("orders"), world.queue("bills")
+    world.aws.sqs.delete_queue(bills)
+    world.aws.functions[BILL] = instant(throttle_rate=1.0)
+    world.send(orders, "{}")
+    others = "".join(_disabled(number) for number in range(998))
+    text = _queue_mapping("orders", str(orders.arn)) + _queue_mapping("bills", str(bills.arn)) + others
+    async with world.daemon(text) as daemon:
+        await daemon.until_logged("invocation_postponed", mapping="orders")
+        await daemon.until_logged("source_failed", mapping="bills")
+        address = (await daemon.until_logged("daemon_started"))["http"]
+        async with page_of(address, bypass_csp=True) as page:
+            await page.get_by_role("heading", name="orders is waiting").wait_for()
+            waiting = await page.locator(".card.waiting").inner_text()
+            assert "throttled" in waiting
+            missing = await page.locator(".card.starting").inner_text()
+            assert "bills is starting" in missing
+            assert "does not exist" in missing
+            await looks_good(page)
+            await page.get_by_role("searchbox", name="Search").press_sequentially("other-99")
+            await page.keyboard.press("Enter")
+            await page.get_by_text("9 mappings", exact=True).wait_for()
+            assert page.url.endswith("/?q=other-99&group=state")
+            await page.get_by_role("link", name="disabled 998").focus()
+            await page.keyboard.press("Enter")
+            await page.wait_for_url("**/?q=other-99&state=disabled")
+            await page.goto(f"http://{address}/?state=disabled")
+            await page.get_by_role("link", name="next →").focus()
+            await page.keyboard.press("Enter")
+            await page.get_by_text("101 to 200 of 998 mappings").wait_for()
+            await page.goto(f"http://{address}/")
+            await page.keyboard.press("Tab")
+            await page.keyboard.press("Enter")
+            assert page.url.endswith("#attention"), "the first key leads to what needs attention"
+        assert await daemon.stop() == 0
+
+
+def _queue_mapping(name: str, arn: str, *options: str) -> str:
+    lines = [f"[mappings.{name}]", f'event_source_arn = "{arn}"', f'function_name = "{BILL}"', *options]
+    return "\n".join([*lines, ""])
+
+
+def _disabled(number: int) -> str:
+    return _queue_mapping(f"other-{number}", f"arn:aws:sqs:eu-west-1:123456789012:other-{number}", "enabled = false")
+
+
+async def test_a_paused_mapping_is_moved_past_a_poison_record_with_the_page_alone(world: World) -> None:
+    source, poison, function = poisoned(world)
+    async with world.daemon(mapping("clicks", source, BILL)) as daemon:
+        await daemon.until_logged("shard_blocked")
+        address = (await daemon.until_logged("daemon_started"))["http"]
+        async with page_of(address, bypass_csp=True) as page:
+            await page.get_by_role("button", name="Pause: clicks").click()
+            await page.get_by_role("link", name="Move positions: clicks").click()
+            await looks_good(page)
+            await page.get_by_role("combobox", name="Move").select_option(source.shard_of(poison))
+            await page.get_by_role("combobox", name="to").fill(poison)
+            await page.get_by_role("checkbox", name="continue after the record").check()
+            await page.get_by_role("button", name="Show the effect").click()
+            await page.get_by_role("heading", name="Move clicks?").wait_for()
+            question = await page.locator("main").inner_text()
+            assert "The records in between are skipped" in question
+            assert f"after {poison}" in question
+            await looks_good(page)
+            await page.get_by_role("button", name="Move").click()
+            await page.get_by_role("button", name="Resume: clicks").click()
+            await page.get_by_text("Nothing that matches the search.").wait_for()
+            await world.watch.until(lambda: list(source.kinds)[-1] in ids_of(function.calls))
+        [made] = daemon.logged("change_made", change=f"move to after {poison}")
+        assert await daemon.stop() == 0
+    assert made["mapping"] == "clicks"
+    delivered = [call for call in function.calls if call.ending == "succeeded"]
+    assert set(ids_of(delivered)) == {list(source.kinds)[-1]}
+
+
+async def test_a_stuck_event_is_retried_and_another_dropped_with_the_page_alone(world: World) -> None:
+    """A destination has refused the invocation records; now it accepts them."""
+    failures = world.queue("failures")
+    now = time.time()
+    ending = Ending(
+        condition="RetriesExhausted",
+        at=now,
+        last=LastAttempt(status_code=200, payload=b"{}"),
+        deliveries=("on_failure",),
+        rejections=3,
+        rejected_since=now,
+    )
+    bill = FunctionName("bill")
+    retried, dropped = (
+        event(now, function=bill, stuck="AccessDenied: may not send", ending=ending, payload=b'"not on the page"')
+        for _ in range(2)
+    )
+    with shared(world.folder / "events.db") as file:
+        put(file, [retried, dropped])
+    world.options = f'event_queue = "sqlite://{world.folder}/events.db"'
+    world.aws.functions[BILL] = instant()
+    text = f"""
+        [functions.bill]
+        arn = "{BILL}"
+        event_invoke_config.destination_config.on_failure.destination = "{failures.arn}"
+    """
+    async with world.daemon(text) as daemon:
+        address = (await daemon.until_logged("daemon_started"))["http"]
+        async with page_of(address, bypass_csp=True) as page:
+            card = page.get_by_role("heading", name="2 events of bill stuck")
+            await card.wait_for(timeout=60_000)
+            await page.get_by_role("link", name="Stuck events of bill").click()
+            text = await page.locator("main").inner_text()
+            assert "AccessDenied: may not send" in text
+            assert "not on the page" not in text
+            await looks_good(page)
+            await page.get_by_role("button", name=f"Retry: {retried.request_id}").click()
+            await page.get_by_role("heading", name="1 event of bill stuck").wait_for()
+            await page.get_by_role("button", name=f"Drop: {dropped.request_id}").click()
+            await looks_good(page)
+            await page.get_by_role("button", name="Drop this event").click()
+            await page.get_by_role("heading", name="No event of bill is stuck").wait_for()
+            await world.until_entry(failures, "sent")
+        assert await daemon.stop() == 0
+    changes = [(line["change"], line["request_id"]) for line in daemon.logged("change_made")]
+    assert changes == [("retry of stuck events", retried.request_id), ("drop of stuck events", dropped.request_id)]
