@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import orjson
 import pytest
+from aiohttp import ClientSession
 
 from poller.aws.signing import Credentials
+from poller.event_queues.rows import put
+from poller.event_queues.schema import shared
+from poller.model.event import Ending, LastAttempt
+from poller.model.ids import FunctionName
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
 from tests.e2e.harness import KEYS, World, environment
+from tests.fakes.events import event
 from tests.fakes.http_server import Drop, Reply, Request, http_server
 from tests.fakes.target import FakeTarget
 
@@ -192,6 +199,62 @@ async def test_neither_data_nor_keys_of_a_stream_are_ever_logged(world: World) -
     for secret in (CANARY, KEYS.secret_access_key, KEYS.session_token):
         assert secret is not None
         assert secret not in shown
+
+
+async def test_neither_events_nor_the_admin_token_are_shown_to_a_person_who_acts(world: World) -> None:
+    """The person has the token, and looks at all pages, moves a position, retries one stuck event and drops another."""
+    world.aws.functions[BILL] = Parrot()
+    clicks, failures, bill = world.aws.create_stream("clicks"), world.queue("failures"), FunctionName("bill")
+    world.aws.kinesis.put(clicks, CANARY, orjson.dumps({CANARY: 1}))
+    now = time.time()
+    answer = LastAttempt(status_code=200, payload=f'"{CANARY}"'.encode())
+    ending = Ending(condition="RetriesExhausted", at=now, last=answer, deliveries=("on_failure",), rejections=3)
+    events = [
+        event(now, function=bill, payload=f'"{CANARY}"'.encode(), stuck="AccessDenied: no", ending=ending)
+        for _ in range(2)
+    ]
+    with shared(world.folder / "events.db") as file:
+        put(file, events)
+    world.environment["ADMIN"] = HEADER
+    world.options = f'admin_token = "${{ADMIN}}"\nevent_queue = "sqlite://{world.folder}/events.db"'
+    text = f"""
+        [functions.bill]
+        arn = "{BILL}"
+        event_invoke_config.destination_config.on_failure.destination = "{failures.arn}-missing"
+
+        [mappings.clicks]
+        event_source_arn = "{clicks.arn}"
+        function_name = "bill"
+        starting_position = "TRIM_HORIZON"
+    """
+    of_acting = [f"{path}?mapping=clicks" for path in ("/position", "/api/positions")]
+    of_acting += [f"{path}?function=bill" for path in ("/events", "/api/events")]
+    shown = ""
+    async with world.daemon(text, "--verbose") as daemon:
+        await daemon.until_logged("batch_invoked", mapping="clicks")
+        address = (await daemon.until_logged("daemon_started"))["http"]
+        headers = {"Authorization": f"Bearer {HEADER}"}
+        async with ClientSession(f"http://{address}", headers=headers) as client:
+            calls: list[tuple[str, dict[str, object]]] = [
+                ("/api/pause", {"mapping": "clicks"}),
+                ("/api/position", {"mapping": "clicks", "position": "LATEST", "only_shows": True}),
+                ("/api/event", {"function": "bill", "action": "drop", "request_id": events[0].request_id}),
+                ("/api/event", {"function": "bill", "action": "retry", "request_id": None}),
+            ]
+            for path in (*PAGES, *of_acting):
+                async with client.get(path) as page:
+                    shown += await page.text()
+                    assert page.status == 200, (path, shown)
+            for path, body in calls:
+                async with client.post(path, json=body) as made:
+                    shown += await made.text()
+                    assert made.status == 200, (path, shown)
+        await daemon.until_logged("event_delivery_failed", function="bill")
+        assert await daemon.stop() == 0
+    assert "AccessDenied: no" in shown
+    for secret in (CANARY, HEADER, KEYS.secret_access_key, KEYS.session_token):
+        assert secret is not None
+        assert secret not in daemon.text + shown
 
 
 async def test_a_url_that_cannot_be_reached_is_logged_without_its_secrets(world: World) -> None:
