@@ -44,6 +44,7 @@ from poller.engine.supervisor import Supervisor
 from poller.errors import CannotListen
 from poller.facts import ControlSocketFailed, DaemonStarted, Emit, Fact, SettingsWarning
 from poller.lambda_api.server import Api
+from poller.model.function_status import FunctionStatus
 from poller.model.lease import Owner
 from poller.model.status import MappingStatus
 from poller.reloading import Reloader
@@ -152,11 +153,16 @@ async def _run_until(
         telemetry.watch_reloads(lambda: reloader.status)
         telemetry.watch_sharing(lambda: from_thread.run_sync(composition.worker.sharing))
         backlogs = Backlogs(supervisor, ask=composition.depth_of)
+
+        def function_statuses() -> list[FunctionStatus]:
+            return composition.functions.statuses(composition.clock.now())
+
         history, recent = History(telemetry.registry), RecentChanges(telemetry.emit)
         page = PageSources(
             history=history,
             functions=lambda: list(reloader.in_use.functions.values()),
             changes=recent.changes,
+            function_statuses=function_statuses,
             settings=partial(effective_text, settings_path, os.environ),
         )
         pages = Pages(telemetry.registry, statuses, backlogs, page=page, sharing=composition.worker.sharing)
@@ -181,7 +187,14 @@ async def _run_until(
 
         def report(answers: int) -> Report:
             of_leases = composition.worker.owner, composition.worker.sharing()
-            return Report(answers, statuses(), telemetry.numbers(), dict(own_usage()), *of_leases)
+            return Report(
+                answers,
+                statuses(),
+                telemetry.numbers(),
+                dict(own_usage()),
+                *of_leases,
+                functions=tuple(function_statuses()),
+            )
 
         async with anyio.create_task_group() as services:
             services.start_soon(_obey, signals, stopping, reloader)

@@ -128,6 +128,49 @@ class Queues(Answer):
     queues: dict[str, QueueEntry]
 
 
+class LastMinutes(Answer):
+    """The last 30 minutes of a mapping. A list has a number for each interval, the oldest first."""
+
+    interval_in_seconds: float
+    records: list[int] = Field(description="Records in invocations that have ended.")
+    failed: list[int]
+    throttles: int = Field(description="Attempts to invoke a function that was throttled or could not be reached.")
+    invocations: int
+    p50_in_seconds: float | None = Field(description="Half of the invocations took no longer; null without one.")
+    p99_in_seconds: float | None = Field(description="99 of 100 invocations took no longer; null without one.")
+
+
+class Child(Answer):
+    pid: int
+    is_busy: bool
+    age_in_seconds: float
+
+
+class Children(Answer):
+    """The child processes of a function."""
+
+    running: int
+    busy: int
+    failed: int = Field(description="How many child processes have crashed, timed out or could not start.")
+    first: list[Child] = Field(description="The first of them, the busy ones first.")
+
+
+class WrittenLine(Answer):
+    at: str
+    pid: int | None = Field(description="The child process; null for the log tail of a failed invocation.")
+    text: str
+
+
+class FunctionNumbers(Answer):
+    """What a function does now."""
+
+    running: int = Field(description="Invocations that run, of mappings, events and clients together.")
+    waiting: int = Field(description="Invocations that wait for one of them to end.")
+    limit: int = Field(description="How many invocations may run at once.")
+    children: Children | None = Field(description="Null if the function has no child processes.")
+    log: list[WrittenLine] | None = Field(description="The last lines; null if the reader may not see them.")
+
+
 class MappingNumbers(MappingEntry):
     source: str
     destination: str | None
@@ -139,6 +182,7 @@ class MappingNumbers(MappingEntry):
     last_error: LastErrorEntry | None
     iterator_age_in_seconds: float = 0.0
     shards: Shards | None = None
+    last_30_minutes: LastMinutes | None = None
     shards_read: list[ReadShard] = Field(
         [], description="The first shards that are read: the blocked ones first, then those that are most behind."
     )
@@ -194,6 +238,7 @@ class Status(Answer):
     ready: bool
     mappings: dict[str, MappingNumbers]
     events: dict[str, EventsEntry]
+    functions: dict[str, FunctionNumbers]
     sharing: Sharing | None = None
     workers: dict[str, WorkerEntry] = {}
 

@@ -24,9 +24,12 @@ from poller.admin.readiness import readiness
 from poller.admin.scaling import entry_of_queue
 from poller.admin.words import written, written_if_known
 from poller.model.backlog import UnknownBacklog
+from poller.model.function import ChildProcess, Function
+from poller.model.function_status import FunctionStatus
 from poller.model.lease import shard_of
 from poller.model.sharing import SharingStatus, label_of, mapping_of
 from poller.model.status import MappingStatus, ShardStatus
+from poller.telemetry.history import INTERVAL_IN_SECONDS, MappingHistory
 
 NOT_SHOWN = UnknownBacklog("nobody has asked the queue")
 
@@ -36,6 +39,7 @@ def status_report(view: View) -> dict[str, Any]:
     report = readiness(view.statuses, view.workers, sees_words=view.viewer.sees_words)
     if view.sharing is not None:
         report["sharing"] = _sharing(view.sharing)
+    report["functions"] = {function.name: _function(function, view) for function in view.functions}
     for status in view.mappings:
         report["mappings"][status.mapping] |= _numbers_of_mapping(status, view)
     return report
@@ -69,7 +73,41 @@ def _numbers_of_mapping(status: MappingStatus, view: View) -> dict[str, Any]:
             **entry_of_queue(view.depths.get(status.mapping, NOT_SHOWN)),
             "oldest_in_hand_age_in_seconds": status.queue.oldest_age_in_seconds,
         }
+    if (history := view.histories.get(status.mapping)) is not None:
+        numbers["last_30_minutes"] = _history(history)
     return numbers
+
+
+def _history(history: MappingHistory) -> dict[str, Any]:
+    return {
+        "interval_in_seconds": INTERVAL_IN_SECONDS,
+        "records": [round(records) for records in history.records],
+        "failed": [round(records) for records in history.failed],
+        "throttles": round(sum(history.postponed)),
+        "invocations": round(sum(history.invocations)),
+        "p50_in_seconds": history.duration_in_seconds(0.5),
+        "p99_in_seconds": history.duration_in_seconds(0.99),
+    }
+
+
+def _function(function: Function, view: View) -> dict[str, Any]:
+    status = view.function_statuses.get(
+        function.name, FunctionStatus(function.name, 0, 0, function.reserved_concurrency)
+    )
+    log = [{"at": written(line.at), "pid": line.pid, "text": line.text} for line in status.log]
+    children = {
+        "running": status.children,
+        "busy": status.busy,
+        "failed": view.failed_children.get(function.name, 0),
+        "first": [child._asdict() for child in status.first_children],
+    }
+    return {
+        "running": status.running,
+        "waiting": status.waiting,
+        "limit": status.limit,
+        "children": children if isinstance(function.kind, ChildProcess) else None,
+        "log": log if view.viewer.sees_words else None,
+    }
 
 
 def _shard(shard: ShardStatus) -> dict[str, Any]:

@@ -9,6 +9,7 @@ values in the event loop.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import time
 from typing import NamedTuple
@@ -19,8 +20,9 @@ from prometheus_client import CollectorRegistry
 from poller.admin.page.view import Query, RecentChange, View, Viewer
 from poller.admin.scaling import Backlogs
 from poller.core.backlog import KnownDepth
-from poller.facts.child_processes import CHILD_PROCESSES
+from poller.facts.child_processes import AS_PLANNED, CHILD_PROCESS_EXITS
 from poller.model.function import Function
+from poller.model.function_status import FunctionStatus
 from poller.model.ids import MappingName
 from poller.model.sharing import SharingStatus
 from poller.model.status import MappingStatus, WorkerStatus
@@ -30,14 +32,15 @@ from poller.telemetry.history import History
 class PageSources(NamedTuple):
     """The functions that return what only the page shows.
 
-    `functions` returns the functions of the settings, and `changes` the last changes, the oldest first. Both are called
-    in the event loop. `settings` returns the settings file as text; it is called in a worker thread. If it is None,
-    there is no such page.
+    `functions` returns the functions of the settings, `function_statuses` the status of each function that is in use,
+    and `changes` the last changes, the oldest first. They are called in the event loop.
+    `settings` returns the settings file as text; it is called in a worker thread. If it is None, there is no such page.
     """
 
     history: History | None = None
     functions: Callable[[], Sequence[Function]] = tuple
     changes: Callable[[], Sequence[RecentChange]] = tuple
+    function_statuses: Callable[[], Sequence[FunctionStatus]] = tuple
     settings: Callable[[], str] | None = None
 
 
@@ -73,14 +76,14 @@ class Viewing:
 
     def view(self, viewer: Viewer, query: Query) -> View:
         """Return what this reader sees now. Runs in a worker thread."""
-        children = {
-            sample.labels["function"]: int(sample.value)
-            for family in self._registry.restricted_registry([CHILD_PROCESSES.name]).collect()
-            for sample in family.samples
-        }
-        return from_thread.run_sync(self._view_with, children, viewer, query)
+        failed_children: Counter[str] = Counter()
+        for family in self._registry.restricted_registry([CHILD_PROCESS_EXITS.name]).collect():
+            for sample in family.samples:
+                if sample.labels["reason"] not in AS_PLANNED:
+                    failed_children[sample.labels["function"]] += int(sample.value)
+        return from_thread.run_sync(self._view_with, failed_children, viewer, query)
 
-    def _view_with(self, children: Mapping[str, int], viewer: Viewer, query: Query) -> View:
+    def _view_with(self, failed_children: Mapping[str, int], viewer: Viewer, query: Query) -> View:
         history = self._sources.history
         return View(
             now=time(),
@@ -88,7 +91,8 @@ class Viewing:
             statuses=self._statuses(),
             histories={} if history is None else history.histories(),
             functions=self._sources.functions(),
-            children=children,
+            function_statuses={status.function: status for status in self._sources.function_statuses()},
+            failed_children=failed_children,
             depths=self._depths,
             changes=self._sources.changes(),
             workers=self._workers(),

@@ -11,10 +11,12 @@ def count(number: int, word: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the largest unit that it reaches: `0 s`, `0.4 s`, `12 s`, `3.5 min`, `2.0 h`, `4.1 d`."""
+    """Return a time in the largest unit that it reaches: `0 s`, `3 ms`, `0.4 s`, `3.5 min`, `2.0 h`, `4.1 d`."""
     for length, unit in ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min")):
         if seconds >= length:
             return f"{seconds / length:.1f} {unit}"
+    if 0 < seconds < 0.0995:
+        return f"{max(1.0, seconds * 1000):.0f} ms"
     return f"{seconds:.1f} s" if 0 < seconds < 10 else f"{seconds:.0f} s"
 
 

@@ -11,11 +11,13 @@ A function whose settings change has another key, so it is opened anew. Both sha
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import NamedTuple, assert_never
 from weakref import WeakValueDictionary
 
+import anyio
 from anyio.abc import TaskGroup
 
 from poller.aws.clients import Aws, AwsSettings
@@ -29,6 +31,7 @@ from poller.facts import Emit
 from poller.functions.capacity import FunctionCapacity
 from poller.functions.opened import OpenFunction
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
+from poller.model.function_status import LINE_CHARACTERS, FunctionStatus, LoggedLine, first_of, last_of
 from poller.model.ids import FunctionName
 from poller.ports import Target
 from poller.settings.changes import FunctionKey, function_key
@@ -103,6 +106,17 @@ class FunctionComposition:
             assert isinstance(shared.target, RuntimeTarget), "others have no child processes"
             shared.target.renew()
 
+    def statuses(self, now: float) -> list[FunctionStatus]:
+        """Return the status of each open function. `now` is the time of day in epoch seconds.
+
+        A function that was replaced is open until its invocations have ended. It is described together with its
+        successor, which has the same capacity.
+        """
+        of_name: defaultdict[FunctionName, list[SharedFunction]] = defaultdict(list)
+        for shared in self._functions.all_opened():
+            of_name[shared.opened.definition.name].append(shared)
+        return [_status(name, opened, ahead=now - anyio.current_time()) for name, opened in of_name.items()]
+
     def _key(self, function: Function) -> FunctionKey:
         return function_key(function, self._settings().daemon)
 
@@ -154,6 +168,28 @@ class FunctionComposition:
             limit = SharedLimit(limit_of_function(function.name), capacity.units)
             await stack.enter_async_context(self._worker.hold(limit))
         return capacity
+
+
+def _status(name: FunctionName, opened: Sequence[SharedFunction], *, ahead: float) -> FunctionStatus:
+    """Return the status of the functions with this name. `ahead` is the time of day minus anyio's time."""
+    targets = [shared.target for shared in opened if isinstance(shared.target, RuntimeTarget)]
+    children = [child for target in targets for child in target.children()]
+    lines = [LoggedLine(ahead + at, pid, text) for target in targets for at, pid, text in target.recent_output.lines()]
+    for shared in opened:
+        if not isinstance(shared.target, RuntimeTarget) and shared.opened.last_log_tail is not None:
+            at, tail = shared.opened.last_log_tail
+            lines += [LoggedLine(ahead + at, None, line[-LINE_CHARACTERS:]) for line in tail.splitlines()]
+    gate = opened[-1].opened.gate
+    return FunctionStatus(
+        name,
+        running=gate.running,
+        waiting=gate.waiting,
+        limit=gate.capacity,
+        children=len(children),
+        busy=sum(child.is_busy for child in children),
+        first_children=first_of(children),
+        log=last_of(lines),
+    )
 
 
 def _without(withheld: Collection[str], environ: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from poller.core.streams.trouble_first import first_shown
-from poller.model.ids import MappingName
+from poller.model.function_status import FunctionStatus, first_of, last_of
+from poller.model.ids import FunctionName, MappingName
 from poller.model.sharing import SharingStatus
 from poller.model.status import EventsStatus, MappingState, MappingStatus, QueueStatus, StreamStatus
 
@@ -47,6 +48,28 @@ def merged_sharing(statuses: Iterable[SharingStatus]) -> SharingStatus | None:
         table_silence_in_seconds=max(status.table_silence_in_seconds for status in every),
         heartbeat_age_in_seconds=max(status.heartbeat_age_in_seconds for status in every),
         unread_in_seconds=max(status.unread_in_seconds for status in every),
+    )
+
+
+def merged_functions(workers: Iterable[Sequence[FunctionStatus]]) -> list[FunctionStatus]:
+    """Return one status for each function. Each sequence has the statuses of one worker."""
+    of_name: dict[FunctionName, list[FunctionStatus]] = {}
+    for statuses in workers:
+        for status in statuses:
+            of_name.setdefault(status.function, []).append(status)
+    return [_merged_function(name, statuses) for name, statuses in of_name.items()]
+
+
+def _merged_function(name: FunctionName, statuses: Sequence[FunctionStatus]) -> FunctionStatus:
+    return FunctionStatus(
+        name,
+        running=sum(status.running for status in statuses),
+        waiting=sum(status.waiting for status in statuses),
+        limit=sum(status.limit for status in statuses),
+        children=sum(status.children for status in statuses),
+        busy=sum(status.busy for status in statuses),
+        first_children=first_of([child for status in statuses for child in status.first_children]),
+        log=last_of([line for status in statuses for line in status.log]),
     )
 
 

@@ -61,6 +61,10 @@ class Shared(Generic[K, V]):
         entry = self._entries.get(key)
         return entry.opened[0] if entry is not None and entry.opened else None
 
+    def all_opened(self) -> list[V]:
+        """Return all open values, those that were opened first first."""
+        return [value for entry in self._entries.values() for value in entry.opened]
+
     async def _own(self, key: K, entry: _Entry[V]) -> None:
         try:
             async with self._new(key) as value:

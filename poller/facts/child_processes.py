@@ -9,6 +9,15 @@ from poller.model.ids import FunctionName, MappingName, RequestId
 
 CHILD_PROCESSES = Gauge("poller_child_processes", "Child processes that run now.", of="function")
 
+CHILD_PROCESS_EXITS = Counter(
+    "poller_child_process_exits_total",
+    "Child processes that ended.",
+    of="function",
+    labels=(Label("reason", ("idle", "timeout", "exit", "init_error", "out_of_memory", "reload", "shutdown")),),
+)
+AS_PLANNED = ("idle", "reload", "shutdown")
+"""The reasons for which the daemon itself ends a child process that works."""
+
 
 @declare(
     Line("info", once_per=("function",)),
@@ -23,15 +32,10 @@ class ChildProcessStarted(NamedTuple):
 
 
 @declare(
-    Line("info", when=lambda fact: fact.reason in ("idle", "reload", "shutdown"), once_per=("function", "reason")),
+    Line("info", when=lambda fact: fact.reason in AS_PLANNED, once_per=("function", "reason")),
     Line("warning", once_per=("function", "reason")),
     CHILD_PROCESSES.by(-1),
-    Counter(
-        "poller_child_process_exits_total",
-        "Child processes that ended.",
-        of="function",
-        labels=(Label("reason", ("idle", "timeout", "exit", "init_error", "out_of_memory", "reload", "shutdown")),),
-    ).by(1),
+    CHILD_PROCESS_EXITS.by(1),
 )
 class ChildProcessStopped(NamedTuple):
     """A child process of a function ended. `reason` says why, and `exit_status` is its exit status, or -N after signal

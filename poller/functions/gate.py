@@ -43,6 +43,11 @@ class FunctionGate:
     def has_line(self) -> bool:
         return bool(self._line)
 
+    @property
+    def waiting(self) -> int:
+        """Return how many invocations wait in the line."""
+        return len(self._line)
+
     def slot(self, *, unless: anyio.Event) -> Slot:
         """Return a context manager that waits for a slot and yields True. It yields False if `unless` is set first."""
         return Slot(self, unless)

@@ -23,7 +23,7 @@ from poller.core.outcome import interpret
 from poller.functions.capacity import FunctionCapacity
 from poller.functions.units import Units
 from poller.model.function import Function
-from poller.model.invocation import Invocation, Response
+from poller.model.invocation import FunctionError, Invocation, Response
 from poller.model.outcome import Outcome, Oversized
 from poller.ports import Target
 
@@ -70,6 +70,8 @@ class OpenFunction:
         self.room = capacity.room
         self.event_limit = EventLimit()
         self.calls_waiting = 0  # calls of clients that wait for a slot (calling.py)
+        self.last_log_tail: tuple[float, str] | None = None
+        """The log tail of the last failed invocation that had one, and when it ended, on anyio's clock."""
         self._target = target
 
     async def invoke(
@@ -86,6 +88,8 @@ class OpenFunction:
         else:
             response = await self._invoke_on_units(invocation, units_of_mapping)
         duration = anyio.current_time() - began_at
+        if isinstance(response, FunctionError) and response.log_tail:
+            self.last_log_tail = (began_at + duration, response.log_tail)
         outcome = interpret(
             response,
             identifiers=contents.identifiers,

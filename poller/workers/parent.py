@@ -100,6 +100,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], found: Examined, se
             history=history,
             functions=lambda: list(changes.in_use.functions.values()),
             changes=recent.changes,
+            function_statuses=view.functions,
             settings=partial(effective_text, settings_path, os.environ),
         )
         pages = Pages(

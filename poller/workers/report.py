@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
+from poller.model.function_status import FunctionStatus
 from poller.model.lease import Owner
 from poller.model.sharing import SharingStatus
 from poller.model.status import MappingStatus
@@ -30,6 +31,7 @@ class Report(NamedTuple):
     usage: dict[str, float]
     owner: Owner | None = None
     sharing: SharingStatus | None = None
+    functions: tuple[FunctionStatus, ...] = ()
 
 
 _REPORT: TypeAdapter[Report] = TypeAdapter(Report)

@@ -15,7 +15,8 @@ from anyio import from_thread
 from prometheus_client import CollectorRegistry
 
 from poller.admin.readiness import is_ready
-from poller.core.merging import merged, merged_sharing
+from poller.core.merging import merged, merged_functions, merged_sharing
+from poller.model.function_status import FunctionStatus
 from poller.model.sharing import SharingStatus
 from poller.model.status import MappingStatus, ReloadStatus, WorkerState, WorkerStatus
 from poller.telemetry.collectors import ReloadCollector, SharingCollector, StatusCollector
@@ -72,6 +73,10 @@ class View:
         """Return how the workers share the leases of the state, or None before the first report."""
         reports = [worker.life.report for worker in self._team.at_work]
         return merged_sharing(report.sharing for report in reports if report is not None and report.sharing is not None)
+
+    def functions(self) -> list[FunctionStatus]:
+        reports = [worker.life.report for worker in self._team.at_work]
+        return merged_functions(report.functions for report in reports if report is not None)
 
     def usage(self) -> list[Usage]:
         """Return the CPU time and the memory of all processes except the parent."""

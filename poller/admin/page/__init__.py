@@ -7,7 +7,8 @@
     attention.py   the blocked shards and the mappings in trouble, with what can be done
     mappings.py    all mappings: search, filters, groups
     shards.py      the shards that are read, and their lanes
-    others.py      functions, asynchronous events, destinations, recent changes
+    functions.py   functions, their child processes and their last lines
+    others.py      workers, asynchronous events, destinations, recent changes
     dialogs.py     small pages: a question before a discard, the login, a failed change, the settings
     positions.py   the positions of a mapping, the form that moves them, and the question before a move
     stuck.py       the stuck events of a function, their forms, and the question before a drop

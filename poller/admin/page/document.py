@@ -10,6 +10,7 @@ from importlib import resources
 from poller import __version__
 from poller.admin.page.attention import attention
 from poller.admin.page.forms import LOGIN_PATH, LOGOUT_PATH, PROOF, hidden
+from poller.admin.page.functions import functions
 from poller.admin.page.mappings import mappings
 from poller.admin.page.markup import NOTHING, Html, element, joined, lasting, moment, text
 from poller.admin.page.others import others
@@ -26,7 +27,7 @@ STYLE, SCRIPT = (resources.files(__package__).joinpath(name).read_bytes() for na
 
 def render(view: View) -> str:
     """Return the whole page as HTML."""
-    live = element("main", attention(view), mappings(view), shards(view), others(view), id="live")
+    live = element("main", attention(view), mappings(view), shards(view), functions(view), others(view), id="live")
     refresh = Html(f'<noscript><meta http-equiv="refresh" content="{REFRESH_SECONDS}"></noscript>')
     return document(
         f"{summary(view)} — poller",

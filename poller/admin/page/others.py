@@ -1,24 +1,22 @@
-"""What else runs? Functions, asynchronous events, destinations, and what was changed lately."""
+"""What else runs? Workers, asynchronous events, destinations, and what was changed lately."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
 
 from poller.admin.page.markup import NOTHING, Html, joined, lasting, moment, small, table, text
 from poller.admin.page.view import View
 from poller.admin.words import count, duration, size
-from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
 from poller.model.lease import shard_of
 from poller.model.sharing import label_of, mapping_of
-from poller.model.status import EventsStatus, MappingStatus
+from poller.model.status import EventsStatus
 
 ROWS_SHOWN = 200
 
 
 def others(view: View) -> Html:
-    parts = [_workers(view), _sharing_workers(view), _leases(view), _functions(view), _events(view)]
-    return joined([*parts, _destinations(view), _changes(view)])
+    parts = [_workers(view), _sharing_workers(view), _leases(view), _events(view), _destinations(view), _changes(view)]
+    return joined(parts)
 
 
 def _workers(view: View) -> Html:
@@ -64,42 +62,6 @@ def _leases(view: View) -> Html:
         for lease in view.sharing.leases
     ]
     return table("Readers of shards", ("shard", "worker", "for at least"), rows)
-
-
-def _functions(view: View) -> Html:
-    by_function: defaultdict[str, list[MappingStatus]] = defaultdict(list)
-    for status in view.mappings:
-        by_function[status.function].append(status)
-    rows = [list(_function(function, by_function[function.name], view)) for function in view.functions[:ROWS_SHOWN]]
-    caption = (
-        "Functions"
-        if len(rows) == len(view.functions)
-        else f"Functions: the first {ROWS_SHOWN} of {len(view.functions):,}"
-    )
-    return table(
-        caption, ("function", "kind", "in flight", "child processes", "throttles in 30 min", "mean duration"), rows
-    )
-
-
-def _function(function: Function, statuses: Sequence[MappingStatus], view: View) -> Iterator[Html]:
-    histories = [view.histories[status.mapping] for status in statuses if status.mapping in view.histories]
-    invocations = sum(sum(history.invocations) for history in histories)
-    yield joined([text(function.name), small(text(count(len(statuses), "mapping")))])
-    yield text(_kind(function))
-    yield text(f"{sum(status.batches_in_flight for status in statuses):,} of {function.reserved_concurrency:,}")
-    yield text(f"{view.children.get(function.name, 0):,}" if isinstance(function.kind, ChildProcess) else "")
-    yield text(f"{sum(sum(history.postponed) for history in histories):,.0f}")
-    yield text(duration(sum(sum(history.seconds) for history in histories) / invocations) if invocations else "")
-
-
-def _kind(function: Function) -> str:
-    match function.kind:
-        case LambdaApi():
-            return "AWS Lambda"
-        case HttpService(urls=urls):
-            return f"HTTP, {count(len(urls), 'url')}"
-        case ChildProcess(handler=handler):
-            return "program" if handler is None else f"handler {handler}"
 
 
 def _events(view: View) -> Html:

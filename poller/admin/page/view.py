@@ -11,7 +11,8 @@ from urllib.parse import urlencode
 from poller.core.backlog import KnownDepth
 from poller.facts import ChangeMade
 from poller.model.function import Function
-from poller.model.ids import MappingName
+from poller.model.function_status import FunctionStatus
+from poller.model.ids import FunctionName, MappingName
 from poller.model.sharing import SharingStatus
 from poller.model.status import MappingState, MappingStatus, WorkerStatus
 from poller.telemetry.history import MappingHistory
@@ -83,7 +84,8 @@ class RecentChange(NamedTuple):
 class View:
     """Everything that the page shows. Times are in epoch seconds.
 
-    `children` are the numbers of child processes of the functions. `changes` are the last ones, the oldest first.
+    `function_statuses` has each function that is in use, and `failed_children` says how many child processes of a
+    function have failed: they crashed, timed out or could not start. `changes` are the last ones, the oldest first.
     `depths` are what the queues of the mappings said last about their messages.
     `workers` are the worker processes, or none if the daemon is one process.
     `sharing` is how the workers share the leases of the state, or None before the state is open.
@@ -94,7 +96,8 @@ class View:
     statuses: Sequence[MappingStatus]
     histories: Mapping[MappingName, MappingHistory]
     functions: Sequence[Function]
-    children: Mapping[str, int]
+    function_statuses: Mapping[FunctionName, FunctionStatus]
+    failed_children: Mapping[str, int]
     depths: Mapping[MappingName, KnownDepth]
     changes: Sequence[RecentChange]
     workers: Sequence[WorkerStatus]

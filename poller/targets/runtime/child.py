@@ -33,6 +33,7 @@ from poller.targets.runtime.log_tail import LogTail, Report
 from poller.targets.runtime.memory import peak_in_bytes
 from poller.targets.runtime.output import Output
 from poller.targets.runtime.output_limit import OutputLimit
+from poller.targets.runtime.recent_output import RecentOutput
 
 StopReason = Literal["idle", "timeout", "exit", "init_error", "out_of_memory", "reload", "shutdown"]
 Stream = Literal["stdout", "stderr"]
@@ -54,6 +55,7 @@ class Child:
         *,
         init_in_seconds: float,
         output_limit: OutputLimit,
+        recent_output: RecentOutput,
         descriptor_limit: int | None = None,
         emit: Emit,
     ) -> None:
@@ -66,12 +68,13 @@ class Child:
         self._emit = emit
         self._api = RuntimeApi(function, before_event=self._before_event, emit=emit)
         self._output_limit = output_limit
+        self._recent_output = recent_output
         self._descriptor_limit = descriptor_limit
         self._outputs: list[Output] = []
         self._invocation: tuple[MappingName | None, RequestId] | None = None  # the present or last one
         self._log_tail: LogTail | None = None  # of the present invocation, if its client wants one
         self.pid = 0  # 0 until it has started
-        self._started_at = 0.0  # on anyio's clock
+        self.started_at = 0.0  # on anyio's clock
         self._reason: StopReason | None = None
         self._error: Callable[[RequestId], FunctionError] | None = None  # the error of a killed invocation
         self._stop_asked = anyio.Event()
@@ -112,7 +115,7 @@ class Child:
                 raise StartError(f"{kind.command[0]}: {error.strerror}") from error
             async with process:
                 self.pid = process.pid
-                self._started_at = anyio.current_time()
+                self.started_at = anyio.current_time()
                 self._emit(ChildProcessStarted(function=self._function.name, pid=process.pid))
                 try:
                     task_status.started()
@@ -186,7 +189,7 @@ class Child:
             return response
         report = Report(
             duration_in_seconds=ended_at - tail.began_at,
-            init_in_seconds=None if was_initialised else tail.began_at - self._started_at,
+            init_in_seconds=None if was_initialised else tail.began_at - self.started_at,
             memory_size_in_mb=self._memory_size_in_mb,
             peak_memory_in_bytes=peak_in_bytes(self.pid) if self.is_alive else None,
         )
@@ -223,6 +226,7 @@ class Child:
         def log_line(line: str) -> None:
             if self._log_tail is not None:
                 self._log_tail.add(line)
+            self._recent_output.add(self.pid, line)
             mapping, request_id = self._invocation or (None, None)
             self._emit(
                 ChildProcessOutput(

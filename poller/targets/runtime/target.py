@@ -29,12 +29,14 @@ from anyio.abc import TaskStatus
 from poller.core.backoff import Backoff
 from poller.facts import Emit
 from poller.model.function import ChildProcess, Function
+from poller.model.function_status import ChildStatus
 from poller.model.invocation import FunctionError, Invocation, Response, Unreachable
 from poller.targets.runtime.child import Child
 from poller.targets.runtime.environment import environment
 from poller.targets.runtime.launching import StartError
 from poller.targets.runtime.memory import exceeding
 from poller.targets.runtime.output_limit import OutputLimit
+from poller.targets.runtime.recent_output import RecentOutput
 from poller.targets.runtime.sessions import is_supported
 
 IDLE_IN_SECONDS = 300.0
@@ -79,6 +81,7 @@ class RuntimeTarget:
             environment, function, self._kind, inherited=inherited, region=region, endpoint_url=endpoint_url
         )
         self._output_limit = OutputLimit()
+        self.recent_output = RecentOutput()
         self._descriptor_limit = descriptor_limit
         self._children: set[Child] = set()
         self._outdated: set[Child] = set()  # these children get no further invocation
@@ -133,12 +136,20 @@ class RuntimeTarget:
         self._failed_starts = 0
         self._next_start = 0.0  # the new code may start at once, even if the old code failed in its init
 
+    def children(self) -> list[ChildStatus]:
+        """Return the child processes that have started and not ended, in no order."""
+        free, now = {child for _, child in self._free}, anyio.current_time()
+        return [
+            ChildStatus(child.pid, child not in free, now - child.started_at) for child in self._children if child.pid
+        ]
+
     async def _new_child(self) -> Child:
         await anyio.sleep_until(self._next_start)
         child = Child(
             self._function,
             init_in_seconds=self._init_in_seconds,
             output_limit=self._output_limit,
+            recent_output=self.recent_output,
             descriptor_limit=self._descriptor_limit,
             emit=self._emit,
         )

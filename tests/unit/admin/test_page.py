@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from poller.admin.page.attention import CARDS_SHOWN, HIDDEN_WORDS, NAMES_SHOWN
 from poller.admin.page.document import render
+from poller.admin.page.functions import LOGS_SHOWN
 from poller.admin.page.mappings import MAPPINGS_A_PART
 from poller.admin.page.shards import SHARDS_LISTED
 from poller.admin.page.view import FILTERS, Grouping, Query, RecentChange, View, Viewer
@@ -22,6 +23,7 @@ from poller.facts import ChangeMade
 from poller.model.arn import Arn
 from poller.model.backlog import QueueDepth, UnknownBacklog
 from poller.model.function import ChildProcess, Function, FunctionKind, HttpService, LambdaApi
+from poller.model.function_status import ChildStatus, FunctionStatus, LoggedLine
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Owner, RowKey
 from poller.model.sharing import SeenLease, SeenWorker, SharingStatus
@@ -38,7 +40,7 @@ from poller.model.status import (
     WorkerStatus,
 )
 from poller.model.stream import SequenceNumber, ShardId
-from poller.telemetry.history import INTERVALS, MappingHistory
+from poller.telemetry.history import BOUNDS_IN_SECONDS, INTERVALS, MappingHistory
 
 NOW = 1_769_860_800.0
 STORE = FunctionName("store")
@@ -148,7 +150,8 @@ def view(*statuses: MappingStatus, viewer: Viewer = OWNER, **values: Any) -> Vie
         statuses=statuses,
         histories={},
         functions=(),
-        children={},
+        function_statuses={},
+        failed_children={},
         depths={},
         sharing=None,
         changes=(),
@@ -444,12 +447,15 @@ def test_functions_destinations_and_changes_have_tables() -> None:
     refused = STREAM._replace(
         stream=StreamStatus(shards_blocked=1, blocked=(BLOCKED._replace(reason="destination: AccessDenied"),))
     )
-    history = MappingHistory([1.0], [0.0], [2.0, 3.0], [5.0], [10.0])
+    durations = [9.0 if bound < 1 else 10.0 for bound in BOUNDS_IN_SECONDS]
+    history = MappingHistory([1.0], [0.0], [2.0, 3.0], [5.0], [10.0], durations)
+    children = (ChildStatus(4711, True, 90.0), ChildStatus(4712, False, 5.0))
     page = render(
         view(
             refused,
             functions=functions,
-            children={"store": 4},
+            function_statuses={STORE: FunctionStatus(STORE, 3, 7, 20, 2, 1, children)},
+            failed_children={"store": 6},
             histories={refused.mapping: history},
             changes=[
                 RecentChange(NOW - 60, ChangeMade("pause", "uid 1, pid 2", "not paused", refused.mapping)),
@@ -458,15 +464,60 @@ def test_functions_destinations_and_changes_have_tables() -> None:
         )
     )
     rows = [row.split() for row in Reader(page).rows]
-    assert ["lambda", "0", "mappings", "AWS", "Lambda", "0", "of", "20", "0"] in rows
-    assert ["http", "0", "mappings", "HTTP,", "2", "urls", "0", "of", "20", "0"] in rows
-    assert ["store", "1", "mapping", "handler", "signup:store", "3", "of", "20", "4", "5", "0.5", "s"] in rows
+    assert ["lambda", "0", "mappings", "AWS", "Lambda", "0", "of", "20", "0", "in", "30", "min"] in rows
+    assert ["http", "0", "mappings", "HTTP,", "2", "urls", "0", "of", "20", "0", "in", "30", "min"] in rows
+    assert [" ".join(row) for row in rows if row[0] == "store"] == [
+        "store 1 mapping handler signup:store 3 of 20 7 invocations waiting 2, 1 busy 4711 busy (1.5 min), "
+        "4712 idle (5.0 s) 6 failed and replaced 5 in 30 min half within 3 ms 99 % within 1.0 s"
+    ]
     assert ["arn:aws:sqs:eu-west-1:123456789012:failures", "1", "1", "shard"] in rows
     assert [" ".join(row) for row in rows[-2:]] == [
         "30 s ago reload uid 1, pid 2",
         "1.0 min ago pause clicks uid 1, pid 2 not paused",
     ]
     assert "hunter2" not in page
+
+
+def test_only_some_of_many_child_processes_are_listed() -> None:
+    handler = ChildProcess(command=("a",), handler="signup:store", environment={}, directory="/")
+    arn = Arn.parse("arn:aws:lambda:eu-west-1:123456789012:function:store")
+    store = Function(name=STORE, arn=arn, kind=handler, timeout_in_seconds=3, reserved_concurrency=20)
+    children = tuple(ChildStatus(4000 + number, False, 60.0) for number in range(20))
+    status = FunctionStatus(STORE, 0, 0, 100, children=90, busy=0, first_children=children)
+    rows = read(QUEUE, functions=(store,), function_statuses={STORE: status}).rows
+    [row] = [" ".join(row.split()) for row in rows if "signup:store" in row]
+    assert "90, 0 busy 4000 idle (1.0 min), " in row
+    assert "4004 idle (1.0 min), and 85 more" in row
+
+
+def test_the_last_lines_of_a_function_are_shown_to_readers_who_may_see_its_words() -> None:
+    lines = (
+        LoggedLine(NOW - 90, 4711, "Traceback <most recent>"),
+        LoggedLine(NOW - 60, None, "REPORT RequestId: 6f1d"),
+    )
+    statuses = {
+        STORE: FunctionStatus(STORE, 0, 0, 1, log=lines),
+        FunctionName("quiet"): FunctionStatus(FunctionName("quiet"), 0, 0, 1),
+    }
+    page = render(view(QUEUE, function_statuses=statuses))
+    assert "Last lines of store: 2, the newest 1.0 min ago" in " ".join(Reader(page).text.split())
+    assert "4711  Traceback &lt;most recent&gt;\nREPORT RequestId: 6f1d</pre>" in page
+    assert page.count("Last lines of") == 1
+    assert '<details id="log-store">' in page
+    hidden = render(view(QUEUE, function_statuses=statuses, viewer=Viewer(can_log_in=True)))
+    assert "Traceback" not in hidden
+    assert "Last lines" not in hidden
+
+
+def test_the_lines_of_only_some_functions_are_shown_those_that_have_written_last() -> None:
+    statuses = {
+        (name := FunctionName(f"f{number}")): FunctionStatus(name, 0, 0, 1, log=(LoggedLine(NOW - number, 1, "x"),))
+        for number in range(LOGS_SHOWN + 5)
+    }
+    page = render(view(QUEUE, function_statuses=statuses))
+    assert page.count("Last lines of") == LOGS_SHOWN
+    assert page.index("Last lines of f0") < page.index("Last lines of f1")
+    assert f"Last lines of f{LOGS_SHOWN}" not in page
 
 
 def test_several_workers_have_a_table() -> None:

@@ -8,7 +8,9 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import anyio
 import anyio.lowlevel
@@ -19,10 +21,16 @@ from anyio.abc import SocketStream
 from poller.admin import answers
 from poller.admin.connections import DESCRIPTORS_KEPT, LONGEST_SECONDS, MAXIMUM_CONNECTIONS, Connections
 from poller.admin.guard import Access
+from poller.admin.page.view import Viewer
 from poller.admin.readiness import BLOCKED_SHARDS_LISTED, BLOCKED_SHARDS_SHOWN
 from poller.admin.server import Pages, serve
+from poller.admin.status_report import status_report
+from poller.admin.viewing import PageSources
 from poller.errors import CannotListen
-from poller.facts import Fact, MessagesReceived
+from poller.facts import ChildProcessStopped, Fact, MessagesReceived
+from poller.model.arn import Arn
+from poller.model.function import ChildProcess, Function, HttpService
+from poller.model.function_status import ChildStatus, FunctionStatus, LoggedLine
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Owner, RowKey
 from poller.model.sharing import SeenLease, SeenWorker, SharingStatus
@@ -38,9 +46,11 @@ from poller.model.status import (
     WorkerStatus,
 )
 from poller.model.stream import SequenceNumber, ShardId
+from poller.telemetry.history import BOUNDS_IN_SECONDS, INTERVAL_IN_SECONDS, MappingHistory
 from poller.telemetry.telemetry import Telemetry
 from tests.fakes.changes import FakeChanges
 from tests.fakes.descriptors import is_any_free, no_descriptor_left
+from tests.unit.admin.test_page import view
 
 pytestmark = pytest.mark.anyio
 
@@ -588,3 +598,67 @@ async def test_the_status_has_the_first_shards_that_are_read_with_their_lanes() 
             "lanes": [{"number": 2, "records": 3, **blocked}, {"number": 3, **lane}],
         }
     ]
+
+
+@pytest.mark.parametrize("sees_words", [True, False])
+def test_the_status_has_the_history_of_a_mapping_and_the_numbers_of_its_function(sees_words: bool) -> None:
+    handler = ChildProcess(command=("a",), handler="signup:store", environment={}, directory="/")
+    arn = Arn.parse("arn:aws:lambda:eu-west-1:123456789012:function:store")
+    store = Function(name=STORE, arn=arn, kind=handler, timeout_in_seconds=3, reserved_concurrency=20)
+    durations = [10.0 if bound >= 1 else 0.0 for bound in BOUNDS_IN_SECONDS]
+    line = LoggedLine(1_769_860_800.75, 4711, "to stdout")
+    report = status_report(
+        view(
+            READY,
+            viewer=Viewer(sees_words=sees_words),
+            histories={READY.mapping: MappingHistory([1.0, 2.0], [0.0, 1.0], [3.0, 4.0], [5.0], [10.0], durations)},
+            functions=(store, replace(store, name=FunctionName("unused"), kind=HttpService(urls=("http://a",)))),
+            function_statuses={STORE: FunctionStatus(STORE, 3, 7, 12, 2, 1, (ChildStatus(4711, True, 9.5),), (line,))},
+            failed_children={STORE: 6},
+        )
+    )
+    answers.Status.model_validate(report)
+    assert report["mappings"]["orders"]["last_30_minutes"] == {
+        "interval_in_seconds": INTERVAL_IN_SECONDS,
+        "records": [1, 2],
+        "failed": [0, 1],
+        "throttles": 7,
+        "invocations": 10,
+        "p50_in_seconds": 0.75,
+        "p99_in_seconds": 0.995,
+    }
+    assert report["functions"] == {
+        "store": {
+            "running": 3,
+            "waiting": 7,
+            "limit": 12,
+            "children": {
+                "running": 2,
+                "busy": 1,
+                "failed": 6,
+                "first": [{"pid": 4711, "is_busy": True, "age_in_seconds": 9.5}],
+            },
+            "log": [{"at": "2026-01-31T12:00:00Z", "pid": 4711, "text": "to stdout"}] if sees_words else None,
+        },
+        "unused": {"running": 0, "waiting": 0, "limit": 20, "children": None, "log": [] if sees_words else None},
+    }
+
+
+async def test_the_status_tells_how_many_child_processes_failed_and_what_the_function_does() -> None:
+    telemetry = Telemetry()
+    telemetry.begin_function(STORE)
+    reasons: tuple[Literal["idle", "timeout", "exit", "reload"], ...] = ("idle", "timeout", "exit", "exit", "reload")
+    for reason in reasons:
+        telemetry.emit(ChildProcessStopped(STORE, 4711, reason, None))
+    arn = Arn.parse("arn:aws:lambda:eu-west-1:123456789012:function:store")
+    handler = ChildProcess(command=("a",), handler="signup:store", environment={}, directory="/")
+    store = Function(name=STORE, arn=arn, kind=handler, timeout_in_seconds=3, reserved_concurrency=20)
+    page = PageSources(functions=lambda: [store], function_statuses=lambda: [FunctionStatus(STORE, 3, 7, 12)])
+    pages = Pages(telemetry.registry, lambda: [READY], page=page)
+    async with (
+        serve(("127.0.0.1", 0), pages, access=Access, changes=FakeChanges(), emit=no_log) as (host, port),
+        ClientSession(f"http://{host}:{port}") as client,
+        client.get("/api/status") as answer,
+    ):
+        shown = (await answer.json())["functions"]["store"]
+    assert (shown["running"], shown["waiting"], shown["limit"], shown["children"]["failed"]) == (3, 7, 12, 3)

@@ -11,6 +11,10 @@ from poller.admin.words import count, duration, rate, size, written
     ("seconds", "text"),
     [
         (0.0, "0 s"),
+        (0.0001, "1 ms"),
+        (0.0034, "3 ms"),
+        (0.0994, "99 ms"),
+        (0.0995, "0.1 s"),
         (0.44, "0.4 s"),
         (9.9, "9.9 s"),
         (12.4, "12 s"),

@@ -22,11 +22,15 @@ from poller.engine.stop import Stop
 from poller.engine.streams.mapping import StreamMappingRunner
 from poller.engine.supervised import Runner
 from poller.engine.supervisor import Supervisor
-from poller.facts import Fact
-from poller.functions.opened import OpenFunction
+from poller.facts import ChildProcessOutput, Fact
+from poller.functions.opened import Contents, OpenFunction
+from poller.model.function_status import FunctionStatus
+from poller.model.ids import RequestId
+from poller.model.invocation import Invocation
 from poller.settings.loading import load
 from poller.settings.values import Settings
 from poller.telemetry.telemetry import Telemetry
+from tests.fakes.recorded import Recorded
 
 pytestmark = pytest.mark.anyio
 
@@ -178,3 +182,26 @@ def opened_function(run: Runner) -> OpenFunction:
         case StreamMappingRunner():
             return run._context.lane.function
     raise AssertionError(run)
+
+
+@pytest.mark.slow
+async def test_each_open_function_has_a_status(tmp_path: Path) -> None:
+    (tmp_path / "f.py").write_text("def handler(event, context):\n    print('hello')\n    return event\n")
+    settings, record = settings_of(tmp_path, ["a", "b"]), Recorded()
+    function = settings.functions[settings.mappings[0].function_name]
+    call = Invocation(RequestId("r"), b"{}", None, 1)
+    async with compose(settings, emit=record, descriptor_limit=1024) as composition:
+        assert composition.functions.statuses(1000.0) == []
+        with anyio.fail_after(60):
+            async with composition.functions.use(function) as shared:
+                unused = FunctionStatus(function.name, 0, 0, function.reserved_concurrency)
+                assert composition.functions.statuses(1000.0) == [unused]
+                async with shared.opened.gate.slot(unless=anyio.Event()):
+                    await shared.opened.invoke(call, Contents(), began_at=anyio.current_time())
+                    await record.first(ChildProcessOutput, lambda fact: fact.line == "hello")
+                    [status] = composition.functions.statuses(1000.0)
+        assert composition.functions.statuses(1000.0) == []
+    assert (status.running, status.children, status.busy) == (1, 1, 0)
+    [line], [child] = status.log, status.first_children
+    assert (line.text, line.pid) == ("hello", child.pid)
+    assert line.at == pytest.approx(1000.0, abs=60)

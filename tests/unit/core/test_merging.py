@@ -6,7 +6,14 @@ from typing import get_args
 
 import pytest
 
-from poller.core.merging import WORST_FIRST, merged, merged_sharing
+from poller.core.merging import WORST_FIRST, merged, merged_functions, merged_sharing
+from poller.model.function_status import (
+    CHILDREN_SHOWN,
+    LINES_KEPT,
+    ChildStatus,
+    FunctionStatus,
+    LoggedLine,
+)
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Owner
 from poller.model.sharing import SeenWorker, SharingStatus
@@ -22,6 +29,7 @@ from poller.model.status import (
 )
 from poller.model.stream import ShardId
 
+STORE = FunctionName("store")
 READY = MappingStatus(
     MappingName("orders"), FunctionName("store"), "arn", "ready", None, 2, 3, 34, 8, since=50.0, was_found=True
 )
@@ -45,6 +53,40 @@ def test_the_shards_of_all_workers_are_shown_those_in_trouble_first() -> None:
     (status,) = merged([[READY._replace(stream=StreamStatus(shards=(shard,)))] for shard in shards])
     assert status.stream is not None
     assert [shard.age_in_seconds for shard in status.stream.shards] == [9.0, 7.0, 5.0]
+
+
+def function(running: int, *, at: float, busy: bool, age: float) -> FunctionStatus:
+    child = ChildStatus(4000 + running, busy, age)
+    line = LoggedLine(at, child.pid, "hello")
+    return FunctionStatus(STORE, running, 2, 5, 3, 1, (child,), (line,))
+
+
+def test_the_numbers_of_a_function_are_added_and_its_newest_lines_of_all_workers_are_shown() -> None:
+    workers = [function(1, at=9.0, busy=False, age=5.0), function(2, at=7.0, busy=True, age=1.0)]
+    other = FunctionStatus(FunctionName("send"), 0, 0, 4)
+    assert merged_functions([[workers[0]], [workers[1], other]]) == [
+        FunctionStatus(
+            STORE,
+            running=3,
+            waiting=4,
+            limit=10,
+            children=6,
+            busy=2,
+            first_children=(ChildStatus(4002, True, 1.0), ChildStatus(4001, False, 5.0)),
+            log=(LoggedLine(7.0, 4002, "hello"), LoggedLine(9.0, 4001, "hello")),
+        ),
+        other,
+    ]
+
+
+def test_of_many_children_and_lines_only_some_are_shown() -> None:
+    children = tuple(ChildStatus(number, number % 2 == 0, float(number)) for number in range(CHILDREN_SHOWN))
+    lines = tuple(LoggedLine(float(number), None, "") for number in range(LINES_KEPT))
+    [shown] = merged_functions([[FunctionStatus(STORE, 0, 0, 0, 20, 10, children, lines)]] * 2)
+    assert {child.is_busy for child in shown.first_children} == {True}
+    assert [child.age_in_seconds for child in shown.first_children[:3]] == [18.0, 18.0, 16.0]
+    assert len(shown.first_children) == CHILDREN_SHOWN
+    assert [line.at for line in shown.log] == sorted([*range(LINES_KEPT // 2, LINES_KEPT)] * 2)
 
 
 def test_the_oldest_message_in_hand_of_all_workers_is_the_oldest() -> None:

@@ -56,6 +56,7 @@ async def test_all_users_of_a_key_get_one_value_and_the_last_one_closes_it() -> 
         shared = Shared(things.open, tasks=tasks)
         async with shared.use("a") as first:
             async with shared.use("a") as second, shared.use("b") as other:
+                assert shared.all_opened() == [first, other]
                 assert first is second
                 assert other == ["b"]
             assert things.log == ["open a", "open b", "closed b"]

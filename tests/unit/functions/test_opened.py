@@ -90,3 +90,27 @@ async def test_a_single_record_that_is_too_large_does_not_change_the_limit() -> 
 async def test_an_invocation_without_a_slot_is_a_fault_of_poller() -> None:
     with pytest.raises(AssertionError, match="slot"):
         await opened(Target(NAMED)).invoke(INVOCATION, Contents(), began_at=0.0)
+
+
+async def test_the_log_tail_of_the_last_failure_that_had_one_is_kept() -> None:
+    target = Target(FunctionError(error_type="KeyError", message="'email'", log_tail="a\nb"))
+    function = opened(target)
+    assert function.last_log_tail is None
+    await invoked(function, Contents())
+    assert function.last_log_tail is not None
+    at, tail = function.last_log_tail
+    assert (tail, at <= anyio.current_time()) == ("a\nb", True)
+    for response in (FunctionError(error_type="KeyError", message=""), Answered(b"", log_tail="of a success")):
+        target.response = response
+        await invoked(function, Contents())
+    assert function.last_log_tail == (at, tail)
+
+
+async def test_the_invocations_that_wait_for_a_slot_are_counted() -> None:
+    function = opened(Target(NAMED))
+    async with anyio.create_task_group() as tasks, function.gate.slot(unless=anyio.Event()):
+        for number in range(3):
+            tasks.start_soon(invoked, function, Contents())
+            await anyio.wait_all_tasks_blocked()
+            assert (function.gate.running, function.gate.waiting) == (1, number + 1)
+    assert function.gate.waiting == 0

@@ -30,10 +30,12 @@ from poller.facts import (
     RuntimeApiConnectionRejected,
 )
 from poller.model.function import ChildProcess
+from poller.model.function_status import LINES_KEPT
 from poller.model.invocation import Answered, FunctionError, Invocation, Response, Unreachable
 from poller.targets.runtime import RuntimeTarget
 from poller.targets.runtime.child import Child
 from poller.targets.runtime.output_limit import OutputLimit
+from poller.targets.runtime.recent_output import RecentOutput
 from tests.fakes.clock import jump
 from tests.fakes.functions import (
     ALIAS,
@@ -149,7 +151,9 @@ async def test_a_program_is_looked_for_on_the_functions_own_path(tmp_path: Path)
 async def test_the_first_reason_to_end_a_child_is_reported() -> None:
     record = Recorded()
     kind = command_kind("sleep", "60")
-    child = Child(function(kind), init_in_seconds=10.0, output_limit=OutputLimit(), emit=record)
+    child = Child(
+        function(kind), init_in_seconds=10.0, output_limit=OutputLimit(), recent_output=RecentOutput(), emit=record
+    )
     reading, writing = os.pipe()
     try:
         with anyio.fail_after(30):
@@ -289,6 +293,41 @@ async def test_children_are_leaders_of_their_own_sessions() -> None:
     async with opened(callable_kind("sample:count"), record) as target:
         pid = answer(await target.invoke(call()))["pid"]
         assert os.getsid(pid) == os.getpgid(pid) == pid
+
+
+async def test_the_children_of_a_function_are_listed_with_what_they_do() -> None:
+    async with opened(callable_kind("sample:sleep"), Recorded()) as target, anyio.create_task_group() as tasks:
+        assert target.children() == []
+        await target.invoke(call({"seconds": 0}))
+        [idle] = target.children()
+        assert (idle.is_busy, 0 <= idle.age_in_seconds < 60) == (False, True)
+        tasks.start_soon(target.invoke, call({"seconds": 60}))
+        await anyio.wait_all_tasks_blocked()
+        assert [(child.pid, child.is_busy) for child in target.children()] == [(idle.pid, True)]
+        tasks.cancel_scope.cancel()
+
+
+async def test_the_last_lines_of_a_function_are_kept_and_of_a_long_line_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("poller.targets.runtime.recent_output.LINE_CHARACTERS", 9)
+    record = Recorded()
+    async with opened(callable_kind("sample:say"), record) as target:
+        began_at = anyio.current_time()
+        await target.invoke(call())
+        await record.first(ChildProcessOutput, lambda fact: fact.line == "y" * (20_000 - 16_384))
+        lines, [child] = target.recent_output.lines(), target.children()
+    assert "to stdout" in {text for _, _, text in lines}
+    assert "to stderr" in {text for _, _, text in lines}
+    assert "y" * 9 in {text for _, _, text in lines}
+    assert {at >= began_at and of == child.pid for at, of, _ in lines} == {True}
+
+
+async def test_no_more_than_the_last_lines_are_kept() -> None:
+    recent = RecentOutput()
+    for number in range(LINES_KEPT + 5):
+        recent.add(7, str(number))
+    assert [text for _, _, text in recent.lines()] == [str(number) for number in range(5, LINES_KEPT + 5)]
 
 
 async def test_the_output_of_a_child_is_logged_line_by_line() -> None:

@@ -10,15 +10,15 @@ import pytest
 
 from poller.facts import BatchInvoked, InvocationPostponed
 from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.telemetry.history import INTERVAL_IN_SECONDS, INTERVALS, History, totals
+from poller.telemetry.history import INTERVAL_IN_SECONDS, INTERVALS, History, durations_of, totals
 from poller.telemetry.telemetry import Telemetry
 
 ORDERS, STORE = MappingName("orders"), FunctionName("store")
 
 
-def invoked(records: int, failed: int = 0) -> BatchInvoked:
+def invoked(records: int, failed: int = 0, seconds: float = 0.5) -> BatchInvoked:
     outcome: Literal["failed", "succeeded"] = "failed" if failed else "succeeded"
-    return BatchInvoked(ORDERS, STORE, RequestId("id"), outcome, records, failed, 1, 0.5, 1.0, "", "", "")
+    return BatchInvoked(ORDERS, STORE, RequestId("id"), outcome, records, failed, 1, seconds, 1.0, "", "", "")
 
 
 def begun() -> Telemetry:
@@ -40,6 +40,34 @@ def test_an_interval_has_what_was_counted_since_the_interval_before() -> None:
     assert seen.records_per_second == 90 / INTERVAL_IN_SECONDS
     assert seen.mean_duration_in_seconds == 0.5
     assert len(seen.records) == INTERVALS
+
+
+def test_the_durations_are_those_of_the_last_intervals() -> None:
+    telemetry = begun()
+    history = History(telemetry.registry)
+    telemetry.emit(invoked(1, seconds=40_000.0))  # before the history begins
+    history.add(totals(telemetry.registry))
+    for seconds in (0.2, 0.2, 0.2, 200.0):
+        telemetry.emit(invoked(1, seconds=seconds))
+    history.add(totals(telemetry.registry))
+    seen = history.histories()[ORDERS]
+    assert seen.durations[-1] == 4
+    assert 0.1 < (seen.duration_in_seconds(0.5) or 0) <= 0.25
+    assert 60 < (seen.duration_in_seconds(0.99) or 0) <= 300
+    assert durations_of([seen, seen])[-1] == 8
+    assert list(durations_of([])) == []
+    for _ in range(INTERVALS - 1):
+        history.add(totals(telemetry.registry))
+    assert history.histories()[ORDERS].durations[-1] == 4
+    history.add(totals(telemetry.registry))
+    assert history.histories()[ORDERS].duration_in_seconds(0.5) is None, "they are older than 30 minutes"
+
+
+def test_the_durations_of_a_new_function_begin_at_zero() -> None:
+    history = History(begun().registry)
+    for totals_of_buckets in ([1.0, 1.0], [5.0, 9.0], [2.0, 3.0], [2.0, 4.0]):
+        history.add({ORDERS: [0.0] * 5 + totals_of_buckets})
+    assert history.histories()[ORDERS].durations == (2.0, 4.0)
 
 
 def test_a_history_has_no_more_than_its_intervals_and_does_not_change_once_it_is_read() -> None:

@@ -12,6 +12,7 @@ from prometheus_client import generate_latest
 
 from poller import facts
 from poller.engine.stop import Stop
+from poller.model.function_status import FunctionStatus
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Owner
 from poller.model.sharing import SeenWorker, SharingStatus
@@ -119,6 +120,18 @@ async def test_the_leases_of_all_workers_are_counted_together() -> None:
     assert await shown.metric("poller_workers") == "2.0"
     assert await shown.metric('poller_leases{kind="shard"}') == "7.0"
     assert await shown.metric("poller_shard_unread_seconds") == "7.5"
+
+
+async def test_one_status_of_each_function_is_shown_for_all_workers() -> None:
+    shown = Shown()
+    assert shown.view.functions() == []
+    for number in (1, 2):
+        shown.report(number)
+        report = shown.team.workers[number - 1].life.report
+        assert report is not None
+        store = FunctionStatus(ORDERS.function, running=number, waiting=0, limit=4)
+        shown.team.workers[number - 1].life.report = report._replace(functions=(store,))
+    assert shown.view.functions() == [FunctionStatus(ORDERS.function, running=3, waiting=0, limit=8)]
 
 
 async def test_the_counts_of_a_worker_stay_when_it_ends_and_begins_again() -> None:

@@ -1,0 +1,116 @@
+"""What do the functions do? Their concurrency in use, child processes, throttles, durations and last lines.
+
+The durations and throttles are those of the mappings' batches in the last 30 minutes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from poller.admin.page.markup import NOTHING, Html, element, joined, moment, small, table, text
+from poller.admin.page.view import View
+from poller.admin.words import count, duration
+from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
+from poller.model.function_status import ChildStatus, FunctionStatus
+from poller.model.status import MappingStatus
+from poller.telemetry.history import BOUNDS_IN_SECONDS, durations_of
+from poller.telemetry.quantiles import quantile_of
+
+ROWS_SHOWN = 200
+
+LOGS_SHOWN = 20
+"""How many functions have their last lines on the page: those that have written last."""
+
+CHILDREN_LISTED = 5
+
+HEADINGS = ("function", "kind", "in use", "child processes", "throttles", "durations")
+
+
+def functions(view: View) -> Html:
+    of_function: defaultdict[str, list[MappingStatus]] = defaultdict(list)
+    for status in view.mappings:
+        of_function[status.function].append(status)
+    rows = [list(_cells(function, of_function[function.name], view)) for function in view.functions[:ROWS_SHOWN]]
+    caption = (
+        "Functions"
+        if len(rows) == len(view.functions)
+        else f"Functions: the first {ROWS_SHOWN} of {len(view.functions):,}"
+    )
+    return joined([table(caption, HEADINGS, rows), *_logs(view)])
+
+
+def _cells(function: Function, statuses: Sequence[MappingStatus], view: View) -> Iterator[Html]:
+    status = view.function_statuses.get(function.name)
+    histories = [view.histories[each.mapping] for each in statuses if each.mapping in view.histories]
+    durations = durations_of(histories)
+    yield joined([text(function.name), small(text(count(len(statuses), "mapping")))])
+    yield text(_kind(function))
+    yield joined(_concurrency(function, status))
+    yield joined(_children(function, status, view)) if isinstance(function.kind, ChildProcess) else NOTHING
+    throttles = sum(sum(history.postponed) for history in histories)
+    yield joined([text(f"{throttles:,.0f}"), small(text("in 30 min"))])
+    half, most = (quantile_of(BOUNDS_IN_SECONDS, durations, part) for part in (0.5, 0.99))
+    if half is not None and most is not None:
+        yield joined([text(f"half within {duration(half)}"), small(text(f"99 % within {duration(most)}"))])
+    else:
+        yield NOTHING
+
+
+def _kind(function: Function) -> str:
+    match function.kind:
+        case LambdaApi():
+            return "AWS Lambda"
+        case HttpService(urls=urls):
+            return f"HTTP, {count(len(urls), 'url')}"
+        case ChildProcess(handler=handler):
+            return "program" if handler is None else f"handler {handler}"
+
+
+def _concurrency(function: Function, status: FunctionStatus | None) -> Iterator[Html]:
+    if status is None:
+        yield text(f"0 of {function.reserved_concurrency:,}")
+        return
+    yield text(f"{status.running:,} of {status.limit:,}")
+    if status.waiting:
+        yield small(text(f"{count(status.waiting, 'invocation')} waiting"))
+
+
+def _children(function: Function, status: FunctionStatus | None, view: View) -> Iterator[Html]:
+    if status is None or not status.children:
+        yield text("none")
+    else:
+        yield text(f"{status.children:,}, {status.busy:,} busy")
+        listed = list(map(_child, status.first_children[:CHILDREN_LISTED]))
+        listed += [f"and {more:,} more"] if (more := status.children - len(listed)) else []
+        yield small(text(", ".join(listed)))
+    if failed := view.failed_children.get(function.name, 0):
+        yield small(text(f"{failed:,} failed and replaced"))
+
+
+def _child(child: ChildStatus) -> str:
+    return f"{child.pid} {'busy' if child.is_busy else 'idle'} ({duration(child.age_in_seconds)})"
+
+
+def _logs(view: View) -> Iterator[Html]:
+    """Yield the last lines of functions, folded. Only a reader who may see a function's own words gets them."""
+    if not view.viewer.sees_words:
+        return
+    written = [status for status in view.function_statuses.values() if status.log]
+    written.sort(key=lambda status: -status.log[-1].at)
+    for status in written[:LOGS_SHOWN]:
+        yield _log(status, view.now)
+
+
+def _log(status: FunctionStatus, now: float) -> Html:
+    lines = [text(line.text if line.pid is None else f"{line.pid}  {line.text}") for line in status.log]
+    return element(
+        "details",
+        element(
+            "summary",
+            text(f"Last lines of {status.function}: {len(lines):,}, the newest "),
+            moment(status.log[-1].at, now),
+        ),
+        element("pre", Html("\n".join(lines)), tabindex="0", role="region", aria_label=f"lines of {status.function}"),
+        id=f"log-{status.function}",
+    )
