@@ -29,6 +29,7 @@ class Case:
     """One case of the comparison: the queue, the kind of function, and the batches.
 
     `window` is in seconds. `share` is the part of the usual backlog that the queue can hold.
+    `concurrency` is how many batches the contender handles at once.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Case:
     batch_size: int = 10
     window: int = 0
     share: float = 1.0
+    concurrency: int = CONCURRENCY
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ function_name = "f"
 batch_size = {case.batch_size}
 maximum_batching_window_in_seconds = {case.window}
 function_response_types = ["ReportBatchItemFailures"]
-scaling_config = {{ maximum_concurrency = {CONCURRENCY} }}
+scaling_config = {{ maximum_concurrency = {case.concurrency} }}
 filter_criteria.filters = [{{ pattern = {{ body = {{ kind = ["order"] }} }} }}]
 """
 

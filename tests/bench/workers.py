@@ -1,13 +1,15 @@
 """What do several workers cost, and what do they gain? One, two and four workers of one host, side by side in one run.
 
-    python tests/bench/workers.py                  everything, some four minutes
+    python tests/bench/workers.py                  everything, some five minutes
     python tests/bench/workers.py --case queue     one case
 
 `runs.py` says what is measured. The CPU time is that of the parent and of all its workers.
 The first contender is a daemon of one process. With enough cores, the records a second should grow with the workers,
 and the CPU time of a record should not.
-On a machine with few cores, processes that run at the same time slow each other down. Two daemons that know nothing of
-each other show how much: two workers should cost as much as they do.
+On a machine with few cores, processes that run at the same time slow each other down. Daemons that know nothing of each
+other show how much: workers should cost as much as the same number of daemons.
+Each process handles ten batches at once. Only the workers of `4 workers (10)` handle ten together: each of them has two
+or three, so it does less work each time that it wakes, and a message costs more.
 No contender is stopped while another one has its turn, because workers that are stopped lose their leases.
 """
 
@@ -18,6 +20,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -29,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.bench import contenders, stream_contenders
 from tests.bench.brokers import canned, canned_stream
-from tests.bench.contenders import Case
+from tests.bench.contenders import CONCURRENCY, Case
 from tests.bench.machine import described
 from tests.bench.runs import Entry, Load, Measured, Outcome, run_case
 from tests.bench.screen import bar_of, warn_if_busy
@@ -62,38 +65,54 @@ class Compared(NamedTuple):
 Command = Callable[[Any, Path], list[str] | None]
 
 
-def _with_workers(alone: Command, size: int) -> Command:
+def _queue_command(processes: int, broker: Any, folder: Path) -> list[str]:
+    """Return the command of a daemon that handles ten batches at once for each of these processes."""
+    case = replace(QUEUE, concurrency=CONCURRENCY * processes)
+    return contenders.daemon_command(case, broker, folder) or []
+
+
+def _workers(size: int, alone: Command) -> Command:
     return lambda source, folder: [*(alone(source, folder) or ()), "--workers", str(size)]
 
 
-def _two_daemons(broker: Any, folder: Path) -> list[str]:
-    """Return a command that starts two daemons, with a folder for each, and ends them when it ends."""
-    commands = []
-    for number in (1, 2):
-        own = folder / str(number)
-        own.mkdir()
-        commands.append(shlex.join(contenders.daemon_command(QUEUE, broker, own) or ()))
-    script = f"trap 'kill $first $second; wait' TERM; {commands[0]} & first=$!; {commands[1]} & second=$!; wait"
-    return ["/bin/sh", "-c", script]
+def _daemons(size: int) -> Command:
+    """Return a command that starts daemons, with a folder for each, and ends them when it ends."""
 
+    def command(broker: Any, folder: Path) -> list[str]:
+        starts = []
+        for number in range(size):
+            own = folder / str(number)
+            own.mkdir()
+            starts.append(f'{shlex.join(_queue_command(1, broker, own))} & daemons="$daemons $!"')
+        return ["/bin/sh", "-c", f"trap 'kill $daemons; wait' TERM; {'; '.join(starts)}; wait"]
 
-def _entries(opened: Callable[[Path], Any], alone: Command, *others: Entry[Any]) -> list[Entry[Any]]:
-    workers = [Entry(f"{size} workers", opened, _with_workers(alone, size)) for size in (2, 4)]
-    return [Entry("1 process", opened, alone), *others, *workers]
+    return command
 
 
 _queue = partial(canned, queue_name=QUEUE.queue_name)
 _stream = partial(canned_stream, kind=STREAM.kind, shards=STREAM.shards, records_in_a_read=STREAM.records_in_a_read)
+_stream_command = partial(stream_contenders.daemon_command, STREAM)
 
 CASES = {
     QUEUE.name: Compared(
         QUEUE.title,
-        _entries(_queue, partial(contenders.daemon_command, QUEUE), Entry("2 daemons", _queue, _two_daemons)),
+        [
+            Entry("1 process", _queue, partial(_queue_command, 1)),
+            Entry("2 daemons", _queue, _daemons(2)),
+            Entry("2 workers", _queue, _workers(2, partial(_queue_command, 2))),
+            Entry("4 daemons", _queue, _daemons(4)),
+            Entry("4 workers", _queue, _workers(4, partial(_queue_command, 4))),
+            Entry("4 workers (10)", _queue, _workers(4, partial(_queue_command, 1))),
+        ],
         Load(16_000, 40_000, PACED, PER_SECOND),
     ),
     STREAM.name: Compared(
         STREAM.title,
-        _entries(_stream, partial(stream_contenders.daemon_command, STREAM)),
+        [
+            Entry("1 process", _stream, _stream_command),
+            Entry("2 workers", _stream, _workers(2, _stream_command)),
+            Entry("4 workers", _stream, _workers(4, _stream_command)),
+        ],
         Load(STREAM.backlog // 4, STREAM.backlog, 0, PER_SECOND),
     ),
 }
@@ -116,7 +135,8 @@ def main(
             results[name] = run_case(name, compared.entries, compared.load, rounds, tell)
             console.print(line(compared.title, results[name]), markup=False, highlight=False, soft_wrap=True)
     titles = {name: compared.title for name, compared in chosen.items()}
-    shown = Shown("records", titles, ["1 process", "2 daemons", "2 workers", "4 workers"], described())
+    names = dict.fromkeys(entry.name for compared in CASES.values() for entry in compared.entries)
+    shown = Shown("records", titles, list(names), described())
     show(shown, results, console, per_second=PER_SECOND)
     if json_file:
         json_file.write_text(json.dumps(as_json(results), indent=2) + "\n")
