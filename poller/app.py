@@ -215,8 +215,7 @@ async def _run_until(
                         api=written(api) if api else None,
                     )
                 )
-            gc.collect()
-            gc.freeze()  # it skips the mappings, too
+            gc.freeze()  # the collector skips the mappings, too, which have hardly any garbage to collect before
             supervisor.begin()
             await supervisor.stopped()
             services.cancel_scope.cancel()
