@@ -257,6 +257,7 @@ class BacklogNumbers(Answer):
     seconds_to_catch_up: float
     shards: int
     messages_waiting: int
+    events_waiting: int
 
 
 class Health(Answer):

@@ -72,7 +72,7 @@ SCALING = tuple(
     for path, whose in (
         ("/api/scaling", "all mappings"),
         ("/api/scaling/mappings/{name}", "one mapping"),
-        ("/api/scaling/functions/{name}", "all mappings of one function"),
+        ("/api/scaling/functions/{name}", "all mappings of one function, and its asynchronous events"),
     )
 )
 QUEUES = Read(

@@ -2,11 +2,12 @@
 
     GET /api/scaling                    all mappings
     GET /api/scaling/mappings/NAME      one mapping
-    GET /api/scaling/functions/NAME     all mappings that invoke the function
+    GET /api/scaling/functions/NAME     all mappings that invoke the function, and its asynchronous events
     GET /api/queues                     how many messages the queue of each mapping has
 
-    200   the numbers of `model.backlog.Backlog`: {"seconds_to_catch_up": 12.5, "shards": 4, "messages_waiting": 0}
-    404   there is no such mapping, or no mapping that invokes the function
+    200   the numbers of `model.backlog.Backlog`: {"seconds_to_catch_up": 12.5, "shards": 4, "messages_waiting": 0,
+          "events_waiting": 0}
+    404   there is no such mapping, or no mapping invokes the function and it has no events
     503   the numbers are unknown now; `error` says why. The autoscaler then leaves the number of workers as it is
 
 /api/queues has no error: it has the last answer of each queue, or the reason why the daemon has none:
@@ -58,7 +59,9 @@ def answer(backlog: Known | None) -> Answer:
         case UnknownBacklog():
             return Answer(503, {"error": backlog.reason})
         case None:
-            return Answer(404, {"error": "there is no such mapping, or no mapping that invokes the function"})
+            return Answer(
+                404, {"error": "there is no such mapping, or no mapping invokes the function and it has no events"}
+            )
 
 
 def queues_report(depths: Mapping[MappingName, KnownDepth]) -> dict[str, Any]:

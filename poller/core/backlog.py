@@ -25,7 +25,8 @@ def why_unknown(status: MappingStatus) -> str | None:
     """Return why the backlog of a mapping is unknown, or None if it is known."""
     if status.state in ("ready", "paused", "disabled"):
         return None
-    return f"mapping {status.mapping} is {status.state}" + (f": {status.reason}" if status.reason else "")
+    what = f"mapping {status.mapping} is" if status.events is None else f"the events of {status.function} are"
+    return f"{what} {status.state}" + (f": {status.reason}" if status.reason else "")
 
 
 def has_work(status: MappingStatus) -> bool:
@@ -39,6 +40,7 @@ def of_mappings(backlogs: Collection[Backlog]) -> Backlog:
         seconds_to_catch_up=max((each.seconds_to_catch_up for each in backlogs), default=0.0),
         shards=sum(each.shards for each in backlogs),
         messages_waiting=sum(each.messages_waiting for each in backlogs),
+        events_waiting=sum(each.events_waiting for each in backlogs),
     )
 
 
@@ -52,4 +54,5 @@ def of_workers(backlogs: Collection[Known]) -> Known:
             return each
     known = [each for each in backlogs if isinstance(each, Backlog)]
     messages = max((each.messages_waiting for each in known), default=0)
-    return of_mappings(known)._replace(messages_waiting=messages)
+    events = max((each.events_waiting for each in known), default=0)
+    return of_mappings(known)._replace(messages_waiting=messages, events_waiting=events)

@@ -3,6 +3,7 @@
     a mapping of a stream    its status says how far it is behind, and how this has changed since the last question
                              (core/streams/catching_up.py)
     a mapping of a queue     SQS counts the messages: one call at a time, whose answer is kept for KEPT_IN_SECONDS
+    a function's events      its status says how many events wait, if the function has any
 
 If nobody asks, the daemon measures nothing and calls no queue.
 An autoscaler waits for every queue. A person who looks at a thousand queues does not: each look asks only some of them,
@@ -24,7 +25,7 @@ from poller.model.arn import Arn
 from poller.model.backlog import Backlog, QueueDepth, UnknownBacklog
 from poller.model.ids import MappingName
 from poller.model.mapping import AnyMapping, EventMapping, QueueMapping, StreamMapping
-from poller.model.status import MappingStatus
+from poller.model.status import EventsStatus, MappingStatus
 
 KEPT_IN_SECONDS = 5.0
 """How long the answer of a queue is used again. SQS's own counts lag by up to a minute."""
@@ -62,15 +63,16 @@ class Backlogs:
         self._queues: dict[Arn, _Queue] = {}
 
     async def of_daemon(self) -> Known:
-        return await self._of(self._all())
+        return await self._of([*self._all(), *self._events()])
 
     async def of_mapping(self, name: str) -> Known | None:
         """Return the backlog of this mapping, or None if there is no such mapping."""
         return await self._of_some([mapping for mapping in self._all() if mapping.name == name])
 
     async def of_function(self, name: str) -> Known | None:
-        """Return the backlog of all mappings that invoke the function; None if there are none."""
-        return await self._of_some([mapping for mapping in self._all() if mapping.function_name == name])
+        """Return the backlog of the function's events and of all mappings that invoke it; None if there are none."""
+        every = [*self._all(), *self._events()]
+        return await self._of_some([mapping for mapping in every if mapping.function_name == name])
 
     async def depths(self) -> Mapping[MappingName, KnownDepth]:
         """Return what the queue of each mapping said last, unless the mapping is disabled. Asks only some queues."""
@@ -86,10 +88,15 @@ class Backlogs:
     def _all(self) -> list[QueueMapping | StreamMapping]:
         return [mapping for mapping in self._mappings.mappings() if not isinstance(mapping, EventMapping)]
 
-    async def _of_some(self, mappings: Collection[QueueMapping | StreamMapping]) -> Known | None:
+    def _events(self) -> list[EventMapping]:
+        """Return the functions' events that are in use."""
+        every = [each for each in self._mappings.mappings() if isinstance(each, EventMapping)]
+        return [each for each in every if (self._mappings.status(each.name).events or EventsStatus()).is_in_use]
+
+    async def _of_some(self, mappings: Collection[AnyMapping]) -> Known | None:
         return await self._of(mappings) if mappings else None
 
-    async def _of(self, mappings: Collection[QueueMapping | StreamMapping]) -> Known:
+    async def _of(self, mappings: Collection[AnyMapping]) -> Known:
         self._forget_removed()
         statuses = {mapping.name: self._mappings.status(mapping.name) for mapping in mappings}
         for status in statuses.values():
@@ -103,7 +110,9 @@ class Backlogs:
             if isinstance(depth, UnknownBacklog):
                 return UnknownBacklog(f"mapping {queues[arn].name}: {depth.reason}")
         visible = [Backlog(messages_waiting=each.visible) for each in depths.values() if isinstance(each, QueueDepth)]
-        return of_mappings([*streams, *visible])
+        events = [each.events for each in statuses.values() if each.events is not None]
+        waiting = [Backlog(events_waiting=each.waiting) for each in events]
+        return of_mappings([*streams, *visible, *waiting])
 
     def _stream(self, mapping: StreamMapping, status: MappingStatus) -> Backlog:
         assert status.stream is not None, "the status of a stream mapping"

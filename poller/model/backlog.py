@@ -11,11 +11,14 @@ class Backlog(NamedTuple):
     `seconds_to_catch_up` is how long this daemon needs for the records that wait in the shards that it reads.
     `shards` is the number of these shards.
     `messages_waiting` is the number of messages that nobody has received. Every worker counts the same messages.
+    `events_waiting` is the number of asynchronous events that no worker has taken, also of those that wait for a retry.
+    Workers that share an event queue count the same events.
     """
 
     seconds_to_catch_up: float = 0.0
     shards: int = 0
     messages_waiting: int = 0
+    events_waiting: int = 0
 
 
 class QueueDepth(NamedTuple):

@@ -94,7 +94,7 @@ async def test_batches_reach_a_lambda_function_and_the_pages_show_them(world: Wo
     assert health == (200, '{"healthy":true}\n')
     assert page.status == 200
     assert "1 of 1 mappings ready" in page.text
-    assert scaling.json() == {"seconds_to_catch_up": 0.0, "shards": 0, "messages_waiting": 0}
+    assert scaling.json() == {"seconds_to_catch_up": 0.0, "shards": 0, "messages_waiting": 0, "events_waiting": 0}
     assert world.aws.signatures.accepted == world.aws.server.requests, "every request was signed well"
     assert set(given_up.message_ids) == poison
     matches = frozenset(signups).__contains__

@@ -87,7 +87,7 @@ async def test_workers_share_a_queue_and_the_pages_show_all_of_them(world: World
         printed = poller(world.folder, "status", "-c", "poller.toml")
         assert await daemon.stop() == 0
     assert (ready.status, page.status) == (200, 200)
-    assert scaling.json() == {"seconds_to_catch_up": 0.0, "shards": 0, "messages_waiting": 0}
+    assert scaling.json() == {"seconds_to_catch_up": 0.0, "shards": 0, "messages_waiting": 0, "events_waiting": 0}
     assert counters == {"polled": 300, "filtered_out": 0, "invoked": 300, "failed": 0, "deleted": 300, "released": 0}
     assert status["mappings"]["orders"]["polls_in_flight"] >= 2, "each worker polls"
     assert {number: entry["pid"] for number, entry in status["workers"].items()} == {

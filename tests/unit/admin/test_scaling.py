@@ -22,11 +22,12 @@ from tests.unit.admin.test_page import QUEUE
 
 pytestmark = pytest.mark.anyio
 
-SOME, MORE = Backlog(12.5, 4, 120), Backlog(30.0, 2, 100)
+SOME, MORE = Backlog(12.5, 4, 120, 7), Backlog(30.0, 2, 100)
 DEPTHS: dict[MappingName, KnownDepth] = {
     MappingName("orders"): QueueDepth(visible=120, in_flight=8, delayed=2),
     MappingName("bills"): UnknownBacklog("GetQueueAttributes: no such queue"),
 }
+NO_WORK = {"error": "there is no such mapping, or no mapping invokes the function and it has no events"}
 UNKNOWN = UnknownBacklog("mapping clicks is troubled")
 
 
@@ -62,11 +63,27 @@ async def serving(*statuses: MappingStatus) -> AsyncIterator[ClientSession]:
 @pytest.mark.parametrize(
     ("path", "status", "body"),
     [
-        ("/mappings/orders", 200, {"seconds_to_catch_up": 12.5, "shards": 4, "messages_waiting": 120}),
-        ("/functions/store", 200, {"seconds_to_catch_up": 30.0, "shards": 2, "messages_waiting": 100}),
+        (
+            "/mappings/orders",
+            200,
+            {"seconds_to_catch_up": 12.5, "shards": 4, "messages_waiting": 120, "events_waiting": 7},
+        ),
+        (
+            "/functions/store",
+            200,
+            {"seconds_to_catch_up": 30.0, "shards": 2, "messages_waiting": 100, "events_waiting": 0},
+        ),
         ("", 503, {"error": "mapping clicks is troubled"}),
-        ("/mappings/store", 404, {"error": "there is no such mapping, or no mapping that invokes the function"}),
-        ("/functions/orders", 404, {"error": "there is no such mapping, or no mapping that invokes the function"}),
+        (
+            "/mappings/store",
+            404,
+            NO_WORK,
+        ),
+        (
+            "/functions/orders",
+            404,
+            NO_WORK,
+        ),
     ],
 )
 async def test_an_autoscaler_gets_the_backlog_or_the_reason_why_it_is_unknown(

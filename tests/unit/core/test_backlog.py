@@ -9,15 +9,15 @@ from poller.model.backlog import Backlog, UnknownBacklog
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import MappingState, MappingStatus
 
-FIRST, SECOND = Backlog(20.0, 3, 100), Backlog(50.0, 4, 80)
+FIRST, SECOND = Backlog(20.0, 3, 100, 6), Backlog(50.0, 4, 80, 9)
 
 
-def test_the_mappings_of_a_worker_catch_up_at_the_same_time_and_add_their_messages() -> None:
-    assert of_mappings([FIRST, SECOND]) == Backlog(50.0, 7, 180)
+def test_the_mappings_of_a_worker_catch_up_at_the_same_time_and_add_their_messages_and_events() -> None:
+    assert of_mappings([FIRST, SECOND]) == Backlog(50.0, 7, 180, 15)
 
 
-def test_the_workers_of_a_daemon_count_the_same_messages() -> None:
-    assert of_workers([FIRST, SECOND]) == Backlog(50.0, 7, 100)
+def test_the_workers_of_a_daemon_count_the_same_messages_and_events() -> None:
+    assert of_workers([FIRST, SECOND]) == Backlog(50.0, 7, 100, 9)
 
 
 def test_without_mappings_no_work_waits() -> None:

@@ -24,9 +24,10 @@ from poller.engine.backlogs import (
 from poller.errors import AccessDenied
 from poller.model.arn import Arn
 from poller.model.backlog import Backlog, QueueDepth, UnknownBacklog
+from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName
-from poller.model.mapping import AnyMapping, QueueMapping, StreamMapping
-from poller.model.status import MappingState, MappingStatus, StreamStatus
+from poller.model.mapping import AnyMapping, EventMapping, QueueMapping, StreamMapping
+from poller.model.status import EventsStatus, MappingState, MappingStatus, StreamStatus
 from poller.model.stream import TrimHorizon
 
 pytestmark = pytest.mark.anyio
@@ -59,6 +60,18 @@ def stream(name: str, *, function: str = "store", window: int = 0) -> StreamMapp
     )
 
 
+def events(function: str) -> EventMapping:
+    return EventMapping.of(
+        Function(
+            name=FunctionName(function),
+            arn=Arn.parse(f"arn:aws:lambda:eu-west-1:123456789012:function:{function}"),
+            kind=HttpService(urls=("http://function.fake",)),
+            timeout_in_seconds=10,
+            reserved_concurrency=1,
+        )
+    )
+
+
 class Daemon:
     """Mappings with their statuses, and queues with their messages. `asked` counts the calls of each queue."""
 
@@ -66,6 +79,7 @@ class Daemon:
         self.there = list(mappings)
         self.states: dict[str, MappingState] = {}
         self.streams: dict[str, StreamStatus] = {}
+        self.events: dict[str, EventsStatus] = {}
         self.messages: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()
         self.asked_at_once = self.most_at_once = 0
@@ -82,7 +96,8 @@ class Daemon:
         is_stream = isinstance(mapping, StreamMapping)
         shown = self.streams.get(name, StreamStatus()) if is_stream else None
         state = self.states.get(name, "ready")
-        return MappingStatus(name, mapping.function_name, "arn", state, None, 0, 0, 0, 1, stream=shown)
+        status = MappingStatus(name, mapping.function_name, "arn", state, None, 0, 0, 0, 1, stream=shown)
+        return status._replace(events=self.events.get(name)) if isinstance(mapping, EventMapping) else status
 
     async def _ask(self, mapping: QueueMapping) -> QueueDepth:
         name = mapping.event_source_arn.resource
@@ -133,6 +148,26 @@ async def test_the_backlog_of_a_function_is_that_of_its_mappings_and_the_daemon_
     assert await daemon.backlogs.of_function("store") == Backlog(7, 3, 3)
     assert await daemon.backlogs.of_function("send") == Backlog(0, 0, 4)
     assert await daemon.backlogs.of_daemon() == Backlog(7, 3, 7)
+
+
+async def test_the_events_of_a_function_that_wait_are_work_of_the_function_and_of_the_daemon() -> None:
+    daemon = Daemon(queue("orders"), events("store"), events("send"))
+    daemon.events |= {"store:events": EventsStatus(waiting=30, in_flight=4, stuck=2)}
+    daemon.events |= {"send:events": EventsStatus(waiting=5)}
+    assert await daemon.backlogs.of_function("store") == Backlog(events_waiting=30)
+    assert await daemon.backlogs.of_function("send") == Backlog(events_waiting=5), "it has no mapping"
+    assert await daemon.backlogs.of_daemon() == Backlog(events_waiting=35)
+    assert await daemon.backlogs.of_mapping("orders") == Backlog()
+    assert await daemon.backlogs.of_mapping("store:events") is None
+
+
+async def test_events_that_cannot_be_worked_off_make_the_backlog_unknown_unless_there_were_none() -> None:
+    daemon = Daemon(queue("orders"), events("store"))
+    daemon.states["store:events"] = "waiting"
+    daemon.events["store:events"] = EventsStatus()
+    assert await daemon.backlogs.of_function("store") == UnknownBacklog("the events of store are waiting")
+    daemon.events["store:events"] = EventsStatus(is_in_use=False)
+    assert await daemon.backlogs.of_function("store") == Backlog()
 
 
 async def test_the_messages_of_a_queue_with_two_mappings_count_once() -> None:
