@@ -218,8 +218,10 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
     async def status(request: web.Request) -> web.Response:
         await viewing.refresh()
         viewer = guard.viewer(request)
-        report = await to_thread.run_sync(lambda: status_report(viewing.view(viewer, Query())), abandon_on_cancel=True)
-        return _json(200, report)
+        report = await to_thread.run_sync(
+            lambda: orjson.dumps(status_report(viewing.view(viewer, Query()))) + b"\n", abandon_on_cancel=True
+        )
+        return web.Response(body=report, content_type="application/json")
 
     async def shards(request: web.Request) -> web.Response:
         name = request.query.get("mapping", "")
