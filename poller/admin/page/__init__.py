@@ -8,6 +8,7 @@
     mappings.py    all mappings: search, filters, groups
     shards.py      the shards that are read, and their lanes
     functions.py   functions, their child processes and their last lines
+    destinations.py  where batches and events are reported
     others.py      workers, asynchronous events, destinations, recent changes
     dialogs.py     small pages: a question before a discard, the login, a failed change, the settings
     positions.py   the positions of a mapping, the form that moves them, and the question before a move

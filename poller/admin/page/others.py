@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
+from poller.admin.page.destinations import destinations
 from poller.admin.page.markup import NOTHING, Html, joined, lasting, moment, small, table, text
 from poller.admin.page.view import View
-from poller.admin.words import count, duration, size
+from poller.admin.words import duration, size
 from poller.model.lease import shard_of
 from poller.model.sharing import label_of, mapping_of
 from poller.model.status import EventsStatus
@@ -15,7 +14,7 @@ ROWS_SHOWN = 200
 
 
 def others(view: View) -> Html:
-    parts = [_workers(view), _sharing_workers(view), _leases(view), _events(view), _destinations(view), _changes(view)]
+    parts = [_workers(view), _sharing_workers(view), _leases(view), _events(view), destinations(view), _changes(view)]
     return joined(parts)
 
 
@@ -79,23 +78,6 @@ def _events(view: View) -> Html:
     ]
     return table(
         "Asynchronous events", ("function", "state", "waiting", "in flight", "stuck", "oldest"), rows[:ROWS_SHOWN]
-    )
-
-
-def _destinations(view: View) -> Html:
-    mappings: defaultdict[str, int] = defaultdict(int)
-    refused: defaultdict[str, int] = defaultdict(int)
-    for status in view.mappings:
-        if status.destination is not None:
-            mappings[status.destination] += 1
-            blocked = () if status.stream is None else status.stream.blocked
-            refused[status.destination] += sum(shard.reason.startswith("destination: ") for shard in blocked)
-    rows = [
-        [text(arn), text(f"{number:,}"), text(count(refused[arn], "shard") if refused[arn] else "none")]
-        for arn, number in sorted(mappings.items(), key=lambda item: (-refused[item[0]], item[0]))
-    ]
-    return table(
-        "Destinations of discarded batches", ("destination", "mappings", "shards blocked by it"), rows[:ROWS_SHOWN]
     )
 
 

@@ -22,7 +22,7 @@ from poller.admin.page.view import FILTERS, Grouping, Query, RecentChange, View,
 from poller.facts import ChangeMade
 from poller.model.arn import Arn
 from poller.model.backlog import QueueDepth, UnknownBacklog
-from poller.model.function import ChildProcess, Function, FunctionKind, HttpService, LambdaApi
+from poller.model.function import ChildProcess, EventInvokeConfig, Function, FunctionKind, HttpService, LambdaApi
 from poller.model.function_status import ChildStatus, FunctionStatus, LoggedLine
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Owner, RowKey
@@ -470,12 +470,47 @@ def test_functions_destinations_and_changes_have_tables() -> None:
         "store 1 mapping handler signup:store 3 of 20 7 invocations waiting 2, 1 busy 4711 busy (1.5 min), "
         "4712 idle (5.0 s) 6 failed and replaced 5 in 30 min half within 3 ms 99 % within 1.0 s"
     ]
-    assert ["arn:aws:sqs:eu-west-1:123456789012:failures", "1", "1", "shard"] in rows
+    assert [
+        "arn:aws:sqs:eu-west-1:123456789012:failures",
+        "discarded",
+        "batches",
+        "of",
+        "1",
+        "mapping",
+        "1",
+        "shard",
+    ] in rows
     assert [" ".join(row) for row in rows[-2:]] == [
         "30 s ago reload uid 1, pid 2",
         "1.0 min ago pause clicks uid 1, pid 2 not paused",
     ]
     assert "hunter2" not in page
+
+
+def test_the_destinations_of_events_are_listed_with_those_of_batches() -> None:
+    failures = Arn.parse("arn:aws:sqs:eu-west-1:123456789012:failures")
+    dead = Arn.parse("arn:aws:sns:eu-west-1:123456789012:dead")
+    functions = [
+        Function(
+            name=FunctionName(name),
+            arn=Arn.parse(f"arn:aws:lambda:eu-west-1:123456789012:function:{name}"),
+            kind=HttpService(urls=("http://a",)),
+            timeout_in_seconds=3,
+            reserved_concurrency=20,
+            event_invoke_config=EventInvokeConfig(
+                on_success=FunctionName("store"), on_failure=failures, dead_letter_arn=dead
+            ),
+        )
+        for name in ("a", "b")
+    ]
+    blocked = (BLOCKED._replace(reason="destination: AccessDenied"),)
+    refused = STREAM._replace(stream=StreamStatus(shards_blocked=1, blocked=blocked))
+    rows = [" ".join(row.split()) for row in read(QUEUE, refused, functions=functions).rows]
+    assert rows[rows.index("destination gets shards blocked by it") + 1 :] == [
+        f"{failures} discarded batches of 1 mapping, failed events of 2 functions 1 shard",
+        f"{dead} dead letters of 2 functions none",
+        "store successful events of 2 functions none",
+    ]
 
 
 def test_only_some_of_many_child_processes_are_listed() -> None:
