@@ -20,6 +20,7 @@ import anyio
 import orjson
 
 from poller.core.document import Document
+from poller.errors import Unreachable
 from poller.model.invocation import Invocation, Response
 from poller.model.lease import Row, RowKey
 from poller.model.stream import Position, Read, Shard, ShardId, ShardIterator, StreamLimits
@@ -44,10 +45,12 @@ class Process:
     """One process. `number` counts the processes of the world from 1.
 
     The runs of all mappings of a process count from 1, too.
+    While the process `is_cut_off`, it reaches everything but the store.
     """
 
     number: int
     is_dead: bool = False
+    is_cut_off: bool = False
 
     def check(self) -> None:
         if self.is_dead:
@@ -206,24 +209,29 @@ class ProcessStore:
         self._store = store
 
     async def scan(self) -> list[Row]:
-        self._process.check()
+        self._check()
         return await self._store.scan(life=self._process.number)
 
     async def read(self, keys: Collection[RowKey]) -> dict[RowKey, Row]:
-        self._process.check()
+        self._check()
         return await self._store.read(keys, life=self._process.number)
 
     async def create(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        self._process.check()
+        self._check()
         return await self._store.create(rows, life=self._process.number)
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        self._process.check()
+        self._check()
         return await self._store.update(rows, life=self._process.number)
 
     async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        self._process.check()
+        self._check()
         return await self._store.delete(rows, life=self._process.number)
+
+    def _check(self) -> None:
+        self._process.check()
+        if self._process.is_cut_off:
+            raise Unreachable("connection refused", code="ConnectionRefused", was_sent=False)
 
 
 class ProcessDestination:

@@ -6,46 +6,19 @@ Several processes of one world share its state. `tests/simulation/test_leases.py
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
-import orjson
 import pytest
 
 from poller.facts import LeasesLost, MappingReady
-from poller.model.invocation import Invocation, Response
 from poller.model.stream import AfterSequence, Latest, Position, SequenceNumber, Shard, ShardId, ShardIterator
 from poller.ports import StreamSource
 from poller.sources.client import Client
 from tests.simulation.life import Life
-from tests.simulation.one_stream import KinesisWorld, name_of, play
+from tests.simulation.one_stream import play
 from tests.simulation.steps import stopping_after
-
-
-class Seen(NamedTuple):
-    """One invocation, as the function sees it."""
-
-    at: float
-    token: int
-    request_id: str
-    attempt: int
-    names: list[str]
-
-
-class WorkersWorld(KinesisWorld):
-    """A world that notes each invocation with its fencing token."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.seen: list[Seen] = []
-
-    async def invoke(self, invocation: Invocation) -> Response:
-        assert invocation.fencing_token is not None
-        names = [name_of(record) for record in orjson.loads(invocation.payload)["Records"]]
-        self.seen.append(
-            Seen(anyio.current_time(), invocation.fencing_token, invocation.request_id, invocation.attempt, names)
-        )
-        return await super().invoke(invocation)
+from tests.simulation.stream_workers import WorkersWorld
 
 
 def play_workers(world: WorkersWorld, *scripts: Callable[[Life], Coroutine[Any, Any, None]], shards: int = 1) -> None:
