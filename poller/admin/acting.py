@@ -24,7 +24,7 @@ from anyio import to_thread
 
 from poller.admin import changing
 from poller.admin.asking import Asking, html
-from poller.admin.calls import CALLS
+from poller.admin.calls import CALLS, ShardBody
 from poller.admin.changing import Call, Changes
 from poller.admin.checking import Guard
 from poller.admin.connections import Connections
@@ -161,12 +161,15 @@ class Acting:
             question = await self._asking.question(call, body, viewer, back)
             if question is not None:
                 return question
+        before = self._asking.blocked(body)
         with self._connections.working(request.transport, changing.LONGEST_SECONDS):
             answer = await changing.respond(
                 call, self._changes, orjson.dumps(body), by=self._guard.requester(request), emit=self._emit
             )
         if answer.status != 200:
             return html(failure(str(answer.body["error"]), back=back), status=answer.status)
+        if call.body is ShardBody:
+            await self._asking.wait_for_effect(body, before)
         self._pages.clear()  # the reader must not see a page from before the change
         return _redirect(back)
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import time
 from typing import Any
 
+import anyio
 import orjson
 from aiohttp import web
 
@@ -24,7 +25,11 @@ from poller.admin.page.dialogs import failure, login, question
 from poller.admin.page.forms import EVENTS_PATH, POSITION_PATH
 from poller.admin.page.view import Viewer
 from poller.errors import PollerError
-from poller.model.status import MappingStatus
+from poller.model.status import BlockedShard, MappingStatus
+
+LONGEST_WAIT_IN_SECONDS = 2.0
+LOOK_EVERY_SECONDS = 0.1
+"""How long a person waits for the effect of an order, and how often we look for it. We chose both."""
 
 
 class Asking:
@@ -61,6 +66,21 @@ class Asking:
             return await self._before_drop(body, viewer, back)
         return None
 
+    def blocked(self, body: Mapping[str, Any]) -> BlockedShard | None:
+        """Return the blocked shard that the body of a call names, or None if it names none."""
+        found = self._found(body)
+        return None if found is None else found[1]
+
+    async def wait_for_effect(self, body: Mapping[str, Any], before: BlockedShard | None) -> None:
+        """Wait a short time until the shard that the body of an order names is no longer as it was before.
+
+        So the page that the person sees next shows the effect of the order.
+        """
+        with anyio.move_on_after(LONGEST_WAIT_IN_SECONDS):
+            while self.blocked(body) == before:
+                await anyio.sleep(LOOK_EVERY_SECONDS)
+                await self._refresh()
+
     async def _positions(self, request: web.Request) -> web.Response:
         viewer = self._guard.viewer(request)
         if not viewer.may_change:
@@ -88,12 +108,18 @@ class Asking:
 
     async def _before_discard(self, body: Mapping[str, Any], viewer: Viewer, back: str) -> web.Response:
         await self._refresh()
+        found = self._found(body)
+        if found is None or "discard" not in found[1].actions:
+            return html(failure("This batch blocks the shard no more.", back=back), status=409)
+        return html(question(*found, viewer, back=back))
+
+    def _found(self, body: Mapping[str, Any]) -> tuple[MappingStatus, BlockedShard] | None:
         for status in self._statuses():
             if status.mapping == body.get("mapping") and status.stream is not None:
                 for shard in status.stream.blocked:
-                    if shard.shard_id == body.get("shard") and "discard" in shard.actions:
-                        return html(question(status, shard, viewer, back=back))
-        return html(failure("This batch blocks the shard no more.", back=back), status=409)
+                    if shard.shard_id == body.get("shard"):
+                        return status, shard
+        return None
 
     async def _before_move(self, call: Call[Any], body: Mapping[str, Any], viewer: Viewer, back: str) -> web.Response:
         shows = orjson.dumps({**body, "only_shows": True})

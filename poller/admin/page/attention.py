@@ -71,6 +71,7 @@ def _blocked(status: MappingStatus, shard: BlockedShard, view: View) -> Html:
         element("h3", text(f"{status.mapping} is blocked at {shard.shard_id}")),
         element("p", text("blocked for "), lasting(shard.since, now), text("; later records of the shard wait")),
         _facts(facts),
+        element("p", text(_advice(shard))),
         orders(status.mapping, shard, viewer, view.query),
         class_="card blocked",
     )
@@ -82,9 +83,24 @@ def _range(shard: BlockedShard) -> Iterator[Html]:
         yield text("none: this is the last invocation of a tumbling window")
         return
     yield text(count(shard.records, "record"))
+    if end == start:
+        yield small(text(start), class_="number")
+        return
     yield small(text(f"from {start}"), class_="number")
-    if end != start:
-        yield small(text(f"to {end}"), class_="number")
+    yield small(text(f"to {end}"), class_="number")
+
+
+def _advice(shard: BlockedShard) -> str:
+    """Return what helps."""
+    if "discard" not in shard.actions:
+        return "The report to the destination is tried again. Mend the destination."
+    if "bisect" in shard.actions:
+        return (
+            "Mend the function: all records are tried again. If a record is at fault, bisect until it is alone, and "
+            "discard it."
+        )
+    what = "record" if shard.records else "window"
+    return f"Mend the function: the {what} is tried again. If the {what} is at fault, discard it."
 
 
 def _left(shard: BlockedShard, now: float) -> Iterator[Html]:

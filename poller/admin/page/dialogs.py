@@ -13,23 +13,24 @@ from poller.model.status import BlockedShard, MappingStatus
 def question(status: MappingStatus, shard: BlockedShard, viewer: Viewer, *, back: str) -> str:
     """Return a page that asks whether to discard the batch that blocks a shard."""
     start, end = shard.ends
+    ends = [("record", start)] if start == end else [("from", start), ("to", end)]
     what = [
         ("mapping", status.mapping),
         ("shard", shard.shard_id),
         ("records", f"{shard.records:,}"),
-        ("from", start or "the batch has no records"),
-        ("to", end or ""),
+        *((name, number or "the batch has no records") for name, number in ends),
         ("keys", ", ".join(shard.keys)),
         ("destination", status.destination or "none"),
     ]
+    them = "it" if shard.records == 1 else "them"
     if status.destination is None:
         effect = (
             f"The mapping has no destination, so nothing will report {count(shard.records, 'record')}, and the mapping "
-            "never tries them again."
+            f"never tries {them} again."
         )
     else:
         effect = (
-            f"The mapping will report {count(shard.records, 'record')} to its destination, and never try them again."
+            f"The mapping will report {count(shard.records, 'record')} to its destination, and never try {them} again."
         )
     own = {CALL: "shard", PROOF: viewer.proof, QUERY: back, IS_SURE: "yes"}
     return _dialog(
@@ -42,7 +43,7 @@ def question(status: MappingStatus, shard: BlockedShard, viewer: Viewer, *, back
             "form",
             hidden(**own, **body_of(status.mapping, shard, "discard")),
             element("button", text(f"Discard {count(shard.records, 'record')}"), type="submit", class_="danger"),
-            element("a", text("Keep them"), href=back),
+            element("a", text(f"Keep {them}"), href=back),
             method="post",
             action=CHANGE_PATH,
             class_="actions",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -39,16 +39,30 @@ def no_pause_after_a_wrong_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.admin.acting.PAUSE_AFTER_WRONG_TOKEN_IN_SECONDS", 0.0)
 
 
+@pytest.fixture(autouse=True)
+def no_wait_for_an_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The statuses of these tests do not change."""
+    monkeypatch.setattr("poller.admin.asking.LONGEST_WAIT_IN_SECONDS", 0.0)
+
+
 class Browser:
     """A browser at one server. It keeps cookies, and follows the address that an answer names only if it is asked to.
 
-    `tokens` has the admin token of the server, which a test may change.
+    `tokens` has the admin token of the server, which a test may change. `looks` has the statuses of the mappings: each
+    look at them takes the next ones, and the last ones stay.
     """
 
-    def __init__(self, client: ClientSession, changes: FakeChanges, tokens: list[str | None]) -> None:
+    def __init__(
+        self,
+        client: ClientSession,
+        changes: FakeChanges,
+        tokens: list[str | None],
+        looks: list[Sequence[MappingStatus]],
+    ) -> None:
         self.client = client
         self.changes = changes
         self.tokens = tokens
+        self.looks = looks
 
     async def page(self, path: str = "/") -> tuple[int, str]:
         async with self.client.get(path) as answer:
@@ -74,12 +88,12 @@ async def browsing(
     host: str = "127.0.0.1",
     settings: Callable[[], str] | None = lambda: "[daemon]\nregion = 'eu<west>'",
 ) -> AsyncIterator[Browser]:
-    changes, tokens = FakeChanges(), [token]
+    changes, tokens, looks = FakeChanges(), [token], list[Sequence[MappingStatus]]([statuses or (QUEUE, STREAM)])
     changes.report = {"was_paused": False, "reason": "KeyError", "blocked_since": "2026-01-31T12:00:00Z", "records": 3}
     recent = RecentChanges(changes.facts.append)
     pages = Pages(
         Telemetry().registry,
-        lambda: statuses or (QUEUE, STREAM),
+        lambda: looks.pop(0) if len(looks) > 1 else looks[0],
         page=PageSources(changes=recent.changes, settings=settings),
     )
     async with (
@@ -89,7 +103,7 @@ async def browsing(
         ),
         ClientSession(f"http://127.0.0.1:{port}", cookie_jar=CookieJar(unsafe=True)) as client,
     ):
-        yield Browser(client, changes, tokens)
+        yield Browser(client, changes, tokens, looks)
 
 
 async def test_a_mapping_is_paused_by_its_button_and_the_page_says_who_did_it() -> None:
@@ -126,6 +140,17 @@ async def test_a_blocked_batch_is_retried_or_bisected_by_one_form(action: str) -
     assert browser.changes.orders[0].ends == BLOCKED.ends
 
 
+async def test_the_page_after_an_order_shows_the_effect_of_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poller.admin.asking.LONGEST_WAIT_IN_SECONDS", 60.0)
+    async with browsing() as browser:
+        form = next(form for form in await browser.forms() if form.get("action") == "bisect")
+        bisected = BLOCKED._replace(records=2)
+        after = STREAM._replace(stream=StreamStatus(shards_blocked=1, blocked=(bisected,)))
+        browser.looks += [[STREAM], [STREAM], [STREAM], [after]]
+        assert (await browser.send("/change", form))[0] == 303
+        assert "2 records" in Reader((await browser.page())[1]).cards[0]
+
+
 async def test_a_discard_asks_first_and_shows_the_batch_and_its_destination() -> None:
     async with browsing() as browser:
         form = next(form for form in await browser.forms() if form.get("action") == "discard")
@@ -137,6 +162,16 @@ async def test_a_discard_asks_first_and_shows_the_batch_and_its_destination() ->
         [sure] = reader.forms
         assert (await browser.send("/change", sure))[0] == 303
     assert browser.changes.orders == [DISCARD]
+
+
+async def test_the_question_about_one_record_names_it_once() -> None:
+    alone = BLOCKED._replace(records=1, end_sequence_number=BLOCKED.start_sequence_number)
+    async with browsing(STREAM._replace(stream=StreamStatus(shards_blocked=1, blocked=(alone,)))) as browser:
+        form = next(form for form in await browser.forms() if form.get("action") == "discard")
+        question = Reader((await browser.send("/change", form))[2])
+    assert question.text.count("4959") == 1
+    assert "and never try it again." in question.text
+    assert "Keep it" in question.links
 
 
 async def test_a_discard_without_a_destination_says_that_nothing_reports_the_records() -> None:

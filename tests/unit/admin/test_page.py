@@ -251,6 +251,30 @@ def test_mappings_with_one_cause_share_a_card_that_names_the_first_of_them() -> 
     assert second.startswith("orders is waiting waiting for 2.2 min why function store is throttled failed tries 4")
 
 
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        ({}, "If a record is at fault, bisect until it is alone, and discard it."),
+        ({"records": 1, "actions": ("retry", "discard")}, "If the record is at fault, discard it."),
+        (
+            {"records": 0, "start_sequence_number": None, "end_sequence_number": None, "actions": ("retry", "discard")},
+            "If the window is at fault, discard it.",
+        ),
+        ({"reason": "destination: AccessDenied", "actions": ("retry",)}, "Mend the destination."),
+    ],
+)
+def test_a_blocked_shard_says_what_helps(changes: dict[str, Any], advice: str) -> None:
+    blocked = BLOCKED._replace(**changes)
+    reader = read(STREAM._replace(stream=StreamStatus(shards_blocked=1, blocked=(blocked,))))
+    assert advice in reader.cards[0]
+
+
+def test_the_number_of_a_record_that_is_alone_is_shown_once() -> None:
+    blocked = BLOCKED._replace(records=1, end_sequence_number=BLOCKED.start_sequence_number)
+    reader = read(STREAM._replace(stream=StreamStatus(shards_blocked=1, blocked=(blocked,))))
+    assert "1 record 4959 failed tries" in reader.cards[0]
+
+
 def test_the_cards_are_few_whatever_the_number_of_troubles() -> None:
     streams = [STREAM._replace(mapping=MappingName(f"s{n}")) for n in range(CARDS_SHOWN + 5)]
     troubled = [QUEUE._replace(mapping=MappingName(f"q{n}"), state="troubled", reason=str(n)) for n in range(40)]
