@@ -22,7 +22,7 @@ from poller.admin.changing import Call, Changes, respond
 from poller.admin.checking import Guard
 from poller.admin.page import positions, stuck
 from poller.admin.page.dialogs import failure, login, question
-from poller.admin.page.forms import EVENTS_PATH, POSITION_PATH
+from poller.admin.page.forms import EVENTS_PATH, POSITION_PATH, position_url
 from poller.admin.page.view import Viewer
 from poller.errors import PollerError
 from poller.model.status import BlockedShard, MappingStatus
@@ -125,7 +125,8 @@ class Asking:
         shows = orjson.dumps({**body, "only_shows": True})
         shown = await respond(call, self._changes, shows, by="", emit=lambda _: None)
         if shown.status != 200:
-            return html(failure(str(shown.body["error"]), back=back), status=shown.status)
+            again = position_url(str(body.get("mapping")))
+            return html(failure(str(shown.body["error"]), back=again), status=shown.status)
         return html(positions.question(shown.body, body, viewer, back=back))
 
     async def _before_drop(self, body: Mapping[str, Any], viewer: Viewer, back: str) -> web.Response:

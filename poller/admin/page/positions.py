@@ -51,7 +51,8 @@ def _pause_first(status: MappingStatus, viewer: Viewer) -> Html:
 
 def _form(status: MappingStatus, report: Mapping[str, Any], viewer: Viewer) -> Html:
     own = {CALL: "position", PROOF: viewer.proof, QUERY: Query(status.mapping).url, "mapping": status.mapping}
-    shards = [element("option", text(f"all {count(report['shards_stored'], 'shard')}"), value="")]
+    every = text(f"all {count(report['shards_stored'], 'shard')}")
+    shards = [Html(f'<option value="">{every}</option>')]  # without the attribute, a browser would send the text
     shards += [element("option", text(shard["shard"]), value=shard["shard"]) for shard in report["shards"]]
     options = [element("option", text(meaning), value=word) for word, meaning in SUGGESTIONS.items()]
     to = field(type="text", name="position", required="required", list="suggestions", autocomplete="off", size="40")

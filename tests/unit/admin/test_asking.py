@@ -113,6 +113,8 @@ async def test_a_move_is_asked_for_with_its_effect_and_then_made_and_logged() ->
 
 async def test_a_move_of_all_shards_names_none() -> None:
     async with browsing(PAUSED) as browser:
+        browser.changes.report = POSITIONS
+        assert '<option value="">all 2 shards</option>' in (await browser.page("/position?mapping=clicks"))[1]
         [form] = (await reader(browser, "/position?mapping=clicks", POSITIONS)).forms
         browser.changes.report = SHOWN | {"shard": None}
         _, _, answer = await browser.send("/change", form | {"shard": "", "position": "LATEST", "after": ""})
@@ -128,6 +130,7 @@ async def test_a_move_that_is_impossible_says_why_and_asks_nothing() -> None:
         browser.changes.error = CannotChange("yesterday is <not> a position")
         status, _, answer = await browser.send("/change", form | {"position": "yesterday"})
         assert (status, "yesterday is <not> a position" in Reader(answer).text) == (409, True)
+        assert Reader(answer).links["Back"] == "/position?mapping=clicks"
         assert (await browser.page("/position?mapping=clicks"))[0] == 409
 
 
