@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -12,8 +13,13 @@ import pytest
 
 from poller.composition.mappings import compose
 from poller.composition.worker import Pauses, new_owner
+from poller.errors import CannotChange
 from poller.facts import Fact
-from poller.model.ids import MappingName
+from poller.model.arn import Arn
+from poller.model.ids import FunctionName, MappingName
+from poller.model.mapping import StreamMapping
+from poller.model.move import MoveOrder
+from poller.model.stream import Latest
 from poller.stores.lease_pauses import LeasePauses
 from poller.stores.sqlite_leases import SqliteLeaseStore
 from tests.unit.composition.test_mappings import settings_of
@@ -38,6 +44,32 @@ async def test_a_pause_survives_in_the_state_file_and_without_a_pause_no_file_is
         assert await Pauses(composition.worker).load() == {"a"}
         await Pauses(composition.worker).resume(MappingName("a"))
         assert await Pauses(composition.worker).load() == frozenset()
+
+
+@pytest.mark.parametrize("state", ["memory:", "sqlite://{folder}/poller.db"])
+async def test_positions_move_in_any_state_but_not_in_the_table_of_a_kcl_application(
+    tmp_path: Path, state: str
+) -> None:
+    settings = settings_of(tmp_path, [])
+    settings = replace(settings, daemon=replace(settings.daemon, state=state.format(folder=tmp_path)))
+    clicks = StreamMapping(
+        name=MappingName("clicks"),
+        event_source_arn=Arn.parse("arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"),
+        function_name=FunctionName("f"),
+        starting_position=Latest(),
+        region="eu-west-1",
+        uuid="u",
+    )
+    order = MoveOrder("TRIM_HORIZON")
+    async with compose(settings, emit=lambda _: None, descriptor_limit=1024) as composition:
+        await Pauses(composition.worker).pause(clicks.name)
+        assert (await composition.move(clicks, order)).before == "nothing was stored"
+        assert "TRIM_HORIZON" in str((await composition.positions(clicks)).set_by_hand)
+        of_kcl = replace(clicks, kcl_table="click-readers")
+        with pytest.raises(CannotChange, match="click-readers, the table of a KCL application"):
+            await composition.move(of_kcl, order)
+        with pytest.raises(CannotChange, match="click-readers, the table of a KCL application"):
+            await composition.positions(of_kcl)
 
 
 def test_the_owner_of_leases_has_the_label_of_the_worker_and_is_another_one_at_each_start() -> None:
