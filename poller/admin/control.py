@@ -100,7 +100,7 @@ def _listener_unless_in_use(path: Path) -> socket.socket | None:
 
 
 def _refuse_another_kind(path: Path) -> None:
-    """Raise CannotListen if there is a file at the path that is no socket."""
+    """Raise CannotListen if there is a file at the path that is not a socket."""
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise _refused(path, "exists already, and is not a socket")

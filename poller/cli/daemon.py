@@ -43,7 +43,7 @@ def asked(
 ) -> tuple[int, dict[str, Any]]:
     """Return the status code and the body of the daemon's answer. Ends the program if no daemon answers.
 
-    Another program may listen at the socket, and a fault of the daemon has an answer that is no JSON.
+    Another program may listen at the socket, and a fault of the daemon has an answer that is not JSON.
     """
     connection = ControlConnection(path)
     try:

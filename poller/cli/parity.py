@@ -57,7 +57,7 @@ class Difference(NamedTuple):
     here: str
 
 
-_NO_KAFKA = "refused: Kafka is no source of poller"
+_NO_KAFKA = "refused: Kafka is not a source of poller"
 
 ABSENT = {
     "KMSKeyArn": "refused: the file holds the filters in plain text",
@@ -66,12 +66,12 @@ ABSENT = {
     "DestinationConfig.OnSuccess": "refused, as on AWS for these sources",
     "Tags": "refused: the name in the file tells mappings apart",
     "Topics": _NO_KAFKA,
-    "Queues": "refused: Amazon MQ is no source of poller",
-    "SourceAccessConfigurations": "refused: Kafka, Amazon MQ and DocumentDB are no sources of poller",
+    "Queues": "refused: Amazon MQ is not a source of poller",
+    "SourceAccessConfigurations": "refused: Kafka, Amazon MQ and DocumentDB are not sources of poller",
     "SelfManagedEventSource": _NO_KAFKA,
     "AmazonManagedKafkaEventSourceConfig": _NO_KAFKA,
     "SelfManagedKafkaEventSourceConfig": _NO_KAFKA,
-    "DocumentDBEventSourceConfig": "refused: DocumentDB is no source of poller",
+    "DocumentDBEventSourceConfig": "refused: DocumentDB is not a source of poller",
     "ProvisionedPollerConfig": "refused: the mapping itself scales its polls",
 }
 """The parameters of CreateEventSourceMapping that no option declares."""

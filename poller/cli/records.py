@@ -26,7 +26,7 @@ AnyRecord = dict[str, Any]
 
 
 class UnusableRecord(ValueError):
-    """The text is no record of the mapping's source. The error's text says what is wrong with it."""
+    """The text is not a record of the mapping's source. The error's text says what is wrong with it."""
 
 
 def records_in(text: str, mapping: QueueMapping | StreamMapping) -> list[AnyRecord]:
@@ -47,7 +47,7 @@ def records_in(text: str, mapping: QueueMapping | StreamMapping) -> list[AnyReco
             data = {"Data": base64.b64encode(text.encode("utf-8", "surrogatepass")).decode()}
             return [_of_kinesis(one, mapping) for one in listed] if listed else [_of_kinesis(data, mapping)]
         if not listed:
-            raise UnusableRecord("it is no record of a DynamoDB stream: an object with eventName and dynamodb")
+            raise UnusableRecord("it is not a record of a DynamoDB stream: an object with eventName and dynamodb")
         return [_of_table(one, mapping) for one in listed]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, UnusableRecord):

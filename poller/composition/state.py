@@ -67,7 +67,7 @@ async def open_state(
             emit(StateOpened(state=state, positions=_count(await file.scan()), kept_copy=kept_copy))
             yield _both(file)
     else:
-        raise AssertionError(f"{state} is no address of a state")
+        raise AssertionError(f"{state} is not an address of a state")
 
 
 @asynccontextmanager
@@ -84,7 +84,7 @@ async def open_by_hand(
             yield None if rows is None else Hand(store, rows, tell=tell)
         return
     path = path_of(state)
-    assert path is not None, f"{state} is no address of a stored state"
+    assert path is not None, f"{state} is not an address of a stored state"
     if not (creates or STATE.is_there(path)):
         yield None
         return

@@ -116,7 +116,7 @@ def kinesis_data(encoded: bytes) -> bytes:
     """Return a record's data, in base64 and in quotation marks, cut out of the JSON that `KinesisEnvelope` made.
 
     A quotation mark within a JSON string follows a backslash, so no string before the data contains `DATA_KEY`.
-    Raises ValueError if the data are no string.
+    Raises ValueError if the data are not a string.
     """
     start = encoded.index(DATA_KEY) + len(DATA_KEY)
     return encoded[start - 1 : encoded.index(b'"', start) + 1]

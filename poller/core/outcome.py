@@ -9,7 +9,7 @@ With it, the body should be `{"batchItemFailures": [{"itemIdentifier": "<id>"}, 
     succeeded      no body, null, {}, [], "", an object without batchItemFailures, batchItemFailures null or []
     lost           no body, and only the end of the connection says that there is none: it may have broken
     partly failed  batchItemFailures is a list, and every item names a record of this batch
-    failed         everything else: no JSON, another scalar or list, batchItemFailures that is no list,
+    failed         everything else: no JSON, another scalar or list, batchItemFailures that is not a list,
                    an item without itemIdentifier, an identifier that is empty, null, no string, or of no record here
 
 If the mapping has `strict_response`, an object that has keys, but no batchItemFailures, means failed, too.

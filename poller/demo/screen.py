@@ -120,7 +120,7 @@ class Bars:
 
 
 class Lines:
-    """Prints a line for each book that has changed, at most once a second. It serves an output that is no terminal.
+    """Prints a line for each book that has changed, at most once a second. It serves an output that is not a terminal.
 
     As soon as all books are settled, it prints their last lines.
     """

@@ -116,7 +116,7 @@ class Backlogs:
 
     def _stream(self, mapping: StreamMapping, status: MappingStatus) -> Backlog:
         assert status.stream is not None, "the status of a stream mapping"
-        chosen = mapping.maximum_batching_window_in_seconds  # records that wait for their batch are no backlog
+        chosen = mapping.maximum_batching_window_in_seconds  # records that wait for their batch are not a backlog
         age = max(0.0, status.stream.unblocked_age_in_seconds - chosen)
         catching_up = self._catching_up.setdefault(mapping.name, CatchingUp())
         seconds = catching_up.seconds(age, now=anyio.current_time())

@@ -124,12 +124,12 @@ def _marked(plain: Event, mark: str) -> Event:
     """Return the event with the values of its mark. Raises ValueError for a mark that poller cannot have written."""
     document = orjson.loads(mark)
     if not isinstance(document, dict):
-        raise ValueError("the mark is no object")
+        raise ValueError("the mark is not an object")
     request_id, invoked_arn, last = (document.get(name) for name in ("request_id", "invoked_arn", "last"))
     if not isinstance(request_id, str) or not REQUEST_ID.fullmatch(request_id):
         raise ValueError("the request id has other characters than ours")
     if not (invoked_arn is None or (isinstance(invoked_arn, str) and usable(invoked_arn))):
-        raise ValueError("the ARN is no ARN")
+        raise ValueError("the ARN is not an ARN")
     sent_at = plain.accepted_at
     return replace(
         plain,
@@ -146,7 +146,7 @@ def _marked(plain: Event, mark: str) -> Event:
 def _time(document: Mapping[str, Any], name: str) -> float:
     value = document.get(name)
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e12:
-        raise ValueError("a value is no time")
+        raise ValueError("a value is not a time")
     return value
 
 

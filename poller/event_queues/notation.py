@@ -70,7 +70,7 @@ def parse_last_attempt(value: object) -> LastAttempt:
 def whole_number(value: object) -> int:
     """Return the value if it can be a count. Raises ValueError otherwise."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
-        raise ValueError("a value is no count")
+        raise ValueError("a value is not a count")
     return value
 
 
@@ -99,19 +99,19 @@ def _parse_ending(document: Json) -> Ending:
 
 def _object(value: object) -> Json:
     if not isinstance(value, dict):
-        raise ValueError("a value is no object")
+        raise ValueError("a value is not an object")
     return value
 
 
 def _list(value: object) -> list[Any]:
     if not isinstance(value, list):
-        raise ValueError("a value is no list")
+        raise ValueError("a value is not a list")
     return value
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("a value is no text")
+        raise ValueError("a value is not text")
     return value
 
 
@@ -121,11 +121,11 @@ def _text_if_any(document: Mapping[str, Any], name: str) -> str | None:
 
 def _time(value: object) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError("a value is no time")
+        raise ValueError("a value is not a time")
     return value
 
 
 def _one_of(allowed: tuple[Any, ...], value: object) -> Any:
     if value not in allowed:
-        raise ValueError("a value is no word of ours")
+        raise ValueError("a value is not a word of ours")
     return value

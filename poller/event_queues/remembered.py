@@ -39,4 +39,4 @@ def _queue(arn: str, function: str) -> RememberedQueue:
     try:
         return RememberedQueue(Arn.parse(arn), FunctionName(function))
     except ValueError as error:
-        raise DamagedRow(f"the table sqs_queue has a row with {arn!r}, which is no ARN") from error
+        raise DamagedRow(f"the table sqs_queue has a row with {arn!r}, which is not an ARN") from error

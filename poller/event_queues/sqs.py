@@ -71,7 +71,7 @@ class SqsEventQueue:
     """Implements `ports.EventQueue` for one function in an SQS queue. Call `describe` before the first use.
 
     `source` receives from the same queue. `of_sender` gets an event whose payload is the body of a sender's message; it
-    returns the event that the message becomes, or None if the message is no event.
+    returns the event that the message becomes, or None if the message is not an event.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class SqsEventQueue:
             await self._send(some)
 
     async def take(self, function: FunctionName, *, count: int, wait_in_seconds: float) -> list[TakenEvent]:
-        """Receive up to `count` events, ten at most. A message that is no event is deleted."""
+        """Receive up to `count` events, ten at most. A message that is not an event is deleted."""
         assert function == self._function, "the queue serves one function"
         self._refuse_if_events_could_be_lost()
         until = anyio.current_time() + wait_in_seconds
@@ -194,7 +194,7 @@ class SqsEventQueue:
         return [each for each in taken if each is not None]
 
     async def _taken(self, message: Message, claimed_until: float) -> TakenEvent | None:
-        """Return the event of a message. Return None if the message is no event, or if the event is not due yet."""
+        """Return the event of a message. Return None if the message is not an event, or if the event is not due yet."""
         found, is_ours = event_of(message, self._function)
         event = found if is_ours else self._of_sender(found)
         if event is None:

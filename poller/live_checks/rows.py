@@ -37,7 +37,7 @@ def failure(error: PollerError) -> Finding:
 
 
 def unless_denied(error: PollerError, needed: str) -> Finding:
-    """Return the finding of a check that has failed. Denied access is no fault, because only the check needs it.
+    """Return the finding of a check that has failed. Denied access is not a fault, because only the check needs it.
 
     `needed` is the permission that the daemon itself needs.
     """

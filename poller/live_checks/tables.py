@@ -17,7 +17,7 @@ from poller.stores.dynamodb_table import described, fault_of_key
 
 
 async def state_table(settings: Settings, _: Aws) -> list[Row]:
-    """Check the table of the state. A table that does not exist is no fault, because the daemon creates it."""
+    """Check the table of the state. A table that does not exist is not a fault, because the daemon creates it."""
     address = table_address(settings.daemon.state)
     row = partial(Row, "daemon.state", address.table, "DescribeTable")
     async with Aws(aws_of_table(address, aws_settings(settings))) as aws:

@@ -209,10 +209,9 @@ class MappingStatus(NamedTuple):
     `messages_held` is the number of messages or records that were read and are not finished.
     `concurrency_limit` is how many invocations may run at once now.
     `since`, `attempt` and `next_try` are the same as in `Health`.
-    `stream` is None if the source is no stream, `queue` if it is no SQS queue of a mapping, and `events` if it is no
-    event queue of a function.
-    `last_error` is the last failure of the function since the mapping began its run, also if it works again.
-    `destination` is the ARN to which discarded batches of a stream are reported, or None.
+    `stream` is None if the source is not a stream, `queue` if it is not an SQS queue of a mapping, and `events` if it
+    is no event queue of a function. `last_error` is the last failure of the function since the mapping began its run,
+    also if it works again. `destination` is the ARN to which discarded batches of a stream are reported, or None.
     `was_found` is true if an earlier run of the mapping has found the same source.
     """
 

@@ -54,7 +54,7 @@ INVALID_PATTERN = "Invalid filter pattern definition."
 
 
 def _pattern(value: object) -> str:
-    """Return the pattern as JSON text. A TOML table becomes JSON; text stays as it is, even if it is no JSON."""
+    """Return the pattern as JSON text. A TOML table becomes JSON; text stays as it is, even if it is not JSON."""
     try:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):  # a date, or a number of thousands of digits

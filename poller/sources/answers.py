@@ -49,7 +49,7 @@ class understood:  # noqa: N801  # it reads as a statement: `with understood(...
 def text(value: Any) -> str:
     """Return the value if it is a string. Raises TypeError otherwise."""
     if not isinstance(value, str):
-        raise TypeError("a value is no string")
+        raise TypeError("a value is not a string")
     return value
 
 
@@ -59,7 +59,7 @@ def token(value: Any) -> str:
     Raises TypeError or ValueError otherwise.
     """
     if not TOKEN.fullmatch(text(value)):
-        raise ValueError("a value is no token")
+        raise ValueError("a value is not a token")
     return str(value)
 
 

@@ -5,7 +5,7 @@
 
 KCL and other programs may have attributes in an item that we do not know. An UpdateItem of the difference leaves them
 alone. The condition on the counter proves that the item is still the one whose difference was made.
-Items that are no leases are never touched.
+Items that are not leases are never touched.
 
 Source: amazon-kinesis-client, `DynamoDBLeaseRefresher`.
 """

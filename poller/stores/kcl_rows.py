@@ -9,7 +9,7 @@ A team that comes from the Kinesis Client Library keeps its checkpoints in this 
     checkpoint, checkpointSubSequenceNumber        checkpoint, see below
     parentShardId, childShardIds (string sets)     details: parents, children
     ownerSwitchesSinceCheckpoint                   counted as KCL does it
-    entityType other than LEASE                    the item is no lease: it is skipped and never touched
+    entityType other than LEASE                    the item is not a lease: it is skipped and never touched
 
     checkpoint of KCL           our position
     TRIM_HORIZON                TrimHorizon
@@ -81,7 +81,7 @@ class Meaning(NamedTuple):
 
     def shard_id(self, key: RowKey) -> ShardId:
         prefix, _, shard_id = key.rpartition("/")
-        assert prefix == f"{self.state_key.mapping}/{self.state_key.stream_arn}", f"{key} is no shard of this mapping"
+        assert prefix == f"{self.state_key.mapping}/{self.state_key.stream_arn}", f"{key} is not of this mapping"
         return ShardId(shard_id)
 
 
@@ -91,7 +91,7 @@ def is_lease(item: Item) -> bool:
 
 
 def row_of(item: Item, meaning: Meaning) -> Row:
-    """Return the row of a lease. Raises Rejected if the item is no lease of a shard."""
+    """Return the row of a lease. Raises Rejected if the item is not a lease of a shard."""
     shard_id = str(item.get(KEY, {}).get("S"))
     if ":" in shard_id:
         text = (

@@ -275,5 +275,5 @@ def _halves(text: str) -> tuple[MappingName, str]:
 
 def _starting_position(row: Row) -> StartingPosition:
     position = parse_position(str(row.details.get("position")))
-    assert isinstance(position, StartingPosition), f"{row.key}: {position} is no starting position"
+    assert isinstance(position, StartingPosition), f"{row.key}: {position} is not a starting position"
     return position

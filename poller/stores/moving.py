@@ -101,7 +101,7 @@ def planned(key: StateKey, stored: Stored, text: str, *, shard: str | None, is_a
     """Return the move to the position that `text` names.
 
     `shard` is the shard to move, or None for the whole mapping. A sequence number without `shard` moves the only
-    stored shard. Raise NoPosition if the text is no position, or cannot be used for this shard or mapping.
+    stored shard. Raise NoPosition if the text is not a position, or cannot be used for this shard or mapping.
     """
     checkpoints = stored.checkpoints
     if shard is not None and shard not in checkpoints:

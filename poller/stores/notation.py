@@ -65,7 +65,7 @@ def rank(position: Position) -> str:
         case ShardEnd():
             return "3"
         case Latest():
-            raise AssertionError("LATEST is no checkpoint: after a restart it would mean a later record")
+            raise AssertionError("LATEST is not a checkpoint: after a restart it would mean a later record")
         case _:
             assert_never(position)
 

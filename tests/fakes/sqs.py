@@ -90,7 +90,7 @@ class FakeSqs:
         try:
             request = orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            raise Rejected("the request is no JSON", code="SerializationException") from error
+            raise Rejected("the request is not JSON", code="SerializationException") from error
         answer = await self._call(operation, request, timeout_in_seconds)
         self.clock.correct(self.date, asked_at=asked_at)
         return answer

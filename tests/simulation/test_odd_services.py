@@ -84,7 +84,7 @@ def with_arrival(arrived_at: Callable[[float], Any]) -> Twist:
         pytest.param(repeated, id="a number twice"),
         pytest.param(swapped, id="two numbers swapped"),
         pytest.param(with_number("abc"), id="a number that is none"),
-        pytest.param(with_number(7), id="a number that is no text"),
+        pytest.param(with_number(7), id="a number that is not text"),
         pytest.param(with_arrival(lambda at: at * 1000), id="milliseconds"),
         pytest.param(with_arrival(str), id="a time as text"),
         pytest.param(with_arrival(lambda at: nan), id="no time"),

@@ -82,7 +82,7 @@ def _explained(path: Path) -> str:
     if path == ("eventName",):
         return f"is {', '.join(_EVENT_NAMES)}, and nothing else"
     if path[1] not in (*_ITEMS, *_FIELDS):
-        return f"is no field of a record; it has {', '.join((*_ITEMS, *_FIELDS))}"
+        return f"is not a field of a record; it has {', '.join((*_ITEMS, *_FIELDS))}"
     if len(path) > 3 and path[-1] in ("N", "NS"):
         return 'is text, because DynamoDB writes numbers as text: a number or "numeric" never matches'
     if path[1] in _ITEMS and path[-1] not in _SCALARS:

@@ -45,7 +45,7 @@ The rules, each with the module that decides it:
                           a lease that another worker renews.
     R9  parents           A lease of a child shard is taken only when every parent that has a row is drained. The row
     (core/streams/        of a parent is created before those of its children, and the worker reads the parents' rows
-    lineage.py)           before it takes a child: a scan is no picture of one moment, so it may have missed them.
+    lineage.py)           before it takes a child: a scan is not a picture of one moment, so it may have missed them.
     R10 units             A worker without a unit of a function's concurrency takes no lease of the function's
     (units.py)            mappings, and gives away those that it holds. So the share of such leases is counted over
                           the workers that have a unit: the others leave theirs free.

@@ -17,7 +17,7 @@ have renewed once. The worker's own pause makes no row silent: it must see each 
 A take cannot be too early. The owner sent its last renewal before this worker saw its effect, and stops SAFE_PART of
 the lease duration after the sending. If the owner has renewed since, the table rejects the take (R1).
 
-A live worker writes its own row with a new `heartbeat` as often as it renews. The counter of this row is no sign of
+A live worker writes its own row with a new `heartbeat` as often as it renews. The counter of this row is not a sign of
 life, because other workers write messages into the row.
 
 A scan may show a row as it was some seconds ago. So a row that this worker has read or written itself since the scan
@@ -146,7 +146,7 @@ class Observed:
     def live_workers(self) -> dict[Owner, Row]:
         """Return the row of every other worker that is not silent, and renews its leases.
 
-        A heartbeat alone is no sign of life: a worker that has died may have sent it after its last renewal.
+        A heartbeat alone is not a sign of life: a worker that has died may have sent it after its last renewal.
         """
         limit = DEAD_WORKER_DURATIONS * self.lease_duration  # nobody wants a lease that is silent for longer
         silent = {

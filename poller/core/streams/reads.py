@@ -22,7 +22,7 @@ LONGEST_NUMBER = 129
 """The largest number of digits in a sequence number (Amazon Kinesis Data Streams API Reference)."""
 
 YEAR_3000 = 32_503_680_000.0
-"""The year 3000 in epoch seconds. A later arrival time is in another unit, or is no time."""
+"""The year 3000 in epoch seconds. A later arrival time is in another unit, or is not a time."""
 
 
 def fault_in(read: Read) -> str | None:

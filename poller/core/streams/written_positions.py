@@ -42,7 +42,10 @@ LONGEST_SEQUENCE_NUMBER = 128
 
 
 class NoPosition(ValueError):
-    """Raised if a text is no position, or if this shard or mapping cannot have the position. The message says why."""
+    """Raised if a text is not a position, or if this shard or mapping cannot have the position.
+
+    The message says why.
+    """
 
 
 def given(text: str, *, is_of_shard: bool, is_after: bool, now: float) -> Position:
@@ -126,6 +129,6 @@ def for_programs(position: Position) -> dict[str, Any]:
 
 
 def when(moment: float) -> str:
-    """Return the time as text in UTC, with milliseconds if it is no whole second. Kinesis's times are no finer."""
+    """Return the time as text in UTC, with milliseconds if it is not a whole second. Kinesis's times are no finer."""
     timespec = "seconds" if moment == int(moment) else "milliseconds"
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -48,7 +48,7 @@ class Clicks:
     def intention(self) -> str:
         clicks = sum(map(len, rounds()))
         return (
-            f"{clicks} clicks of {len(story.USERS)} users go into the stream; one of them is cut short and is no JSON"
+            f"{clicks} clicks of {len(story.USERS)} users go into the stream; one of them is cut short and is not JSON"
         )
 
     async def send(self) -> AsyncIterator[None]:
@@ -78,7 +78,7 @@ class Clicks:
         return [line for book in books if isinstance(book, ClickBook) for line in tables.failures(book)]
 
     def invitation(self) -> Sequence[str]:
-        """Return command lines: put a click, wait until it is seen, put one that is no JSON, wait for its report."""
+        """Return command lines: put a click, wait until it is seen, put one that is not JSON, wait for its report."""
         return [
             _put(SAMPLE.data),
             f"until grep {SAMPLE.user} {shlex.quote(str(self._trace))}; do sleep 1; done",

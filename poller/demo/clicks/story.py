@@ -2,7 +2,7 @@
 
 Each user clicks several times. A click has a number, from 1 for each user.
 The user is the partition key, so all clicks of a user are in one shard and in one lane, in order.
-The data of one click, the poison, is cut short, so it is no JSON: every attempt fails.
+The data of one click, the poison, is cut short, so it is not JSON: every attempt fails.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ discarded.
 
 SPLIT = (
     "Three quarters of the clicks are in the stream already, and a shard was split after half of them;\n"
-    "  the click that is no JSON is in the shard that was split, so the two new shards wait until it is discarded"
+    "  the click that is not JSON is in the shard that was split, so the two new shards wait until it is discarded"
 )
 
 

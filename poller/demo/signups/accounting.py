@@ -3,7 +3,7 @@
     emulator    rows in the table, rows in the dead-letter queue, messages in the queue, order within each company
     daemon      /metrics: polled, filtered out, invoked, failed, deleted
 
-A row that is stored twice is no fault, because SQS delivers at least once. The daemon may count more successes than
+A row that is stored twice is not a fault, because SQS delivers at least once. The daemon may count more successes than
 there are rows in the table, but at most one more for each time that a row was stored again.
 """
 

@@ -95,5 +95,5 @@ def _starting_position(row: Row | None) -> StartingPosition | None:
     if not isinstance(text, str):
         return None
     position = parse_position(text)
-    assert isinstance(position, StartingPosition), f"{text} is no starting position"
+    assert isinstance(position, StartingPosition), f"{text} is not a starting position"
     return position

@@ -2,7 +2,7 @@
 
     user-07 12 shardId-000000000002:4966…        the user, the number of the click, and the `eventID` of its record
 
-If a click is no JSON, the handler raises an error. Then the whole batch is retried, or each half of it.
+If a click is not JSON, the handler raises an error. Then the whole batch is retried, or each half of it.
 So a click may have two lines. For each user, the first lines of the clicks are in the order of the clicks.
 Several processes write at once. Each line is one write, so the lines are in the order in which the clicks were seen.
 

@@ -120,7 +120,7 @@ def test_a_record_of_a_table_is_understood(poller: Poller) -> None:
 @pytest.mark.parametrize(
     ("mapping", "content", "why"),
     [
-        ("t", "text", "it is no record of a DynamoDB stream: an object with eventName and dynamodb"),
+        ("t", "text", "it is not a record of a DynamoDB stream: an object with eventName and dynamodb"),
         ("t", {"dynamodb": {}}, "a record has no 'eventName'"),
         ("t", {"dynamodb": 5}, "a record has a value of the wrong type"),
         ("q", {"eventSource": "aws:kinesis", "kinesis": {}}, "has body, and eventSource aws:sqs, not aws:kinesis"),

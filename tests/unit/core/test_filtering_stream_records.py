@@ -77,7 +77,7 @@ def test_a_leaf_that_accepts_some_value_of_its_type_may_match(image: object) -> 
         ({"dynamodb": {"SequenceNumber": [5]}}, f"dynamodb.SequenceNumber {ANOTHER_KIND}"),
         (
             {"dynamodb": {"salary": {"N": ["5"]}}},
-            "dynamodb.salary.N is no field of a record; it has Keys, NewImage, OldImage, "
+            "dynamodb.salary.N is not a field of a record; it has Keys, NewImage, OldImage, "
             "ApproximateCreationDateTime, SequenceNumber, SizeBytes, StreamViewType",
         ),
         ({"dynamodb": {"newImage": {"a": {"S": [{"exists": False}]}}}}, None),

@@ -369,5 +369,5 @@ async def test_a_damaged_row_of_an_sqs_queue_is_an_error_of_the_file(path: Path)
         with closing(sqlite3.connect(path)) as file:
             file.execute("INSERT INTO sqs_queue VALUES ('no ARN', 'resize')")
             file.commit()
-        with pytest.raises(Rejected, match="which is no ARN"):
+        with pytest.raises(Rejected, match="which is not an ARN"):
             await queue.remembered()

@@ -275,7 +275,7 @@ def test_a_new_lease_is_one_that_kcl_can_read() -> None:
 
 def test_only_shards_of_the_mapping_have_leases_in_the_table() -> None:
     for key in (f":worker/{ME}", f"users/{STREAM}/shardId-000000000000", "clicks/other/shardId-000000000000"):
-        with pytest.raises(AssertionError, match="is no shard of this mapping"):
+        with pytest.raises(AssertionError, match="is not of this mapping"):
             MEANING.shard_id(RowKey(key))
 
 
