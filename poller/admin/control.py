@@ -66,7 +66,7 @@ def path_for_commands(state: str, settings_file: Path) -> Path:
 
 @contextmanager
 def listening_at(*paths: Path) -> Iterator[socket.socket]:
-    """Yield a socket that listens at the first path without another daemon, until the end of the block.
+    """Yield a socket that listens at the first path at which no other daemon listens, until the end of the block.
 
     Raises CannotListen.
     """

@@ -56,7 +56,7 @@ class Remove(writer.Job):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Change(writer.Job):
-    """Other work that writes. If `is_durable` is false, a loss of power may undo the work."""
+    """A job that writes, other than a put or a remove. If `is_durable` is false, a loss of power may undo the work."""
 
     work: Callable[[sqlite3.Connection], Any]
     is_durable: bool

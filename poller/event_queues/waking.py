@@ -43,7 +43,7 @@ class Waking:
     def waiting(self, function: FunctionName) -> Iterator[anyio.Event]:
         """Yield an anyio event that is set when the function may have an event to take.
 
-        Enter this block first and search the file then; otherwise an event that is stored in between is missed.
+        Enter this block before you search the file. Otherwise, an event that is stored in between is missed.
         """
         woken = anyio.Event()
         self._waiting[function].add(woken)

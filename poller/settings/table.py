@@ -46,9 +46,9 @@ def find(table: Any, path: Path) -> Any:
 def without(table: Any, path: Path) -> Any:
     """Return a copy of the table without the value at the path.
 
-    If the path leads into a list, the copy lacks the whole list.
-    If an inner table does not have the last key of the path, the fault is the missing key. Then the copy lacks that
-    inner table.
+    If the path leads into a list, the whole list is left out.
+    If an inner table does not have the last key of the path, because this key is missing, the whole inner table is left
+    out.
     """
     key, *rest = path
     if not isinstance(table, dict) or key not in table:

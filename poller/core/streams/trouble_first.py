@@ -12,7 +12,7 @@ SHARDS_SHOWN = 50
 
 
 def rank(blocked_since: float | None, age_in_seconds: float) -> tuple[bool, float]:
-    """Return a value that is lower the more a shard needs a person: one that is blocked longer, or older records."""
+    """Return a sort key: the shards that have been blocked longest come first, then those with the oldest records."""
     return (True, -age_in_seconds) if blocked_since is None else (False, blocked_since)
 
 

@@ -86,7 +86,7 @@ class Watermark:
 
 
 def _lowest(start: Position) -> int:
-    """Return the lowest sequence number that reading from this position can return."""
+    """Return the lowest sequence number that a record can have if it is read from this position."""
     match start:
         case AtSequence(sequence_number=sequence_number):
             return number(sequence_number)

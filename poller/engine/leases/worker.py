@@ -188,7 +188,7 @@ class Worker:
         )
 
     def begin_stop(self) -> None:
-        """Take no more leases, and scan once more, so that the leases go to the workers of this moment."""
+        """Take no more leases, and scan once more, so that the leases go to the workers that live now."""
         if not self._hands.is_stopping:
             self._hands.begin_stop()
             self._messages.beat()
