@@ -6,8 +6,8 @@ It is configured by one TOML file and watched through Prometheus. It is one proc
 
 The packages, from the bottom layer to the command line.
 A package imports only from packages above its own line, and a contract in the gate checks it.
-Only app.py, reloading.py, running.py, composition/, single_call.py, live_checks/ and tailing.py stand in the reverse
-order: each may import those below it.
+Only app.py, requested_changes.py, reloading.py, running.py, composition/, single_call.py, live_checks/ and tailing.py
+stand in the reverse order: each may import those below it.
 
     errors.py    the exceptions, drawn as a tree
     disclosure.py  which text of an error may be shown
@@ -36,6 +36,7 @@ order: each may import those below it.
     lambda_api/  the server of AWS Lambda's own API
     workers/     several processes as one daemon
     app.py       the daemon, from the settings to the exit code
+    requested_changes.py  what the daemon does when a client asks for a change
     reloading.py       SIGHUP and `poller reload`: reads the file again
     running.py         the mappings and functions that run, and how they are changed
     composition/ the composition root: the only place that knows the concrete classes

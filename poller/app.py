@@ -1,7 +1,8 @@
 """How does the daemon start, run and end?
 
     settings -> log, metrics -> open each mapping (composition/mappings.py) -> HTTP server -> supervisor, until a signal
-                                              └── reloading.py, running.py: SIGHUP, poller reload
+                                              ├── reloading.py, running.py: SIGHUP, poller reload
+                                              └── requested_changes.py: what clients ask for
 
 With a membership, the process is one of several workers (workers/): its parent listens at all addresses and obeys the
 signals, and the process answers the parent at a socket of its own.
@@ -48,6 +49,7 @@ from poller.model.function_status import FunctionStatus
 from poller.model.lease import Owner
 from poller.model.status import MappingStatus
 from poller.reloading import Reloader
+from poller.requested_changes import RequestedChanges
 from poller.running import Running
 from poller.settings.loading import load
 from poller.settings.showing import effective_text
@@ -150,6 +152,7 @@ async def _run_until(
             clock=composition.clock,
             emit=telemetry.emit,
         )
+        changes = RequestedChanges(reloader, running, file=settings_path, clock=composition.clock)
         telemetry.watch_reloads(lambda: reloader.status)
         telemetry.watch_sharing(lambda: from_thread.run_sync(composition.worker.sharing))
         backlogs = Backlogs(supervisor, ask=composition.depth_of)
@@ -172,11 +175,13 @@ async def _run_until(
         http = None
         if membership is None:
             listeners = await api_listeners(settings)
-            http = await stack.enter_async_context(_served(pages, reloader, control, settings_path, recent.emit))
+            http = await stack.enter_async_context(
+                _served(pages, reloader, changes, control, settings_path, recent.emit)
+            )
         else:
             listeners = membership.sockets()
             server = serve_control(
-                [membership.socket_path], pages, changes=reloader, emit=_the_parent_logs_it, invoke=control.respond
+                [membership.socket_path], pages, changes=changes, emit=_the_parent_logs_it, invoke=control.respond
             )
             await stack.enter_async_context(server)
         api = await stack.enter_async_context(
@@ -239,18 +244,18 @@ def _shown(supervisor: Supervisor, orphans: OrphanedEvents) -> list[MappingStatu
 
 @asynccontextmanager
 async def _served(
-    pages: Pages, reloader: Reloader, api: Api, settings_path: Path, emit: Emit
+    pages: Pages, reloader: Reloader, changes: RequestedChanges, api: Api, settings_path: Path, emit: Emit
 ) -> AsyncIterator[Address | None]:
     """Serve the control socket and, if the settings have an address, HTTP. Yields the HTTP address or None."""
     daemon = reloader.in_use.daemon
     async with AsyncExitStack() as stack:
         http = None
         if daemon.http_listen is not None:
-            server = serve(daemon.http_listen, pages, access=partial(_access, reloader), changes=reloader, emit=emit)
+            server = serve(daemon.http_listen, pages, access=partial(_access, reloader), changes=changes, emit=emit)
             http = await stack.enter_async_context(server)
         try:
             paths = control_paths(daemon.state, settings_path)
-            control = serve_control(paths, pages, changes=reloader, emit=emit, invoke=api.respond)
+            control = serve_control(paths, pages, changes=changes, emit=emit, invoke=api.respond)
             await stack.enter_async_context(control)
         except CannotListen as error:  # mappings run without the socket
             emit(ControlSocketFailed(str(error)))

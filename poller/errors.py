@@ -6,7 +6,7 @@
     │                         so that a service manager starts the daemon again
     │                         (without its control socket, the daemon runs on and logs a fact)
     ├── CannotChange          the daemon refuses a reload, a pause, a resume or an order about a blocked shard; raised
-    │                         by reloading.py, running.py and engine/, answered to the client, which may try again
+    │                         by requested_changes.py and below, answered to the client, which may try again
     ├── InUse                 another process uses the state file; raised by stores/; exit code 1, because
     │                         that process may end soon
     ├── CannotStore           the state, or a mapping's kcl_table, cannot be used now; raised by stores/,

@@ -24,7 +24,7 @@
     words.py        how the page writes numbers
 
 Belongs here: /metrics, /healthz, /readyz, the status page and /api/.
-Does not belong here: counting (telemetry/), the state of a mapping (engine/), making a change (reloading.py).
+Does not belong here: counting (telemetry/), the state of a mapping (engine/), making a change (requested_changes.py).
 app.py imports this package; so do the command line, for the control socket, and lambda_api/, for code of both servers.
 It imports facts/, model/, telemetry/ and errors, and is one of the few packages that know aiohttp.
 """

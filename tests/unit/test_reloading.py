@@ -10,7 +10,6 @@ import anyio
 import pytest
 from anyio import from_thread
 
-from poller.admin import answers
 from poller.engine.stop import Stop
 from poller.errors import CannotChange, SettingsError
 from poller.facts import Fact, FunctionRestartedByRequest, Reloaded, ReloadRefused, SettingsWarning
@@ -19,8 +18,9 @@ from poller.model.ids import FunctionName, MappingName
 from poller.model.move import Moved, MoveOrder, ShardPosition, StoredPositions
 from poller.model.order import ShardOrder
 from poller.model.status import BlockedShard, ReloadStatus
-from poller.model.stream import SequenceNumber, ShardId
+from poller.model.stream import ShardId
 from poller.reloading import MAXIMUM_WAITING, Reloader
+from poller.requested_changes import RequestedChanges
 from poller.settings.changes import Changes
 from poller.settings.loading import load
 from poller.settings.values import Settings
@@ -147,6 +147,7 @@ class Scene:
             clock=self.clock,
             emit=self.facts.append,
         )
+        self.changes = RequestedChanges(self.reloader, self.running, file=file, clock=self.clock)
 
     def write(self, text: str) -> None:
         self.file.write_text(DAEMON + STORE + AUDIT + text)
@@ -442,77 +443,3 @@ async def test_a_function_without_child_processes_cannot_be_restarted(tmp_path: 
             await made.reloader.restart_function(name)
         assert made.running.restarted == []
         assert made.reloader.status.was_successful, "the request is no reload of the settings"
-
-
-async def test_a_pause_and_a_resume_reach_the_mapping_of_the_same_file_only(tmp_path: Path) -> None:
-    async with scene(tmp_path, queue("orders")) as made:
-        with pytest.raises(CannotChange, match=r"not /etc/other\.toml"):
-            await made.reloader.pause("orders", settings="/etc/other.toml")
-        assert made.running.paused == []
-        assert await made.reloader.pause("orders") == {"mapping": "orders", "was_paused": False}
-        assert made.running.paused == ["orders"]
-        with pytest.raises(CannotChange, match=r"not /etc/other\.toml"):
-            await made.reloader.resume("orders", settings="/etc/other.toml")
-        assert await made.reloader.resume("orders") == {"mapping": "orders", "was_paused": True}
-        assert made.running.paused == []
-
-
-async def test_positions_are_listed_and_moved_as_the_description_of_the_api_says(tmp_path: Path) -> None:
-    order = MoveOrder("7", ShardId("shard"), is_after=True)
-    async with scene(tmp_path, stream("clicks")) as made:
-        report = answers.Positions.model_validate(await made.reloader.positions("clicks"))
-        assert [shard.saved_at for shard in report.shards] == ["2026-01-31T12:00:00Z", None]
-        with pytest.raises(CannotChange, match=r"other.toml"):
-            await made.reloader.move("clicks", order, settings="/etc/other.toml")
-        assert made.running.moves == []
-        moved = answers.PositionMoved.model_validate(await made.reloader.move("clicks", order))
-        assert (moved.shard, moved.before, moved.position, moved.is_made) == ("shard", "shard after 5", "after 7", True)
-        shown = await made.reloader.move("clicks", order._replace(only_shows=True))
-        assert shown["is_made"] is False
-
-
-async def test_stuck_events_need_a_file_that_the_settings_name(tmp_path: Path) -> None:
-    async with scene(tmp_path, stream("clicks")) as made:
-        with pytest.raises(CannotChange, match="no event is stored"):
-            await made.reloader.stuck_events("audit")
-        with pytest.raises(CannotChange, match=r"other.toml"):
-            await made.reloader.change_events("audit", "drop", None, settings="/etc/other.toml")
-        with pytest.raises(CannotChange, match="no event is stored"):
-            await made.reloader.change_events("audit", "drop", None)
-
-
-async def test_an_order_about_a_shard_is_answered_with_what_blocked_it_before(tmp_path: Path) -> None:
-    async with scene(tmp_path, queue("orders")) as made:
-        order = ShardOrder("discard", ShardId("shard"), SequenceNumber("1"), SequenceNumber("2"))
-        with pytest.raises(CannotChange, match=r"not /etc/other\.toml"):
-            await made.reloader.order("orders", order, settings="/etc/other.toml")
-        assert made.running.orders == []
-        assert await made.reloader.order("orders", order) == {
-            "mapping": "orders",
-            "shard": "shard",
-            "action": "discard",
-            "records": 2,
-            "reason": "KeyError",
-            "blocked_since": "2026-01-31T12:00:00Z",
-        }
-        assert made.running.orders == [("orders", order)]
-
-
-async def test_a_request_for_another_file_is_refused(tmp_path: Path) -> None:
-    async with scene(tmp_path, queue("orders")) as made:
-        link = tmp_path / "link.toml"
-        link.symlink_to(made.file)
-        await made.reloader.reload(settings=str(link))
-        with pytest.raises(CannotChange, match=rf"this daemon runs {made.file}, not /etc/other\.toml"):
-            await made.reloader.reload(settings="/etc/other.toml")
-        with pytest.raises(CannotChange, match="this daemon runs"):
-            await made.reloader.restart_function("store", settings="/etc/other.toml")
-        assert (made.reads, made.running.restarted) == (1, [])
-
-
-@pytest.mark.parametrize("path", ["no\0path", "x" * 5000], ids=["NUL", "too long"])
-async def test_a_request_for_an_impossible_file_is_refused(tmp_path: Path, path: str) -> None:
-    async with scene(tmp_path, queue("orders")) as made:
-        with pytest.raises(CannotChange, match="this daemon runs"):
-            await made.reloader.reload(settings=path)
-        assert made.reads == 0
