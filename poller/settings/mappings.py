@@ -239,7 +239,7 @@ class MappingOptions(Options):
     ] = None
     """The DynamoDB table of an application of the Kinesis Client Library (2.x) that has read this stream.
     The mapping goes on where the application has stopped. It keeps its positions in this table, so that the application
-    can go on later. Stop the application first: while it runs, the mapping is refused.
+    can go on later. Stop the application first: while it runs, or while the table fails, the mapping waits.
     The table must exist. It is used in the mapping's region and with its role. After a change, restart the daemon.
     Default: none. Then the positions are in the daemon's state."""
 
