@@ -120,8 +120,7 @@ class LeaseStore(Protocol):
     """A table of leases that several workers share: a file for the workers of one host, or a table of DynamoDB.
 
     The store decides by compare and set, for each row alone (`core/leases/`, R1).
-        After a ServiceError, each row of the call may be written or not, and an unanswered write may still arrive
-        later. So
+    After a ServiceError, each row of the call may be written or not, and an unanswered write may still arrive later. So
     the worker reads the rows again.
     """
 
@@ -140,8 +139,7 @@ class LeaseStore(Protocol):
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
         """Replace each row whose stored counter is `row.counter - 1`. Return the keys of all other rows.
 
-                The rows of the returned keys do not change: another worker wrote them, or they do not exist. Returns
-                once the
+        The rows of the returned keys do not change: another worker wrote them, or they do not exist. Returns once the
         other rows are durable.
         Raises AssertionError if a checkpoint would move back or be removed, and does not change that row.
         """
@@ -217,7 +215,7 @@ class Target(Protocol):
     async def invoke(self, invocation: Invocation) -> Response:
         """Call the function once and return its response.
 
-                The call takes at most a little more time than the function's timeout.
+        The call takes at most a little more time than the function's timeout.
 
         Every failure of the function, or of the connection to it, is a response and not an exception.
         """

@@ -54,7 +54,9 @@ class Asking:
     async def question(
         self, call: Call[Any], body: Mapping[str, Any], viewer: Viewer, back: str
     ) -> web.Response | None:
-        """Return the question before a change, or why the change is impossible. None if the change needs no question.
+        """Return the page that asks before a change, or the page that says why the change is impossible.
+
+        Return None if the change needs no question.
 
         `body` is the body of the call, and the answer to the question leads to `back`.
         """

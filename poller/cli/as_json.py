@@ -19,7 +19,7 @@ AlwaysJson = Annotated[bool, typer.Option("--json", help="Print JSON, as without
 
 
 def print_json(document: object) -> None:
-    """Print the document. A value that JSON does not have, such as a time of TOML, becomes a text."""
+    """Print the document. A value that JSON cannot express, such as a time of TOML, becomes a text."""
     text = json.dumps(document, indent=2, ensure_ascii=False, default=str)
     typer.echo(text.encode(errors="backslashreplace"))  # half a surrogate pair stays an escape, as in JSON
 

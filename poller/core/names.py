@@ -1,4 +1,4 @@
-"""Which name did a person probably mean, if the given one does not exist?"""
+"""Which name did a person probably mean, if there is no such name?"""
 
 from __future__ import annotations
 

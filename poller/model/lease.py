@@ -36,8 +36,7 @@ class Row:
 
     `owner` is the worker that holds the lease, or None. `token` is the counter's value when this owner took it; it is
     0 before the first take, and stays when the lease has no owner.
-        `checkpoint` is the checkpoint of a shard; other rows have none. A shard's row has none after a person has reset
-        it
+    `checkpoint` is the checkpoint of a shard; other rows have none. A shard's row has none after a person has reset it
     (`poller state set`): the mapping then begins the shard at its starting position, as at its first start.
     `details` is a small JSON object with everything else, such as a worker's messages; unknown keys are kept.
     """

@@ -50,7 +50,7 @@ class ShardPosition(NamedTuple):
 class StoredPositions(NamedTuple):
     """The stored positions of a mapping in its stream: the first shards, and the number of all shards.
 
-    `set_by_hand` is where a person has let shards without a position begin, in words, or None.
+    `set_by_hand` says where shards without a position begin, if a person has set this, or is None.
     """
 
     stream_arn: str

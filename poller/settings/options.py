@@ -80,9 +80,8 @@ class Unstated:
 class Follows:
     """The default of the option depends on other settings. The field of that name in `model/` has the default.
 
-        `is_less_than_stated` is true if the same value in the file would mean more than the default does. Then `poller
-        check`
-    shows the default only in a remark.
+    `is_less_than_stated` is true if the same value in the file would mean more than the default does. Then `poller
+    check` shows the default only in a remark.
     """
 
     is_less_than_stated: bool = False
@@ -98,7 +97,7 @@ class Range:
     """The numbers that an option may have, from `lowest` to `highest`.
 
     `source` says where the limits come from: from a page of AWS, or from poller ("ours").
-        `none` is the number in the file that stands for no limit or no window. In `model/`, it becomes None.
+    `none` is the number in the file that stands for no limit or no window. In `model/`, it becomes None.
     """
 
     lowest: float

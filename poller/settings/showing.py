@@ -94,7 +94,7 @@ def _lines(
     """Yield a line for each option of a table.
 
     `kind` is the kind of the function, or the service of the source; options that do not apply to it are left out.
-        `value` is the value of model/ that was made from this table.
+    `value` is the value of model/ that was made from this table.
     """
     for option in leaves(model):
         if kind not in limited(model).get(option[0], kind):

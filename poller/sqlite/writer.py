@@ -49,7 +49,7 @@ J = TypeVar("J", bound=Job)
 class Writer(Generic[J]):
     """Does all work with the file in one thread. A task must run `run` while the writer is used.
 
-        `perform` does a group of jobs in the thread, and sets the answer or the fault of each job.
+    `perform` does a group of jobs in the thread, and sets the answer or the fault of each job.
     `check` is called before each use of the file. It raises sqlite3.Error if the file must not be used.
     """
 

@@ -1,4 +1,4 @@
-"""What does the worker see while a table fails that only one mapping uses? No rows, and no failure.
+"""What does the worker see if a table fails, and only one mapping uses this table? It sees no rows and no failure.
 
 One worker reads the shards of all mappings. If the table of one mapping fails, only this mapping may suffer. So the
 calls of this store do not fail: the table is closed, and the mapping's run is told, which must stop.

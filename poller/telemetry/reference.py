@@ -25,8 +25,7 @@ class MetricEntry(NamedTuple):
 class EventEntry(NamedTuple):
     """A log event. `once_per` and `pause_in_seconds` say which of its lines are suppressed as repetitions.
 
-        If `once_per` is empty, every line is written. Otherwise, lines with equal values in these fields are
-        repetitions:
+    If `once_per` is empty, every line is written. Otherwise, lines with equal values in these fields are repetitions:
     one line is written in each pause. If the pause is None, only the first line is ever written.
     """
 

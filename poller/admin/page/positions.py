@@ -89,7 +89,7 @@ def _rest(report: Mapping[str, Any]) -> Html:
 
 
 def question(shown: Mapping[str, Any], body: Mapping[str, Any], viewer: Viewer, *, back: str) -> str:
-    """Return the question whether positions are moved. `shown` is the answer of a call that only shows the move."""
+    """Return the page that asks whether to move positions. `shown` is the answer of a call that only shows the move."""
     what = [
         ("mapping", shown["mapping"]),
         ("shard", shown["shard"] or "all"),

@@ -65,7 +65,7 @@ def _cells(mapping: MappingName, shard: ShardStatus, now: float) -> Iterator[Htm
 
 
 def _position(position: str, now: float) -> Html:
-    """Return a position in a few words: `TRIM_HORIZON`, a time, or the last digits of a sequence number."""
+    """Return a short text for a position: `TRIM_HORIZON`, a time, or the last digits of a sequence number."""
     kind, _, value = position.partition(" ")
     if kind == "AT_TIMESTAMP":
         return joined([text("at "), moment(float(value), now)])

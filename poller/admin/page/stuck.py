@@ -1,4 +1,4 @@
-"""What can a person do with stuck events on the page? Retry or drop one of them, or all of a function.
+"""What can a person do with stuck events on the page? Retry or drop one event, or all events of a function.
 
 The page shows why each event is stuck, but never its payload.
 """
@@ -81,7 +81,7 @@ def _rest(report: Mapping[str, Any]) -> Html:
 
 
 def question(report: Mapping[str, Any], request_id: str | None, viewer: Viewer) -> str:
-    """Return the question whether one stuck event is dropped, or all if `request_id` is None."""
+    """Return the page that asks whether to drop one stuck event, or all of them if `request_id` is None."""
     function = report["function"]
     what = count(report["total"], "stuck event") if request_id is None else "this event"
     facts = [("function", function), ("event", request_id or f"all {report['total']:,}")]

@@ -36,9 +36,9 @@ from poller.model.stream import AtTimestamp, Latest, Position, Shard, ShardEnd, 
 
 
 class Listing(NamedTuple):
-    """A listing and the changes that it brings. The engine creates rows for `found`, deletes those of `gone`, and then
-    calls `take_in`.
+    """A listing and the changes that it brings.
 
+    The engine creates rows for `found`, deletes the rows of `gone`, and then calls `take_in`.
     `found` has the new shards. `gone` has the drained shards that have left the stream for good.
     `is_complete` is false if the listing contains only some of the stream's shards.
     """

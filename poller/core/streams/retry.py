@@ -235,8 +235,10 @@ class Delivery(Generic[R]):
         return None
 
     def withdraw_if_void(self, now: float) -> bool:
-        """Cancel the last Invoke if its first record became too old before the call, or if a person has ordered to
-        bisect or to discard its records. Return whether it is cancelled.
+        """Cancel the last Invoke if it is void, and return whether it is cancelled.
+
+        It is void if its first record became too old before the call, or if a person has ordered to bisect or to
+        discard its records.
         """
         assert self._is_invoking, "nothing is to be invoked"
         piece = self._pieces[-1]

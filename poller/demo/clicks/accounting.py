@@ -122,8 +122,7 @@ def _fates(book: ClickBook) -> Iterator[str]:
 def _report(book: ClickBook) -> Iterator[str]:
     """Yield a fault if there is not exactly one invocation record, or if it does not name the poison alone.
 
-        If a worker was killed, there may be a second invocation record: the next worker continues with the attempts
-        that
+    If a worker was killed, there may be a second invocation record: the next worker continues with the attempts that
     were stored.
     """
     is_exact = book.counted.are_exact

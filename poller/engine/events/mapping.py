@@ -230,8 +230,10 @@ class EventMappingRunner:
             self._permits.end(size + growth)
 
     async def _watch_depth(self, queue: EventQueue, name: str) -> None:
-        """Read how many events a queue stores, again and again, until cancelled. The reads also show whether the queue
-        works."""
+        """Read how many events a queue stores, again and again, until cancelled.
+
+        The reads also show whether the queue works.
+        """
         watch = DepthWatch(
             queue,
             name,

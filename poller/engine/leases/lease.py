@@ -35,8 +35,10 @@ class Block(NamedTuple):
     since: float
 
     def detail(self, now: float) -> Detail:
-        """Return the block as a detail of a row. It has the block's age instead of a time, because hosts have different
-        clocks."""
+        """Return the block as a detail of a row.
+
+        It has the block's age instead of a time, because hosts have different clocks.
+        """
         return {
             "first": self.first,
             "records": self.records,
@@ -128,9 +130,8 @@ class Lease:
     def save(self, checkpoint: Checkpoint, *, at: float) -> None:
         """Let the worker store this checkpoint soon. Only the newest one is stored.
 
-                `at` is the time of day in epoch seconds. The row keeps it, so that a person sees when the checkpoint
-                was saved, and
-        so that the row of a drained shard can be deleted later.
+        `at` is the time of day in epoch seconds. The row keeps it, so that a person sees when the checkpoint was saved,
+        and so that the row of a drained shard can be deleted later.
         """
         if self.is_lost:
             return

@@ -41,7 +41,7 @@ class Messages:
     """The worker's own row, and its messages to other workers.
 
     `status` returns what the worker tells about itself. `offered` and `requested` get the messages of others.
-        `unoffered` gets the leases that could not be offered, because their receiver stops or has ended.
+    `unoffered` gets the leases that could not be offered, because their receiver stops or has ended.
     """
 
     def __init__(

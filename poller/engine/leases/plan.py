@@ -45,9 +45,8 @@ class Plan:
     def add(self, rows: Collection[Row]) -> bool:
         """Give places to new leases of shards. Return False if this needs a new plan.
 
-                If there are several workers, a new plan is always needed: the others have taken leases since then, and
-                all plans
-        must agree.
+        If there are several workers, a new plan is always needed: the others have taken leases since then, and all
+        plans must agree.
         """
         if len(self._shards.workers) > 1 or any(is_unit(row.key) or row.owner is not None for row in rows):
             return False

@@ -166,9 +166,8 @@ class VisibilityKeeper:
     async def _hide(self, due: Sequence[MessageInHand]) -> bool:
         """Hide these messages for one visibility timeout from now. Return whether AWS denied the call.
 
-                The time is shorter for a message that SQS cannot hide for so long, because it hides a message for at
-                most twelve
-        hours in all.
+        The time is shorter for a message that SQS cannot hide for so long, because it hides a message for at most
+        twelve hours in all.
         """
         asked_at = anyio.current_time()
         longest = min(held.longest_until for held in due) - asked_at - CALL_IN_SECONDS
