@@ -20,6 +20,7 @@ from poller.engine.stop import Stop
 from poller.engine.streams.blocking import KEY_LIMIT_IN_CHARACTERS
 from poller.engine.streams.lane import Lane, LaneContext
 from poller.facts import (
+    BatchBisected,
     BatchInvoked,
     BatchItemFailuresIgnored,
     DestinationFailed,
@@ -601,6 +602,20 @@ def test_records_after_a_failed_one_are_counted_as_failed() -> None:
     fact = [(fact.outcome, fact.records, fact.failed) for fact in scene.facts if isinstance(fact, BatchInvoked)]
     assert fact == [("partly_failed", 4, 3), ("partly_failed", 3, 3)]
     assert scene.done == ["1", "2", "3", "4"]
+
+
+def test_a_bisection_after_named_failures_says_so() -> None:
+    scene = Scene(
+        answer=lambda names: Answered(b'{"batchItemFailures":[{"itemIdentifier":"1"}]}' if "1" in names else b""),
+        options={
+            "report_batch_item_failures": True,
+            "bisect_batch_on_function_error": True,
+            "maximum_retry_attempts": 0,
+        },
+    )
+    scene.play(putting(scene, "1", "2"))
+    bisections = [(fact.records, fact.reason) for fact in scene.facts if isinstance(fact, BatchBisected)]
+    assert bisections == [(2, "batchItemFailures")]
 
 
 def test_a_batching_window_applies_again_to_records_that_arrive_after_the_buffer_was_full() -> None:
