@@ -43,8 +43,8 @@ LONGEST_ASKED_FOR_IN_SECONDS = 300.0
 def at_least(asked_for: float | None, delay: float) -> float:
     """Return the longer one of two pauses in seconds: poller's own `delay`, and the pause that a service has asked for.
 
-    A pause of more than `LONGEST_ASKED_FOR_IN_SECONDS` is cut to this length. None means that the service has asked
-    none.
+    A pause of more than `LONGEST_ASKED_FOR_IN_SECONDS` is cut to this length. None means that the service has
+    asked for no pause.
     """
     return delay if asked_for is None else max(delay, min(asked_for, LONGEST_ASKED_FOR_IN_SECONDS))
 
