@@ -29,6 +29,7 @@ capture for DynamoDB Streams".
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -65,12 +66,22 @@ def by_generation(shards: Iterable[Shard]) -> Iterator[list[Shard]]:
     The row of a parent is created before those of its children (`core/leases/`, R9).
     """
     left = {shard.shard_id: shard for shard in shards}
+    parents = {shard_id: left.keys() & set(shard.parent_ids) for shard_id, shard in left.items()}
+    children: defaultdict[ShardId, list[ShardId]] = defaultdict(list)
+    for shard_id, listed in parents.items():
+        for parent in listed:
+            children[parent].append(shard_id)
+    generation = [shard_id for shard_id, listed in parents.items() if not listed]
     while left:
-        generation = [shard for shard in left.values() if not any(parent in left for parent in shard.parent_ids)]
-        generation = generation or list(left.values())  # a fault of the service: shards that are their own ancestors
-        yield generation
-        for shard in generation:
-            del left[shard.shard_id]
+        generation = generation or list(left)  # a fault of the service: shards that are their own ancestors
+        yield [left.pop(shard_id) for shard_id in generation]
+        born = []
+        for parent in generation:
+            for child in children[parent]:
+                parents[child].remove(parent)
+                if not parents[child]:
+                    born.append(child)
+        generation = born
 
 
 def drained_ancestors(shards: Iterable[Shard], known: Collection[ShardId]) -> frozenset[ShardId]:
