@@ -622,7 +622,7 @@ def test_the_table_costs_one_scan_a_lease_duration_and_one_write_a_renewal() -> 
         lives = [world.start(tasks, f"worker-{number}") for number in range(2)]
         await anyio.sleep(60)
         writes, calls = len(world.table.history), world.table.calls.copy()
-        await anyio.sleep(600)
+        await anyio.sleep(200)
         calls = world.table.calls - calls
         keys = [write.row.key for write in world.table.history[writes:]]
         counts.extend(calls[life.owner, "scan"] for life in lives)
@@ -631,10 +631,10 @@ def test_the_table_costs_one_scan_a_lease_duration_and_one_write_a_renewal() -> 
 
     play(main)
     scans_of_one, scans_of_other, of_leases, of_workers = counts
-    assert 58 <= scans_of_one <= 60
-    assert 58 <= scans_of_other <= 60
-    assert 8 * 170 <= of_leases <= 8 * 180
-    assert 2 * 140 <= of_workers <= 2 * 180
+    assert 19 <= scans_of_one <= 20
+    assert 19 <= scans_of_other <= 20
+    assert 8 * 56 <= of_leases <= 8 * 60
+    assert 2 * 46 <= of_workers <= 2 * 60
 
 
 def test_with_one_unit_and_three_workers_everything_moves() -> None:

@@ -149,6 +149,7 @@ def test_a_message_that_fails_after_hours_is_received_again_at_once(name: str) -
 def test_a_shard_keeps_its_order_and_its_position_over_hours() -> None:
     world = KinesisWorld(batch_size=10)
     world.duration = HOUR
+    world.lease_duration = HOUR / 6
     records = [str(number) for number in range(20)]
 
     async def main() -> None:

@@ -220,10 +220,10 @@ def test_a_shard_that_is_blocked_for_hours_with_a_full_buffer_continues_at_its_p
         world.put("a", "a/0", *[f"a/{number}".ljust(300_000) for number in range(1, 60)])
 
         async def cure(_life: Life) -> None:
-            await anyio.sleep(7 * 3600)
+            await anyio.sleep(2 * HOUR)
             world.poison.clear()
 
-        await world.live(stopping_after(8 * 3600), beside=cure)
+        await world.live(stopping_after(2.5 * HOUR), beside=cure)
 
     play(world, main)
     assert [name.strip() for name in world.succeeded] == names("a", 60)
@@ -246,14 +246,14 @@ def test_a_merged_shard_waits_for_a_parent_that_is_blocked_longer_than_it_is_lis
         await anyio.sleep(10)
         parents = [shard.shard_id for shard in world.stream.shards(now=anyio.current_time())]
         world.stream.merge(parents[0], parents[1], now=anyio.current_time())
-        await anyio.sleep(DAY + 100)
+        await anyio.sleep(HOUR + 100)
         assert len(world.stream.shards(now=anyio.current_time())) == 1, "the parents are listed no more"
         put(0, "low/3")
         put(LAST_HASH_KEY, "high/1")
-        await anyio.sleep(DAY - 200)
+        await anyio.sleep(HOUR - 200)
         world.poison.clear()
 
-    play_life(world, stopping_after(2 * DAY), beside=go_on, shards=2)
+    play_life(world, stopping_after(2 * HOUR), beside=go_on, shards=2, retention_in_seconds=HOUR)
     assert world.succeeded == ["high/0", *names("low", 4), "high/1"]
     assert world.facts_of(PositionTrimmed) == []
 
@@ -264,11 +264,11 @@ def test_a_table_whose_shards_roll_over_every_minute_keeps_up_and_keeps_the_orde
 
     async def main() -> None:
         async def feed(_life: Life) -> None:
-            for number in range(1_400):
+            for number in range(700):
                 world.put(f"k{number % 7}", f"k{number % 7}/{number // 7}")
                 await anyio.sleep(0.5)
 
-        await world.live(stopping_after(750), beside=feed)
+        await world.live(stopping_after(390), beside=feed)
 
     play(
         world,
@@ -279,7 +279,7 @@ def test_a_table_whose_shards_roll_over_every_minute_keeps_up_and_keeps_the_orde
         retention_in_seconds=300.0,
     )
     for key in range(7):
-        assert [name for name in world.succeeded if name.startswith(f"k{key}/")] == names(f"k{key}", 200)
+        assert [name for name in world.succeeded if name.startswith(f"k{key}/")] == names(f"k{key}", 100)
     assert world.facts_of(PositionTrimmed, MappingCrashed) == []
 
 

@@ -113,7 +113,6 @@ def key_of(world: OneStreamWorld) -> StateKey:
 def test_a_found_child_whose_save_failed_is_stored_by_the_next_listing(ending: Any) -> None:
     """Otherwise, no shard would be stored after the parent has expired, and the next start would begin at LATEST."""
     world = KinesisWorld(starting_position=Latest())
-    world.lease_duration = HOUR / 6
     world.store = store = FailingStore()
 
     async def main() -> None:
@@ -123,12 +122,12 @@ def test_a_found_child_whose_save_failed_is_stored_by_the_next_listing(ending: A
             await anyio.sleep(10)
             world.stream.split(PARENT, now=anyio.current_time())
 
-        await world.live(ending(HOUR + 200), beside=go_on)
+        await world.live(ending(RETENTION + 200), beside=go_on)
         assert len(world.store.stored[key_of(world)]) == 3
         world.put("a", "written while down")
         await world.live(stopping_after(60))
 
-    play(world, main, retention_in_seconds=HOUR)
+    play(world, main, retention_in_seconds=RETENTION)
     assert store.failures == 2
     assert world.succeeded == ["a/0", "written while down"]
 
