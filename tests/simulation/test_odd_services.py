@@ -143,7 +143,7 @@ def test_odd_answers_of_a_stream_crash_no_mapping(
                     await anyio.sleep(1)
 
             group.start_soon(feed)
-            await world.live(stopping_after(300))
+            await world.live(stopping_after(150))
 
     play(world, main)
     assert world.facts_of(MappingCrashed) == []
@@ -170,7 +170,7 @@ def test_odd_answers_of_a_queue_crash_no_mapping(ending: str, seed: int, monkeyp
             options = {"group": "g", "deduplication_id": str(number)} if ending else {}
             world.sqs.send(queue, '{"a": 1}', **options)
             await anyio.sleep(1)
-        await anyio.sleep(600)
+        await anyio.sleep(100)
         life.begin_stop()
 
     live(world, until)
