@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from poller.core.batching import MAXIMUM_EVENT_BYTES
+from poller.core.event_limit import EventLimit
 from poller.core.leases.holding import Held
 from poller.core.streams.tumbling import MAXIMUM_STATE_BYTES
 from poller.engine.leases.lease import Lease
@@ -671,6 +672,53 @@ def test_a_batch_that_a_person_discards_is_reported_at_once_and_the_lane_continu
     assert scene.done == ["1", "2", "3", "4", "5"]
     [last] = [at for at, _, names in scene.invoked if names == ["5"]]
     assert last == pytest.approx(20.0)
+
+
+class CountingLimit(EventLimit):
+    """Counts how often a lane asks for the limit: each time that it is woken without a record."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def in_bytes(self, now: float) -> int:
+        self.asked += 1
+        return super().in_bytes(now)
+
+
+def test_an_empty_read_does_not_wake_the_lane() -> None:
+    scene, limit = Scene(), CountingLimit()
+    scene.function.event_limit = limit
+
+    async def script() -> None:
+        await anyio.sleep(1)
+        before = limit.asked
+        for _ in range(10):
+            scene.lane.put([])
+            await anyio.sleep(1)
+        assert limit.asked == before
+        scene.put("1")
+        await anyio.sleep(1)
+        scene.lane.close()
+
+    scene.play(script)
+    assert scene.batches() == [["1"]]
+
+
+def test_after_an_empty_read_the_last_records_wait_for_their_batching_window() -> None:
+    scene = Scene(options={"batch_size": 2, "maximum_batching_window_in_seconds": 10}, duration=1.0)
+
+    async def script() -> None:
+        scene.put("1", "2", "3")
+        scene.lane.no_room()
+        await anyio.sleep(0.5)
+        scene.lane.put([])
+        await anyio.sleep(20)
+        scene.lane.close()
+
+    scene.play(script)
+    assert scene.batches() == [["1", "2"], ["3"]]
+    assert [at for at, _, _ in scene.invoked] == [0, 11]
 
 
 def test_a_person_gets_past_a_poison_record_by_bisecting_and_discarding_it_alone() -> None:

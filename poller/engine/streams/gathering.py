@@ -85,9 +85,10 @@ class LaneGathering:
         return len(self._batch) - self._done_of_batch + len(self._pending)
 
     def put(self, records: Records) -> None:
-        self._pending.extend(records)
         self._has_room = True
-        self._changed.set()
+        if records:  # an idle shard is read again and again, and its lanes sleep
+            self._pending.extend(records)
+            self._changed.set()
 
     def no_room(self) -> None:
         """Make the next batch ready without a wait, because no more records come until some are done."""

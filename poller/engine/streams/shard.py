@@ -295,6 +295,11 @@ class ShardReader:
         records = read.records
         if records and not watermark.follows(records[0].sequence_number):  # the source has repeated records
             records = [record for record in records if watermark.follows(record.sequence_number)]
+        context.lane.emit(RecordsRead(context.lane.mapping.name, len(records)))
+        if not records:
+            for lane in self.lanes:
+                lane.put(records)
+            return
         kept, sequence_numbers = records, [record.sequence_number for record in records]
         if context.filters is None:
             watermark.hand_out(sequence_numbers)
@@ -306,15 +311,12 @@ class ShardReader:
         for lane, share in zip(self.lanes, split(kept, len(self.lanes)), strict=True):
             lane.put(share)
         self._budget.charge(size)
-        if records:
-            size_of_all = size if kept is records else size_in_bytes(records)
-            self._weight_of_last = size_of_all / len(records)
-            context.weight.learn(self._weight_of_last)
-            self._position = AfterSequence(records[-1].sequence_number)
-        name = context.lane.mapping.name
-        context.lane.emit(RecordsRead(name, len(records)))
+        size_of_all = size if kept is records else size_in_bytes(records)
+        self._weight_of_last = size_of_all / len(records)
+        context.weight.learn(self._weight_of_last)
+        self._position = AfterSequence(records[-1].sequence_number)
         if filtered_out := len(records) - len(kept):
-            context.lane.emit(RecordsFilteredOut(name, filtered_out))
+            context.lane.emit(RecordsFilteredOut(context.lane.mapping.name, filtered_out))
             self._move()
 
     def _finish(self, records: Records, window: Window | None) -> None:
