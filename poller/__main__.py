@@ -10,7 +10,7 @@ import signal
 import sys
 from types import FrameType
 
-GC_THRESHOLDS = (100_000, 20, 20)
+GC_THRESHOLDS = (400_000, 20, 20)
 """With these thresholds, the garbage collector runs less often than by default.
 
 A start makes many objects, and there are many records in hand. They form no cycles, so a collection finds nothing.
