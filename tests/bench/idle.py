@@ -1,7 +1,8 @@
 """What does an idle daemon cost? Empty queues, or the quiet shards of a stream, for a minute: CPU, and calls.
 
 python tests/bench/idle.py [--mappings 20] [--seconds 60]
-python tests/bench/idle.py --shards 1000 --kind kinesis
+python tests/bench/idle.py --streams 100 --kind kinesis    mappings with a stream of one shard each
+python tests/bench/idle.py --shards 1000 --kind kinesis    one mapping
 python tests/bench/idle.py --shards 1000 --kind dynamodb
 python tests/bench/idle.py --shards 1000 --workers 2        what do the leases of several workers cost?
 """
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -25,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.bench.brokers import Canned, Source, canned, canned_stream
 from tests.bench.contenders import Case, daemon_settings, mapping_settings, poller_command, queue_arn
 from tests.bench.processes import running
+from tests.bench.start import empty_sources, settings_of
 from tests.bench.stream_contenders import Kind, StreamCase, daemon_command
 
 SETTLE_IN_SECONDS = 5.0
@@ -43,6 +45,7 @@ class Idle(NamedTuple):
 def main(
     mappings: Annotated[int, typer.Option(help="Idle mappings, each with a queue of its own.")] = 20,
     shards: Annotated[int, typer.Option(help="Instead: one mapping of a stream with so many quiet shards.")] = 0,
+    streams: Annotated[int, typer.Option(help="Instead: so many mappings, each with a stream of one quiet shard.")] = 0,
     kind: Annotated[Kind, typer.Option(help="What kind of stream it is.")] = "kinesis",
     workers: Annotated[int, typer.Option(help="Processes of the daemon.")] = 1,
     seconds: Annotated[float, typer.Option(help="How long to watch.")] = 60.0,
@@ -52,7 +55,7 @@ def main(
     with tempfile.TemporaryDirectory(prefix="poller-bench-") as name:
         folder = Path(name)
         with (
-            _quiet_shards(folder, kind, shards) if shards else _quiet_queues(folder, mappings) as idle,
+            _quiet(folder, kind, mappings=mappings, shards=shards, streams=streams) as idle,
             running([*idle.command, "--workers", str(workers)], folder=folder, name="daemon") as child,
         ):
             _wait_for_polls(idle)
@@ -71,6 +74,12 @@ def main(
     )
 
 
+def _quiet(folder: Path, kind: Kind, *, mappings: int, shards: int, streams: int) -> AbstractContextManager[Idle]:
+    if streams:
+        return _quiet_streams(folder, kind, streams)
+    return _quiet_shards(folder, kind, shards) if shards else _quiet_queues(folder, mappings)
+
+
 @contextmanager
 def _quiet_queues(folder: Path, count: int) -> Iterator[Idle]:
     with canned(folder) as broker:
@@ -86,6 +95,14 @@ def _quiet_shards(folder: Path, kind: Kind, count: int) -> Iterator[Idle]:
         command = daemon_command(case, stream, folder)
         assert command
         yield Idle(command, stream, count, "GetRecords", f"{count} idle shards of {kind}")
+
+
+@contextmanager
+def _quiet_streams(folder: Path, kind: Kind, count: int) -> Iterator[Idle]:
+    with empty_sources(folder, kind) as (url, source):
+        settings = folder / "poller.toml"
+        settings.write_text(settings_of(url, kind, count, functions=1))
+        yield Idle(poller_command(settings), source, count, "GetRecords", f"{count} idle streams of {kind}")
 
 
 def _settings(broker: Canned, mappings: int) -> str:

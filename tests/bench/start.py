@@ -48,8 +48,8 @@ def main(
     with tempfile.TemporaryDirectory(prefix="poller-bench-") as name:
         folder = Path(name)
         settings = folder / "poller.toml"
-        with _service(folder, kind) as (url, source):
-            settings.write_text(_settings(url, kind, mappings, functions))
+        with empty_sources(folder, kind) as (url, source):
+            settings.write_text(settings_of(url, kind, mappings, functions))
             load(settings, {})  # the first time also imports and compiles
             began = time.process_time()
             load(settings, {})
@@ -88,7 +88,7 @@ def _cpu_of_a_read(child: Child, source: Source) -> float:
 
 
 @contextmanager
-def _service(folder: Path, kind: str) -> Iterator[tuple[str, Source]]:
+def empty_sources(folder: Path, kind: str) -> Iterator[tuple[str, Source]]:
     """A service whose queues or streams, by whatever name, are empty, and its url."""
     if kind == "sqs":
         with canned(folder) as broker:
@@ -98,7 +98,8 @@ def _service(folder: Path, kind: str) -> Iterator[tuple[str, Source]]:
             yield stream.url, stream
 
 
-def _settings(endpoint: str, kind: str, mappings: int, functions: int) -> str:
+def settings_of(endpoint: str, kind: str, mappings: int, functions: int) -> str:
+    """Return the settings of a daemon whose mappings have a queue or a stream each."""
     data_key = {"sqs": "body", "kinesis": "data", "dynamodb": "dynamodb"}[kind]
     position = "" if kind == "sqs" else 'starting_position = "LATEST"\n'
     return "".join(

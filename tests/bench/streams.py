@@ -34,7 +34,7 @@ from tests.bench.stream_contenders import ASYNC_KINESIS, DAEMON, RIVALS, StreamC
 from tests.bench.tables import Results, Shown, as_json, line, show
 
 PER_SECOND = 200.0
-PACED_SECONDS = 5.0
+PACED_SECONDS = 3.0
 
 
 def _kinesis(shards: int, records_in_a_read: int, backlog: int, *, is_filtered: bool = False) -> StreamCase:
