@@ -174,7 +174,9 @@ class Composition:
                     yield QueueMappingRunner(await self._queue_context(mapping, shared, room, stop, aws))
                 case StreamMapping():
                     destination = await stack.enter_async_context(self._destination(mapping, aws))
-                    yield StreamMappingRunner(await self._stream_context(mapping, shared, stop, aws, destination))
+                    stream = await self._stream_context(mapping, shared, stop, aws, destination)
+                    with stream.worker.open_run(mapping.name):
+                        yield StreamMappingRunner(stream)
                 case EventMapping():
                     context = await self.events.context(mapping, function, shared.opened, stop, stack)
                     yield EventMappingRunner(context)

@@ -154,7 +154,8 @@ class Life:
                 case QueueMapping():
                     yield QueueMappingRunner(self._queue_context(mapping, function, stop))
                 case StreamMapping():
-                    yield StreamMappingRunner(self._stream_context(mapping, function, stop))
+                    with self.worker.open_run(mapping.name):
+                        yield StreamMappingRunner(self._stream_context(mapping, function, stop))
 
     def _queue_context(self, mapping: QueueMapping, function: OpenFunction, stop: Stop) -> QueueContext:
         world = self._world

@@ -23,14 +23,14 @@ from tests.simulation.stream_history import EPSILON, History, Put, by_beginning,
 
 def check_rules(history: History) -> None:
     check_retries(history)
+    check_request_ids(history)
     check_ages(history)
     check_invocation_records(history)
 
 
 def check_retries(history: History) -> None:
     mapping = history.mapping
-    request_of: dict[tuple[int | None, tuple[str, ...]], str] = {}
-    for request_id, calls in by_request(history.calls).items():
+    for calls in by_request(history.calls).values():
         numbers = tuple(calls[0].message_ids)
         if any(tuple(call.message_ids) != numbers for call in calls):
             raise Violation(f"a batch changed under its request id: {calls}")
@@ -51,10 +51,19 @@ def check_retries(history: History) -> None:
             waits = not (history.world.has_orders or has_new_run(history, call, after))
             if waits and after.began_at - call.ended_at < 0.2:
                 raise Violation(f"tried again without a pause: {calls}")
-        for call in calls:
-            known = numbers and not is_cut(history, call)
-            if known and request_of.setdefault((call.token, numbers), request_id) != request_id:
-                raise Violation(f"an unchanged batch has a new request id: {call}")
+
+
+def check_request_ids(history: History) -> None:
+    """Check that a batch keeps its request id. A new run may begin anew, because it reads from the checkpoint."""
+    last: dict[tuple[int | None, tuple[str, ...]], Call] = {}
+    for call in history.calls:
+        if not call.message_ids or is_cut(history, call):
+            continue
+        batch = (call.token, tuple(call.message_ids))
+        before = last.get(batch)
+        if before is not None and before.request_id != call.request_id and not has_new_run(history, before, call):
+            raise Violation(f"an unchanged batch has a new request id: {call}")
+        last[batch] = call
 
 
 def is_cut(history: History, call: Call) -> bool:

@@ -5,7 +5,7 @@ Several processes of one world share its state.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import anyio
@@ -69,3 +69,15 @@ async def until(is_true: Callable[[], bool], *, within: float) -> float:
         while not is_true():  # noqa: ASYNC110
             await anyio.sleep(0.05)
     return anyio.current_time() - began
+
+
+async def longest_gap(lives: Sequence[Life], shards: int, *, seconds: float) -> float:
+    """Watch the processes for so many seconds. Return the longest time in which fewer than all shards were read."""
+    last = began = anyio.current_time()
+    longest = 0.0
+    while anyio.current_time() < began + seconds:
+        if sum(map(reading, lives)) == shards:
+            last = anyio.current_time()
+        longest = max(longest, anyio.current_time() - last)
+        await anyio.sleep(0.05)
+    return longest

@@ -10,15 +10,18 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import TaskGroup
 
-from poller.facts import LeasesLost, MappingReady
+from poller.engine.leases.hands import KEPT_IN_SECONDS
+from poller.facts import LeasesGivenAway, LeasesLost, MappingReady
 from poller.model.stream import AfterSequence, Latest, Position, SequenceNumber, Shard, ShardId, ShardIterator
 from poller.ports import StreamSource
 from poller.sources.client import Client
+from tests.fakes.faults import FaultPlan
 from tests.simulation.life import Life
 from tests.simulation.one_stream import play
 from tests.simulation.steps import stopping_after
-from tests.simulation.stream_workers import WorkersWorld
+from tests.simulation.stream_workers import WorkersWorld, longest_gap, reading, until
 
 
 def play_workers(world: WorkersWorld, *scripts: Callable[[Life], Coroutine[Any, Any, None]], shards: int = 1) -> None:
@@ -286,3 +289,156 @@ def test_iterators_of_a_first_start_are_not_used_after_another_worker_has_read_t
     play_workers(world, old, new)
     assert world.succeeded == ["a", "b"]
     assert world.positions == [Latest(), Latest(), AfterSequence(SequenceNumber(numbers[0]))]
+
+
+async def two_workers(world: WorkersWorld, tasks: TaskGroup) -> list[Life]:
+    """Start two processes, and wait until each one reads two of the four shards."""
+    lives = [await world.start(tasks) for _ in range(2)]
+    await until(lambda: [reading(life) for life in lives] == [2, 2], within=60)
+    await anyio.sleep(5)
+    world.facts.clear()
+    return lives
+
+
+@pytest.mark.parametrize("seconds_between", [0.0, 0.01, 0.1, 1.0])
+def test_two_workers_that_reload_at_the_same_moment_give_no_lease_away(seconds_between: float) -> None:
+    """Each worker keeps its leases for the next run of the mapping. So no two plans have to agree about them."""
+    world = WorkersWorld()
+
+    async def reload(life: Life) -> None:
+        await life.supervisor.replace(world.mapping, life.function(world.mapping))
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            lives = await two_workers(world, tasks)
+            tasks.start_soon(reload, lives[0])
+            await anyio.sleep(seconds_between)
+            tasks.start_soon(reload, lives[1])
+            assert await longest_gap(lives, 4, seconds=30) < 0.5
+            assert not world.facts_of(LeasesGivenAway)
+            for life in lives:
+                life.begin_stop()
+
+    play(world, main, shards=4)
+
+
+def test_after_a_pause_at_two_workers_each_shard_is_read_at_once() -> None:
+    """The leases were given away meanwhile. Each worker takes its own ones again, because no other worker has them."""
+    world = WorkersWorld()
+    seconds = 4.0
+
+    async def pause(life: Life) -> None:
+        await life.supervisor.pause(world.mapping.name)
+        await anyio.sleep(seconds)
+        await life.supervisor.resume(world.mapping.name)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            lives = await two_workers(world, tasks)
+            for life in lives:
+                tasks.start_soon(pause, life)
+            assert seconds - 0.2 < await longest_gap(lives, 4, seconds=30) < seconds + 1
+            assert sum(fact.leases for fact in world.facts_of(LeasesGivenAway)) == 4
+            for life in lives:
+                life.begin_stop()
+
+    play(world, main, shards=4)
+
+
+def test_a_blocked_batch_goes_to_the_next_run_with_its_attempts_and_its_request_id() -> None:
+    world = WorkersWorld(batch_size=1, maximum_retry_attempts=5)
+    world.poison = {"a"}
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            life = await world.start(tasks)
+            world.put("key", "a")
+            for attempts in (2, 4):
+                await until(lambda attempts=attempts: len(world.seen) == attempts, within=30)  # type: ignore[misc]
+                await life.supervisor.replace(world.mapping, life.function(world.mapping))
+            await anyio.sleep(60)
+            life.begin_stop()
+
+    play(world, main)
+    assert [seen.attempt for seen in world.seen] == [1, 2, 3, 4, 5, 6]
+    assert len({seen.request_id for seen in world.seen}) == 1
+    assert len({seen.token for seen in world.seen}) == 1, "the lease was kept"
+
+
+def test_the_shards_of_a_mapping_that_one_worker_has_no_more_are_soon_read_by_another_worker() -> None:
+    world = WorkersWorld()
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            lives = await two_workers(world, tasks)
+            tasks.start_soon(lives[0].supervisor.remove, world.mapping.name)
+            assert await longest_gap(lives, 4, seconds=30) < 1.5
+            assert reading(lives[1]) == 4
+            for life in lives:
+                life.begin_stop()
+
+    play(world, main, shards=4)
+
+
+def test_a_pause_frees_the_leases_at_once() -> None:
+    """So a person can move the positions of a paused mapping."""
+    world = WorkersWorld()
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            life = await world.start(tasks)
+            await life.supervisor.replace(world.mapping, life.function(world.mapping))
+            await anyio.sleep(5)
+            await life.supervisor.pause(world.mapping.name)
+            await anyio.sleep(0.1)
+            assert {row.owner for key, row in world.store.table.rows.items() if not key.startswith(":")} == {None}
+            life.begin_stop()
+
+    play(world, main)
+
+
+def test_after_a_slow_reload_another_worker_reads_the_shards() -> None:
+    """A worker keeps its leases for a second, and the run before waits for its longest invocation."""
+    world = WorkersWorld(batch_size=1)
+    world.duration = 8.0
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            lives = await two_workers(world, tasks)
+            shards = [note.shard_id for note in world.notes.reads if note.life == lives[0].number][-2:]
+            assert len(set(shards)) == 2
+            world.put_at(2**126 * int(shards[0][-1]), "long")
+            await until(lambda: world.calls == [["long"]], within=3)
+            tasks.start_soon(lives[0].supervisor.replace, world.mapping, lives[0].function(world.mapping))
+            await anyio.sleep(KEPT_IN_SECONDS + 1.5)
+            assert reading(lives[1]) == 3
+            await anyio.sleep(60)
+            assert [reading(life) for life in lives] == [2, 2]
+            for life in lives:
+                life.begin_stop()
+
+    play(world, main, shards=4)
+    assert world.calls == [["long"]]
+
+
+def test_the_last_checkpoint_of_a_run_is_stored_at_once_although_its_lease_is_kept() -> None:
+    """A crash then repeats nothing."""
+    world = WorkersWorld(faults=FaultPlan(latency_in_seconds=(0.5, 0.5)))
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            life = await world.start(tasks)
+            await anyio.sleep(5.2)
+            world.put("key", "a")
+            await until(lambda: world.succeeded == ["a"], within=3)
+            tasks.start_soon(life.supervisor.replace, world.mapping, life.function(world.mapping))
+            await anyio.sleep(0.1)
+            life.crash()
+            await until(lambda: life.ended_at is not None, within=1)
+            again = await world.start(tasks)
+            await until(lambda: reading(again) == 1, within=3)
+            await anyio.sleep(3)
+            again.begin_stop()
+
+    play(world, main)
+    assert world.succeeded == ["a"]

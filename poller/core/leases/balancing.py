@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import exp, inf
 
 from poller.core.leases.expiry import Observed, is_drained
@@ -94,8 +94,16 @@ class Balance(Placement):
         """Give these leases places at the workers with the smallest loads."""
         self._rows |= {row.key: row for row in rows}
         for _, key in sorted((-load_of(row), row.key) for row in rows):
-            if (receiver := _least(self._may_have(key), self.loads)) is not None:
+            if (receiver := self.best(key, self.workers)) is not None:
                 self.move(key, receiver)
+
+    def best(self, key: RowKey, workers: Collection[Owner]) -> Owner | None:
+        """Return the one of these workers that may have the lease and has the smallest load, or None if none may.
+
+        Each worker gets the same answer.
+        """
+        receivers = self._receivers(key, tuple(workers))
+        return min(receivers, key=lambda each: (self.loads[each], each), default=None)
 
     def planned(self) -> list[Move]:
         """Return the moves that make the loads alike, at most MOVES_AT_ONCE of each giver."""
@@ -124,11 +132,6 @@ class Balance(Placement):
 
     def _may_have(self, key: RowKey) -> tuple[Owner, ...]:
         return self._receivers(key, self.workers)
-
-
-def _least(workers: Iterable[Owner], loads: Mapping[Owner, float]) -> Owner | None:
-    """Return the worker with the smallest load, or None if there is no worker. Each worker gets the same answer."""
-    return min(workers, key=lambda each: (loads[each], each), default=None)
 
 
 def _moves(

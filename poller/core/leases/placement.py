@@ -16,6 +16,8 @@ placed anew, with the workers that have the least (`balancing.py`: shards; `unit
                make the two more alike. The request may be old, and several workers may have asked.
     hand-over  A worker that stops, or that lost its last unit (R10), offers each lease to the worker where it has its
                place. Every lease counts at once for its receiver, so no worker gets them all.
+    leave      A worker that does not use a lease any more gives it a place at another worker, and offers it there: the
+               mapping may have been removed from its file.
 
 While a worker stops, it computes the placement again after each scan, so that a worker that has ended meanwhile is
 offered nothing more.
@@ -94,6 +96,20 @@ class Placement(ABC):
             return False
         self.move(key, receiver)
         return True
+
+    def place_elsewhere(self, key: RowKey) -> Owner | None:
+        """Give a lease that this worker does not use a place at another worker. Return that one; None if there is none.
+
+        The plan must know the lease.
+        """
+        receiver = self.best(key, [each for each in self.workers if each != self.owner])
+        if receiver is not None:
+            self.move(key, receiver)
+        return receiver
+
+    @abstractmethod
+    def best(self, key: RowKey, workers: Collection[Owner]) -> Owner | None:
+        """Return the one of these workers that should get the lease next, or None if none of them may have it."""
 
     @abstractmethod
     def planned(self) -> list[Move]:

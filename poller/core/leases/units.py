@@ -104,7 +104,7 @@ class Units(Placement):
                 else:
                     without_place.append(row.key)
         for key in sorted(without_place):
-            if (receiver := self._fewest(key)) is not None:
+            if (receiver := self.best(key, self.workers)) is not None:
                 self.move(key, receiver)
 
     def receivers(self, key: RowKey, workers: tuple[Owner, ...]) -> tuple[Owner, ...]:
@@ -153,16 +153,18 @@ class Units(Placement):
         self._of_limit[limit, receiver] += 1
         self._at_all[receiver] += 1
 
+    def best(self, key: RowKey, workers: Collection[Owner]) -> Owner | None:
+        """Return the one of these workers that should get the unit next, or None if there is no worker."""
+        limit = limit_of(key)
+        ranks = [(self._of_limit[limit, each], self._at_all[each], each) for each in workers]
+        return min(ranks)[2] if ranks else None
+
     def _next_receiver(self, key: RowKey) -> Owner | None:
         limit = limit_of(key)
         neediest = self._neediest.get(limit)
-        return neediest if neediest is not None and not self._of_limit[limit, neediest] else self._fewest(key)
-
-    def _fewest(self, key: RowKey) -> Owner | None:
-        """Return the worker that should get the unit next, or None if there is no worker."""
-        limit = limit_of(key)
-        ranks = [(self._of_limit[limit, each], self._at_all[each], each) for each in self.workers]
-        return min(ranks)[2] if ranks else None
+        if neediest is not None and not self._of_limit[limit, neediest]:
+            return neediest
+        return self.best(key, self.workers)
 
 
 def _mapping_of(key: RowKey) -> MappingName:

@@ -25,8 +25,9 @@ A user is a task that reads a shard, or that needs a unit of a function's concur
             lease.save(checkpoint)             the worker stores the newest one soon, many leases by one write
             await lease.stored()               a shard's end is stored before its children are read
             lease.is_wanted_back.wait()        another worker should read the shard: finish what is in hand, and leave
-    ... left: the worker stores the last checkpoint and gives the lease away, by one write
+    ... left: the worker stores the last checkpoint, and gives the lease away if no other user of this process comes
 
 At a stop (`begin_stop`), each user leaves at the moment when its shard is done, and the lease goes to the live worker
-that has the least. If two runs of one mapping follow each other in one process, the lease goes from user to user.
+that has the least. If two runs of one mapping follow each other in one process, the lease goes from user to user: the
+worker keeps it for up to a second. A lease that no user of this process wants any more goes to another worker.
 """

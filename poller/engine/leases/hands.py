@@ -1,19 +1,22 @@
 """Which leases are in the worker's hands, and who uses them?
 
     a user waits ── the worker takes the lease ──> the user has it ── the user leaves ──┬─> the next user has it
-                                                          │                             └─> nobody: it is given away
+                                                          │                             └─> nobody comes: given away
                                                           └── the lease is lost ──> the user's scope is cancelled
 
 A lease has one user at a time. Several users may wait for it, because two runs of one mapping may follow each other.
-A lease that another worker wants does not go to the next user of this process, and neither does one at a stop.
+During a reload, both runs are open. Then the worker keeps a lease that the old run has left for KEPT_IN_SECONDS.
+A lease that another worker wants is given away at once, and not to the next user of this process. The same holds for
+all leases at a stop.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 
 import anyio
 
@@ -22,8 +25,12 @@ from poller.engine.leases.lease import Block, Lease
 from poller.engine.leases.rate import Rate
 from poller.facts.leases import NAMED
 from poller.model.lease import Owner, RowKey
+from poller.model.sharing import mapping_of
 from poller.model.stream import SequenceNumber
 from poller.ports import MonotonicClock
+
+KEPT_IN_SECONDS = 1.0
+"""How long a worker keeps a lease for the next run of its mapping. This run first has to list the shards."""
 
 
 class Waiter:
@@ -38,7 +45,7 @@ class Waiter:
 
 @dataclass(eq=False, slots=True)
 class InHand:
-    """A lease that the worker holds. Without a user it is given away.
+    """A lease that the worker holds. Without a user it is given away at `goes_at`, or earlier at a stop.
 
     `is_leaving` is true if no other user of this process may get it. `promised_to` is the worker that has asked for it.
     """
@@ -48,6 +55,9 @@ class InHand:
     lease: Lease | None = None
     is_leaving: bool = False
     promised_to: Owner | None = None
+    goes_at: float = inf
+    blocks: dict[SequenceNumber | None, Block] | None = None
+    """The blocks that the last user has left, which the row may not have yet."""
     is_hurried: bool = False
     """Whether the lease should be written at once."""
 
@@ -73,6 +83,8 @@ class Hands:
         """The leases that this worker has lost. It does not know yet which worker has them now."""
         self.drained_here: set[RowKey] = set()
         """The shards that this worker has drained. It takes their children at once, before other workers know them."""
+        self.open_runs: Counter[str] = Counter()
+        """How many runs of each mapping are open."""
         self._clock = clock
         self._waiting: dict[RowKey, deque[Waiter]] = {}
 
@@ -106,8 +118,8 @@ class Hands:
         one = self.in_hand.get(waiter.key)
         if one is not None and waiter.lease is not None and one.lease is waiter.lease:
             one.held.note(waiter.lease.details)
-            one.lease = None
-            self._pass_on(one, waiter.lease.blocks)
+            one.lease, one.blocks = None, waiter.lease.blocks
+            self._pass_on(one)
 
     def took(self, held: Held) -> None:
         """Put a lease into the hands, and give it to the first user that waits for it."""
@@ -146,6 +158,10 @@ class Hands:
         if one.lease is not None:
             one.lease.is_wanted_back.set()
 
+    def may_go(self, one: InHand, now: float) -> bool:
+        """Return whether the lease may be given away now."""
+        return one.lease is None and self.may_give_away and (self.is_stopping or one.goes_at <= now)
+
     def begin_stop(self) -> None:
         """Give no lease to another user. Also give no lease away before `give_away` is called."""
         self.is_stopping = True
@@ -157,19 +173,23 @@ class Hands:
             self.may_give_away = True
             self.is_urgent.set()
 
-    def _pass_on(self, one: InHand, blocks: dict[SequenceNumber | None, Block] | None = None) -> None:
-        """Give a lease to the next user, with the blocks of the user before. If no user waits, let it be given away."""
-        waiting = self._waiting.get(one.held.key)
+    def _pass_on(self, one: InHand) -> None:
+        """Give a lease to the next user, with the blocks of the user before. If no user waits, keep it for a while."""
+        waiting, now = self._waiting.get(one.held.key), self._clock.now()
         stays = not (one.held.is_given or self.is_stopping or one.is_leaving)
-        stays = stays and one.held.end(self._clock.now()) is None  # the host may have slept (deadlines.py)
+        stays = stays and one.held.end(now) is None  # the host may have slept (deadlines.py)
         if not (waiting and stays):
+            is_followed = self.open_runs[mapping_of(one.held.key)] > 1
+            one.goes_at = now + KEPT_IN_SECONDS if stays and is_followed else now
+            one.is_hurried = one.is_hurried or not one.held.is_stored
             self.is_urgent.set()
             return
         waiter = waiting.popleft()
         if not waiting:
             del self._waiting[waiter.key]
         one.lease = waiter.lease = Lease(one.held, rate=one.rate, clock=self._clock, hurry=lambda: self._hurry(one))
-        one.lease.blocks = one.lease.blocks if blocks is None else blocks
+        if one.blocks is not None:
+            one.lease.blocks = one.blocks
         waiter.came.set()
 
     def _hurry(self, one: InHand) -> None:

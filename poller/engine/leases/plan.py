@@ -42,6 +42,10 @@ class Plan:
         """
         return self._of(key).places.get(key)
 
+    def place_elsewhere(self, key: RowKey) -> Owner | None:
+        """Give a lease a place at another worker, because this one does not use it. Return that one, or None."""
+        return None if self.place(key) is None else self._of(key).place_elsewhere(key)
+
     def add(self, rows: Collection[Row]) -> bool:
         """Give places to new leases of shards. Return False if this needs a new plan.
 

@@ -73,6 +73,8 @@ class Taking:
         self._offered: dict[RowKey, None] = {}
         self._offered_at: dict[RowKey, float] = {}
         """When this worker saw the offers of leases that it has not taken yet."""
+        self._unused: set[RowKey] = set()
+        """The leases that this worker has given away because nobody used them here. No other worker has them yet."""
         self._not_before: dict[RowKey, float] = {}
         """When this worker may take again the leases that it has given away."""
         self._asked: set[str] = set()
@@ -154,13 +156,18 @@ class Taking:
                 self._offer(receiver, key)
 
     def given_away(self, row: Row, promised_to: Owner | None) -> None:
-        """Note that this worker has given a lease away. If it belongs to another worker, offer it there.
+        """Note that this worker has given a lease away, and offer it to the worker where it belongs.
 
-        Then this worker leaves the lease to others for a while. A lease that belongs here may be wanted again soon: a
-        reload or a pause has ended its user.
+        Then this worker leaves the lease to others for a while. A lease that nobody uses here gets a place at another
+        worker, because its mapping may have been removed here. If it is used again soon, it comes back.
         """
+        if is_drained(row):
+            return
         receiver = promised_to or self._plan.place(row.key)
-        if is_drained(row) or receiver is None or receiver == self._owner:
+        if receiver in (None, self._owner):
+            if row.key not in self._hands.wanted and (receiver := self._plan.place_elsewhere(row.key)) is not None:
+                self._unused.add(row.key)
+                self._offer(receiver, row.key)
             return
         self._not_before[row.key] = self._clock.now() + self._lease_duration
         self._offer(receiver, row.key)
@@ -226,6 +233,7 @@ class Taking:
         self._hands.drained_here &= {row.key for row in rows}
         self._find_lost()
         self._offered_at = {key: at for key, at in self._offered_at.items() if now - at < self._lease_duration}
+        self._unused = {key for key in self._unused if (row := self._observed.get(key)) is not None and not row.owner}
         if not self._hands.is_stopping:
             self._ask()
             self._follow_units()
@@ -346,7 +354,8 @@ class Taking:
         if unplaced and not self._plan.add(unplaced):
             self._make_plan()  # for example, the owner of a lease has died since the last plan
         own_children = {row.key for row in free if self._hands.drained_here.intersection(parents_of(row))}
-        chosen = own_children.union(self._plan.to_take(wanted, now=now, held=held))
+        unused = {row.key for row in free if row.key in self._unused}
+        chosen = own_children.union(unused, self._plan.to_take(wanted, now=now, held=held))
         return [row for row in rows if row.key in chosen]
 
     async def _readable(self, rows: list[Row]) -> list[Row]:

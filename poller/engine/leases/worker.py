@@ -11,8 +11,8 @@ A worker that cannot reach the table goes on until the deadlines of its leases. 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 
 import anyio
@@ -139,6 +139,18 @@ class Worker:
             yield waiter.lease
         finally:
             self._hands.leave(waiter)
+
+    @contextmanager
+    def open_run(self, mapping: MappingName) -> Iterator[None]:
+        """Note that a run of the mapping is open. During a reload, two of them are open."""
+        runs = self._hands.open_runs
+        runs[mapping] += 1
+        try:
+            yield
+        finally:
+            runs[mapping] -= 1
+            if not runs[mapping]:
+                del runs[mapping]
 
     async def rows(self, prefix: str) -> list[Row]:
         """Scan the table, and return the leases whose key begins with `prefix`."""

@@ -2,7 +2,8 @@
 
     every third of the lease duration    renew each lease that was not written lately
     every `save_every_seconds`           store the checkpoints that have moved; this is a renewal, too
-    at once                              give away a lease without a user, and store a checkpoint that a user waits for
+    at once                              give away a lease that nobody uses any more, and store a checkpoint that a user
+                                         waits for
 
 One call writes many leases, and only one call is under way.
 If the table rejects a write or does not answer, the worker reads the rows, and writes again those that are its own.
@@ -54,6 +55,8 @@ class Writing:
         self._details = details
         self._given = given
         self._renew_at = self._save_at = -inf
+        self._give_at = inf
+        """When the next lease that nobody uses should be given away."""
         self._in_doubt: list[InHand] = []
         self._own_again: set[InHand] = set()
 
@@ -70,7 +73,7 @@ class Writing:
             if not self._hands.in_hand:  # nothing can be renewed; other work shows whether the table fails
                 self._table.health.succeeded("renew leases")
             if not (self._in_doubt or self._own_again):
-                until = min(self._renew_at, self._save_at)
+                until = min(self._renew_at, self._save_at, self._give_at)
                 await self._table.wait_for(self._hands.is_urgent, until=until)
 
     async def run_once(self) -> None:
@@ -101,23 +104,25 @@ class Writing:
         saves = now >= self._save_at
         if saves:
             self._save_at = now + self._save_every_seconds
-        due = [one for one in self._hands.in_hand.values() if self._is_due(one, horizon, saves=saves)]
+        in_hand = self._hands.in_hand.values()
+        due = [one for one in in_hand if self._is_due(one, now, horizon, saves=saves)]
+        self._give_at = min((one.goes_at for one in in_hand if one.lease is None and one.goes_at > now), default=inf)
         self._own_again.clear()
         return due
 
-    def _is_due(self, one: InHand, horizon: float, *, saves: bool) -> bool:
+    def _is_due(self, one: InHand, now: float, horizon: float, *, saves: bool) -> bool:
         if one.held.is_writing:
             return False
-        if one.is_hurried or one in self._own_again or (one.lease is None and self._hands.may_give_away):
+        if one.is_hurried or one in self._own_again or self._hands.may_go(one, now):
             return True
         return one.held.renew_at <= horizon or (saves and not one.held.is_stored)
 
-    def _goes(self, one: InHand) -> bool:
+    def _goes(self, one: InHand, now: float) -> bool:
         """Return whether the lease should be given away now.
 
         After the first try, the lease cannot be renewed any more.
         """
-        return one.held.is_given or (one.lease is None and self._hands.may_give_away)
+        return one.held.is_given or self._hands.may_go(one, now)
 
     async def _write(self, due: Sequence[InHand]) -> None:
         now = self._clock.now()
@@ -126,7 +131,7 @@ class Writing:
         for one in holding:
             one.held.note(self._details(one, now))
             one.is_hurried = False
-        rows = [one.held.give_away(now) if self._goes(one) else one.held.renewal(now) for one in holding]
+        rows = [one.held.give_away(now) if self._goes(one, now) else one.held.renewal(now) for one in holding]
         self._in_doubt += holding
         if not rows:
             return

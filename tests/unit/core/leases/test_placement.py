@@ -55,6 +55,15 @@ def test_a_worker_takes_no_lease_of_a_live_worker() -> None:
     assert to_take(A, shard(0, "b"), shard(1, "b"), now=200) == []
 
 
+def test_leases_that_their_worker_does_not_use_get_places_at_the_workers_with_the_smallest_loads() -> None:
+    unused = [shard(number, None) for number in range(2)]
+    plan = balance(A, *unused, shard(2, "a"), shard(3, "b"), shard(4, "b"))
+    assert [plan.place_elsewhere(row.key) for row in unused] == [C, C]
+    assert [plan.places[row.key] for row in unused] == [C, C]
+    assert plan.place_elsewhere(RowKey(f"{STREAM}/shard-00002")) == B
+    assert balance(A, *unused, workers=[worker("a")]).place_elsewhere(unused[0].key) is None
+
+
 def test_the_leases_of_a_dead_worker_have_places_before_they_expire() -> None:
     """Otherwise, a worker would ask the others for leases, and get those of the dead worker on top of them."""
     rows = [shard(number, "dead") for number in range(6)] + [shard(number, "a") for number in range(6, 9)]
