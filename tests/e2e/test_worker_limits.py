@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 import anyio
+import anyio.to_thread
 import orjson
 import pytest
+from botocore.exceptions import ClientError
 
 from poller.model.invocation import Answered, Invocation, Response
 from tests.e2e.harness import Daemon, World
 from tests.e2e.streams import Clicks, mapping
+from tests.e2e.test_api import client_of
 from tests.fakes.queue import FakeQueue
 from tests.fakes.watch import Watch
 
@@ -86,3 +90,75 @@ async def test_three_workers_run_no_more_batches_than_the_mappings_maximum_concu
         await world.watch.until(lambda: function.records >= expected, within=60)
         assert await daemon.stop() == 0
     assert function.most == 2
+
+
+NOTING = """
+import os, time
+
+def note(event, context):
+    time.sleep(0.03)
+    with open(os.environ["LEDGER"], "a") as ledger:
+        ledger.write(f"{event}\\n")
+"""
+
+THROTTLED = "TooManyRequestsException: ReservedFunctionConcurrentInvocationLimitExceeded"
+
+
+async def answer_to(client: Any, payload: str, **options: Any) -> int | str:
+    """Call the function. Return the status of the answer, or the code and the reason of AWS's error."""
+
+    def call() -> int | str:
+        try:
+            return int(client.invoke(FunctionName="note", Payload=orjson.dumps(payload), **options)["StatusCode"])
+        except ClientError as error:
+            return f"{error.response['Error']['Code']}: {error.response.get('Reason')}"
+
+    return await anyio.to_thread.run_sync(call)
+
+
+async def called(client: Any, payload: str) -> None:
+    """Call the function until the call is not refused any more, as a client of AWS does."""
+    with anyio.fail_after(60):
+        while (answer := await answer_to(client, payload)) != 200:
+            assert answer == THROTTLED
+            await anyio.sleep(0.2)
+
+
+async def test_calls_are_refused_where_the_only_unit_is_not_and_events_run_where_it_is(world: World) -> None:
+    """Two daemons share a state and an event queue. A daemon that has refused a call asks for the unit, and gets it."""
+    ledger = world.folder / "ledger"
+    (world.folder / "other").mkdir()
+    other = World(world.folder / "other", world.watch, world.aws)
+    for each in (world, other):
+        (each.folder / "noting.py").write_text(NOTING)
+        each.state = f"sqlite://{world.folder}/poller.db"
+        each.options = f"""
+            event_queue = "sqlite://{world.folder}/events.db"
+            api_listen = "127.0.0.1:0"
+            api_keys = {{ AKID = "secret" }}
+        """
+    text = f"""
+        [functions.note]
+        handler = "noting:note"
+        reserved_concurrency = 1
+        environment = {{ LEDGER = "{ledger}" }}
+    """
+    events = [f"event {number}" for number in range(10)]
+    async with world.daemon(text, "--verbose") as holder:
+        at_holder = client_of((await holder.until_logged("daemon_started"))["api"])
+        await called(at_holder, "at the holder")
+        async with other.daemon(text, "--verbose") as daemon:
+            client = client_of((await daemon.until_logged("daemon_started"))["api"])
+            for event in events:
+                assert await answer_to(client, event, InvocationType="Event") == 202
+            await world.watch.until(lambda: len(holder.logged("event_invoked")) == len(events))
+            assert await answer_to(client, "refused") == THROTTLED
+            await called(client, "at the other one")
+            assert await answer_to(at_holder, "refused") == THROTTLED
+            assert await daemon.stop() == 0
+        assert await holder.stop() == 0
+    assert not daemon.logged("event_invoked")
+    lines = ledger.read_text().splitlines()
+    assert lines[0] == "at the holder"
+    assert sorted(lines[1:-1]) == events
+    assert lines[-1] == "at the other one"
