@@ -129,15 +129,20 @@ class Queues(Answer):
 
 
 class LastMinutes(Answer):
+    """The last 30 minutes of a function, in all its mappings and its asynchronous events."""
+
+    throttles: int = Field(description="Attempts to invoke a function that was throttled or could not be reached.")
+    invocations: int
+    p50_in_seconds: float | None = Field(description="Half of the invocations took no longer; null without one.")
+    p99_in_seconds: float | None = Field(description="99 of 100 invocations took no longer; null without one.")
+
+
+class LastMinutesOfMapping(LastMinutes):
     """The last 30 minutes of a mapping. A list has a number for each interval, the oldest first."""
 
     interval_in_seconds: float
     records: list[int] = Field(description="Records in invocations that have ended.")
     failed: list[int]
-    throttles: int = Field(description="Attempts to invoke a function that was throttled or could not be reached.")
-    invocations: int
-    p50_in_seconds: float | None = Field(description="Half of the invocations took no longer; null without one.")
-    p99_in_seconds: float | None = Field(description="99 of 100 invocations took no longer; null without one.")
 
 
 class Child(Answer):
@@ -168,6 +173,7 @@ class FunctionNumbers(Answer):
     waiting: int = Field(description="Invocations that wait for one of them to end.")
     limit: int = Field(description="How many invocations may run at once.")
     children: Children | None = Field(description="Null if the function has no child processes.")
+    last_30_minutes: LastMinutes
     log: list[WrittenLine] | None = Field(description="The last lines; null if the reader may not see them.")
 
 
@@ -182,7 +188,7 @@ class MappingNumbers(MappingEntry):
     last_error: LastErrorEntry | None
     iterator_age_in_seconds: float = 0.0
     shards: Shards | None = None
-    last_30_minutes: LastMinutes | None = None
+    last_30_minutes: LastMinutesOfMapping | None = None
     shards_read: list[ReadShard] = Field(
         [], description="The first shards that are read: the blocked ones first, then those that are most behind."
     )

@@ -29,7 +29,7 @@ from poller.model.function_status import FunctionStatus
 from poller.model.lease import shard_of
 from poller.model.sharing import SharingStatus, label_of, mapping_of
 from poller.model.status import MappingStatus, ShardStatus
-from poller.telemetry.history import INTERVAL_IN_SECONDS, MappingHistory
+from poller.telemetry.history import INTERVAL_IN_SECONDS, MappingHistory, last_minutes
 
 NOT_SHOWN = UnknownBacklog("nobody has asked the queue")
 
@@ -39,7 +39,12 @@ def status_report(view: View) -> dict[str, Any]:
     report = readiness(view.statuses, view.workers, sees_words=view.viewer.sees_words)
     if view.sharing is not None:
         report["sharing"] = _sharing(view.sharing)
-    report["functions"] = {function.name: _function(function, view) for function in view.functions}
+    histories = view.histories_by_function()
+    report["functions"] = {
+        function.name: _function(function, view)
+        | {"last_30_minutes": last_minutes(histories.get(function.name, ()))._asdict()}
+        for function in view.functions
+    }
     for status in view.mappings:
         report["mappings"][status.mapping] |= _numbers_of_mapping(status, view)
     return report
@@ -83,10 +88,7 @@ def _history(history: MappingHistory) -> dict[str, Any]:
         "interval_in_seconds": INTERVAL_IN_SECONDS,
         "records": [round(records) for records in history.records],
         "failed": [round(records) for records in history.failed],
-        "throttles": round(sum(history.postponed)),
-        "invocations": round(sum(history.invocations)),
-        "p50_in_seconds": history.duration_in_seconds(0.5),
-        "p99_in_seconds": history.duration_in_seconds(0.99),
+        **last_minutes([history])._asdict(),
     }
 
 

@@ -35,6 +35,12 @@ EVENT_ATTEMPTS = Counter(
     of="function",
     labels=(Label("outcome", ("succeeded", "failed", "throttled", "unreachable")),),
 )
+EVENT_SECONDS = Histogram(
+    "poller_event_invocation_duration_seconds",
+    "Time from the start of an invocation with an event to the function's answer.",
+    of="function",
+    buckets=SECONDS_OF_WORK,
+)
 EVENTS_ENDED = Counter(
     "poller_events_ended_total",
     "Events that have ended, by AWS's word for the reason.",
@@ -103,12 +109,7 @@ class EventsRefused(NamedTuple):
         of="function",
         buckets=SECONDS_OF_AGE,
     ).by("age_seconds"),
-    Histogram(
-        "poller_event_invocation_duration_seconds",
-        "Time from the start of an invocation with an event to the function's answer.",
-        of="function",
-        buckets=SECONDS_OF_WORK,
-    ).by("duration_seconds"),
+    EVENT_SECONDS.by("duration_seconds"),
 )
 class EventInvoked(NamedTuple):
     """The function was invoked with an event, and ran. `attempt` counts the invocations with this event from 1.

@@ -3,6 +3,8 @@
     counters ── sample ──> totals ── minus the totals before ──> one interval ──> a ring of 60 intervals
 
 The rings are in memory, with a fixed size for each mapping. A mapping that is removed loses its ring.
+The asynchronous events of a function have a ring, too, under the name of their mapping (model/mapping.py).
+All counters begin at zero, so the first totals of a mapping are its first interval.
 The counters come from the registry that /metrics shows, so they may also be those of several processes.
 """
 
@@ -20,24 +22,21 @@ from anyio import to_thread
 from prometheus_client import CollectorRegistry
 
 from poller.facts.batches import INVOCATION_SECONDS, INVOCATIONS_POSTPONED, RECORDS_FAILED, RECORDS_INVOKED
-from poller.model.ids import MappingName
+from poller.facts.events import EVENT_ATTEMPTS, EVENT_SECONDS
+from poller.model.ids import FunctionName, MappingName
+from poller.model.mapping import EventMapping
 from poller.telemetry.quantiles import quantile_of
 
 INTERVAL_IN_SECONDS = 30.0
 INTERVALS = 60
 
-_SERIES = (
-    RECORDS_INVOKED.name,
-    RECORDS_FAILED.name,
-    INVOCATIONS_POSTPONED.name,
-    f"{INVOCATION_SECONDS.name}_sum",
-    f"{INVOCATION_SECONDS.name}_count",
-)
-_BUCKETS = f"{INVOCATION_SECONDS.name}_bucket"
-BOUNDS_IN_SECONDS: tuple[float, ...] = (*INVOCATION_SECONDS.buckets, inf)
+COUNTED = (RECORDS_INVOKED.name, RECORDS_FAILED.name, INVOCATIONS_POSTPONED.name)
+"""The counters whose intervals are kept, in the order of the fields of `MappingHistory`."""
 
-Totals = Mapping[MappingName, Sequence[float]]
-"""The value of each series of `_SERIES` for each mapping, and then of each bucket of the durations."""
+BOUNDS_IN_SECONDS: tuple[float, ...] = (*INVOCATION_SECONDS.buckets, inf)
+assert EVENT_SECONDS.buckets == INVOCATION_SECONDS.buckets, "the durations of batches and events are added"
+
+_DURATIONS, _DURATIONS_OF_EVENTS = (f"{metric.name}_bucket" for metric in (INVOCATION_SECONDS, EVENT_SECONDS))
 
 
 class MappingHistory(NamedTuple):
@@ -50,8 +49,6 @@ class MappingHistory(NamedTuple):
     records: Sequence[float]
     failed: Sequence[float]
     postponed: Sequence[float]
-    seconds: Sequence[float]
-    invocations: Sequence[float]
     durations: Sequence[float] = ()
 
     @property
@@ -59,20 +56,39 @@ class MappingHistory(NamedTuple):
         """Return how many records a second the newest interval has."""
         return self.records[-1] / INTERVAL_IN_SECONDS
 
-    @property
-    def mean_duration_in_seconds(self) -> float | None:
-        """Return the mean duration of the invocations in all intervals, or None if there was none."""
-        count = sum(self.invocations)
-        return sum(self.seconds) / count if count else None
 
-    def duration_in_seconds(self, quantile: float) -> float | None:
-        """Return the time that this part of the invocations took at most, or None if there was no invocation."""
-        return quantile_of(BOUNDS_IN_SECONDS, self.durations, quantile)
+class LastMinutes(NamedTuple):
+    """What has happened to a function in the last 30 minutes, in all its mappings and its asynchronous events.
+
+    Half of its invocations took at most `p50_in_seconds`, and 99 of 100 at most `p99_in_seconds`. Both are None if
+    there was none.
+    """
+
+    throttles: int
+    invocations: int
+    p50_in_seconds: float | None
+    p99_in_seconds: float | None
 
 
-def durations_of(histories: Sequence[MappingHistory]) -> Sequence[float]:
-    """Return the durations of all these mappings together, as those of one mapping."""
-    return [sum(counts) for counts in zip(*(history.durations for history in histories), strict=True)]
+def last_minutes(histories: Sequence[MappingHistory]) -> LastMinutes:
+    """Return the sums of these histories."""
+    durations = [sum(counts) for counts in zip(*(history.durations for history in histories), strict=True)]
+    return LastMinutes(
+        throttles=round(sum(sum(history.postponed) for history in histories)),
+        invocations=round(durations[-1]) if durations else 0,
+        p50_in_seconds=quantile_of(BOUNDS_IN_SECONDS, durations, 0.5),
+        p99_in_seconds=quantile_of(BOUNDS_IN_SECONDS, durations, 0.99),
+    )
+
+
+class Totals:
+    """The totals of one mapping: the counters of COUNTED, and the durations as `MappingHistory.durations` has them."""
+
+    __slots__ = ("counters", "durations")
+
+    def __init__(self, counters: Sequence[float] = (), durations: Sequence[float] = ()) -> None:
+        self.counters = list(counters) or [0.0] * len(COUNTED)
+        self.durations = list(durations) or [0.0] * len(BOUNDS_IN_SECONDS)
 
 
 class History:
@@ -84,9 +100,7 @@ class History:
         """`refresh` is called before the counters are read, and waits until they are up to date."""
         self._registry = registry
         self._refresh = refresh
-        self._rings: dict[MappingName, list[array[float]]] = {}
-        self._buckets: dict[MappingName, deque[tuple[float, ...]]] = {}
-        self._before: Totals = {}
+        self._rings: dict[MappingName, _Ring] = {}
 
     async def run(self) -> None:
         while True:
@@ -98,53 +112,57 @@ class History:
         await self._refresh()
         self.add(await to_thread.run_sync(totals, self._registry, abandon_on_cancel=True))
 
-    def add(self, now: Totals) -> None:
-        """Add one interval: these totals minus the totals before. The first totals of a mapping add no interval."""
-        for name, every in now.items():
-            values, buckets = every[: len(_SERIES)], tuple(every[len(_SERIES) :])
-            rings = self._rings.get(name)
-            if rings is None:
-                self._rings[name] = [array("f", bytes(4 * INTERVALS)) for _ in values]
-                self._buckets[name] = deque([buckets], maxlen=INTERVALS + 1)
-                continue
-            self._add_buckets(self._buckets[name], buckets)
-            for ring, value, before in zip(rings, values, self._before[name], strict=False):
-                del ring[0]
-                ring.append(value - before if value >= before else value)  # a new function begins at zero
-        for name in self._rings.keys() - now.keys():
-            del self._rings[name], self._buckets[name]
-        self._before = now
+    def add(self, now: Mapping[MappingName, Totals]) -> None:
+        """Add one interval to the ring of each mapping: these totals minus the totals before."""
+        self._rings = {name: self._rings.get(name) or _Ring() for name in now}
+        for name, ring in self._rings.items():
+            ring.add(now[name])
 
     def histories(self) -> Mapping[MappingName, MappingHistory]:
         """Return the present histories. Later samples do not change them."""
-        return {
-            name: MappingHistory(*(ring[:] for ring in rings))._replace(durations=_since_the_first(self._buckets[name]))
-            for name, rings in self._rings.items()
-        }
-
-    @staticmethod
-    def _add_buckets(kept: deque[tuple[float, ...]], buckets: tuple[float, ...]) -> None:
-        if any(now < before for now, before in zip(buckets, kept[-1], strict=True)):
-            kept.clear()  # a new function begins at zero
-            kept.append((0.0,) * len(buckets))
-        kept.append(kept[-1] if buckets == kept[-1] else buckets)  # an idle mapping needs no memory for them
+        return {name: ring.history() for name, ring in self._rings.items()}
 
 
-def _since_the_first(kept: deque[tuple[float, ...]]) -> tuple[float, ...]:
-    return tuple(last - first for last, first in zip(kept[-1], kept[0], strict=True))
+class _Ring:
+    """The last intervals of one mapping."""
+
+    def __init__(self) -> None:
+        self._intervals = [array("f", bytes(4 * INTERVALS)) for _ in COUNTED]
+        self._before = Totals().counters
+        self._durations = deque([tuple(Totals().durations)], maxlen=INTERVALS + 1)
+
+    def add(self, totals: Totals) -> None:
+        for ring, value, before in zip(self._intervals, totals.counters, self._before, strict=True):
+            del ring[0]
+            ring.append(value - before if value >= before else value)  # a new function begins at zero
+        self._before = totals.counters
+        last, durations = self._durations[-1], tuple(totals.durations)
+        if any(now < before for now, before in zip(durations, last, strict=True)):  # the same here
+            self._durations.clear()
+            self._durations.append(tuple(Totals().durations))
+        self._durations.append(last if durations == last else durations)  # an idle mapping keeps one tuple
+
+    def history(self) -> MappingHistory:
+        oldest, newest = self._durations[0], self._durations[-1]
+        durations = tuple(now - before for now, before in zip(newest, oldest, strict=True))
+        records, failed, postponed = (ring[:] for ring in self._intervals)
+        return MappingHistory(records, failed, postponed, durations)
 
 
-def totals(registry: CollectorRegistry) -> Totals:
+def totals(registry: CollectorRegistry) -> Mapping[MappingName, Totals]:
     """Return the totals of each mapping: the sum of each counter over all its labels except `mapping`."""
-    size = len(_SERIES) + len(BOUNDS_IN_SECONDS)
-    found: defaultdict[MappingName, list[float]] = defaultdict(lambda: [0.0] * size)
-    places = {name: place for place, name in enumerate(_SERIES)}
-    buckets = {bound: place for place, bound in enumerate(BOUNDS_IN_SECONDS, len(_SERIES))}
-    for family in registry.restricted_registry([*_SERIES, _BUCKETS]).collect():
-        for sample in family.samples:
-            place = places.get(sample.name)
-            if sample.name == _BUCKETS:
-                place = buckets[float(sample.labels["le"])]
-            if place is not None:
-                found[MappingName(sample.labels["mapping"])][place] += sample.value
+    found: defaultdict[MappingName, Totals] = defaultdict(Totals)
+    places = {bound: place for place, bound in enumerate(BOUNDS_IN_SECONDS)}
+    names = [*COUNTED, EVENT_ATTEMPTS.name, _DURATIONS, _DURATIONS_OF_EVENTS]
+    for family in registry.restricted_registry(names).collect():
+        for name, labels, value, *_ in family.samples:
+            of_batches = labels.get("mapping")
+            mapping = MappingName(of_batches) if of_batches else EventMapping.named(FunctionName(labels["function"]))
+            of_mapping = found[mapping]
+            if name in COUNTED:
+                of_mapping.counters[COUNTED.index(name)] += value
+            elif name in (_DURATIONS, _DURATIONS_OF_EVENTS):
+                of_mapping.durations[places[float(labels["le"])]] += value
+            elif labels["outcome"] in ("throttled", "unreachable"):
+                of_mapping.counters[COUNTED.index(INVOCATIONS_POSTPONED.name)] += value
     return found

@@ -1,21 +1,19 @@
 """What do the functions do? Their concurrency in use, child processes, throttles, durations and last lines.
 
-The durations and throttles are those of the mappings' batches in the last 30 minutes.
+The durations and throttles are those of the batches and asynchronous events of the last 30 minutes.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 
 from poller.admin.page.markup import NOTHING, Html, element, joined, moment, small, table, text
 from poller.admin.page.view import View
 from poller.admin.words import count, duration
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
 from poller.model.function_status import ChildStatus, FunctionStatus
-from poller.model.status import MappingStatus
-from poller.telemetry.history import BOUNDS_IN_SECONDS, durations_of
-from poller.telemetry.quantiles import quantile_of
+from poller.telemetry.history import LastMinutes, last_minutes
 
 ROWS_SHOWN = 200
 
@@ -28,10 +26,11 @@ HEADINGS = ("function", "kind", "in use", "child processes", "throttles", "durat
 
 
 def functions(view: View) -> Html:
-    of_function: defaultdict[str, list[MappingStatus]] = defaultdict(list)
-    for status in view.mappings:
-        of_function[status.function].append(status)
-    rows = [list(_cells(function, of_function[function.name], view)) for function in view.functions[:ROWS_SHOWN]]
+    mappings, histories = Counter(status.function for status in view.mappings), view.histories_by_function()
+    rows = [
+        list(_cells(function, mappings[function.name], last_minutes(histories.get(function.name, ())), view))
+        for function in view.functions[:ROWS_SHOWN]
+    ]
     caption = (
         "Functions"
         if len(rows) == len(view.functions)
@@ -40,17 +39,14 @@ def functions(view: View) -> Html:
     return joined([table(caption, HEADINGS, rows), *_logs(view)])
 
 
-def _cells(function: Function, statuses: Sequence[MappingStatus], view: View) -> Iterator[Html]:
+def _cells(function: Function, mappings: int, minutes: LastMinutes, view: View) -> Iterator[Html]:
     status = view.function_statuses.get(function.name)
-    histories = [view.histories[each.mapping] for each in statuses if each.mapping in view.histories]
-    durations = durations_of(histories)
-    yield joined([text(function.name), small(text(count(len(statuses), "mapping")))])
+    yield joined([text(function.name), small(text(count(mappings, "mapping")))])
     yield text(_kind(function))
     yield joined(_concurrency(function, status))
     yield joined(_children(function, status, view)) if isinstance(function.kind, ChildProcess) else NOTHING
-    throttles = sum(sum(history.postponed) for history in histories)
-    yield joined([text(f"{throttles:,.0f}"), small(text("in 30 min"))])
-    half, most = (quantile_of(BOUNDS_IN_SECONDS, durations, part) for part in (0.5, 0.99))
+    yield joined([text(f"{minutes.throttles:,.0f}"), small(text("in 30 min"))])
+    half, most = minutes.p50_in_seconds, minutes.p99_in_seconds
     if half is not None and most is not None:
         yield joined([text(f"half within {duration(half)}"), small(text(f"99 % within {duration(most)}"))])
     else:

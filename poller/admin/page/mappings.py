@@ -221,7 +221,7 @@ def _backlog(status: MappingStatus, view: View) -> Iterator[Html]:
 def _behind(stream: StreamStatus) -> Iterator[Html]:
     yield element(
         "span",
-        text(duration(stream.iterator_age_in_seconds)),
+        text(f"{duration(stream.iterator_age_in_seconds)} behind"),
         title="iterator age: the age of the oldest record that is not done",
     )
     shards = f"{count(stream.shards_reading, 'shard')} read"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
@@ -104,6 +105,14 @@ class View:
     sharing: SharingStatus | None
     viewer: Viewer
     query: Query
+
+    def histories_by_function(self) -> Mapping[FunctionName, Sequence[MappingHistory]]:
+        """Return the histories of the mappings of each function, and of its asynchronous events."""
+        found: defaultdict[FunctionName, list[MappingHistory]] = defaultdict(list)
+        for status in self.statuses:
+            if status.mapping in self.histories:
+                found[status.function].append(self.histories[status.mapping])
+        return found
 
     @property
     def mappings(self) -> Sequence[MappingStatus]:

@@ -304,14 +304,12 @@ def test_a_row_shows_the_state_the_rate_the_picture_and_the_last_error_of_a_mapp
         records=[0.0] * (INTERVALS - 1) + [90.0],
         failed=[0.0] * (INTERVALS - 1) + [3.0],
         postponed=[2.0],
-        seconds=[5.0],
-        invocations=[10.0],
     )
     erring = STREAM._replace(last_error=LastError(NOW - 120, "KeyError", "'email'"), since=NOW - 3600)
     page = render(view(erring, histories={erring.mapping: history}))
     row = next(row for row in Reader(page).rows if row.startswith("clicks"))
     assert " ".join(row.split()) == (
-        "clicks stream/clicks → store blocked 1 shard for 6.7 min 3.0 3 of 8 34 records in hand 1.5 h "
+        "clicks stream/clicks → store blocked 1 shard for 6.7 min 3.0 3 of 8 34 records in hand 1.5 h behind "
         "4 shards read, 2 waiting KeyError 'email' 2.0 min ago Pause"
     )
     assert 'aria-label="records a second in the last 30 minutes: now 3.0, at most 3.0, with failures"' in page
@@ -388,7 +386,7 @@ def test_without_a_shard_that_is_read_there_is_no_list_of_shards() -> None:
 
 
 def test_a_mapping_without_records_has_no_picture() -> None:
-    idle = MappingHistory(*([[0.0] * INTERVALS] * 5))
+    idle = MappingHistory(*([[0.0] * INTERVALS] * 3))
     assert "<svg" not in render(view(QUEUE, histories={QUEUE.mapping: idle}))
 
 
@@ -472,7 +470,7 @@ def test_functions_destinations_and_changes_have_tables() -> None:
         stream=StreamStatus(shards_blocked=1, blocked=(BLOCKED._replace(reason="destination: AccessDenied"),))
     )
     durations = [9.0 if bound < 1 else 10.0 for bound in BOUNDS_IN_SECONDS]
-    history = MappingHistory([1.0], [0.0], [2.0, 3.0], [5.0], [10.0], durations)
+    history = MappingHistory([1.0], [0.0], [2.0, 3.0], durations)
     children = (ChildStatus(4711, True, 90.0), ChildStatus(4712, False, 5.0))
     page = render(
         view(
@@ -509,6 +507,21 @@ def test_functions_destinations_and_changes_have_tables() -> None:
         "1.0 min ago pause clicks uid 1, pid 2 not paused",
     ]
     assert "hunter2" not in page
+
+
+def test_the_durations_and_throttles_of_a_function_are_those_of_its_events_too() -> None:
+    store = Function(
+        name=STORE,
+        arn=Arn.parse("arn:aws:lambda:eu-west-1:123456789012:function:store"),
+        kind=HttpService(urls=("http://a",)),
+        timeout_in_seconds=3,
+        reserved_concurrency=20,
+    )
+    events = QUEUE._replace(mapping=MappingName("store:events"), events=EventsStatus())
+    durations = [10.0 if bound >= 1 else 0.0 for bound in BOUNDS_IN_SECONDS]
+    history = MappingHistory([0.0], [0.0], [4.0], durations)
+    rows = read(events, functions=(store,), histories={events.mapping: history}).rows
+    assert any("4 in 30 min half within 0.8 s 99 % within 1.0 s" in " ".join(row.split()) for row in rows)
 
 
 def test_the_destinations_of_events_are_listed_with_those_of_batches() -> None:
@@ -628,7 +641,7 @@ def test_a_thousand_mappings_make_a_short_page_in_a_short_time() -> None:
         (STREAM if n % 50 == 0 else QUEUE)._replace(mapping=MappingName(f"m{n:04d}"), since=NOW - n)
         for n in range(1000)
     ]
-    history = MappingHistory(*([[float(n % 7) for n in range(INTERVALS)]] * 5))
+    history = MappingHistory(*([[float(n % 7) for n in range(INTERVALS)]] * 3))
     shown = view(*statuses, histories={status.mapping: history for status in statuses})
     began = time.process_time()
     page = render(shown)

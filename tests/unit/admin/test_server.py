@@ -611,7 +611,7 @@ def test_the_status_has_the_history_of_a_mapping_and_the_numbers_of_its_function
         view(
             READY,
             viewer=Viewer(sees_words=sees_words),
-            histories={READY.mapping: MappingHistory([1.0, 2.0], [0.0, 1.0], [3.0, 4.0], [5.0], [10.0], durations)},
+            histories={READY.mapping: MappingHistory([1.0, 2.0], [0.0, 1.0], [3.0, 4.0], durations)},
             functions=(store, replace(store, name=FunctionName("unused"), kind=HttpService(urls=("http://a",)))),
             function_statuses={STORE: FunctionStatus(STORE, 3, 7, 12, 2, 1, (ChildStatus(4711, True, 9.5),), (line,))},
             failed_children={STORE: 6},
@@ -639,8 +639,16 @@ def test_the_status_has_the_history_of_a_mapping_and_the_numbers_of_its_function
                 "first": [{"pid": 4711, "is_busy": True, "age_in_seconds": 9.5}],
             },
             "log": [{"at": "2026-01-31T12:00:00Z", "pid": 4711, "text": "to stdout"}] if sees_words else None,
+            "last_30_minutes": {"throttles": 7, "invocations": 10, "p50_in_seconds": 0.75, "p99_in_seconds": 0.995},
         },
-        "unused": {"running": 0, "waiting": 0, "limit": 20, "children": None, "log": [] if sees_words else None},
+        "unused": {
+            "running": 0,
+            "waiting": 0,
+            "limit": 20,
+            "children": None,
+            "log": [] if sees_words else None,
+            "last_30_minutes": {"throttles": 0, "invocations": 0, "p50_in_seconds": None, "p99_in_seconds": None},
+        },
     }
 
 

@@ -8,9 +8,19 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from poller.facts import BatchInvoked, InvocationPostponed
+from poller.facts import BatchInvoked, EventInvoked, EventPostponed, InvocationPostponed
 from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.telemetry.history import INTERVAL_IN_SECONDS, INTERVALS, History, durations_of, totals
+from poller.model.mapping import EventMapping
+from poller.telemetry.history import (
+    BOUNDS_IN_SECONDS,
+    INTERVAL_IN_SECONDS,
+    INTERVALS,
+    History,
+    LastMinutes,
+    Totals,
+    last_minutes,
+    totals,
+)
 from poller.telemetry.telemetry import Telemetry
 
 ORDERS, STORE = MappingName("orders"), FunctionName("store")
@@ -36,65 +46,85 @@ def test_an_interval_has_what_was_counted_since_the_interval_before() -> None:
         telemetry.emit(fact)
     history.add(totals(telemetry.registry))
     seen = history.histories()[ORDERS]
-    assert (list(seen.records[-2:]), list(seen.failed[-2:]), list(seen.postponed[-2:])) == ([0, 90], [0, 60], [0, 1])
+    assert (list(seen.records[-3:]), list(seen.failed[-2:]), list(seen.postponed[-2:])) == (
+        [0, 1000, 90],
+        [0, 60],
+        [0, 1],
+    )
     assert seen.records_per_second == 90 / INTERVAL_IN_SECONDS
-    assert seen.mean_duration_in_seconds == 0.5
     assert len(seen.records) == INTERVALS
 
 
-def test_the_durations_are_those_of_the_last_intervals() -> None:
+def test_the_last_minutes_are_those_of_all_histories_together() -> None:
     telemetry = begun()
     history = History(telemetry.registry)
-    telemetry.emit(invoked(1, seconds=40_000.0))  # before the history begins
-    history.add(totals(telemetry.registry))
     for seconds in (0.2, 0.2, 0.2, 200.0):
         telemetry.emit(invoked(1, seconds=seconds))
+    telemetry.emit(InvocationPostponed(ORDERS, STORE, 1, 1, "429", 1.0, True, ""))
     history.add(totals(telemetry.registry))
-    seen = history.histories()[ORDERS]
-    assert seen.durations[-1] == 4
-    assert 0.1 < (seen.duration_in_seconds(0.5) or 0) <= 0.25
-    assert 60 < (seen.duration_in_seconds(0.99) or 0) <= 300
-    assert durations_of([seen, seen])[-1] == 8
-    assert list(durations_of([])) == []
-    for _ in range(INTERVALS - 1):
+    minutes = last_minutes([history.histories()[ORDERS]] * 2)
+    assert (minutes.throttles, minutes.invocations) == (2, 8)
+    assert 0.1 < (minutes.p50_in_seconds or 0) <= 0.25
+    assert 60 < (minutes.p99_in_seconds or 0) <= 300
+    assert last_minutes([]) == LastMinutes(0, 0, None, None)
+
+
+def test_the_asynchronous_events_of_a_function_have_a_history_too() -> None:
+    telemetry = begun()
+    telemetry.begin_function(STORE)
+    history = History(telemetry.registry)
+    outcomes: tuple[Literal["succeeded", "failed"], ...] = ("succeeded", "failed")
+    for outcome in outcomes:
+        telemetry.emit(EventInvoked(STORE, RequestId("id"), outcome, 1, 0.0, 200.0, "", "", "", None))
+    postponements: tuple[Literal["throttled", "unreachable"], ...] = ("throttled", "unreachable", "throttled")
+    for postponement in postponements:
+        telemetry.emit(EventPostponed(STORE, RequestId("id"), postponement, "429", 1.0))
+    history.add(totals(telemetry.registry))
+    events, batches = (last_minutes([history.histories()[name]]) for name in (EventMapping.named(STORE), ORDERS))
+    assert (events.throttles, events.invocations) == (3, 2)
+    assert 60 < (events.p50_in_seconds or 0) <= 300
+    assert batches == LastMinutes(0, 0, None, None)
+
+
+def test_durations_are_forgotten_after_the_last_interval() -> None:
+    telemetry = begun()
+    history = History(telemetry.registry)
+    telemetry.emit(invoked(1))
+    for _ in range(INTERVALS):
         history.add(totals(telemetry.registry))
-    assert history.histories()[ORDERS].durations[-1] == 4
+    assert last_minutes([history.histories()[ORDERS]]).invocations == 1
     history.add(totals(telemetry.registry))
-    assert history.histories()[ORDERS].duration_in_seconds(0.5) is None, "they are older than 30 minutes"
-
-
-def test_the_durations_of_a_new_function_begin_at_zero() -> None:
-    history = History(begun().registry)
-    for totals_of_buckets in ([1.0, 1.0], [5.0, 9.0], [2.0, 3.0], [2.0, 4.0]):
-        history.add({ORDERS: [0.0] * 5 + totals_of_buckets})
-    assert history.histories()[ORDERS].durations == (2.0, 4.0)
+    assert last_minutes([history.histories()[ORDERS]]).invocations == 0
 
 
 def test_a_history_has_no_more_than_its_intervals_and_does_not_change_once_it_is_read() -> None:
     history = History(begun().registry)
     for count in range(INTERVALS + 10):
-        history.add({ORDERS: [count * (count + 1) / 2, 0, 0, 0, 0]})
+        history.add({ORDERS: Totals([count * (count + 1) / 2, 0, 0])})
     before = history.histories()[ORDERS]
-    history.add({ORDERS: [10_000, 0, 0, 0, 0]})
+    history.add({ORDERS: Totals([10_000, 0, 0])})
     assert list(before.records) == list(range(10, INTERVALS + 10))
-    assert before.mean_duration_in_seconds is None
 
 
 def test_a_counter_that_begins_again_counts_from_zero() -> None:
     history = History(begun().registry)
-    for count in (100, 7):
-        history.add({ORDERS: [count, 0, 0, 0, 0]})
-    assert history.histories()[ORDERS].records[-1] == 7
+    rest = [0.0] * (len(BOUNDS_IN_SECONDS) - 2)
+    history.add({ORDERS: Totals([100, 0, 0], [5.0, 9.0, *rest])})
+    for _ in range(INTERVALS):
+        history.add({ORDERS: Totals([7, 0, 0], [2.0, 3.0, *rest])})
+    seen = history.histories()[ORDERS]
+    assert list(seen.records[:2]) == [7, 0]
+    assert seen.durations[:2] == (2.0, 3.0)
 
 
 def test_a_removed_mapping_loses_its_history_and_has_a_new_one_when_it_comes_back() -> None:
     history = History(begun().registry)
     for count in (0, 50):
-        history.add({ORDERS: [count, 0, 0, 0, 0]})
+        history.add({ORDERS: Totals([count, 0, 0])})
     history.add({})
     assert history.histories() == {}
-    history.add({ORDERS: [900, 0, 0, 0, 0]})
-    assert sum(history.histories()[ORDERS].records) == 0
+    history.add({ORDERS: Totals([3, 0, 0])})
+    assert sum(history.histories()[ORDERS].records) == 3, "its counters begin at zero again"
 
 
 @pytest.mark.anyio
