@@ -22,7 +22,7 @@ stand in the reverse order: each may import those below it.
     telemetry/   facts -> log and Prometheus
     tracing/     calls of the ports -> spans of OpenTelemetry
     http/        the fast HTTP/1.1 client; it knows nothing of AWS
-    sqlite/      how a SQLite file of ours is opened and written; it does not know what is stored
+    sqlite/      how a SQLite file of poller is opened and written; it does not know what is stored
     aws/         THE CLIENTS    the only importer of aiobotocore and botocore
     settings/    THE FILE       TOML, or a request of AWS Lambda's API -> Settings
     sources/     queues, streams } adapters: none knows another

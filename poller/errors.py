@@ -67,7 +67,7 @@ class CannotStore(PollerError):
 class ServiceError(PollerError):
     """A service refused a request or did not answer.
 
-    `code` is the service's error code (such as `QueueDoesNotExist`), or a code of ours if the service gave none.
+    `code` is the service's error code (such as `QueueDoesNotExist`), or a code of poller if the service gave none.
     """
 
     def __init__(self, message: str, *, code: str) -> None:

@@ -127,5 +127,5 @@ def _time(value: object) -> float:
 
 def _one_of(allowed: tuple[Any, ...], value: object) -> Any:
     if value not in allowed:
-        raise ValueError("a value is not a word of ours")
+        raise ValueError("a value is not one of the known words")
     return value

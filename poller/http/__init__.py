@@ -5,7 +5,7 @@
     keep_alive.py  keeps a connection open while its answer takes hours
     proxies.py     finds the proxy for a url
     proxied.py     sends a request through a proxy, by aiohttp
-    request_body.py  reads the body of a request to a server of ours
+    request_body.py  reads the body of a request to a server of poller
 
 This package knows nothing of AWS: a request is bytes, and an answer is a status, headers and a body.
 It imports only errors.py and disclosure.py of poller. aws/, targets/ and lambda_api/ may import it.

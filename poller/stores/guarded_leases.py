@@ -1,7 +1,7 @@
 """What does the worker see if a table fails, and only one mapping uses this table? It sees no rows and no failure.
 
 One worker reads the shards of all mappings. If the table of one mapping fails, only this mapping may suffer. So the
-calls of this store do not fail: the table is closed, and the mapping's run is told, which must stop.
+calls of this store do not fail: the table is closed, and the run of the mapping must stop.
 
     open ── a call fails ──> closed ── the mapping runs again ──> found ── the worker has scanned the table ──> open
 

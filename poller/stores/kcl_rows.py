@@ -118,7 +118,7 @@ def renewed_by_kcl(before: Iterable[Row], after: Iterable[Row]) -> list[RowKey]:
 
 
 def is_of_kcl(row: Row) -> bool:
-    """Return whether a worker of KCL owns the lease: its owner does not have the form of ours."""
+    """Return whether a worker of KCL owns the lease: its owner does not have the form of an owner of poller."""
     return row.owner is not None and not OUR_OWNER.fullmatch(row.owner)
 
 
@@ -194,7 +194,7 @@ def _position(text: str, subsequence: int, meaning: Meaning) -> Position:
 
 
 def _spellings(position: Position) -> tuple[str, ...]:
-    """Return the KCL checkpoints that fit a position of ours.
+    """Return the KCL checkpoints that fit a position that poller stores.
 
     If KCL's checkpoint is one of them, our position counts.
     """
