@@ -22,6 +22,7 @@ from poller.facts.daemon import *
 from poller.facts.declaration import Emit as Emit
 from poller.facts.declaration import Fact as Fact
 from poller.facts.discards import *
+from poller.facts.event_queues import *
 from poller.facts.events import *
 from poller.facts.leases import *
 from poller.facts.mappings import *
