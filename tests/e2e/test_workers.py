@@ -221,7 +221,7 @@ async def test_a_pause_holds_at_all_workers_also_at_one_that_is_started_later(wo
     assert (paused.stdout, resumed.stdout) == ("orders is paused\n", "orders is not paused any more\n")
     assert status["mappings"]["orders"]["state"] == "paused"
     assert status["mappings"]["orders"]["polls_in_flight"] == 0
-    assert unknown.stderr == "poller: there is no mapping others; there are orders\n"
+    assert unknown.stderr == "poller: there is no mapping others; did you mean orders?\n"
 
 
 async def test_calls_of_the_api_reach_all_workers_and_the_command_reaches_one(world: World) -> None:
