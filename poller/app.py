@@ -255,7 +255,9 @@ async def _served(
             http = await stack.enter_async_context(server)
         try:
             paths = control_paths(daemon.state, settings_path)
-            control = serve_control(paths, pages, changes=changes, emit=emit, invoke=api.respond)
+            control = serve_control(
+                paths, pages, changes=changes, emit=emit, invoke=api.respond, settings_file=settings_path
+            )
             await stack.enter_async_context(control)
         except CannotListen as error:  # mappings run without the socket
             emit(ControlSocketFailed(str(error)))

@@ -5,6 +5,7 @@
     a state file with the socket of another daemon ->  poller.toml-control, beside the settings file
 
 Only one of the daemons that share a state file can listen beside it, so a command first looks beside its settings file.
+A command that finds the socket of a daemon with another settings file refuses to use it (`cli/daemon.py`).
 The daemon binds the socket in a directory that no other user can enter, gives it mode 0600, and then moves it to its
 path. So no other user can ever connect.
 A socket that a killed daemon has left is replaced. A socket at which another daemon listens is not replaced.
@@ -27,6 +28,9 @@ from pathlib import Path
 from poller.errors import CannotListen
 
 MODE = 0o600
+
+DAEMON_PATH = "/api/daemon"
+"""The page of the socket that says which settings file its daemon runs."""
 
 LONGEST_PATH_IN_BYTES = 103
 """A socket's address has 104 bytes on BSD and macOS, and 108 on Linux (unix(7)); the last byte is zero."""

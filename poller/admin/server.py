@@ -12,7 +12,8 @@
     /api/openapi.json   the description of all calls for programs (`openapi.py`)
     /api/...      changes (`calls.py`)
 
-The control socket serves Lambda's Invoke API, too, for `poller invoke`.
+The control socket serves Lambda's Invoke API, too, for `poller invoke`. It also says at /api/daemon which settings file
+its daemon runs, because daemons that share a state file may share this socket's path.
 Pages allow only GET and HEAD, changes only POST. Errors and the answers to changes are JSON.
 Reading needs no login: no page shows a secret, and an operator who listens beyond 127.0.0.1 decides who may read.
 Beyond loopback, a function's own words and the keys of records need the token or a login, because they may quote data.
@@ -26,6 +27,7 @@ If a page cannot be rendered, the answer is 500, the log has the error, and the 
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
@@ -47,7 +49,7 @@ from poller.admin.acting import Acting
 from poller.admin.changing import Call, Changes
 from poller.admin.checking import Guard
 from poller.admin.connections import Connections
-from poller.admin.control import listening_at
+from poller.admin.control import DAEMON_PATH, listening_at
 from poller.admin.guard import Access, GetAccess
 from poller.admin.listening import Address, bound
 from poller.admin.page.view import Query
@@ -136,17 +138,25 @@ async def serve(
 
 @asynccontextmanager
 async def serve_control(
-    paths: Sequence[Path], pages: Pages, *, changes: Changes, emit: Emit, invoke: Invoke | None = None
+    paths: Sequence[Path],
+    pages: Pages,
+    *,
+    changes: Changes,
+    emit: Emit,
+    invoke: Invoke | None = None,
+    settings_file: Path | None = None,
 ) -> AsyncIterator[None]:
     """Answer requests at a Unix socket, at the first path without another daemon, until the end of the block.
 
     No token is needed: only the daemon's user can connect.
 
     `invoke` answers requests of Lambda's Invoke API, which `poller invoke` sends. If it is None, they are not answered.
+    `settings_file` is the file that the daemon runs. If it is None, /api/daemon is not answered.
     Raises CannotListen if the socket cannot be made.
     """
     with listening_at(*paths) as listener:
-        async with _serving([listener], pages, _guard(Access, is_loopback=True), changes, emit, invoke):
+        guard = _guard(Access, is_loopback=True)
+        async with _serving([listener], pages, guard, changes, emit, invoke, settings_file=settings_file):
             yield
 
 
@@ -158,11 +168,19 @@ async def _serving(
     changes: Changes,
     emit: Emit,
     invoke: Invoke | None = None,
+    settings_file: Path | None = None,
 ) -> AsyncIterator[None]:
     connections = Connections()
     application = _application(pages, guard, changes, connections, emit)
     if invoke is not None:
         application.router.add_post(INVOKE_PATH, partial(invoke, connections=connections))
+    if settings_file is not None:
+
+        async def say_which(_request: web.Request) -> web.Response:
+            file = await anyio.Path(settings_file).resolve()  # each time anew, because symbolic links may change
+            return _json(200, {"settings": str(file), "process": os.getpid()})
+
+        application.router.add_get(DAEMON_PATH, say_which)
     runner = web.AppRunner(
         application,
         access_log=None,

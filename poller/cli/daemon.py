@@ -1,6 +1,9 @@
 """How does a command ask the running daemon? By one request to its control socket, with a JSON answer.
 
 settings file ── [daemon] state ──> control socket beside the state or the settings file ──> the daemon
+
+Several daemons may share a state file, and one of them listens beside it. So the command first asks the daemon which
+settings file it runs. If it is another file, the command ends: it would show or change the wrong daemon.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from poller.admin.changing import LONGEST_SECONDS
-from poller.admin.control import path_for_commands
+from poller.admin.control import DAEMON_PATH, control_paths, path_for_commands
 from poller.cli.ending import exit_on_failure, refused
 from poller.settings.loading import state_of
 
@@ -33,9 +36,32 @@ class ControlConnection(http.client.HTTPConnection):
 
 
 def socket_of(config: Path) -> Path:
-    """Return the path of the daemon's socket. Ends the program if the file's `state` has a fault."""
+    """Return the path of the daemon's socket.
+
+    Ends the program if the file's `state` has a fault, or if a daemon with another settings file listens there.
+    """
     with exit_on_failure(config):
-        return path_for_commands(state_of(config, os.environ), config)
+        state = state_of(config, os.environ)
+        path = path_for_commands(state, config)
+    if path != control_paths(state, config)[-1]:  # at the one beside the settings file, no other daemon can listen
+        _refuse_another_daemon(path, config)
+    return path
+
+
+def _refuse_another_daemon(path: Path, config: Path) -> None:
+    """End the program if a daemon with another settings file listens at the path."""
+    connection = ControlConnection(path)
+    try:
+        connection.request("GET", DAEMON_PATH)
+        daemon = json.loads(connection.getresponse().read())
+    except (OSError, http.client.HTTPException, ValueError):
+        return  # no daemon listens, or something else does: the command itself finds out
+    finally:
+        connection.close()
+    theirs = daemon.get("settings") if isinstance(daemon, dict) else None
+    if theirs is not None and theirs != str(config.resolve()):
+        why = f"the daemon that shares its state (process {daemon.get('process')}) runs {theirs}"
+        raise refused(f"no daemon runs {config}: {why}; ask it with -c {theirs}", code=1)
 
 
 def asked(

@@ -125,7 +125,9 @@ async def _run_until(signals: AsyncIterator[signal.Signals], found: Examined, se
         try:
             paths = control_paths(daemon.state, settings_path)
             invoke = Invocations(folder, team).respond
-            control = serve_control(paths, pages, changes=changes, emit=recent.emit, invoke=invoke)
+            control = serve_control(
+                paths, pages, changes=changes, emit=recent.emit, invoke=invoke, settings_file=settings_path
+            )
             await stack.enter_async_context(control)
         except CannotListen as error:  # the workers run without the socket
             telemetry.emit(ControlSocketFailed(str(error)))

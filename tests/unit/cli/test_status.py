@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -247,3 +248,31 @@ def _answer_once(listener: socket.socket, body: str) -> None:
     with connection:
         connection.recv(65536)
         connection.sendall(f"HTTP/1.1 500 Wrong\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+
+
+@pytest.mark.parametrize("command", [("status",), ("status", "--json"), ("pause", "alpha"), (*SHARD, "retry")])
+def test_a_daemon_with_another_settings_file_that_shares_the_state_is_neither_shown_nor_changed(
+    poller: Poller, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    text = f'[daemon]\nstate = "sqlite://{tmp_path}/poller.db"\n'
+    own, other, link = (tmp_path / f"{name}.toml" for name in ("own", "other", "link"))
+    own.write_text(text)
+    other.write_text(text)
+    link.symlink_to(own)
+    with start_blocking_portal() as portal:
+        changes = portal.call(FakeChanges)
+        changes.report = {**ORDERED, "was_paused": False}
+        pages = Pages(Telemetry().registry, statuses)
+        control = [tmp_path / "poller.db-control"]
+        server = serve_control(control, pages, changes=changes, emit=changes.facts.append, settings_file=link)
+        with portal.wrap_async_context_manager(server):
+            refused = poller(*command, "-c", "other.toml")
+            assert (refused.exit_code, refused.stdout) == (1, "")
+            assert refused.stderr == (
+                f"poller: no daemon runs other.toml: the daemon that shares its state (process {os.getpid()}) "
+                f"runs {own}; ask it with -c {own}\n"
+            )
+            assert changes.asked == []
+            for file in ("own.toml", "link.toml"):
+                done = poller(*command, "-c", file)
+                assert (done.exit_code, done.stderr) == (0, "")
