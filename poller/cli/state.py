@@ -28,7 +28,7 @@ from poller.stores.lease_by_hand import NOTHING, Copied, Stored, grouped, paused
 from poller.stores.moving import Move, planned
 
 state_commands = typer.Typer(
-    help="Show the positions of streams, move them by hand, and rename their mappings.",
+    help="Show the positions of streams, move them by hand, rename their mappings, and copy them from another state.",
     epilog=OF_CHANGES,
     no_args_is_help=True,
 )

@@ -59,7 +59,8 @@ class Move(NamedTuple):
 
     def _meaning(self) -> str:
         if self.shard_id is not None:
-            return _meaning_in_shard(self.before.checkpoints[self.shard_id].position, self.position)
+            before = self.before.checkpoints.get(self.shard_id)
+            return _meaning_in_shard(None if before is None else before.position, self.position)
         match self.position:
             case TrimHorizon():
                 return "The function gets every record that the stream still has, also those that it already got."
@@ -80,11 +81,13 @@ def _meaning_of_time(timestamp: float) -> str:
     )
 
 
-def _meaning_in_shard(now: Position, then: Position) -> str:
-    """Return the effect of a shard's move.
+def _meaning_in_shard(now: Position | None, then: Position) -> str:
+    """Return the effect of a shard's move. `now` is None if a person has reset the shard.
 
     A time and a sequence number cannot be compared, so both effects are named then.
     """
+    if now is None:
+        return "The function gets the records from there on; this shard does not begin where the others begin."
     if isinstance(now, ShardEnd):
         return "The function gets the records from there on again; the child shards wait for the end of this shard."
     kinds = {type(now), type(then)}
@@ -103,19 +106,18 @@ def planned(key: StateKey, stored: Stored, text: str, *, shard: str | None, is_a
     `shard` is the shard to move, or None for the whole mapping. A sequence number without `shard` moves the only
     stored shard. Raise NoPosition if the text is not a position, or cannot be used for this shard or mapping.
     """
-    checkpoints = stored.checkpoints
-    if shard is not None and shard not in checkpoints:
-        raise NoPosition(f"{key.mapping} has no stored shard {shard}; {_stored(checkpoints)}")
+    if shard is not None and shard not in stored.rows:
+        raise NoPosition(f"{key.mapping} has no stored shard {shard}; {_stored(stored.rows)}")
     position = given(text, is_of_shard=shard is not None, is_after=is_after, now=now)
     match position:
         case Latest() if shard is not None:
             raise NoPosition("LATEST applies to a whole mapping, not to one shard")
         case AtSequence() | AfterSequence() if shard is None:
-            if len(checkpoints) != 1:
+            if len(stored.rows) != 1:
                 raise NoPosition(
-                    f"a sequence number belongs to one shard, so name the shard, too; {_stored(checkpoints)}"
+                    f"a sequence number belongs to one shard, so name the shard, too; {_stored(stored.rows)}"
                 )
-            (shard,) = checkpoints
+            (shard,) = stored.rows
         case _:
             pass
     if shard is None:

@@ -418,6 +418,16 @@ def test_a_moved_shard_loses_its_window_and_if_it_was_drained_blocks_its_childre
     assert "the child shards wait for the end of this shard" in result.stdout
 
 
+def test_after_a_mapping_has_moved_one_of_its_shards_can_be_moved_alone(poller: Poller) -> None:
+    assert poller("state", "set", "clicks", "TRIM_HORIZON", "--yes").exit_code == 0
+    result = poller("state", "set", "clicks", str(FIRST), "--after", "--shard", B, "--yes")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "this shard does not begin where the others begin" in result.stdout
+    assert (now().starting_position, now().checkpoints) == (TrimHorizon(), {B: Checkpoint(after(0))})
+    result = poller("state", "set", "clicks", str(FIRST), "--shard", "x", "--yes")
+    assert f"clicks has no stored shard x; stored are {A}, {B}, {C}" in result.stderr
+
+
 def test_a_sequence_number_needs_no_shard_if_there_is_only_one(poller: Poller) -> None:
     assert poller("state", "set", "users", str(FIRST), "--after", "--yes").exit_code == 0
     assert (now(USERS).starting_position, now(USERS).checkpoints) == (None, {A: Checkpoint(after(0))})
@@ -561,6 +571,11 @@ def test_a_rename_without_stored_state_is_refused(poller: Poller) -> None:
     result = poller("state", "rename", "clicks", "page_clicks")
     assert result.exit_code == 1
     assert 'daemon.state is "memory:": nothing is stored, so nothing can be renamed' in result.stderr
+
+
+def test_the_help_of_the_group_names_what_each_command_does(poller: Poller) -> None:
+    text = " ".join(poller("state", "--help").stdout.replace("│", " ").split())
+    assert "Show the positions of streams, move them by hand, rename their mappings, and copy them from another" in text
 
 
 def test_help_teaches_by_examples(poller: Poller) -> None:
