@@ -1,10 +1,13 @@
 """How do the positions get from one state into another? `poller state copy` copies them while no daemon runs.
 
-It serves a team that goes from one daemon with a file to several daemons with a table, or back.
+another state    all mappings: a team goes from one daemon with a file to several daemons with a table, or back
+kcl://TABLE      one mapping, whose kcl_table was removed: it goes on in the daemon's state where that table stands
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,21 +19,37 @@ from poller.cli.ending import Config, counted, examined, exit_on_failure, refuse
 from poller.cli.opened_state import Opened, name_of, opened
 from poller.model.ids import MappingName
 from poller.settings.state import State
+from poller.settings.values import Settings
 from poller.stores.lease_by_hand import mapping_of
 
 
 def copy_state(
-    source: Annotated[str, typer.Argument(metavar="FROM", help="The other state, written as in daemon.state.")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="FROM", help="The other state, written as in daemon.state; or kcl://TABLE."),
+    ],
     config: Config = Path("poller.toml"),
+    mapping: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The mapping that has used the table; needed for kcl://TABLE.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy all positions and pauses from another state into daemon.state. All daemons must be stopped.
 
     Example: `poller state copy sqlite:///var/lib/poller/poller.db`, after daemon.state was changed to "dynamodb://…".
 
-    The other state stays as it is. The command fails if daemon.state already has positions of its own.
+    Example: `poller state copy kcl://my-application --mapping clicks`, after kcl_table was removed from clicks.
+
+    The other state stays as it is. The command fails if daemon.state already has positions of its own. Those of a
+    mapping that has used a table of KCL are older, so they are replaced.
     """
     settings = examined(config).settings
+    if source.startswith("kcl://"):
+        copied = _copied_from_kcl(settings, source.removeprefix("kcl://"), mapping, config)
+        _print(settings, source, copied, as_json)
+        return
+    if mapping is not None:
+        raise refused("--mapping goes with kcl://TABLE; all mappings of another state are copied", code=2)
     try:
         address = TypeAdapter(State).validate_python(source)
     except ValidationError as error:
@@ -50,11 +69,39 @@ def copy_state(
             _refuse_while_read(new)
             if new.hand.has_others(old.hand.rows):
                 raise refused(f"nothing was changed: {name_of(settings)} already has positions", code=1)
-            copied = new.loop.call(new.hand.adopt, old.hand.rows)
+            copied = new.loop.call(new.hand.adopt, old.hand.rows).positions
+    _print(settings, source, copied, as_json)
+
+
+def _print(settings: Settings, source: str, shards: int, as_json: bool) -> None:
     if as_json:
-        print_json({"from": source, "to": settings.daemon.state, "shards": copied.positions})
+        print_json({"from": source, "to": settings.daemon.state, "shards": shards})
     else:
-        typer.echo(f"Done; {name_of(settings)} has the positions of {counted(copied.positions, 'shard')}.")
+        typer.echo(f"Done; {name_of(settings)} has the positions of {counted(shards, 'shard')}.")
+
+
+def _copied_from_kcl(settings: Settings, table: str, name: str | None, config: Path) -> int:
+    """Copy the positions of one mapping from a table of KCL, and return the number of its shards."""
+    from poller.composition.event_queues import aws_settings
+    from poller.composition.kcl import rows_of_table
+
+    if name is None:
+        raise refused("kcl://TABLE needs --mapping, because the table has the positions of one mapping", code=2)
+    found = next((known for known in settings.stream_mappings if known.name == name), None)
+    if found is None:
+        raise refused(f"there is no mapping {name} of a stream", code=2)
+    if found.kcl_table is not None:
+        raise refused(f"{name} still has kcl_table, so remove this option first", code=2)
+    if settings.daemon.state == "memory:":
+        raise refused('daemon.state is "memory:": nothing is stored, so nothing can be copied', code=1)
+    with exit_on_failure(config), opened(settings, creates=True) as state:
+        assert state is not None, "the state was created"
+        state.loop.call(state.hand.refuse_while_read, found.name)
+        with_table = replace(found, kcl_table=table)
+        rows = state.loop.call(partial(rows_of_table, with_table, aws_settings(settings), must_have_stopped=True))
+        if not rows:
+            raise refused(f"nothing was changed: the table {table} has no leases", code=1)
+        return state.loop.call(state.hand.take_back, found.state_key, rows)
 
 
 def _refuse_while_read(state: Opened) -> None:

@@ -10,13 +10,15 @@ The table is reached in the mapping's region and with its role.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
-from poller.aws.clients import Aws
+from poller.aws.clients import Aws, AwsSettings
 from poller.composition.state import named_faults
 from poller.errors import CannotStore, PollerError, ServiceError, SettingsError
 from poller.model.ids import MappingName
-from poller.model.lease import Row, begun_key, prefix_of
+from poller.model.lease import Row, begun_key, kcl_key, prefix_of
 from poller.model.mapping import StreamMapping
 from poller.model.stream import AtTimestamp
 from poller.ports import Clock, LeaseStore
@@ -92,22 +94,55 @@ async def take_over(
     """Return the store of the shards of a mapping that has a table of KCL. `now` is in epoch seconds.
 
     A table that has leases counts as a mapping that has begun, so its new shards begin at their oldest records.
+    The state notes which table has the positions, so that the mapping does not use older ones of the state later.
     Raises SettingsError if the table does not exist or is another one, and InUse while a KCL application uses it.
     """
-    table, option = mapping.kcl_table, f"mappings.{mapping.name}.kcl_table"
-    assert table is not None, f"{mapping.name} has no table of KCL"
-    begin = mapping.starting_position
-    at_timestamp = begin.timestamp if isinstance(begin, AtTimestamp) else None
-    meaning = Meaning(mapping.state_key, latest=now, at_timestamp=at_timestamp)
-    client = await aws.json_client("dynamodb", region=mapping.region, role_arn=mapping.role_arn)
-    store = KclLeaseStore(Items(client, table=table, rng=randomness), meaning)
-    with named_faults(option, table):
-        description = await described(client, table)
-        fault = "does not exist" if description is None else fault_of_key(description)
-        if fault is not None:
-            raise SettingsError([f"{option}: the table {table} cannot be used: {fault}"])
-        await refuse_while_kcl_runs(store, option=option)
+    with named_faults(_option(mapping), str(mapping.kcl_table)):
+        store = await _store_of(mapping, aws, now=now, randomness=randomness)
+        await refuse_while_kcl_runs(store, option=_option(mapping))
         has_leases = bool(await store.scan())
+    await _note_table(mapping, state)
     if has_leases:
         await state.create([Row(key=begun_key(mapping.state_key))])
     return store
+
+
+async def rows_of_table(mapping: StreamMapping, aws: AwsSettings, *, must_have_stopped: bool = False) -> list[Row]:
+    """Return the leases in the table of KCL that has the shards of the mapping. Raises the errors of `take_over`.
+
+    It raises InUse while a KCL application uses the table, but only with `must_have_stopped`.
+    """
+    async with Aws(aws) as clients:
+        with named_faults(_option(mapping), str(mapping.kcl_table)):
+            store = await _store_of(mapping, clients, now=time.time(), randomness=random.Random())
+            if must_have_stopped:
+                await refuse_while_kcl_runs(store, option=_option(mapping))
+            return await store.scan()
+
+
+def _option(mapping: StreamMapping) -> str:
+    return f"mappings.{mapping.name}.kcl_table"
+
+
+async def _store_of(mapping: StreamMapping, aws: Aws, *, now: float, randomness: random.Random) -> KclLeaseStore:
+    """Return the store in the mapping's table. Raises SettingsError if the table does not exist or is another one."""
+    table = mapping.kcl_table
+    assert table is not None, f"{mapping.name} has no table of KCL"
+    begin = mapping.starting_position
+    at_timestamp = begin.timestamp if isinstance(begin, AtTimestamp) else None
+    client = await aws.json_client("dynamodb", region=mapping.region, role_arn=mapping.role_arn)
+    description = await described(client, table)
+    fault = "does not exist" if description is None else fault_of_key(description)
+    if fault is not None:
+        raise SettingsError([f"{_option(mapping)}: the table {table} cannot be used: {fault}"])
+    meaning = Meaning(mapping.state_key, latest=now, at_timestamp=at_timestamp)
+    return KclLeaseStore(Items(client, table=table, rng=randomness), meaning)
+
+
+async def _note_table(mapping: StreamMapping, state: LeaseStore) -> None:
+    """Note in the state which table of KCL has the positions of the mapping."""
+    key, details = kcl_key(mapping.state_key), {"table": mapping.kcl_table}
+    if await state.create([Row(key=key, details=details)]):
+        found = (await state.read([key])).get(key)
+        if found is not None and found.details != details:
+            await state.update([replace(found, counter=found.counter + 1, details=details)])

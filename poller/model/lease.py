@@ -24,6 +24,7 @@ RowKey = NewType("RowKey", str)
     :pause/MAPPING                 the mapping is paused
     :start/MAPPING/STREAM_ARN      a person has set the starting position of this mapping
     :begun/MAPPING/STREAM_ARN      the mapping has begun: each shard that the stream had then has a row
+    :kcl/MAPPING/STREAM_ARN        the leases of the mapping's shards are in a table of KCL, and those here are too old
 """
 
 Detail = str | int | float | bool | None | list["Detail"] | dict[str, "Detail"]
@@ -81,3 +82,7 @@ def start_key(state: StateKey) -> RowKey:
 
 def begun_key(state: StateKey) -> RowKey:
     return RowKey(f":begun/{state.mapping}/{state.stream_arn}")
+
+
+def kcl_key(state: StateKey) -> RowKey:
+    return RowKey(f":kcl/{state.mapping}/{state.stream_arn}")

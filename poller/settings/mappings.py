@@ -241,6 +241,8 @@ class MappingOptions(Options):
     The mapping goes on where the application has stopped. It keeps its positions in this table, so that the application
     can go on later. Stop the application first: while it runs, or while the table fails, the mapping waits.
     The table must exist. It is used in the mapping's region and with its role. After a change, restart the daemon.
+    If you remove the option, copy the positions into the state: `poller state copy kcl://TABLE --mapping NAME`.
+    Until then the mapping waits, because older positions are there, so it would deliver records again.
     Default: none. Then the positions are in the daemon's state."""
 
     role_arn: Annotated[RoleArn | None, OURS, Unstated("the daemon's own identity")] = None

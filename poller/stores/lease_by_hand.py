@@ -23,14 +23,14 @@ from poller.core.leases.expiry import is_worker, sign_of_life
 from poller.core.streams.notation import format_position, parse_position
 from poller.errors import InUse
 from poller.model.ids import MappingName
-from poller.model.lease import Detail, Row, RowKey, begun_key, prefix_of, shard_key, start_key
+from poller.model.lease import Detail, Row, RowKey, begun_key, kcl_key, prefix_of, shard_key, start_key
 from poller.model.stream import Checkpoint, Position, ShardId, StartingPosition, StateKey
 from poller.ports import LeaseStore
 from poller.stores.lease_file import shown
 from poller.stores.notation import rank
 from poller.stores.owners import label, living_owner
 
-START, BEGUN, PAUSE = ":start/", ":begun/", ":pause/"
+START, BEGUN, PAUSE, KCL = ":start/", ":begun/", ":pause/", ":kcl/"
 
 
 class EditableStore(LeaseStore, Protocol):
@@ -144,13 +144,14 @@ class Hand:
         """
         details: dict[str, Detail] = {"position": format_position(position)}
         rows = {row.key: row for row in await self._unchanged(state.mapping)}
-        start, begun = rows.get(start_key(state)), rows.get(begun_key(state))
+        start = rows.get(start_key(state))
         if start is None:
             self._require(await self._store.create([Row(key=start_key(state), details=details)]))
         else:
             self._require(await self._store.overwrite([replace(start, counter=start.counter + 1, details=details)]))
-        if begun is not None:
-            self._require(await self._store.delete([begun]))
+        marks = [row for key in (begun_key(state), kcl_key(state)) if (row := rows.get(key)) is not None]
+        if marks:
+            self._require(await self._store.delete(marks))
         shards = [row for row in rows.values() if row.key.startswith(prefix_of(state))]
         self._require(await self._store.overwrite([_reset(row) for row in shards]))
 
@@ -190,6 +191,25 @@ class Hand:
         existing = {row.key for row in self.rows}
         self._require(await self._store.restore([row for row in copies if row.key not in existing]))
         return _counted(copies)
+
+    async def take_back(self, state: StateKey, rows: Iterable[Row]) -> int:
+        """Replace the rows of a mapping's shards by these ones, which a table of KCL has. Return their number.
+
+        Each counter goes on from the larger one, so that the next token is larger than all tokens before.
+        Until the last write, the mapping does not begin. After a crash, the same call completes the change.
+        """
+        before = {row.key: row for row in await self._unchanged(state.mapping)}
+        shards = {key: row for key, row in before.items() if key.startswith(prefix_of(state))}
+        new = {row.key: _freed(row) for row in rows}
+        going_on = {key: row for key, row in shards.items() if key in new and row.counter >= new[key].counter}
+        self._require(await self._store.delete([row for key, row in shards.items() if key not in going_on]))
+        self._require(await self._store.restore([row for key, row in new.items() if key not in going_on]))
+        replaced = [replace(new[key], counter=row.counter + 1) for key, row in going_on.items()]
+        self._require(await self._store.overwrite(replaced))
+        if begun_key(state) not in before:
+            self._require(await self._store.create([Row(key=begun_key(state))]))
+        self._require(await self._store.delete([row for key, row in before.items() if key == kcl_key(state)]))
+        return len(new)
 
     def has_others(self, rows: Iterable[Row]) -> bool:
         """Return whether this state has a row of a mapping that is not among these rows of another state."""
@@ -243,7 +263,7 @@ def mapping_of(key: RowKey) -> str | None:
     kind, _, rest = key.partition("/")
     if not kind.startswith(":"):
         return kind
-    return rest.partition("/")[0] if f"{kind}/" in (START, BEGUN, PAUSE) else None
+    return rest.partition("/")[0] if f"{kind}/" in (START, BEGUN, PAUSE, KCL) else None
 
 
 def _renamed(row: Row, new: MappingName) -> Row:

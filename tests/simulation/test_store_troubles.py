@@ -18,7 +18,7 @@ from poller.facts import (
     MappingReady,
     SourceFailed,
 )
-from poller.model.lease import Owner, Row, RowKey, shard_key
+from poller.model.lease import Owner, Row, RowKey, kcl_key, shard_key
 from poller.model.status import MappingStatus
 from poller.model.stream import AfterSequence, Latest, Position, ShardEnd, ShardId
 from tests.fakes.faults import Fault, FaultPlan, Outage
@@ -297,3 +297,36 @@ def take(world: StoreWorld, shard_id: ShardId) -> None:
 def renew(world: StoreWorld, shard_id: ShardId) -> None:
     """Let the other worker renew its lease."""
     world.store.table.renew(shard_key(world.mapping.state_key, shard_id))
+
+
+def test_a_mapping_does_not_go_back_from_a_table_of_kcl_to_older_positions() -> None:
+    world = StoreWorld()
+    seen: list[MappingStatus] = []
+
+    async def main() -> None:
+        world.put("key", "0")
+        await world.live(stopping_after(20))
+        state = world.mapping.state_key
+        mark = Row(key=kcl_key(state), details={"table": "my-application"})
+        world.store.table.write("a worker with kcl_table", "create", mark, sent_at=0)
+        world.put("key", "1")
+
+        async def until(life: Life) -> None:
+            await anyio.sleep(30)
+            seen.extend(life.supervisor.statuses())
+            assert world.succeeded == ["0"]
+            world.store.table.write("a person", "delete", mark, sent_at=0)
+            await anyio.sleep(60)
+            life.begin_stop()
+
+        await world.live(until)
+
+    play(world, main)
+    [status] = seen
+    assert status.state == "starting"
+    why = "poller state copy kcl://my-application --mapping m"
+    assert "PositionsInKclTable: my-application, the table of a KCL application, has the positions" in (
+        status.reason or ""
+    )
+    assert why in (status.reason or "")
+    assert world.succeeded == ["0", "1"]

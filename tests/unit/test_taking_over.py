@@ -18,7 +18,7 @@ from poller.composition.kcl import KclTables, take_over
 from poller.errors import CannotStore, InUse, PollerError, SettingsError
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName
-from poller.model.lease import Row, begun_key, shard_key
+from poller.model.lease import Row, begun_key, kcl_key, shard_key
 from poller.model.mapping import StreamMapping
 from poller.model.stream import AfterSequence, AtTimestamp, Checkpoint, SequenceNumber, ShardEnd, ShardId
 from poller.ports import LeaseStore
@@ -40,6 +40,7 @@ MAPPING = StreamMapping(
     region="eu-west-3",
     uuid="u",
 )
+NOTED = Row(key=kcl_key(MAPPING.state_key), details={"table": "my-application"})
 A, B, C = (ShardId(f"shardId-00000000000{number}") for number in range(3))
 
 
@@ -102,7 +103,7 @@ async def test_a_table_of_kcl_is_read_in_the_region_of_the_mapping_which_counts_
         shard_key(MAPPING.state_key, B): Checkpoint(AfterSequence(SequenceNumber("495"))),
         shard_key(MAPPING.state_key, C): Checkpoint(AtTimestamp(12.5)),
     }
-    assert await state.scan() == [Row(key=begun_key(MAPPING.state_key))]
+    assert await state.scan() == [NOTED, Row(key=begun_key(MAPPING.state_key))]
 
 
 async def test_a_mapping_with_an_empty_table_has_not_begun() -> None:
@@ -111,7 +112,17 @@ async def test_a_mapping_with_an_empty_table_has_not_begun() -> None:
         await create(service)
         async with taken_over(service, state) as store:
             assert await store.scan() == []
-    assert await state.scan() == []
+    assert await state.scan() == [NOTED]
+
+
+async def test_the_state_notes_which_table_has_the_positions() -> None:
+    state = MemoryLeaseStore()
+    await state.create([replace(NOTED, details={"table": "earlier"})])
+    async with dynamodb_over_http() as service:
+        await create(service)
+        for _ in range(2):
+            async with taken_over(service, state):
+                assert await state.scan() == [replace(NOTED, counter=2)]
 
 
 async def test_a_table_that_does_not_exist_or_has_another_key_is_a_fault_and_is_not_created() -> None:
@@ -180,7 +191,7 @@ async def test_a_mapping_whose_table_has_changed_is_refused_until_a_restart() ->
         assert len(opened) == 1
         [row] = [row for row in await store.scan() if row.checkpoint is not None]
         assert row.key == shard_key(MAPPING.state_key, A)
-        assert [row.key for row in await state.scan()] == [begun_key(MAPPING.state_key)]
+        assert [row.key for row in await state.scan()] == [NOTED.key, begun_key(MAPPING.state_key)]
         for changed in (
             replace(MAPPING, kcl_table="another"),
             replace(MAPPING, kcl_table=None),
@@ -241,15 +252,15 @@ async def test_a_table_that_fails_stops_the_run_of_its_mapping_until_the_next_ru
         assert str(failures.pop()).startswith(why)
         service.tables.forbidden = set()
         await tables.use(MAPPING, failed=failures.append)
-        of_table, of_state = shard_key(MAPPING.state_key, A), begun_key(MAPPING.state_key)
-        assert {row.key for row in await store.scan()} == {of_table, of_state}
+        of_table, of_state = shard_key(MAPPING.state_key, A), {NOTED.key, begun_key(MAPPING.state_key)}
+        assert {row.key for row in await store.scan()} == {of_table, *of_state}
         service.tables.forbidden = {"Scan"}
-        assert [row.key for row in await store.scan()] == [of_state]
+        assert {row.key for row in await store.scan()} == of_state
         assert str(failures.pop()).startswith(why)
         await tables.use(MAPPING, failed=failures.append)
         assert str(failures.pop()).startswith(why)
         service.tables.forbidden = set()
-        assert [row.key for row in await store.scan()] == [of_state], "no run has begun since"
+        assert {row.key for row in await store.scan()} == of_state, "no run has begun since"
         await tables.use(MAPPING, failed=failures.append)
-        assert {row.key for row in await store.scan()} == {of_table, of_state}
+        assert {row.key for row in await store.scan()} == {of_table, *of_state}
         assert failures == []

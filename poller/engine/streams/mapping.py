@@ -187,6 +187,7 @@ class StreamMappingRunner:
 
     async def _begin(self, rows: Mapping[ShardId, Row]) -> Lineage:
         source, marks = self._context.source, await self._rows.marks()
+        marks.refuse_old_positions(self.mapping)
         shards = await source.shards()
         if not marks.has_begun:
             if not shards and source.status not in ENDED:

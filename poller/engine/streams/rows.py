@@ -3,6 +3,7 @@
     MAPPING/STREAM_ARN/SHARD_ID     the lease of a shard, with its checkpoint; details: parents, saved_at
     :begun/MAPPING/STREAM_ARN       every shard of the mapping's first listing has a row
     :start/MAPPING/STREAM_ARN       the starting position that a person has set
+    :kcl/MAPPING/STREAM_ARN         the mapping has used a table of KCL; details: table
 
 Several workers may create the rows at the same time. A row is created only if it does not exist, so the worker that is
 first decides where a shard begins. A parent's row is created before those of its children (`core/leases/`, R9).
@@ -17,18 +18,34 @@ from typing import NamedTuple
 from poller.core.streams.lineage import by_generation
 from poller.core.streams.notation import parse_position
 from poller.engine.leases.worker import Worker
-from poller.model.lease import Detail, Row, RowKey, begun_key, prefix_of, shard_key, shard_of, start_key
+from poller.errors import Rejected
+from poller.model.lease import Detail, Row, RowKey, begun_key, kcl_key, prefix_of, shard_key, shard_of, start_key
+from poller.model.mapping import StreamMapping
 from poller.model.stream import Checkpoint, Position, Shard, ShardEnd, ShardId, StartingPosition, StateKey
 
 
 class Marks(NamedTuple):
     """What the table tells about the start of a mapping: whether it has begun before, and where it should begin.
 
-    `by_hand` is the starting position that a person has set, or None.
+    `by_hand` is the starting position that a person has set, or None. `kcl_table` is the table of KCL that the mapping
+    has used, or None.
     """
 
     has_begun: bool
     by_hand: StartingPosition | None
+    kcl_table: str | None
+
+    def refuse_old_positions(self, mapping: StreamMapping) -> None:
+        """Raise Rejected if a table of KCL has the positions, and the mapping does not use this table any more.
+
+        The positions in the state are older, so the mapping would deliver records again.
+        """
+        if self.kcl_table is not None and mapping.kcl_table is None:
+            raise Rejected(
+                f"{self.kcl_table}, the table of a KCL application, has the positions: set kcl_table again, or copy "
+                f"them with `poller state copy kcl://{self.kcl_table} --mapping {mapping.name}`",
+                code="PositionsInKclTable",
+            )
 
 
 class ShardRows:
@@ -51,9 +68,10 @@ class ShardRows:
 
     async def marks(self) -> Marks:
         """Return what the table tells about the start of the mapping."""
-        begun, start = begun_key(self._state), start_key(self._state)
-        rows = await self._worker.read([begun, start])
-        return Marks(begun in rows, _starting_position(rows.get(start)))
+        begun, start, kcl = begun_key(self._state), start_key(self._state), kcl_key(self._state)
+        rows = await self._worker.read([begun, start, kcl])
+        table = str(rows[kcl].details.get("table")) if kcl in rows else None
+        return Marks(begun in rows, _starting_position(rows.get(start)), table)
 
     async def create(
         self, shards: Iterable[Shard], positions: Mapping[ShardId, Position], *, at: float

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -14,8 +15,10 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from poller.errors import InUse
 from poller.model.ids import MappingName
-from poller.model.lease import Row, RowKey, begun_key, shard_key, start_key
+from poller.model.lease import Row, RowKey, begun_key, kcl_key, shard_key, start_key
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardEnd, ShardId, StateKey
+from poller.stores.dynamodb_items import Item
+from poller.stores.dynamodb_table import made_ready
 from poller.stores.lease_file import shown
 from poller.stores.sqlite_leases import SqliteLeaseStore
 from tests.fakes.dynamodb_over_http import DynamoDbOverHttp, dynamodb_over_http, use_own_credentials
@@ -147,3 +150,67 @@ def test_a_copy_that_is_impossible_is_refused(poller: Poller, source: str, state
     assert (result.exit_code, result.stdout) == (code, "")
     assert why in result.stderr
     assert not Path("poller.db").exists()
+
+
+def lease(shard_id: ShardId, checkpoint: str) -> Item:
+    """Return the item of a lease as KCL has it."""
+    return {
+        "leaseKey": {"S": shard_id},
+        "leaseCounter": {"N": "57"},
+        "checkpoint": {"S": checkpoint},
+        "checkpointSubSequenceNumber": {"N": "0"},
+    }
+
+
+def test_a_mapping_goes_on_in_the_state_where_its_table_of_kcl_stands(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_own_credentials(monkeypatch)
+    anyio.run(restore, Path("poller.db"), [*ROWS, Row(key=kcl_key(CLICKS), details={"table": "my-application"})])
+    with start_blocking_portal() as portal, service(portal) as dynamodb:
+        daemon = f'[daemon]\nregion = "eu-west-1"\nendpoint_url = "{dynamodb.url}"\n'
+        Path("poller.toml").write_text(f"{daemon}{MAPPING}")
+        copy = ("state", "copy", "kcl://my-application", "--mapping", "clicks")
+        missing = poller(*copy)
+        assert (missing.exit_code, missing.stdout) == (2, "")
+        assert "mappings.clicks.kcl_table: the table my-application cannot be used: does not exist" in missing.stderr
+        portal.call(partial(made_ready, dynamodb.tables, "my-application", option="kcl_table"))
+        empty = poller(*copy)
+        assert (empty.exit_code, empty.stderr) == (
+            1,
+            "poller: nothing was changed: the table my-application has no leases\n",
+        )
+        table = dynamodb.tables.table("my-application")
+        for item in (lease(A, "77"), lease(B, "SHARD_END")):
+            table.items[table.key_of(item)] = item
+        before = dict(table.items)
+        result = poller(*copy)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert result.stdout == f"Done; {Path('poller.db').resolve()} has the positions of 2 shards.\n"
+        assert table.items == before
+    rows = rows_in("poller.db")
+    assert rows[shard_key(CLICKS, A)].checkpoint == Checkpoint(AfterSequence(SequenceNumber("77")))
+    assert rows[shard_key(CLICKS, B)].checkpoint == Checkpoint(ShardEnd())
+    assert rows.keys() == {row.key for row in ROWS}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option", "why"),
+    [
+        (["kcl://t"], "", "kcl://TABLE needs --mapping"),
+        (["kcl://t", "--mapping", "x"], "", "there is no mapping x of a stream"),
+        (
+            ["kcl://t", "--mapping", "clicks"],
+            'kcl_table = "my-application"',
+            "clicks still has kcl_table, so remove this option",
+        ),
+        ([OLD, "--mapping", "clicks"], "", "--mapping goes with kcl://TABLE; all mappings of another state are copied"),
+    ],
+)
+def test_a_copy_from_a_table_of_kcl_names_one_mapping_that_does_not_use_it_any_more(
+    poller: Poller, arguments: list[str], option: str, why: str
+) -> None:
+    Path("poller.toml").write_text(f"{MAPPING}{option}")
+    result = poller("state", "copy", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert why in result.stderr

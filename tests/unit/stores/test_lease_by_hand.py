@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, RENEWALS_PER_DURATION
 from poller.errors import InUse, Throttled, Unreachable
 from poller.model.ids import MappingName
-from poller.model.lease import Detail, Owner, Row, RowKey, begun_key, shard_key, start_key
+from poller.model.lease import Detail, Owner, Row, RowKey, begun_key, kcl_key, prefix_of, shard_key, start_key
 from poller.model.stream import (
     AfterSequence,
     AtTimestamp,
@@ -384,6 +384,57 @@ async def test_the_rows_of_mappings_are_adopted_from_another_state_without_their
     assert hand.has_others(rows[1:])
     await store.create(others)
     assert not (await hand_of(store)).has_others(rows), "units and workers are no positions"
+
+
+FROM_KCL = [
+    Row(key=shard_key(CLICKS, A), counter=90, owner=OWNER, token=88, checkpoint=AT_END),
+    Row(key=shard_key(CLICKS, B), counter=4, token=3, checkpoint=AFTER_5),
+    Row(key=shard_key(CLICKS, ShardId("new")), counter=2, checkpoint=AFTER_5),
+]
+BEFORE = [
+    *ROWS,
+    Row(key=kcl_key(CLICKS), details={"table": "my-application"}),
+    Row(key=shard_key(CLICKS, ShardId("old")), counter=5, checkpoint=AFTER_5),
+]
+
+
+async def test_a_mapping_goes_on_where_its_table_of_kcl_stands_and_its_counters_go_on() -> None:
+    store = await in_new_table(FakeDynamoDb())
+    await store.restore(BEFORE)
+    assert await (await hand_of(store)).take_back(CLICKS, FROM_KCL) == 3
+    gone = (shard_key(CLICKS, ShardId("old")), kcl_key(CLICKS))
+    a = replace(FROM_KCL[0], counter=91, owner=None)
+    b = replace(FROM_KCL[1], counter=8)  # the next token is larger than all that the state had
+    assert await by_key(store) == without(BEFORE, *gone) | {row.key: row for row in (a, b, FROM_KCL[2])}
+
+
+async def test_a_copy_from_a_table_of_kcl_that_ends_at_any_moment_is_completed_by_the_same_call() -> None:
+    for operation, calls in [("DeleteItem", 0), ("DeleteItem", 1), ("PutItem", 0), ("PutItem", 2), ("DeleteItem", 2)]:
+        service = FakeDynamoDb()
+        store = await in_new_table(service)
+        await store.restore([row for row in BEFORE if row.key != begun_key(CLICKS)])
+        service.faults.script(operation, *[Fault.NONE] * calls, *[Fault.UNREACHABLE] * 100)
+        with pytest.raises(Unreachable):
+            await (await hand_of(store)).take_back(CLICKS, FROM_KCL)
+        assert kcl_key(CLICKS) in await by_key(store), "the mapping does not begin"
+        service.faults = FaultPlan()
+        await (await hand_of(store)).take_back(CLICKS, FROM_KCL)
+        rows = await by_key(store)
+        assert begun_key(CLICKS) in rows
+        assert kcl_key(CLICKS) not in rows
+        counters = {str(row.key)[-3:]: row.counter for row in rows.values() if row.key.startswith(prefix_of(CLICKS))}
+        assert counters.pop("001") >= 8
+        assert counters.pop("000") >= 91
+        assert counters == {"new": counters["new"]}
+        found = {row.key: row.checkpoint for row in rows.values() if row.key.startswith(prefix_of(CLICKS))}
+        assert found == {row.key: row.checkpoint for row in FROM_KCL}
+
+
+async def test_a_mapping_that_starts_over_does_not_need_its_table_of_kcl_any_more() -> None:
+    store = await in_new_table(FakeDynamoDb())
+    await store.restore(BEFORE)
+    await (await hand_of(store)).start_over(CLICKS, TrimHorizon())
+    assert kcl_key(CLICKS) not in await by_key(store)
 
 
 async def test_a_change_that_the_table_refuses_is_an_error(service: FakeDynamoDb, store: DynamoDbLeaseStore) -> None:
