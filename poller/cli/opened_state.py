@@ -15,6 +15,7 @@ import typer
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from poller.model.lease import Row
+from poller.model.mapping import StreamMapping
 from poller.settings.values import Settings
 from poller.stores.lease_by_hand import Hand
 from poller.stores.lease_file import shown
@@ -36,6 +37,26 @@ def shown_rows(settings: Settings) -> list[Row] | None:
     from poller.composition.state import rows_of_table
 
     return anyio.run(rows_of_table, state, aws_settings(settings))
+
+
+def rows_in_kcl_table(settings: Settings, mapping: StreamMapping) -> list[Row]:
+    """Return the rows of the mapping's shards in its table of KCL. Raises PollerError if it cannot be read."""
+    from poller.composition.event_queues import aws_settings
+    from poller.composition.kcl import rows_of_table
+
+    return anyio.run(rows_of_table, mapping, aws_settings(settings))
+
+
+@contextmanager
+def opened_with_kcl_table(settings: Settings, mapping: StreamMapping) -> Iterator[Opened]:
+    """Open the state and the mapping's table of KCL for changes."""
+    from poller.composition.event_queues import aws_settings
+    from poller.composition.kcl import open_by_hand
+
+    with start_blocking_portal() as loop:
+        opening = open_by_hand(mapping, settings.daemon.state, aws_settings(settings), tell=_tell)
+        with loop.wrap_async_context_manager(opening) as hand:
+            yield Opened(hand, loop)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,16 +16,17 @@ import typer
 
 from poller.cli.as_json import AsJson, print_json
 from poller.cli.ending import OF_CHANGES, Config, counted, examined, exit_on_failure, refused, warn
-from poller.cli.opened_state import name_of, opened, shown_rows
+from poller.cli.opened_state import name_of, opened, opened_with_kcl_table, rows_in_kcl_table, shown_rows
 from poller.cli.tables import Entry, document, entries, table
 from poller.cli.workers import documents_of_units, documents_of_workers, units_table, workers_table
 from poller.core.names import other_names
 from poller.core.streams.written_positions import NoPosition, for_programs
+from poller.errors import PollerError
 from poller.model.ids import MappingName
 from poller.model.lease import Row
 from poller.model.mapping import StreamMapping
 from poller.settings.values import Settings
-from poller.stores.lease_by_hand import NOTHING, Copied, Stored, grouped, paused
+from poller.stores.lease_by_hand import NOTHING, Copied, Stored, grouped, mapping_of, paused
 from poller.stores.moving import Move, planned
 
 state_commands = typer.Typer(
@@ -52,7 +54,7 @@ def show(
     settings = examined(config).settings
     with exit_on_failure(config):
         rows = None if settings.daemon.state == "memory:" else shown_rows(settings)
-    found = entries(settings.stream_mappings, grouped(rows or []))
+    found = [_with_kcl_table(entry, settings, mapping) for entry in _entries(settings, rows or [])]
     are_paused = sorted(paused(rows or []))
     if mapping is not None:
         _refuse_unless_known(mapping, (entry.key.mapping for entry in found), settings)
@@ -113,16 +115,16 @@ def set_position(
     (found,) = (known for known in settings.stream_mappings if known.name == mapping)
     if settings.daemon.state == "memory:":
         raise refused('daemon.state is "memory:": nothing is stored, so nothing can be moved', code=1)
-    if found.kcl_table is not None:
-        raise refused(f"the positions of {mapping} are in {found.kcl_table}, the table of a KCL application", code=1)
-    with exit_on_failure(config), opened(settings) as state:
+    has_kcl_table = found.kcl_table is not None
+    opening = opened_with_kcl_table(settings, found) if has_kcl_table else opened(settings)
+    with exit_on_failure(config), opening as state:
         if state is None:
             raise refused(f"{name_of(settings)} does not exist yet; a first start begins at starting_position", code=1)
         state.loop.call(state.hand.refuse_while_read, found.name)
         stored = grouped(state.hand.rows).get(found.state_key, NOTHING)
         move = _planned(found, stored, position, shard=shard, is_after=after)
         _ask(found, move, is_sure=yes, is_for_program=as_json)
-        state.loop.call(move.make, state.hand)
+        state.loop.call(partial(move.make, state.hand, has_kcl_table=has_kcl_table))
     if as_json:
         print_json({"mapping": mapping, "shard": move.shard_id, "position": for_programs(move.position)})
     else:
@@ -149,8 +151,8 @@ def rename_mapping(
     with exit_on_failure(config), opened(settings) as state:
         if state is None:
             raise refused(f"{name_of(settings)} does not exist yet, so nothing can be renamed", code=1)
-        names = {key.mapping for key in grouped(state.hand.rows)}
-        if old not in names | paused(state.hand.rows):
+        names = {name for row in state.hand.rows if (name := mapping_of(row.key)) is not None}
+        if old not in names:
             raise refused(f"nothing is stored for a mapping {old}; {other_names(old, sorted(names))}", code=2)
         state.loop.call(state.hand.refuse_while_read, MappingName(old), MappingName(new))
         if state.hand.is_mixed(MappingName(old), MappingName(new)):
@@ -160,6 +162,9 @@ def rename_mapping(
         print_json({"mapping": new, "former": old, "shards": renamed.positions, "is_paused": renamed.is_paused})
     else:
         typer.echo(f"Done; {new} has {_in_words(renamed)}.")
+        tables = {mapping.kcl_table for mapping in settings.stream_mappings if mapping.name in (old, new)}
+        for name in sorted(filter(None, tables)):
+            typer.echo(f"The table {name} of a KCL application stays as it is: its positions have no mapping's name.")
     if any(mapping.name == old for mapping in settings.stream_mappings):
         warn([f"change the name in {config} too: there, {old} would now begin at its starting_position"])
 
@@ -172,7 +177,29 @@ def _in_words(renamed: Copied) -> str:
         parts.append("the starting position that was set by hand")
     if renamed.is_paused:
         parts.append("the pause")
-    return " and ".join(parts)
+    return " and ".join(parts) or "no positions in the state"
+
+
+def _entries(settings: Settings, rows: list[Row]) -> list[Entry]:
+    """Return the entries of the state. Positions that a mapping has in the state are too old if it has a table of KCL.
+
+    They are left out.
+    """
+    in_tables = {mapping.state_key for mapping in settings.stream_mappings if mapping.kcl_table is not None}
+    stored = {key: found for key, found in grouped(rows).items() if key not in in_tables}
+    return entries(settings.stream_mappings, stored)
+
+
+def _with_kcl_table(entry: Entry, settings: Settings, shown: str | None) -> Entry:
+    """Return the entry with the positions in the mapping's table of KCL, if it has one and is shown."""
+    is_shown = shown in (None, entry.key.mapping) and settings.daemon.state != "memory:"
+    if entry.mapping is None or entry.mapping.kcl_table is None or not is_shown:
+        return entry
+    try:
+        rows = rows_in_kcl_table(settings, entry.mapping)
+    except PollerError as error:
+        return entry._replace(trouble=str(error))
+    return entry._replace(stored=grouped(rows).get(entry.key, NOTHING))
 
 
 def _planned(mapping: StreamMapping, stored: Stored, text: str, *, shard: str | None, is_after: bool) -> Move:

@@ -28,11 +28,13 @@ class Entry(NamedTuple):
     """The stored positions of one mapping in one stream.
 
     `mapping` is None if the settings have no mapping of this name that reads this stream.
+    `trouble` says why the mapping's table of KCL could not be read, or is None.
     """
 
     key: StateKey
     mapping: StreamMapping | None
     stored: Stored
+    trouble: str | None = None
 
 
 def entries(mappings: Iterable[StreamMapping], stored: Mapping[StateKey, Stored]) -> list[Entry]:
@@ -64,6 +66,8 @@ def _notes(entry: Entry) -> Iterable[str]:
         yield "no mapping of this name reads this stream; the position is kept for a mapping that does again"
     elif entry.mapping.kcl_table is not None:
         yield f"its positions are in {entry.mapping.kcl_table}, the table of a KCL application"
+        if entry.trouble is not None:
+            yield f"they cannot be shown: {entry.trouble}"
     elif not entry.stored.checkpoints and by_hand is None:
         yield f"nothing is stored; it begins {in_words(entry.mapping.starting_position)}"
     if by_hand is not None:
@@ -138,6 +142,7 @@ def document(entry: Entry) -> dict[str, Any]:
         "mapping": entry.key.mapping,
         "stream_arn": entry.key.stream_arn,
         "is_read": entry.mapping is not None,
+        "kcl_table": None if entry.mapping is None else entry.mapping.kcl_table,
         "starting_position": None if entry.mapping is None else for_programs(entry.mapping.starting_position),
         "set_by_hand": None if by_hand is None else for_programs(by_hand),
         "shards": [

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from poller.aws.clients import Aws, AwsSettings
-from poller.composition.state import named_faults
+from poller.composition.state import named_faults, open_editable
 from poller.errors import CannotStore, PollerError, ServiceError, SettingsError
 from poller.model.ids import MappingName
 from poller.model.lease import Row, begun_key, kcl_key, prefix_of
@@ -27,7 +28,9 @@ from poller.stores.dynamodb_table import described, fault_of_key
 from poller.stores.guarded_leases import GuardedLeaseStore
 from poller.stores.kcl_leases import KclLeaseStore, refuse_while_kcl_runs
 from poller.stores.kcl_rows import Meaning
-from poller.stores.routed_leases import RoutedLeaseStore
+from poller.stores.lease_by_hand import Hand
+from poller.stores.memory_leases import MemoryLeaseStore
+from poller.stores.routed_leases import RoutedEditableStore, RoutedLeaseStore
 
 Failed = Callable[[PollerError], None]
 """Ends the run of a mapping whose table fails."""
@@ -105,6 +108,23 @@ async def take_over(
     if has_leases:
         await state.create([Row(key=begun_key(mapping.state_key))])
     return store
+
+
+@asynccontextmanager
+async def open_by_hand(
+    mapping: StreamMapping, state: str, aws: AwsSettings, *, tell: Callable[[str], None]
+) -> AsyncIterator[Hand]:
+    """Open the state and the mapping's table of KCL for a person. Raises the errors of `take_over` and `open_state`.
+
+    The state has the pause and the workers. If there is no state yet, there are none.
+    """
+    async with Aws(aws) as clients, open_editable(state, aws) as opened:
+        store = RoutedEditableStore(MemoryLeaseStore() if opened is None else opened)
+        with named_faults(_option(mapping), str(mapping.kcl_table)):
+            table = await _store_of(mapping, clients, now=time.time(), randomness=random.Random())
+            store.route(prefix_of(mapping.state_key), table)
+            rows = await store.scan()
+        yield Hand(store, rows, tell=tell)
 
 
 async def rows_of_table(mapping: StreamMapping, aws: AwsSettings, *, must_have_stopped: bool = False) -> list[Row]:

@@ -79,9 +79,16 @@ async def open_by_hand(
     If there is no state yet, creates it or yields None.
     If no daemon uses the file now, no daemon can open it until the block ends. Raises the errors of `open_state`.
     """
+    async with open_editable(state, aws, creates=creates) as store:
+        yield None if store is None else Hand(store, await store.scan(), tell=tell)
+
+
+@asynccontextmanager
+async def open_editable(state: str, aws: AwsSettings, *, creates: bool = False) -> AsyncIterator[EditableStore | None]:
+    """Open the store of the state for a person, as `open_by_hand` does."""
     if state.startswith("dynamodb://"):
         async with _table(state, aws, creates=creates) as (store, rows):
-            yield None if rows is None else Hand(store, rows, tell=tell)
+            yield None if rows is None else store
         return
     path = path_of(state)
     assert path is not None, f"{state} is not an address of a stored state"
@@ -89,7 +96,7 @@ async def open_by_hand(
         yield None
         return
     async with SqliteLeaseStore(path, stays_alone=True) as file:
-        yield Hand(file, await file.scan(), tell=tell)
+        yield file
 
 
 async def rows_of_table(state: str, aws: AwsSettings) -> list[Row] | None:

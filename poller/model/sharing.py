@@ -14,9 +14,12 @@ LEASES_SHOWN = 100
 
 
 def label_of(owner: Owner) -> str:
-    """Return the worker's name for a person: its label, and the beginning of its random number."""
-    label, _, number = owner.rpartition("/")
-    return f"{label}/{number[:4]}"
+    """Return the worker's name for a person: its label, and the beginning of its random number.
+
+    The name of a worker of KCL stays as it is.
+    """
+    label, slash, number = owner.rpartition("/")
+    return f"{label}/{number[:4]}" if slash else owner
 
 
 def mapping_of(key: RowKey) -> str:

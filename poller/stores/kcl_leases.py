@@ -48,19 +48,31 @@ class KclLeaseStore:
         """Store new rows. Return the keys that already existed."""
         for row in rows:
             assert row.counter == 1, f"{row.key}: a new row has the counter 1, not {row.counter}"
-        return await self._items.write("PutItem", {row.key: creation(new_item(row, self._meaning)) for row in rows})
+        return await self.restore(rows)
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
         """Replace rows. Return the keys of the rows that do not exist or have another counter.
 
         Raises CheckpointMovedBack if a row has such a checkpoint, and then stores none of them.
         """
+        return await self._replace(rows, may_move_back=False)
+
+    async def overwrite(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """`lease_by_hand.EditableStore`: replace rows, also if their checkpoints move back. LATEST is a checkpoint."""
+        return await self._replace(rows, may_move_back=True)
+
+    async def restore(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """`lease_by_hand.EditableStore`: store new rows with any counter."""
+        return await self._items.write("PutItem", {row.key: creation(new_item(row, self._meaning)) for row in rows})
+
+    async def _replace(self, rows: Collection[Row], *, may_move_back: bool) -> frozenset[RowKey]:
         await self.read([row.key for row in rows if not self._is_next(row)])
         before = {row.key: self._known[row.key] for row in rows if self._is_next(row)}
         after: dict[RowKey, Item] = {}
         for row in rows:
             if row.key in before:
-                refuse_to_move_back(row_of(before[row.key], self._meaning), row)
+                if not may_move_back:
+                    refuse_to_move_back(row_of(before[row.key], self._meaning), row)
                 after[row.key] = changed_item(before[row.key], row, self._meaning)
         rejected = await self._items.write("UpdateItem", {key: _change(before[key], after[key]) for key in after})
         self._known |= {key: item for key, item in after.items() if key not in rejected}

@@ -159,7 +159,7 @@ def changed_item(item: Item, row: Row, meaning: Meaning) -> Item:
             changed["ownerSwitchesSinceCheckpoint"] = {"N": str(switches + 1)}
     if row.checkpoint != before.checkpoint:
         assert row.checkpoint is not None, f"{row.key}: a lease of KCL has a checkpoint"
-        changed = {name: value for name, value in changed.items() if name not in (*PENDING, *WINDOW)}
+        changed = {name: value for name, value in changed.items() if name not in (*PENDING, *WINDOW, "pollerPosition")}
         changed |= {**_checkpoint_attributes(row.checkpoint), "ownerSwitchesSinceCheckpoint": {"N": "0"}}
     elif before.checkpoint is not None and isinstance(before.checkpoint.position, AtTimestamp):
         # The time that stands for LATEST must not change at the next start.
@@ -216,18 +216,20 @@ def _spelling(position: Position) -> str:
             text = f"KCL continues after a record, and cannot continue with the record {number} itself"
             raise Rejected(text, code="NotInKcl")
         case Latest():
-            raise AssertionError("LATEST is not a checkpoint")
+            return "LATEST"
         case _:
             assert_never(position)
 
 
 def _checkpoint_attributes(checkpoint: Checkpoint) -> Item:
-    return {
+    attributes: dict[str, Attribute] = {
         "checkpoint": {"S": _spelling(checkpoint.position)},
         "checkpointSubSequenceNumber": {"N": "0"},
-        "pollerPosition": {"S": format_position(checkpoint.position)},
         **window_attributes(checkpoint.window),
     }
+    if not isinstance(checkpoint.position, Latest):  # a person has set LATEST: the next start replaces it by its time
+        attributes["pollerPosition"] = {"S": format_position(checkpoint.position)}
+    return attributes
 
 
 def _details(item: Item) -> dict[str, Detail]:

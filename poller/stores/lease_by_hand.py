@@ -19,12 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from poller.core.leases.expiry import is_worker, sign_of_life
+from poller.core.leases.expiry import is_drained, is_worker, sign_of_life
 from poller.core.streams.notation import format_position, parse_position
 from poller.errors import InUse
 from poller.model.ids import MappingName
 from poller.model.lease import Detail, Row, RowKey, begun_key, kcl_key, prefix_of, shard_key, start_key
-from poller.model.stream import Checkpoint, Position, ShardId, StartingPosition, StateKey
+from poller.model.stream import Checkpoint, Latest, Position, ShardId, StartingPosition, StateKey
 from poller.ports import LeaseStore
 from poller.stores.lease_file import shown
 from poller.stores.notation import rank
@@ -155,6 +155,15 @@ class Hand:
         shards = [row for row in rows.values() if row.key.startswith(prefix_of(state))]
         self._require(await self._store.overwrite([_reset(row) for row in shards]))
 
+    async def move_all(self, state: StateKey, position: StartingPosition) -> None:
+        """Set the checkpoint of each shard that has a lease in a table of KCL, where each lease has a checkpoint.
+
+        LATEST leaves the shards out that are done.
+        """
+        rows = [row for row in await self._unchanged(state.mapping) if row.key.startswith(prefix_of(state))]
+        moving = [row for row in rows if not (isinstance(position, Latest) and is_drained(row))]
+        self._require(await self._store.overwrite([self._moved(row, position) for row in moving]))
+
     async def move_shard(self, state: StateKey, shard_id: ShardId, position: Position) -> None:
         """Set the checkpoint of one shard to the position, and delete the shard's window state.
 
@@ -162,10 +171,11 @@ class Hand:
         """
         rank(position)  # LATEST has none: it means another record at each moment
         row = {row.key: row for row in await self._unchanged(state.mapping)}[shard_key(state, shard_id)]
+        self._require(await self._store.overwrite([self._moved(row, position)]))
+
+    def _moved(self, row: Row, position: Position) -> Row:
         details = {**_reset(row).details, "saved_at": int(self._now())}
-        self._require(
-            await self._store.overwrite([replace(_reset(row), checkpoint=Checkpoint(position), details=details)])
-        )
+        return replace(_reset(row), checkpoint=Checkpoint(position), details=details)
 
     async def rename(self, old: MappingName, new: MappingName) -> Copied:
         """Give all rows of the mapping `old` to the name `new`, which must have no rows of its own.

@@ -42,11 +42,14 @@ class Move(NamedTuple):
     shard_id: ShardId | None
     position: Position
 
-    async def make(self, hand: Hand) -> None:
+    async def make(self, hand: Hand, *, has_kcl_table: bool = False) -> None:
         if self.shard_id is not None:
             await hand.move_shard(self.key, self.shard_id, self.position)
+            return
+        assert isinstance(self.position, StartingPosition)
+        if has_kcl_table:
+            await hand.move_all(self.key, self.position)
         else:
-            assert isinstance(self.position, StartingPosition)
             await hand.start_over(self.key, self.position)
 
     def sentences(self) -> Iterable[str]:

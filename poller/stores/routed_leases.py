@@ -9,26 +9,28 @@ A call uses all stores that it needs at the same time. If one of them fails, the
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import anyio
 
 from poller.errors import ServiceError
 from poller.model.lease import Row, RowKey
 from poller.ports import LeaseStore
+from poller.stores.lease_by_hand import EditableStore
 
 T = TypeVar("T")
 R = TypeVar("R")
+Store = TypeVar("Store", bound=LeaseStore)
 
 
-class RoutedLeaseStore:
+class Routes(Generic[Store]):
     """Implements `ports.LeaseStore` with several stores: the state, and the tables that `route` has added."""
 
-    def __init__(self, state: LeaseStore) -> None:
+    def __init__(self, state: Store) -> None:
         self._state = state
-        self._tables: dict[str, LeaseStore] = {}
+        self._tables: dict[str, Store] = {}
 
-    def route(self, prefix: str, table: LeaseStore) -> None:
+    def route(self, prefix: str, table: Store) -> None:
         """From now on, use this table for the rows whose key begins with `prefix`."""
         self._tables[prefix] = table
 
@@ -59,33 +61,49 @@ class RoutedLeaseStore:
     async def _write(
         self,
         rows: Collection[Row],
-        method: Callable[[LeaseStore], Callable[[Collection[Row]], Awaitable[frozenset[RowKey]]]],
+        method: Callable[[Store], Callable[[Collection[Row]], Awaitable[frozenset[RowKey]]]],
     ) -> frozenset[RowKey]:
         by_store = self._by_store(rows, lambda row: row.key)
         rejected = await _together({store: _bound(method(store), some) for store, some in by_store.items()})
         return frozenset[RowKey]().union(*rejected.values())
 
-    def _by_store(self, values: Iterable[T], key_of: Callable[[T], RowKey]) -> dict[LeaseStore, list[T]]:
-        found: dict[LeaseStore, list[T]] = {}
+    def _by_store(self, values: Iterable[T], key_of: Callable[[T], RowKey]) -> dict[Store, list[T]]:
+        found: dict[Store, list[T]] = {}
         for value in values:
             found.setdefault(self._store_of(key_of(value)), []).append(value)
         return found
 
-    def _store_of(self, key: RowKey) -> LeaseStore:
+    def _store_of(self, key: RowKey) -> Store:
         prefix = f"{key.rpartition('/')[0]}/"
         return self._tables.get(prefix, self._state)
+
+
+class RoutedLeaseStore(Routes[LeaseStore]):
+    """Routes of a worker."""
+
+
+class RoutedEditableStore(Routes[EditableStore]):
+    """Routes of a person who changes positions. Implements `lease_by_hand.EditableStore`."""
+
+    async def overwrite(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """Replace rows, also if their checkpoints move back."""
+        return await self._write(rows, lambda store: store.overwrite)
+
+    async def restore(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """Store new rows with any counter."""
+        return await self._write(rows, lambda store: store.restore)
 
 
 def _bound(method: Callable[[Collection[T]], Awaitable[R]], values: Collection[T]) -> Callable[[], Awaitable[R]]:
     return lambda: method(values)
 
 
-async def _together(calls: Mapping[LeaseStore, Callable[[], Awaitable[T]]]) -> dict[LeaseStore, T]:
+async def _together(calls: Mapping[Store, Callable[[], Awaitable[T]]]) -> dict[Store, T]:
     """Make the calls at the same time. When all have ended, return their answers, or raise one of their errors."""
-    answers: dict[LeaseStore, T] = {}
+    answers: dict[Store, T] = {}
     errors: list[ServiceError] = []
 
-    async def make(store: LeaseStore, call: Callable[[], Awaitable[T]]) -> None:
+    async def make(store: Store, call: Callable[[], Awaitable[T]]) -> None:
         try:
             answers[store] = await call()
         except ServiceError as error:

@@ -151,6 +151,7 @@ def test_the_json_output_has_the_same_content(poller: Poller) -> None:
         "mapping": "clicks",
         "stream_arn": CLICKS.stream_arn,
         "is_read": True,
+        "kcl_table": None,
         "starting_position": {"type": "AT_TIMESTAMP", "timestamp": 1769860800},
         "set_by_hand": None,
         "shards": [
@@ -375,16 +376,6 @@ def test_a_mapping_is_moved_after_the_consequences_were_printed(
     new = Row(key=shard_key(CLICKS, ShardId("new")), checkpoint=Checkpoint(after(1)), token=1)
     anyio.run(restore, [new])
     assert "  set by hand: a shard without a position begins at " in poller("state", "show").stdout
-
-
-def test_the_positions_of_a_mapping_with_a_table_of_kcl_are_neither_shown_nor_moved(poller: Poller) -> None:
-    option = 'starting_position = "LATEST"\nkcl_table = "my-application"'
-    text = STREAMS.replace('starting_position = "LATEST"', option).replace("mappings.users", "mappings.people")
-    Path("poller.toml").write_text(text)
-    assert "  its positions are in my-application, the table of a KCL application\n" in poller("state", "show").stdout
-    result = poller("state", "set", "people", "TRIM_HORIZON", "--yes")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "poller: the positions of people are in my-application, the table of a KCL application\n"
 
 
 NUMBERS = [
