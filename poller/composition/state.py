@@ -13,19 +13,19 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from poller.aws.clients import Aws, AwsSettings
-from poller.errors import CannotStore, NotFound, Rejected, ServiceError, SettingsError
+from poller.errors import CannotStore, Rejected, ServiceError, SettingsError
 from poller.facts import Emit, StateOpened
 from poller.model.lease import Row, TableAddress
 from poller.ports import PauseStore
 from poller.settings.state import table_address
 from poller.stores.dynamodb_items import Items
 from poller.stores.dynamodb_leases import DynamoDbLeaseStore
-from poller.stores.dynamodb_table import made_ready
+from poller.stores.dynamodb_table import exists, made_ready
 from poller.stores.lease_by_hand import EditableStore, Hand
 from poller.stores.lease_pauses import LeasePauses
 from poller.stores.memory_leases import MemoryLeaseStore
@@ -120,11 +120,12 @@ async def _store_and_rows(
     """Return the store in a table, and all rows. If the table does not exist, create it or return None for the rows."""
     client = await aws.json_client("dynamodb", region=address.region, role_arn=address.role_arn)
     store = DynamoDbLeaseStore(Items(client, table=address.table, rng=randomness))
-    with named_faults("daemon.state", address.table), suppress(NotFound):
+    with named_faults("daemon.state", address.table):
         if creates:
             await made_ready(client, address.table, option="daemon.state")
+        elif not await exists(client, address.table, option="daemon.state"):
+            return store, None
         return store, await store.scan()
-    return store, None
 
 
 @contextmanager

@@ -42,12 +42,19 @@ async def made_ready(client: Client, table: str, *, option: str) -> None:
     for _ in range(LOOKS):
         description = await described(client, table) or await _created(client, table, option)
         if description is not None:
-            if (fault := fault_of_key(description)) is not None:
-                raise SettingsError([f"{option}: {fault}"])
+            _check_key(description, option)
             if description.get("TableStatus") in USABLE:
                 return
         await anyio.sleep(PAUSE_IN_SECONDS)
     raise Unreachable(f"the table {table} does not become active", code="TableNotActive", was_sent=False)
+
+
+async def exists(client: Client, table: str, *, option: str) -> bool:
+    """Return whether the table exists. Raises SettingsError if it has another key, and ServiceError."""
+    description = await described(client, table)
+    if description is not None:
+        _check_key(description, option)
+    return description is not None
 
 
 async def described(client: Client, table: str) -> Mapping[str, Any] | None:
@@ -90,6 +97,11 @@ def fault_of_key(description: Mapping[str, Any]) -> str | None:
         return None
     found = " and ".join(f"{each['AttributeName']} ({types.get(each['AttributeName'])})" for each in schema)
     return f"the table's key is {found}; it must be {KEY} (S) alone, so this is a table of something else"
+
+
+def _check_key(description: Mapping[str, Any], option: str) -> None:
+    if (fault := fault_of_key(description)) is not None:
+        raise SettingsError([f"{option}: {fault}"])
 
 
 async def _call(client: Client, operation: str, request: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+import orjson
 import pytest
 
 from poller.aws.clients import Aws, AwsSettings
@@ -175,6 +176,26 @@ async def test_a_person_sees_and_changes_the_rows_that_the_daemon_has(tmp_path: 
 
 async def test_a_table_that_a_person_cannot_read_gives_the_error_that_a_daemon_gets() -> None:
     async with dynamodb_over_http() as service:
-        service.tables.forbidden = {"Scan"}
+        aws = AwsSettings(region="eu-west-1", endpoint_url=service.url)
+        async with opened("dynamodb://leases", aws):
+            service.tables.forbidden = {"Scan"}
         with pytest.raises(CannotStore, match=r"daemon\.state: the table leases cannot be used now: .*dynamodb:Scan"):
-            await rows_of_table("dynamodb://leases", AwsSettings(region="eu-west-1", endpoint_url=service.url))
+            await rows_of_table("dynamodb://leases", aws)
+
+
+async def test_a_table_of_something_else_is_a_fault_of_the_settings_for_a_person_too() -> None:
+    """An empty one would look like a state without positions, until a write fails with an error of DynamoDB."""
+    async with dynamodb_over_http() as service:
+        request = {
+            "TableName": "users",
+            "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+            "BillingMode": "PAY_PER_REQUEST",
+        }
+        await service.tables.call("CreateTable", orjson.dumps(request), timeout_in_seconds=1)
+        aws = AwsSettings(region="eu-west-1", endpoint_url=service.url)
+        with pytest.raises(SettingsError, match=r"daemon\.state: the table's key is id \(S\); it must be leaseKey"):
+            await rows_of_table("dynamodb://users", aws)
+        with pytest.raises(SettingsError, match=r"daemon\.state: the table's key is id"):
+            async with open_by_hand("dynamodb://users", aws, tell=lambda _: None):
+                raise AssertionError("the table must not be used")
