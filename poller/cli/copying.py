@@ -100,7 +100,8 @@ def _copied_from_kcl(settings: Settings, table: str, name: str | None, config: P
         with_table = replace(found, kcl_table=table)
         rows = state.loop.call(partial(rows_of_table, with_table, aws_settings(settings), must_have_stopped=True))
         if not rows:
-            raise refused(f"nothing was changed: the table {table} has no leases", code=1)
+            what = f"the table {table} has no leases, so choose a position by `poller state set {name}`"
+            raise refused(f"nothing was changed: {what}", code=1)
         return state.loop.call(state.hand.take_back, found.state_key, rows)
 
 

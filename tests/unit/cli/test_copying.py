@@ -176,10 +176,8 @@ def test_a_mapping_goes_on_in_the_state_where_its_table_of_kcl_stands(
         assert "mappings.clicks.kcl_table: the table my-application cannot be used: does not exist" in missing.stderr
         portal.call(partial(made_ready, dynamodb.tables, "my-application", option="kcl_table"))
         empty = poller(*copy)
-        assert (empty.exit_code, empty.stderr) == (
-            1,
-            "poller: nothing was changed: the table my-application has no leases\n",
-        )
+        why = "the table my-application has no leases, so choose a position by `poller state set clicks`"
+        assert (empty.exit_code, empty.stderr) == (1, f"poller: nothing was changed: {why}\n")
         table = dynamodb.tables.table("my-application")
         for item in (lease(A, "77"), lease(B, "SHARD_END")):
             table.items[table.key_of(item)] = item
