@@ -21,7 +21,7 @@ from poller.aws.clients import Aws, AwsSettings
 from poller.errors import CannotStore, Rejected, ServiceError, SettingsError
 from poller.facts import Emit, StateOpened
 from poller.model.lease import Row, TableAddress
-from poller.ports import PauseStore
+from poller.ports import LeaseStore, PauseStore
 from poller.settings.state import table_address
 from poller.stores.dynamodb_items import Items
 from poller.stores.dynamodb_leases import DynamoDbLeaseStore
@@ -58,8 +58,9 @@ async def open_state(
     elif state.startswith("dynamodb://"):
         address = table_address(state)
         async with open_aws(aws_of_table(address, aws)) as clients:
-            store, rows = await _store_and_rows(address, clients, randomness, creates=True)
-            emit(StateOpened(state=state, positions=_count(rows or [])))
+            store = await _store_in(address, clients, randomness, creates=True)
+            assert store is not None, "the table was created"
+            emit(StateOpened(state=state, positions=_count(await _scanned(address, store))))
             yield _both(store)
     elif (path := path_of(state)) is not None:
         async with SqliteLeaseStore(path) as file:
@@ -80,15 +81,19 @@ async def open_by_hand(
     If no daemon uses the file now, no daemon can open it until the block ends. Raises the errors of `open_state`.
     """
     async with open_editable(state, aws, creates=creates) as store:
-        yield None if store is None else Hand(store, await store.scan(), tell=tell)
+        if store is None:
+            yield None
+            return
+        rows = await (_scanned(table_address(state), store) if state.startswith("dynamodb://") else store.scan())
+        yield Hand(store, rows, tell=tell)
 
 
 @asynccontextmanager
 async def open_editable(state: str, aws: AwsSettings, *, creates: bool = False) -> AsyncIterator[EditableStore | None]:
     """Open the store of the state for a person, as `open_by_hand` does."""
     if state.startswith("dynamodb://"):
-        async with _table(state, aws, creates=creates) as (store, rows):
-            yield None if rows is None else store
+        async with _table(state, aws, creates=creates) as store:
+            yield store
         return
     path = path_of(state)
     assert path is not None, f"{state} is not an address of a stored state"
@@ -101,31 +106,33 @@ async def open_editable(state: str, aws: AwsSettings, *, creates: bool = False) 
 
 async def rows_of_table(state: str, aws: AwsSettings) -> list[Row] | None:
     """Return all rows of the state in a table, also while daemons use it. Return None if there is no table yet."""
-    async with _table(state, aws) as (_, rows):
-        return rows
+    async with _table(state, aws) as store:
+        return None if store is None else await _scanned(table_address(state), store)
 
 
 @asynccontextmanager
-async def _table(
-    state: str, aws: AwsSettings, *, creates: bool = False
-) -> AsyncIterator[tuple[DynamoDbLeaseStore, list[Row] | None]]:
+async def _table(state: str, aws: AwsSettings, *, creates: bool = False) -> AsyncIterator[DynamoDbLeaseStore | None]:
     address = table_address(state)
     async with Aws(aws_of_table(address, aws)) as clients:
-        yield await _store_and_rows(address, clients, random.Random(), creates=creates)
+        yield await _store_in(address, clients, random.Random(), creates=creates)
 
 
-async def _store_and_rows(
+async def _store_in(
     address: TableAddress, aws: Aws, randomness: random.Random, *, creates: bool
-) -> tuple[DynamoDbLeaseStore, list[Row] | None]:
-    """Return the store in a table, and all rows. If the table does not exist, create it or return None for the rows."""
+) -> DynamoDbLeaseStore | None:
+    """Return the store in a table. If the table does not exist, create it or return None."""
     client = await aws.json_client("dynamodb", region=address.region, role_arn=address.role_arn)
-    store = DynamoDbLeaseStore(Items(client, table=address.table, rng=randomness))
     with named_faults("daemon.state", address.table):
         if creates:
             await made_ready(client, address.table, option="daemon.state")
         elif not await exists(client, address.table, option="daemon.state"):
-            return store, None
-        return store, await store.scan()
+            return None
+    return DynamoDbLeaseStore(Items(client, table=address.table, rng=randomness))
+
+
+async def _scanned(address: TableAddress, store: LeaseStore) -> list[Row]:
+    with named_faults("daemon.state", address.table):
+        return await store.scan()
 
 
 @contextmanager
