@@ -18,6 +18,7 @@ from poller.cli.as_json import AsJson, print_json
 from poller.cli.ending import OF_CHANGES, Config, counted, examined, exit_on_failure, refused, warn
 from poller.cli.opened_state import name_of, opened, opened_with_kcl_table, rows_in_kcl_table, shown_rows
 from poller.cli.tables import Entry, document, entries, table
+from poller.cli.times import absolute
 from poller.cli.workers import documents_of_units, documents_of_workers, units_table, workers_table
 from poller.core.names import other_names
 from poller.core.streams.written_positions import NoPosition, for_programs
@@ -84,8 +85,9 @@ def set_position(
         str,
         typer.Argument(
             metavar="POSITION",
-            help="TRIM_HORIZON; LATEST, for the records written after the next start of the daemon; a time as in "
-            "2026-01-31T12:00:00Z or in seconds since 1970; or a shard's sequence number.",
+            help="TRIM_HORIZON; LATEST, for the records written after the next start of the daemon; 10m for ten "
+            "minutes ago (s, m, h, d); a time as in 2026-01-31T12:00:00Z or in seconds since 1970; or a shard's "
+            "sequence number.",
         ),
     ],
     config: Config = Path("poller.toml"),
@@ -103,6 +105,8 @@ def set_position(
     Example: `poller state set clicks TRIM_HORIZON` delivers again all records that the stream still has.
 
     Example: `poller state set clicks LATEST` skips all undelivered records that are in the stream at the next start.
+
+    Example: `poller state set clicks 10m` goes to the first record that arrived ten minutes ago or later.
 
     Example: `poller state set clicks 2026-01-31T12:00:00Z` goes to the first record that arrived then or later.
 
@@ -203,8 +207,9 @@ def _with_kcl_table(entry: Entry, settings: Settings, shown: str | None) -> Entr
 
 
 def _planned(mapping: StreamMapping, stored: Stored, text: str, *, shard: str | None, is_after: bool) -> Move:
+    now = time.time()
     try:
-        return planned(mapping.state_key, stored, text, shard=shard, is_after=is_after, now=time.time())
+        return planned(mapping.state_key, stored, absolute(text, now), shard=shard, is_after=is_after, now=now)
     except NoPosition as error:
         raise refused(str(error), code=2) from None
 

@@ -10,7 +10,6 @@ terminal.
 from __future__ import annotations
 
 import base64
-import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +21,7 @@ import typer
 from poller.cli.ending import Config, examined, exit_on_failure, refused, warn
 from poller.cli.explaining import MappingArgument, mapping_named
 from poller.cli.printing import printable
+from poller.cli.times import absolute
 from poller.core import envelope
 from poller.core.streams.written_positions import NoPosition, given
 from poller.engine.streams.tail import TailedRecord
@@ -33,7 +33,6 @@ from poller.settings.values import Settings
 OF_TAILS = "Exit codes: 0 success, 1 the source cannot be read, 2 faulty settings or a faulty command line."
 
 MESSAGES_OF_A_PEEK = 10
-SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def tail(
@@ -42,8 +41,8 @@ def tail(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Begin at this time: 10m ago (s, m, h, d), 2026-01-31T12:00:00Z, seconds since 1970, or TRIM_HORIZON "
-            "for the oldest record. Without it, only new records are shown.",
+            help="Begin at this time: 10m for ten minutes ago (s, m, h, d), 2026-01-31T12:00:00Z, seconds since 1970, "
+            "or TRIM_HORIZON for the oldest record. Without it, only new records are shown.",
         ),
     ] = None,
     peek: Annotated[
@@ -139,10 +138,9 @@ def _starting(since: str | None) -> StartingPosition:
     """Return the position of --since. Ends the program with exit code 2 if it is none."""
     if since is None:
         return Latest()
-    if ago := re.fullmatch(r"([0-9]{1,9})([smhd])", since):
-        return AtTimestamp(time.time() - int(ago[1]) * SECONDS[ago[2]])
     try:
-        position = given(since, is_of_shard=False, is_after=False, now=time.time())
+        now = time.time()
+        position = given(absolute(since, now), is_of_shard=False, is_after=False, now=now)
     except NoPosition as error:
         raise refused(f"--since: {error}", code=2) from None
     if not isinstance(position, TrimHorizon | Latest | AtTimestamp):

@@ -106,7 +106,7 @@ def _identifier(record: AnyRecord, mapping: AnyMapping) -> str:
 
 
 def _name(outcome: Outcome) -> str:
-    """Return the outcome as the log and the metrics name it, or "not_run" if the function did not get the records."""
+    """Return the outcome as the log and the metrics name it."""
     match outcome:
         case Succeeded():
             return "succeeded"
@@ -114,8 +114,7 @@ def _name(outcome: Outcome) -> str:
             return "partly_failed"
         case Failed():
             return "failed"
-        case _:
-            return "not_run"
+    raise AssertionError(f"answer_to ends the program after {outcome}")
 
 
 def _failed(outcome: Outcome, identifiers: Sequence[str], mapping: AnyMapping) -> Sequence[str]:
@@ -146,8 +145,6 @@ def _lines(outcome: Outcome, identifiers: Sequence[str], mapping: AnyMapping) ->
         case Failed(reason=reason, detail=detail):
             yield f"failed: {reason}: {detail}" if detail else f"failed: {reason}"
             yield f"the whole batch would be tried again: {counted(count, 'record')}"
-        case _:
-            yield f"the function did not run: {outcome}"
     if not isinstance(outcome, Succeeded):
         yield from _next(mapping)
 

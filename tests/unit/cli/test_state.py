@@ -424,6 +424,15 @@ def test_a_sequence_number_needs_no_shard_if_there_is_only_one(poller: Poller) -
     assert (now(USERS).starting_position, now(USERS).checkpoints) == (None, {A: Checkpoint(after(0))})
 
 
+@pytest.mark.parametrize("shard", [[], ["--shard", A]])
+def test_a_move_may_go_to_some_time_ago(poller: Poller, shard: list[str]) -> None:
+    begun = time.time()
+    done = poller("state", "set", "clicks", "10m", *shard, "--yes", "--json")
+    position = json.loads(done.stdout)["position"]
+    assert position["type"] == "AT_TIMESTAMP"
+    assert begun - 600 - 0.001 <= position["timestamp"] <= time.time() - 600 + 0.001
+
+
 def test_the_stream_of_a_table_can_be_moved_to_a_time(poller: Poller) -> None:
     assert poller("state", "set", "users", "2026-01-31T12:00:00Z", "--yes").exit_code == 0
     assert (now(USERS).starting_position, now(USERS).checkpoints) == (AtTimestamp(1769860800), {})

@@ -46,10 +46,9 @@ def test_a_tail_begins_now_or_where_the_person_says(since: str | None, position:
     assert _starting(since) == position
 
 
-@pytest.mark.parametrize(("since", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7_200), ("1d", 86_400)])
-def test_a_tail_may_begin_some_time_ago(monkeypatch: pytest.MonkeyPatch, since: str, seconds: int) -> None:
+def test_a_tail_may_begin_some_time_ago(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.cli.tailing.time.time", lambda: 1_769_860_800.0)
-    assert _starting(since) == AtTimestamp(1_769_860_800 - seconds)
+    assert _starting("10m") == AtTimestamp(1_769_860_800 - 600)
 
 
 def kinesis(data: bytes) -> dict[str, Any]:
