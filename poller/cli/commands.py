@@ -32,6 +32,7 @@ from poller.cli.ending import (
     Config,
     counted,
     examined,
+    exit_at_once_on_ctrl_c,
     exit_on_broken_stdout,
     exit_on_crash,
     exit_on_failure,
@@ -225,7 +226,7 @@ def _check_live(settings: Settings, config: Path, *, as_json: bool) -> None:
     """Print what AWS says about the settings. If there is a fault, end the program with exit code 1."""
     from poller.live_checks.making import rows_of
 
-    with exit_on_failure(config):
+    with exit_on_failure(config), exit_at_once_on_ctrl_c():
         rows = rows_of(settings)
     texts = [[row.finding.result, row.option, row.resource, row.check, row.finding.text] for row in rows]
     columns = ["result", "option", "resource", "check", "finding"]

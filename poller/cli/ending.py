@@ -84,7 +84,7 @@ def refused(why: str, *, code: int) -> typer.Exit:
 
 
 @contextmanager
-def exit_at_once_on_ctrl_c(restore: Callable[[], object]) -> Iterator[None]:
+def exit_at_once_on_ctrl_c(restore: Callable[[], object] | None = None) -> Iterator[None]:
     """Let Ctrl-C end the program inside the block, at once and with 130. `restore` restores the terminal.
 
     Without this, Python waits until the threads of the event loop have ended. A thread that resolves the name of a host
@@ -92,7 +92,8 @@ def exit_at_once_on_ctrl_c(restore: Callable[[], object]) -> Iterator[None]:
     """
 
     def end(*_: object) -> NoReturn:
-        restore()
+        if restore is not None:
+            restore()
         os._exit(130)
 
     if current_thread() is not main_thread():  # only the main thread gets signals, and tests call commands elsewhere

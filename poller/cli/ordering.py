@@ -1,4 +1,4 @@
-"""What does `poller shard` do? It asks the running daemon to take the next step of the batch that blocks a shard.
+"""What does `poller shard` do? It shows the batch that blocks a shard, and asks the running daemon for its next step.
 
     the daemon ── which batch blocks the shard? ──> shown to the person ── yes ──> the daemon takes the step
 
@@ -26,7 +26,10 @@ from poller.cli.times import duration, epoch_seconds
 from poller.model.order import Action
 
 ShardName = Annotated[str, typer.Argument(metavar="SHARD", help="The id of a blocked shard; see `poller status`.")]
-NextStep = Annotated[Action, typer.Argument(metavar="retry|bisect|discard", help="The next step of the batch.")]
+NextStep = Annotated[
+    Action | None,
+    typer.Argument(metavar="retry|bisect|discard", help="The next step of the batch; without it, only show the batch."),
+]
 IsSure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before records are discarded.")]
 
 COLUMNS = ("records", "from", "to", "keys", "blocked for", "why")
@@ -35,12 +38,14 @@ COLUMNS = ("records", "from", "to", "keys", "blocked for", "why")
 def shard(
     name: MappingName,
     shard_id: ShardName,
-    action: NextStep,
+    action: NextStep = None,
     config: Config = Path("poller.toml"),
     is_sure: IsSure = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take the next step of the batch that blocks a shard: retry, bisect or discard it, now.
+    """Show the batch that blocks a shard, and take its next step now: retry, bisect or discard it.
+
+    Example: `poller shard welcome shardId-000000000003`, which only shows the batch
 
     Example: `poller shard welcome shardId-000000000003 bisect`
 
@@ -52,6 +57,10 @@ def shard(
     blocked, destination = _blocked(path, name, shard_id)
     if not as_json:
         print_table(COLUMNS, [_row(blocked)])
+    if action is None:
+        if as_json:
+            print_json(blocked)
+        return
     if action == "discard" and not is_sure:
         _ask(blocked, destination)
     body = {

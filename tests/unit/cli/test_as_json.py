@@ -76,6 +76,7 @@ def test_a_document_has_the_members_that_are_shown(poller: Poller, shown: str, a
         (["poller reload", "poller reload --function NAME"], answers.Reloaded),
         (["poller pause"], answers.Pausing),
         (["poller resume"], answers.Pausing),
+        (["poller shard NAME SHARD"], answers.BlockedWithKeys),
         (["poller shard"], answers.Ordered),
     ],
 )

@@ -36,6 +36,13 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
 
 
+def forget_credentials(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(folder / "missing"))
+
+
 @pytest.fixture
 def account() -> Iterator[LambdaAccount]:
     """An account with the function f, and its mapping of one queue."""
@@ -158,13 +165,22 @@ def test_an_import_ends_if_aws_does_not_answer_a_request(
     assert account.asked[-1] == address
 
 
+def test_an_import_ends_if_the_provider_of_credentials_does_not_answer(
+    poller: Poller, account: LambdaAccount, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(reading, "PATIENCE_IN_SECONDS", 0.5)
+    forget_credentials(monkeypatch, tmp_path)
+    account.silent.add("credentials")
+    done = poller(*command(account), AWS_CONTAINER_CREDENTIALS_FULL_URI=f"{account.url}/credentials")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == "poller: AWS has not answered within 0 seconds: the credentials\n"
+    assert set(account.asked) == {"credentials"}
+
+
 def test_without_credentials_an_import_ends_with_one_line(
     poller: Poller, account: LambdaAccount, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / "missing"))
+    forget_credentials(monkeypatch, tmp_path)
     done = poller(*command(account), AWS_EC2_METADATA_DISABLED="true")
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == "poller: Unable to locate credentials\n"

@@ -23,6 +23,7 @@ from poller.model.status import BlockedShard, EventsStatus, MappingState, Mappin
 from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.telemetry import Telemetry
 from tests.fakes.changes import FakeChanges
+from tests.unit.cli.conftest import members
 
 Poller = Callable[..., Result]
 
@@ -140,6 +141,17 @@ def test_an_order_shows_the_batch_and_names_it_to_the_daemon(
     assert end == f"Asked for: {action}. `poller status` shows what becomes of the batch."
     assert changes.orders == [DISCARD._replace(action=action)]
     assert changes.asked == [("order epsilon", str(tmp_path / "poller.toml"))]
+
+
+def test_without_a_step_the_batch_is_only_shown(poller: Poller, changes: FakeChanges) -> None:
+    done = poller(*SHARD)
+    assert (done.exit_code, done.stderr) == (0, "")
+    _, batch = done.stdout.splitlines()
+    assert batch.split()[:3] == ["2", "4959", "4961"]
+    shown = json.loads(poller(*SHARD, "--json").stdout)
+    assert (shown["shard"], shown["records"], shown["keys"]) == (SHARD[2], 2, ["user-1", "user\n2"])
+    assert shown.keys() == members("poller shard NAME SHARD")
+    assert (changes.orders, changes.asked) == ([], [])
 
 
 def test_a_discard_asks_a_person_and_without_a_terminal_it_needs_an_option(
