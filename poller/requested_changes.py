@@ -130,7 +130,15 @@ class RequestedChanges:
         """
         refuse_another_file(settings, self._file)
         moved = await self._running.move(MappingName(mapping), order)
-        return {"mapping": mapping, "shard": order.shard_id, **moved._asdict(), "is_made": not order.only_shows}
+        return {
+            "mapping": mapping,
+            "shard": moved.shard_id,
+            "before": moved.before,
+            "position": moved.position,
+            "effect": moved.effect,
+            "version": moved.version,
+            "is_made": not order.only_shows,
+        }
 
     async def stuck_events(self, function: str) -> Mapping[str, Any]:
         """Return the stuck events of a function. Raises CannotChange if there is no such function or no file."""

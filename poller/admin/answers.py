@@ -333,7 +333,7 @@ class PositionMoved(Answer):
     """The move of positions, in words. `is_made` is false if the client only wanted to see it."""
 
     mapping: str
-    shard: str | None
+    shard: str | None = Field(description="The shard that moves; null if the whole mapping moves.")
     before: str = Field(description="The positions before the move.")
     position: str = Field(description="The new position.")
     effect: str = Field(description="Which records the function gets again, and which it never gets.")

@@ -141,7 +141,7 @@ def _moved(body: PositionBody, answer: Mapping[str, Any], by: str) -> ChangeMade
         by,
         before=answer["before"],
         mapping=MappingName(body.mapping),
-        shard=body.shard,
+        shard=answer["shard"],
     )
 
 

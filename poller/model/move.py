@@ -26,9 +26,11 @@ class MoveOrder(NamedTuple):
 class Moved(NamedTuple):
     """A move in words: the positions before it, the new position, and what it means for the records.
 
-    `version` is the version of the positions before the move.
+    `shard_id` is the shard that moves, or None if the whole mapping moves. `version` is the version of the positions
+    before the move.
     """
 
+    shard_id: ShardId | None
     before: str
     position: str
     effect: str

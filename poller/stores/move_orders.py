@@ -47,7 +47,7 @@ async def ordered(hand: Hand, key: StateKey, order: MoveOrder, *, now: float) ->
     if not order.only_shows:
         await move.make(hand)
     _, *effect = move.sentences()
-    return Moved(_told(move.before), in_words(move.position), " ".join(effect), version)
+    return Moved(move.shard_id, _told(move.before), in_words(move.position), " ".join(effect), version)
 
 
 def listed(rows: Iterable[Row], key: StateKey) -> StoredPositions:

@@ -112,7 +112,7 @@ class FakeRunning:
 
     async def move(self, name: MappingName, order: MoveOrder) -> Moved:
         self.moves.append((name, order))
-        return Moved("shard after 5", "after 7", "skipped", "v1")
+        return Moved(ShardId("shard"), "shard after 5", "after 7", "skipped", "v1")
 
 
 class SetClock:

@@ -30,7 +30,7 @@ async def test_a_pause_and_a_resume_reach_the_mapping_of_the_same_file_only(tmp_
 
 
 async def test_positions_are_listed_and_moved_as_the_description_of_the_api_says(tmp_path: Path) -> None:
-    order = MoveOrder("7", ShardId("shard"), is_after=True)
+    order = MoveOrder("7", is_after=True)
     async with scene(tmp_path, stream("clicks")) as made:
         report = answers.Positions.model_validate(await made.changes.positions("clicks"))
         assert [shard.saved_at for shard in report.shards] == ["2026-01-31T12:00:00Z", None]

@@ -99,7 +99,7 @@ class Daemon:
     async def move(self, mapping: StreamMapping, order: MoveOrder) -> Moved:
         assert self.resting == mapping.name
         self.moves.append(order)
-        return Moved("before", order.to, "effect", "v1")
+        return Moved(order.shard_id, "before", order.to, "effect", "v1")
 
     async def follow_pause(self, name: MappingName) -> None:
         if name in self.cannot_open:

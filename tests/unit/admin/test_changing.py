@@ -175,7 +175,7 @@ async def test_an_order_that_does_not_name_its_batch_changes_nothing(body: dict[
 
 async def test_a_move_reaches_the_daemon_as_it_was_written() -> None:
     changes = FakeChanges()
-    changes.report = {"before": "after 5"}
+    changes.report = {"before": "after 5", "shard": "s"}
     body = {"mapping": "clicks", "position": "4961", "shard": "s", "after": True, "version": "v1"}
     async with serving(changes) as client:
         for more in ({}, {"only_shows": True}):
@@ -204,6 +204,7 @@ async def test_each_change_that_is_made_is_logged_with_who_and_what_was_before()
         "blocked_since": "2026-01-31T12:00:00Z",
         "records": 2,
         "before": "after 5",
+        "shard": None,
         "events": 4,
     }
     async with serving(changes) as client:

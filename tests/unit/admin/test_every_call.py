@@ -76,6 +76,7 @@ async def test_a_call_with_the_smallest_body_and_the_token_is_made() -> None:
             "blocked_since": "t",
             "records": 1,
             "before": "b",
+            "shard": "s",
             "events": 1,
         }
         async with (

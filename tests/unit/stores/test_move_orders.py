@@ -66,19 +66,25 @@ async def words(store: MemoryLeaseStore, key: StateKey = CLICKS) -> list[str | N
 async def test_a_shard_moves_and_the_answer_says_what_was_before_and_what_it_means(store: MemoryLeaseStore) -> None:
     order = MoveOrder("4", A, is_after=True)
     moved = await ordered(await hand_of(store), CLICKS, order, now=NOW)
-    assert (moved.before, moved.position) == (f"{A} after 5", "after 4")
+    assert (moved.shard_id, moved.before, moved.position) == (A, f"{A} after 5", "after 4")
     assert moved.effect == "The function gets the records in between again, as far as the stream still has them."
     assert await words(store) == ["after 4", "after 7"]
 
 
 async def test_a_mapping_moves_with_all_its_shards_and_other_mappings_stay(store: MemoryLeaseStore) -> None:
     moved = await ordered(await hand_of(store), CLICKS, MoveOrder("TRIM_HORIZON"), now=NOW)
-    assert moved.before == f"{A} after 5; {B} after 7"
+    assert (moved.shard_id, moved.before) == (None, f"{A} after 5; {B} after 7")
     assert "every record that the stream still has" in moved.effect
     assert "Open windows are lost" in moved.effect
     assert await words(store) == [None, None]
     assert listed(await store.scan(), CLICKS).set_by_hand == moved.position
     assert await words(store, USERS) == ["after 3"]
+
+
+async def test_a_sequence_number_moves_the_only_shard_of_a_mapping(store: MemoryLeaseStore) -> None:
+    await store.create([Row(key=RowKey(":pause/users"))])
+    moved = await ordered(await hand_of(store), USERS, MoveOrder("2", is_after=True), now=NOW)
+    assert (moved.shard_id, moved.position) == (A, "after 2")
 
 
 async def test_an_order_that_only_shows_moves_nothing(store: MemoryLeaseStore) -> None:
