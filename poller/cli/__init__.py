@@ -17,6 +17,7 @@
     reference    reference metrics, log, parity: list what the daemon counts and logs, and how it compares to AWS Lambda
     parity       what poller does with each parameter of AWS Lambda's API, and where it differs
     state        state show, set, rename: show, move and rename stored positions
+    moving       state set, for positions that are only in the memory of the daemon
     copying      state copy: copy them from another state
     opened_state how a command reaches the state
     workers      how the workers and the units are shown

@@ -64,9 +64,7 @@ def _refuse_another_daemon(path: Path, config: Path) -> None:
         raise refused(f"no daemon runs {config}: {why}; ask it with -c {theirs}", code=1)
 
 
-def asked(
-    path: Path, method: str, page: str, body: Mapping[str, str | None] | None = None
-) -> tuple[int, dict[str, Any]]:
+def asked(path: Path, method: str, page: str, body: Mapping[str, object] | None = None) -> tuple[int, dict[str, Any]]:
     """Return the status code and the body of the daemon's answer. Ends the program if no daemon answers.
 
     Another program may listen at the socket, and a fault of the daemon has an answer that is not JSON.

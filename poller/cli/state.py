@@ -5,7 +5,6 @@ Before a move, the command shows what it changes, and asks. If a worker begins t
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable
 from functools import partial
@@ -16,6 +15,7 @@ import typer
 
 from poller.cli.as_json import AsJson, print_json
 from poller.cli.ending import OF_CHANGES, Config, counted, examined, exit_on_failure, refused, warn
+from poller.cli.moving import MoveByDaemon, confirm
 from poller.cli.opened_state import name_of, opened, opened_with_kcl_table, rows_in_kcl_table, shown_rows
 from poller.cli.tables import Entry, document, entries, table
 from poller.cli.times import absolute
@@ -118,7 +118,9 @@ def set_position(
     _refuse_unless_known(mapping, (known.name for known in settings.stream_mappings), settings)
     (found,) = (known for known in settings.stream_mappings if known.name == mapping)
     if settings.daemon.state == "memory:":
-        raise refused('daemon.state is "memory:": nothing is stored, so nothing can be moved', code=1)
+        of_daemon = MoveByDaemon(config, found.name, position, shard, after)
+        of_daemon.make(is_sure=yes, is_for_program=as_json)
+        return
     has_kcl_table = found.kcl_table is not None
     opening = opened_with_kcl_table(settings, found) if has_kcl_table else opened(settings)
     with exit_on_failure(config), opening as state:
@@ -218,12 +220,7 @@ def _ask(mapping: StreamMapping, move: Move, *, is_sure: bool, is_for_program: b
     """Show the move, and ask if nobody is sure. Ends the program if the answer is no."""
     shown = table(Entry(move.key, mapping, move.before))
     typer.echo("\n".join([shown, "", *move.sentences()]), err=is_for_program)
-    if is_sure:
-        return
-    if not sys.stdin.isatty():
-        raise refused("nothing was changed: standard input is not a terminal; use --yes", code=1)
-    if not typer.confirm("Is that what you want?", err=is_for_program):
-        raise refused("nothing was changed", code=1)
+    confirm(is_sure=is_sure, is_for_program=is_for_program)
 
 
 def _refuse_unless_known(name: str, known: Iterable[str], settings: Settings) -> None:

@@ -132,6 +132,35 @@ async def test_a_paused_mapping_can_be_moved_while_the_daemon_runs(world: World)
     assert list(ids_of(function.calls)) == [first, first, second]
 
 
+async def test_a_paused_mapping_is_moved_in_the_memory_of_the_daemon(world: World) -> None:
+    world.state = "memory:"
+    clicks = Clicks(world.aws, "clicks", shard_count=1)
+    function = new_function(world)
+    async with world.daemon(mapping("clicks", clicks, BILL)) as daemon:
+        first = clicks.put("k")
+        await world.watch.until(lambda: first in ids_of(function.calls))
+        command = ["state", "set", "clicks", first]
+        refused = await run(world, *command, "--yes")
+        assert (refused.exit_code, "is not paused: pause it first" in refused.stderr) == (1, True)
+        assert (await run(world, "pause", "clicks")).exit_code == 0
+        refused = await run(world, *command)
+        assert refused.exit_code == 1
+        assert f"would continue at {first}." in refused.stdout
+        assert "standard input is not a terminal; use --yes" in refused.stderr
+        moved = await run(world, *command, "--yes", "--json")
+        assert moved.exit_code == 0, moved.stderr
+        position = {"type": "AT_SEQUENCE_NUMBER", "sequence_number": first}
+        [shard] = clicks.shards
+        assert json.loads(moved.stdout) == {"mapping": "clicks", "shard": shard.shard_id, "position": position}
+        second = clicks.put("k")
+        assert (await run(world, "resume", "clicks")).exit_code == 0
+        await world.watch.until(lambda: second in ids_of(function.calls))
+        [made] = daemon.logged("change_made", change=f"move to {first}")
+        assert await daemon.stop() == 0
+    assert made["by"].startswith("uid ")
+    assert list(ids_of(function.calls)) == [first, first, second]
+
+
 def asked(folder: Path, answer: bytes, *arguments: str) -> tuple[int, str]:
     """Run a command on a terminal with this answer; return the exit code and the text on the terminal."""
     ours, theirs = pty.openpty()
