@@ -2,14 +2,14 @@
 
 Its own number, or that of `pytest tests/simulation --seeds 5000 --first-seed 100000`.
 
-The first seeds count as quick tests: two, or QUICK_SEEDS of a test module whose seeds take long.
+The first seed counts as a quick test, or QUICK_SEEDS of a test module.
 """
 
 from __future__ import annotations
 
 import pytest
 
-QUICK_SEEDS = 2
+QUICK_SEEDS = 1
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -435,6 +435,7 @@ def test_closed_shards_do_not_keep_a_worker_from_starting() -> None:
     play(main)
 
 
+@pytest.mark.slow
 def test_a_rolling_deploy_leaves_no_shard_without_a_reader_for_two_seconds() -> None:
     async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
         for _ in range(12):

@@ -231,6 +231,7 @@ def test_a_waiting_parent_that_listings_leave_out_for_a_while_is_not_overtaken_b
     assert world.succeeded == ["grandparent", "parent", "child"]
 
 
+@pytest.mark.slow
 def test_a_waiting_shard_that_left_the_stream_unread_is_logged_and_its_children_are_read() -> None:
     world = KinesisWorld(batch_size=1)
     world.poison = {"grandparent"}
@@ -292,6 +293,7 @@ def test_a_shard_that_listings_leave_out_has_not_left_while_a_read_fails_for_ano
     assert world.facts_of(PositionTrimmed) == []
 
 
+@pytest.mark.slow
 def test_stored_ends_of_a_tables_drained_shards_are_removed_after_a_day() -> None:
     world = TableWorld()
 

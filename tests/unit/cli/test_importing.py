@@ -99,6 +99,7 @@ def test_a_part_in_an_unexpected_shape_is_left_out_with_a_warning(
     assert "[mappings.orders_to_f]" in done.stdout
 
 
+@pytest.mark.slow
 def test_hundreds_of_mappings_are_listed_page_by_page(poller: Poller, account: LambdaAccount) -> None:
     client = account.client("lambda")
     for number in range(200):

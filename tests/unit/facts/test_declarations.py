@@ -31,14 +31,15 @@ def test_every_class_of_a_fact_is_declared_and_exported() -> None:
 
 
 @pytest.fixture(scope="module")
-def code() -> str:
-    """Return the code of all parts that may emit facts."""
-    return "".join(path.read_text() for path in ROOT.rglob("*.py") if path.parent != ROOT / "facts")
+def called() -> set[str]:
+    """Return the names of all functions and classes that the parts call which may emit facts."""
+    parts = [path.read_text() for path in ROOT.rglob("*.py") if path.parent != ROOT / "facts"]
+    return {name for part in parts for name in re.findall(r"\b(\w+)\(", part)}
 
 
 @EVERY_FACT
-def test_every_fact_is_emitted_by_some_part(declaration: Declaration, code: str) -> None:
-    assert re.search(rf"\b{declaration.fact.__name__}\(", code)
+def test_every_fact_is_emitted_by_some_part(declaration: Declaration, called: set[str]) -> None:
+    assert declaration.fact.__name__ in called
 
 
 @EVERY_FACT
