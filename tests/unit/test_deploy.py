@@ -211,19 +211,15 @@ def test_a_pod_can_write_where_the_daemon_does_and_many_pods_share_the_streams(t
     assert {str(control.parent), last("VOLUME"), "/tmp"} == set(mounts)
 
 
-def test_keda_scales_the_deployment_by_mappings_and_functions_that_its_pods_have(tmp_path: Path) -> None:
+def test_keda_scales_the_deployment_by_mappings_that_its_pods_have(tmp_path: Path) -> None:
     service, scaled = yaml.safe_load_all((DEPLOY / "keda.yaml").read_text())
     scaled_one = deployment()
     assert scaled["spec"]["scaleTargetRef"]["name"] == scaled_one["metadata"]["name"]
     labels = scaled_one["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"] == labels == scaled_one["spec"]["selector"]["matchLabels"]
     assert "replicas" not in scaled_one["spec"], "an apply would undo what KEDA has chosen"
-    asked = {tuple(trigger["metadata"]["url"].split("/")[-2:]) for trigger in scaled["spec"]["triggers"]}
-    settings = settings_of_the_pods(tmp_path)
-    assert {name for kind, name in asked if kind == "mappings"} == {mapping.name for mapping in settings.mappings}
-    assert {name for kind, name in asked if kind == "functions"} == {
-        name for name, function in settings.functions.items() if function.event_invoke_config.event_queue_arn
-    }
+    asked = {trigger["metadata"]["url"].rpartition("/")[2] for trigger in scaled["spec"]["triggers"]}
+    assert asked == {mapping.name for mapping in settings_of_the_pods(tmp_path).mappings}
 
 
 @pytest.mark.slow
