@@ -20,7 +20,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
@@ -259,7 +259,8 @@ class WorkerKilling:
             os.kill(pid, signal.SIGSTOP)
         await anyio.sleep(self._randomness.uniform(SHORTEST_PAUSE_IN_SECONDS, self._longest_pause_in_seconds))
         for pid in [worker.pid, *children]:
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # the worker goes on, and may already have killed a child
+                os.kill(pid, signal.SIGCONT)
 
     async def _until_more_is_done(self, count: int) -> None:
         with anyio.fail_after(LONGEST_CATCHING_UP_IN_SECONDS):
