@@ -30,7 +30,6 @@ The write that gives a lease away also stores the last checkpoint and details.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, RENEWALS_PER_DURATION
@@ -160,8 +159,8 @@ class Held:
     def _next_row(self, owner: Owner | None, now: float) -> Row:
         assert self._write is None, f"a write of {self.key} is under way"
         assert self.end(now) is None, f"{self.key} is not held any more"
-        row = replace(
-            self.row,
+        row = Row(
+            key=self.row.key,
             counter=self.row.counter + 1,
             owner=owner,
             token=self.token,

@@ -89,7 +89,8 @@ class Lease:
         self._held = held
         self._clock = clock
         self._hurry = hurry
-        self._changed = anyio.Event()
+        self._written: anyio.Event | None = None
+        """Set when the worker has written the lease. None while nobody waits for it."""
 
     @property
     def key(self) -> RowKey:
@@ -160,7 +161,8 @@ class Lease:
         """Let the worker store the checkpoint at once, and wait for it. Return False if the lease is lost first."""
         while not (self.is_lost or self._held.is_stored):
             self._hurry()
-            await self._changed.wait()
+            self._written = self._written or anyio.Event()
+            await self._written.wait()
         return not self.is_lost
 
     def lose(self) -> None:
@@ -175,8 +177,9 @@ class Lease:
             self._unstored_since = None
         elif self._unstored_since is not None:
             self._unstored_since = max(self._unstored_since, self._held.written_at)
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._written is not None:
+            self._written.set()
+            self._written = None
 
 
 def _blocks_of(row: Row, clock: MonotonicClock) -> dict[SequenceNumber | None, Block]:
