@@ -6,6 +6,7 @@ Several processes of one world share its state. `tests/simulation/test_leases.py
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -442,3 +443,45 @@ def test_the_last_checkpoint_of_a_run_is_stored_at_once_although_its_lease_is_ke
 
     play(world, main)
     assert world.succeeded == ["a"]
+
+
+def test_a_blocked_batch_is_tried_again_even_if_its_lane_has_fewer_records_now() -> None:
+    """The mapping was changed meanwhile, and the records of the batch go to several lanes."""
+    world = WorkersWorld(batch_size=3, maximum_retry_attempts=5)
+    world.poison = {"a"}
+
+    async def until_blocked(life: Life) -> None:
+        for key, name in enumerate("abc"):
+            world.put(f"{key}", name)
+        await until(lambda: len(world.seen) == 3, within=30)
+        life.begin_stop()
+
+    async def main() -> None:
+        await world.live(until_blocked)
+        assert {tuple(names) for names in world.calls} == {("a", "b", "c")}
+        world.options["parallelization_factor"] = 10
+        await world.live(stopping_after(200))
+
+    play(world, main)
+    assert sorted(world.succeeded) == ["b", "c"]
+    assert [seen.attempt for seen in world.seen if seen.names == ["a"]] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_shard_that_waits_for_the_functions_concurrency_leaves_a_worker_that_stops_at_once() -> None:
+    world = WorkersWorld(batch_size=1)
+    world.functions["f"] = replace(world.functions["f"], reserved_concurrency=1)
+    world.duration = 8.0
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            lives = await two_workers(world, tasks)
+            for shard in range(4):
+                world.put_at(shard * 2**126, str(shard))
+            await until(lambda: len(world.calls) == 2, within=3)
+            lives[0].begin_stop()
+            await until(lambda: reading(lives[1]) == 3, within=3)
+            await until(lambda: len(world.succeeded) == 4, within=60)
+            lives[1].begin_stop()
+
+    play(world, main, shards=4)
+    assert sorted(world.succeeded) == ["0", "1", "2", "3"]
