@@ -310,6 +310,25 @@ def test_stored_ends_of_a_tables_drained_shards_are_removed_after_a_day() -> Non
     assert world.succeeded == [f"a/{number}" for number in range(15)]
 
 
+def test_the_rows_of_shards_that_were_closed_at_the_first_start_are_removed_after_a_day_also_with_restarts() -> None:
+    world = TableWorld(starting_position=Latest())
+
+    def drained() -> list[ShardId]:
+        stored = world.store.stored[key_of(world)]
+        return [shard_id for shard_id, checkpoint in stored.items() if checkpoint.position == ShardEnd()]
+
+    async def main() -> None:
+        world.table.roll_over(children=1)
+        await world.live(stopping_after(25))
+        [closed] = drained()
+        for _ in range(4):
+            await anyio.sleep(8 * HOUR)
+            await world.live(stopping_after(25))
+        assert closed not in drained()
+
+    play(world, main)
+
+
 @pytest.mark.slow
 def test_ten_thousand_shards_are_listed_at_the_rate_that_the_service_allows() -> None:
     world = LargeTable(generations=500, starting_position=Latest())
