@@ -30,6 +30,7 @@ import anyio
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, is_drained
 from poller.core.leases.holding import SAFE_PART
+from poller.facts import LeasesRequested
 from poller.model.lease import Row, RowKey
 from poller.model.stream import Position, ShardId, ShardIterator
 from poller.ports import StreamSource
@@ -220,12 +221,10 @@ def test_shards_that_end_while_they_are_handed_over_are_drained_once_and_their_c
             await until(lambda: reading(old) == 4, within=5)
             async with load(world):
                 new = await world.start(tasks)
-                parents = [shard.shard_id for shard in world.stream.shards(now=anyio.current_time())]
-                with anyio.fail_after(2 * LEASE_DURATION_IN_SECONDS):
-                    while reading(new) == 0:
-                        if parents:
-                            world.stream.split(parents.pop(), now=anyio.current_time())
-                        await anyio.sleep(0.3)
+                await until(lambda: bool(world.facts_of(LeasesRequested)), within=2 * LEASE_DURATION_IN_SECONDS)
+                for shard in world.stream.shards(now=anyio.current_time()):
+                    world.stream.split(shard.shard_id, now=anyio.current_time())
+                await until(lambda: reading(new) > 0, within=4 * LEASE_DURATION_IN_SECONDS)
                 await anyio.sleep(30)
             await until(lambda: sum(map(is_drained, rows(world).values())) == 4, within=10)
             await until(lambda: reading(old) + reading(new) == 8, within=10)
