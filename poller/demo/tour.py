@@ -81,7 +81,7 @@ def folder(*, keep: bool) -> Iterator[Path]:
 
 
 class Tour:
-    """One tour. `exit_code` is None until the verdict. `lost` is set if the output could not be written."""
+    """One tour. `exit_code` is None until the tour ends. `lost` is the error of an output that could not be written."""
 
     def __init__(self, screen: Screen, place: Path, *, keep: bool, reshard: bool, workers: int) -> None:
         self.exit_code: int | None = None

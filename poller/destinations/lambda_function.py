@@ -22,7 +22,7 @@ class Invoker(Protocol):
 
 
 class LambdaDestination:
-    """A function of AWS Lambda, as `ports.Destination`. The composition root makes the invoker with its timeout."""
+    """Sends invocation records to a function of AWS Lambda, as `ports.Destination`. `invoker` calls this function."""
 
     def __init__(self, invoker: Invoker) -> None:
         self._invoker = invoker

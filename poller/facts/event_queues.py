@@ -39,6 +39,7 @@ class EventQueueRecovered(NamedTuple):
     """
 
     function: FunctionName
+    queue: str
 
 
 @declare(Line("info"))

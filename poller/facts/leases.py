@@ -126,6 +126,7 @@ class LeaseTableFailed(NamedTuple):
     worker loses its leases. If `needs_action` is true, waiting will hardly help, so a person should act.
     """
 
+    operation: str
     code: str
     detail: str
     retry_in_seconds: float

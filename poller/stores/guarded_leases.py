@@ -6,8 +6,8 @@ calls of this store do not fail: the table is closed, and the run of the mapping
     open ── a call fails ──> closed ── the mapping runs again ──> found ── the worker has scanned the table ──> open
 
 A closed table shows no rows and accepts no writes, so the worker loses the leases that it holds there.
-A found table shows its rows, but accepts no updates: the worker may still believe that a row does not exist. Otherwise
-it could take the lease of a child shard, because it did not see the parent's row (`core/leases/`, R9).
+A found table shows its rows, but accepts no updates before the worker has seen all of them. A worker that misses the
+row of a parent shard could take the lease of its child too early (`core/leases/`, R9).
 
 A busy table may reject updates for a moment. So updates close the table only if none was accepted for some seconds.
 Until then the worker reads the rows and writes them again, as after each update whose result it does not know (R6).

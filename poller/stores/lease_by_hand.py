@@ -44,9 +44,10 @@ class EditableStore(LeaseStore, Protocol):
 
 
 class Stored(NamedTuple):
-    """The rows of one mapping in one stream, by shard. `starting_position` is the one that a person has set, or None.
+    """What the table of leases has for one mapping and its stream: the row of each shard.
 
-    A shard's row has no checkpoint after a person has reset it.
+    If a person has reset the shards, their rows have no checkpoint, and reading begins at `starting_position`. Else
+    `starting_position` is None.
     """
 
     starting_position: StartingPosition | None

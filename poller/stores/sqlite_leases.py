@@ -94,7 +94,7 @@ class SqliteLeaseStore:
         return await self._write(lease_rows.update, rows)
 
     async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Delete rows. Return the keys of the rows that have another counter."""
+        """Delete rows, but not those whose counter in the file has changed. Return the keys of these."""
         return await self._write(lease_rows.delete, rows)
 
     async def overwrite(self, rows: Collection[Row]) -> frozenset[RowKey]:

@@ -133,7 +133,7 @@ class Team:
         return self._exit_code
 
     async def _keep(self, worker: Worker) -> None:
-        """Run processes of this worker, one after another, until the stop."""
+        """Start the process of this worker, and start it again whenever it ends, until the daemon stops."""
         failures = 0
         while not self.stop.has_begun:
             begun_at = anyio.current_time()

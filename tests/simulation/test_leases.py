@@ -699,7 +699,7 @@ def test_a_worker_reports_what_happens_to_its_leases() -> None:
         match fact:
             case LeasesTaken(leases) | LeasesLost(leases) | LeasesGivenAway(leases):
                 counts[type(fact)] += leases
-            case LeaseTableFailed(code, detail, retry_in_seconds, needs_action):
+            case LeaseTableFailed(_, code, detail, retry_in_seconds, needs_action):
                 assert (code, detail, needs_action) == ("ConnectionRefused", "connection refused", False)
                 assert 0 < retry_in_seconds <= 2
                 counts[LeaseTableFailed] += 1

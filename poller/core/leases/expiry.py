@@ -144,9 +144,9 @@ class Observed:
         return min((at for at in times if now < at < _NEVER), default=None)
 
     def live_workers(self) -> dict[Owner, Row]:
-        """Return the row of every other worker that is not silent, and renews its leases.
+        """Return the rows of the other workers that are alive: they send heartbeats, and none of their leases expires.
 
-        A heartbeat alone is not a sign of life: a worker that has died may have sent it after its last renewal.
+        A heartbeat alone does not show that a worker is alive. It may be the last thing that the worker did.
         """
         limit = DEAD_WORKER_DURATIONS * self.lease_duration  # nobody wants a lease that is silent for longer
         silent = {

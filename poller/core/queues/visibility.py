@@ -59,7 +59,7 @@ def effective_visibility(
 def seconds_until(shown_at: float, *, longest_until: float, now: float) -> int:
     """Return the visibility timeout, in whole seconds from now, with which a message becomes visible at `shown_at`.
 
-    The timeout is rounded up, so that the message is not visible too early. It ends before `longest_until`, because SQS
-    refuses a longer timeout.
+    The timeout is rounded up, so that the message is not visible too early. SQS refuses a timeout that ends after
+    `longest_until`, which is twelve hours after the receive, so a later `shown_at` is replaced by that time.
     """
     return max(0, min(math.ceil(shown_at - now), int(longest_until - now)))

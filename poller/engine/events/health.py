@@ -103,7 +103,7 @@ class EventHealth:
     def _end(self, kind: str) -> None:
         if self._troubles and self._troubles.end(kind) and not self._troubles:
             self._since = self._clock.now()
-            self._emit(EventQueueRecovered(self._function))
+            self._emit(EventQueueRecovered(self._function, self._source))
 
 
 def _kind(operation: str, queue: str) -> str:

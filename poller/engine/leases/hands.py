@@ -174,7 +174,10 @@ class Hands:
             self.is_urgent.set()
 
     def _pass_on(self, one: InHand) -> None:
-        """Give a lease to the next user, with the blocks of the user before. If no user waits, keep it for a while."""
+        """Give a lease to the next run that waits for its shard, with what is known about the batch that blocks it.
+
+        If no run waits, but another run of the mapping is open, keep the lease for `KEPT_IN_SECONDS`. Else let it go.
+        """
         waiting, now = self._waiting.get(one.held.key), self._clock.now()
         stays = not (one.held.is_given or self.is_stopping or one.is_leaving)
         stays = stays and one.held.end(now) is None  # the host may have slept (deadlines.py)

@@ -42,7 +42,7 @@ class TableHealth:
         delay = PAUSE.delay(self._failures[work], self._randomness)
         reason = f"the state fails: {in_words(work, error)}"
         self._troubles.failed(work, reason, now=self._clock.now(), retry_in=delay)
-        self._emit(LeaseTableFailed(error.code, str(error), delay, isinstance(error, LASTING)))
+        self._emit(LeaseTableFailed(work, error.code, str(error), delay, isinstance(error, LASTING)))
         return delay
 
     def succeeded(self, work: Work) -> None:

@@ -183,9 +183,9 @@ class QueueMappingRunner:
             services.cancel_scope.cancel()
 
     async def _walker(self, walkers: TaskGroup) -> None:
-        """Repeat the steps until the stop.
+        """Poll and deliver, again and again, until the stop.
 
-        If a step raises an unexpected exception, the stop of this run begins, and the other walkers finish their
+        After an unexpected exception, this run of the mapping stops: the other walkers poll no more, and finish their
         batches.
         """
         try:

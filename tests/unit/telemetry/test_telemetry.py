@@ -304,13 +304,13 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         },
     ),
     (
-        facts.LeaseTableFailed("NoAnswer", "no answer for 3 s", 0.5),
+        facts.LeaseTableFailed("renew leases", "NoAnswer", "no answer for 3 s", 0.5),
         "warning",
         "lease_table_failed",
         {"poller_lease_table_errors_total{}": 1},
     ),
     (
-        facts.LeaseTableFailed("AccessDenied", "not authorized", 0.5, needs_action=True),
+        facts.LeaseTableFailed("renew leases", "AccessDenied", "not authorized", 0.5, needs_action=True),
         "error",
         "lease_table_failed",
         {"poller_lease_table_errors_total{}": 1},
@@ -513,7 +513,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         "event_queue_failed",
         {"poller_event_queue_errors_total{function=store}": 1},
     ),
-    (facts.EventQueueRecovered(STORE), "info", "event_queue_recovered", {}),
+    (facts.EventQueueRecovered(STORE, "arn"), "info", "event_queue_recovered", {}),
     (facts.FormerEventQueueFound(STORE, "arn"), "info", "former_event_queue_found", {}),
     (facts.FormerEventQueueForgotten(STORE, "arn", "empty"), "info", "former_event_queue_forgotten", {}),
     (
