@@ -42,6 +42,8 @@ def check_retries(history: History) -> None:
         for call, after in pairwise(calls):
             if call.token != after.token or is_cut(history, call):
                 continue
+            if after.attempt == call.attempt and has_new_run(history, call, after):
+                continue  # the run before could not report the discarded records
             if after.attempt != call.attempt + 1:
                 raise Violation(f"attempts are not counted one by one: {attempts} {calls[0]}")
             if call.done:
@@ -96,6 +98,7 @@ def check_invocation_records(history: History) -> None:
             raise Violation(f"an invocation record of records of another shard, or out of order: {report}")
         calls = requests.get(report.request_id, [])
         is_exact = len({call.token for call in calls}) <= 1 and not any(is_cut(history, call) for call in calls)
+        is_exact = is_exact and not any(has_new_run(history, call, after) for call, after in pairwise(calls))
         least = len(calls) if is_exact else 1
         if is_exact and report.condition == "RecordAgeExceeded":
             least -= 1  # the last attempt led to a discard, which a stop has cut short
