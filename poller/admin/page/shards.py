@@ -30,7 +30,7 @@ LAST_DIGITS = 8
 
 MORE = "; a search for a mapping shows its own, and `poller state show` shows all"
 
-HEADINGS = ("shard", "reader", "done before", "behind", "in hand", "lanes")
+HEADINGS = ("shard", "reader", "position", "behind", "in hand", "lanes")
 
 
 def shards(view: View) -> Html:
