@@ -28,7 +28,7 @@ from poller.stores.dynamodb_table import described, fault_of_key
 from poller.stores.guarded_leases import GuardedLeaseStore
 from poller.stores.kcl_leases import KclLeaseStore, refuse_while_kcl_runs
 from poller.stores.kcl_rows import Meaning
-from poller.stores.lease_by_hand import Hand
+from poller.stores.lease_by_hand import EditableStore, Hand
 from poller.stores.memory_leases import MemoryLeaseStore
 from poller.stores.routed_leases import RoutedEditableStore, RoutedLeaseStore
 
@@ -77,6 +77,19 @@ class KclTables:
                 return
             self._guard(mapping, store, lambda error: failed(_cannot_use(mapping, error)))
         self._tables[mapping.name] = table
+
+    async def editable(self, mapping: StreamMapping, state: EditableStore) -> EditableStore:
+        """Return the state with the mapping's table, for a person who changes positions.
+
+        Raises SettingsError if the table does not exist or is another one, and CannotStore if it cannot be used now.
+        """
+        if self._aws is None:
+            self._aws = await self._open_clients()
+        store = RoutedEditableStore(state)
+        with named_faults(_option(mapping), str(mapping.kcl_table)):
+            table = await _store_of(mapping, self._aws, now=self._clock.now(), randomness=self._randomness)
+        store.route(prefix_of(mapping.state_key), table)
+        return store
 
     def _guard(self, mapping: StreamMapping, store: LeaseStore, failed: Callable[[ServiceError], None]) -> None:
         guard = self._guards.get(mapping.name)

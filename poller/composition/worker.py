@@ -33,7 +33,7 @@ from poller.engine.pauses_seen import PausesSeen
 from poller.engine.sharing import Shared
 from poller.engine.stop import Stop
 from poller.engine.units import hold_units
-from poller.errors import CannotChange, PollerError
+from poller.errors import PollerError
 from poller.facts import Emit
 from poller.functions.units import Units
 from poller.model.ids import MappingName
@@ -107,12 +107,13 @@ class WorkerComposition:
     async def hand(self, mapping: StreamMapping) -> Hand:
         """Return what changes the stored positions of the mapping for a person.
 
-        Raises CannotChange if a table of KCL has the positions, and a ServiceError if the state does not answer.
+        Raises PollerError if the state or the mapping's table of KCL cannot be used.
         """
+        state = await self.state()
+        store = state.leases
         if mapping.kcl_table is not None:
-            raise CannotChange(f"{mapping.kcl_table}, the table of a KCL application, has the positions")
-        leases = (await self.state()).leases
-        return Hand(leases, await leases.scan(), tell=lambda _: None, now=self._clock.now)
+            store = await state.kcl_tables.editable(mapping, store)
+        return Hand(store, await store.scan(), tell=lambda _: None, now=self._clock.now)
 
     async def open_state_once_it_exists(self) -> None:
         """Open the state when another worker has created its file, because the file may have a pause of a queue."""

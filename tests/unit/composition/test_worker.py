@@ -13,15 +13,18 @@ import pytest
 
 from poller.composition.mappings import compose
 from poller.composition.worker import Pauses, new_owner
-from poller.errors import CannotChange
+from poller.errors import SettingsError
 from poller.facts import Fact
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import StreamMapping
 from poller.model.move import MoveOrder
-from poller.model.stream import Latest
+from poller.model.stream import Latest, ShardId
+from poller.stores.dynamodb_items import Item
+from poller.stores.dynamodb_table import made_ready
 from poller.stores.lease_pauses import LeasePauses
 from poller.stores.sqlite_leases import SqliteLeaseStore
+from tests.fakes.dynamodb_over_http import dynamodb_over_http, use_own_credentials
 from tests.unit.composition.test_mappings import settings_of
 
 pytestmark = pytest.mark.anyio
@@ -46,30 +49,60 @@ async def test_a_pause_survives_in_the_state_file_and_without_a_pause_no_file_is
         assert await Pauses(composition.worker).load() == frozenset()
 
 
+CLICKS = StreamMapping(
+    name=MappingName("clicks"),
+    event_source_arn=Arn.parse("arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"),
+    function_name=FunctionName("f"),
+    starting_position=Latest(),
+    region="eu-west-1",
+    uuid="u",
+)
+
+
 @pytest.mark.parametrize("state", ["memory:", "sqlite://{folder}/poller.db"])
-async def test_positions_move_in_any_state_but_not_in_the_table_of_a_kcl_application(
-    tmp_path: Path, state: str
-) -> None:
+async def test_positions_move_in_any_state(tmp_path: Path, state: str) -> None:
     settings = settings_of(tmp_path, [])
     settings = replace(settings, daemon=replace(settings.daemon, state=state.format(folder=tmp_path)))
-    clicks = StreamMapping(
-        name=MappingName("clicks"),
-        event_source_arn=Arn.parse("arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"),
-        function_name=FunctionName("f"),
-        starting_position=Latest(),
-        region="eu-west-1",
-        uuid="u",
-    )
     order = MoveOrder("TRIM_HORIZON")
     async with compose(settings, emit=lambda _: None, descriptor_limit=1024) as composition:
-        await Pauses(composition.worker).pause(clicks.name)
-        assert (await composition.move(clicks, order)).before == "nothing was stored"
-        assert "TRIM_HORIZON" in str((await composition.positions(clicks)).set_by_hand)
-        of_kcl = replace(clicks, kcl_table="click-readers")
-        with pytest.raises(CannotChange, match="click-readers, the table of a KCL application"):
-            await composition.move(of_kcl, order)
-        with pytest.raises(CannotChange, match="click-readers, the table of a KCL application"):
-            await composition.positions(of_kcl)
+        await Pauses(composition.worker).pause(CLICKS.name)
+        assert (await composition.move(CLICKS, order)).before == "nothing was stored"
+        assert "TRIM_HORIZON" in str((await composition.positions(CLICKS)).set_by_hand)
+
+
+async def test_positions_move_in_the_table_of_a_kcl_application(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_own_credentials(monkeypatch)
+    async with dynamodb_over_http() as service:
+        await made_ready(service.tables, "click-readers", option="kcl_table")
+        settings = settings_of(tmp_path, [])
+        settings = replace(settings, daemon=replace(settings.daemon, state="memory:", endpoint_url=service.url))
+        of_kcl = replace(CLICKS, kcl_table="click-readers")
+        table = service.tables.table("click-readers")
+        for shard_id, checkpoint in (("shardId-000000000000", "77"), ("shardId-000000000001", "SHARD_END")):
+            lease: Item = {"leaseKey": {"S": shard_id}, "leaseCounter": {"N": "5"}, "checkpoint": {"S": checkpoint}}
+            table.items[table.key_of(lease)] = lease
+        async with compose(settings, emit=lambda _: None, descriptor_limit=1024) as composition:
+            await Pauses(composition.worker).pause(of_kcl.name)
+            known = await composition.positions(of_kcl)
+            assert [str(shard.position).partition(":")[0] for shard in known.shards] == ["after 77", "at the end"]
+            await composition.move(of_kcl, MoveOrder("TRIM_HORIZON"))
+            await composition.move(of_kcl, MoveOrder("90", shard_id=ShardId("shardId-000000000001"), is_after=True))
+        stored = {item["leaseKey"]["S"]: item["checkpoint"]["S"] for item in table.items.values()}
+        assert stored == {"shardId-000000000000": "TRIM_HORIZON", "shardId-000000000001": "90"}
+
+
+async def test_a_missing_table_of_a_kcl_application_is_named_to_a_person_who_moves_positions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_own_credentials(monkeypatch)
+    async with dynamodb_over_http() as service:
+        settings = settings_of(tmp_path, [])
+        settings = replace(settings, daemon=replace(settings.daemon, state="memory:", endpoint_url=service.url))
+        async with compose(settings, emit=lambda _: None, descriptor_limit=1024) as composition:
+            with pytest.raises(SettingsError, match=r"mappings\.clicks\.kcl_table: the table gone .*does not exist"):
+                await composition.positions(replace(CLICKS, kcl_table="gone"))
 
 
 def test_the_owner_of_leases_has_the_label_of_the_worker_and_is_another_one_at_each_start() -> None:
