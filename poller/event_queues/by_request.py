@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from anyio import to_thread
 
 from poller.core.envelope import iso_seconds
+from poller.core.names import other_names
 from poller.errors import CannotChange, SettingsError
 from poller.event_queues import by_hand
 from poller.model.event import EventAction
@@ -82,7 +83,7 @@ class StuckEvents(NamedTuple):
         if function not in known:
             known |= (await _done(partial(by_hand.depths, path, now=now))).keys()
         if function not in known:
-            raise CannotChange(f"there is no function {function}; there are {', '.join(sorted(known)) or 'none'}")
+            raise CannotChange(f"there is no function {function}; {other_names(function, sorted(known))}")
         return path
 
 

@@ -92,6 +92,8 @@ async def test_a_function_that_neither_the_settings_nor_the_file_know_is_refused
         for ask in (scene.stuck.report(MAIL, now=NOW), scene.stuck.change(MAIL, "drop", None, now=NOW)):
             with pytest.raises(CannotChange, match="there is no function mail; there are resize"):
                 await ask
+        with pytest.raises(CannotChange, match=r"there is no function rezise; did you mean resize\?"):
+            await scene.stuck.report(FunctionName("rezise"), now=NOW)
 
 
 async def test_without_a_file_no_event_is_stuck(tmp_path: Path) -> None:
