@@ -3,8 +3,7 @@
     reload   ── the parent reads the file; if it has no fault ──> a copy of the file ────────> all workers
     pause, resume, restart of a function ──────────────────────────────────────────────────> all workers
     an order about a blocked shard, a question of an autoscaler ───────────────────────────> all workers
-    a look at the queues ──────────────────────────────────> the worker that has reported last
-    a move of positions, a question about them ────────────────────────────────────────────> one worker
+    a look at the queues, a move of positions, a question about them ──> the worker that has reported last
 
 A change is made when all workers have made it. If one of them refuses, the answer says which one; the others have made
 the change. An order is executed by the worker that reads the shard; the others refuse it.
@@ -173,10 +172,10 @@ class Changes:
     ) -> Mapping[str, Any]:
         """Return the answer of one worker."""
         self._refuse_if_stopping()
-        if not self._team.at_work:
+        if (worker := self._team.last_to_report) is None:
             raise CannotChange(NO_WORKER)
         where = path if query is None else f"{path}?{urlencode(query)}"
-        return _all_made([await asked(self._folder, self._team.at_work[0], where, body)])[0].body
+        return _all_made([await asked(self._folder, worker, where, body)])[0].body
 
     async def _changed(self, path: str, body: Mapping[str, str], settings: str | None) -> Mapping[str, Any]:
         refuse_another_file(settings, self._file)
@@ -246,14 +245,12 @@ class Backlogs:
         replies = await all_asked(self._folder, self._team.at_work, path)
         if not replies:
             return UnknownBacklog(NO_WORKER)
-        if any(reply.status == 404 for reply in replies):
-            return None
-        return of_workers([_backlog(reply) for reply in replies])
+        known = [reply for reply in replies if reply.status != 404]  # a worker may not have seen an event yet
+        return of_workers([_backlog(reply) for reply in known]) if known else None
 
     async def depths(self) -> Mapping[MappingName, KnownDepth]:
         """Ask the worker that has reported last, because all workers have the same queues."""
-        worker = max(self._team.at_work, key=lambda worker: worker.life.reported_at, default=None)
-        if worker is not None:
+        if (worker := self._team.last_to_report) is not None:
             with anyio.move_on_after(LONGEST_LOOK_IN_SECONDS):
                 reply = await asked(self._folder, worker, QUEUES.path)
                 if reply.status == 200:

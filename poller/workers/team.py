@@ -119,6 +119,11 @@ class Team:
         """Return the workers that have started and not ended."""
         return [worker for worker in self.workers if worker.is_at_work]
 
+    @property
+    def last_to_report(self) -> Worker | None:
+        """Return the worker that has reported last, or None if no worker is at work. It is the surest to answer."""
+        return max(self.at_work, key=lambda worker: worker.life.reported_at, default=None)
+
     async def run(self) -> int:
         """Run the workers until the stop. Return the exit code of the daemon: the worst one of the workers."""
         async with anyio.create_task_group() as self._tasks:

@@ -285,19 +285,20 @@ MOVED = {
 }
 
 
-async def test_positions_are_shown_and_moved_by_one_worker(daemon: Daemon) -> None:
+async def test_positions_are_shown_and_moved_by_the_worker_that_has_reported_last(daemon: Daemon) -> None:
     order = MoveOrder("7", ShardId("shard"), is_after=True, only_shows=False, version="v1")
     with pytest.raises(CannotChange, match=NO_WORKER):
         await daemon.changes.positions("clicks")
     async with daemon.running(1, 2):
-        daemon.workers[1].report = MOVED
+        daemon.team.workers[1].life.reported_at = 10.0
+        daemon.workers[2].report = MOVED
         assert await daemon.changes.move("clicks", order, settings=None) == MOVED
-        assert daemon.workers[1].moves == [order]
-        daemon.workers[1].report = {"mapping": "cli&cks/é"}
+        assert daemon.workers[2].moves == [order]
+        daemon.workers[2].report = {"mapping": "cli&cks/é"}
         assert await daemon.changes.positions("cli&cks/é") == {"mapping": "cli&cks/é"}
-        assert daemon.asked(1) == ["move clicks", "positions cli&cks/é"]
-        assert daemon.asked(2) == []
-        daemon.workers[1].error = CannotChange("the mapping clicks is not paused: pause it first")
+        assert daemon.asked(2) == ["move clicks", "positions cli&cks/é"]
+        assert daemon.asked(1) == []
+        daemon.workers[2].error = CannotChange("the mapping clicks is not paused: pause it first")
         with pytest.raises(CannotChange, match=r"^the mapping clicks is not paused: pause it first$"):
             await daemon.changes.move("clicks", order, settings=None)
         with pytest.raises(CannotChange, match="not /another"):
@@ -350,7 +351,14 @@ async def test_a_backlog_that_one_worker_does_not_know_is_unknown(daemon: Daemon
     daemon.backlogs[2].known = UnknownBacklog("mapping orders is starting")
     async with daemon.running(1, 2):
         assert await daemon.all_backlogs.of_daemon() == UnknownBacklog("worker 2: mapping orders is starting")
+
+
+async def test_a_function_has_a_backlog_if_one_worker_alone_has_seen_its_events(daemon: Daemon) -> None:
+    async with daemon.running(1, 2):
         daemon.backlogs[2].known = None
+        assert await daemon.all_backlogs.of_function("store") == Backlog(2.5, 3, 40)
+        daemon.backlogs[1].known = None
+        assert await daemon.all_backlogs.of_function("store") is None
         assert await daemon.all_backlogs.of_mapping("orders") is None
 
 
