@@ -97,12 +97,15 @@ def _copied_from_kcl(settings: Settings, table: str, name: str | None, config: P
     with exit_on_failure(config), opened(settings, creates=True) as state:
         assert state is not None, "the state was created"
         state.loop.call(state.hand.refuse_while_read, found.name)
+        if state.hand.goes_on(found.state_key):
+            what = f"{name_of(settings)} already has positions of {name}, which may be newer"
+            raise refused(f"nothing was changed: {what}; `poller state set {name} TRIM_HORIZON` removes them", code=1)
         with_table = replace(found, kcl_table=table)
         rows = state.loop.call(partial(rows_of_table, with_table, aws_settings(settings), must_have_stopped=True))
         if not rows:
             what = f"the table {table} has no leases, so choose a position by `poller state set {name}`"
             raise refused(f"nothing was changed: {what}", code=1)
-        return state.loop.call(state.hand.take_back, found.state_key, rows)
+        return state.loop.call(partial(state.hand.take_back, found.state_key, rows, table=table))
 
 
 def _refuse_while_read(state: Opened) -> None:

@@ -203,13 +203,17 @@ class Hand:
         self._require(await self._store.restore([row for row in copies if row.key not in existing]))
         return _counted(copies)
 
-    async def take_back(self, state: StateKey, rows: Iterable[Row]) -> int:
+    async def take_back(self, state: StateKey, rows: Iterable[Row], *, table: str) -> int:
         """Replace the rows of a mapping's shards by these ones, which a table of KCL has. Return their number.
 
         Each counter goes on from the larger one, so that the next token is larger than all tokens before.
         Until the last write, the mapping does not begin. After a crash, the same call completes the change.
         """
+        assert not self.goes_on(state), f"positions of {state.mapping} would move back"
         before = {row.key: row for row in await self._unchanged(state.mapping)}
+        if kcl_key(state) not in before:
+            before[kcl_key(state)] = mark = Row(key=kcl_key(state), details={"table": table})
+            self._require(await self._store.create([mark]))
         shards = {key: row for key, row in before.items() if key.startswith(prefix_of(state))}
         new = {row.key: _freed(row) for row in rows}
         going_on = {key: row for key, row in shards.items() if key in new and row.counter >= new[key].counter}
@@ -219,8 +223,13 @@ class Hand:
         self._require(await self._store.overwrite(replaced))
         if begun_key(state) not in before:
             self._require(await self._store.create([Row(key=begun_key(state))]))
-        self._require(await self._store.delete([row for key, row in before.items() if key == kcl_key(state)]))
+        self._require(await self._store.delete([before[kcl_key(state)]]))
         return len(new)
+
+    def goes_on(self, state: StateKey) -> bool:
+        """Return whether the mapping has positions here that are not older than those in its table of KCL."""
+        keys = {row.key for row in self.rows if row.checkpoint is not None or row.key == kcl_key(state)}
+        return kcl_key(state) not in keys and any(key.startswith(prefix_of(state)) for key in keys)
 
     def has_others(self, rows: Iterable[Row]) -> bool:
         """Return whether this state has a row of a mapping that is not among these rows of another state."""

@@ -186,6 +186,9 @@ def test_a_mapping_goes_on_in_the_state_where_its_table_of_kcl_stands(
         assert (result.exit_code, result.stderr) == (0, "")
         assert result.stdout == f"Done; {Path('poller.db').resolve()} has the positions of 2 shards.\n"
         assert table.items == before
+        again = poller(*copy)
+        assert (again.exit_code, again.stdout) == (1, "")
+        assert "poller.db already has positions of clicks, which may be newer; `poller state set" in again.stderr
     rows = rows_in("poller.db")
     assert rows[shard_key(CLICKS, A)].checkpoint == Checkpoint(AfterSequence(SequenceNumber("77")))
     assert rows[shard_key(CLICKS, B)].checkpoint == Checkpoint(ShardEnd())

@@ -401,7 +401,7 @@ BEFORE = [
 async def test_a_mapping_goes_on_where_its_table_of_kcl_stands_and_its_counters_go_on() -> None:
     store = await in_new_table(FakeDynamoDb())
     await store.restore(BEFORE)
-    assert await (await hand_of(store)).take_back(CLICKS, FROM_KCL) == 3
+    assert await (await hand_of(store)).take_back(CLICKS, FROM_KCL, table="my-application") == 3
     gone = (shard_key(CLICKS, ShardId("old")), kcl_key(CLICKS))
     a = replace(FROM_KCL[0], counter=91, owner=None)
     b = replace(FROM_KCL[1], counter=8)  # the next token is larger than all that the state had
@@ -415,10 +415,10 @@ async def test_a_copy_from_a_table_of_kcl_that_ends_at_any_moment_is_completed_b
         await store.restore([row for row in BEFORE if row.key != begun_key(CLICKS)])
         service.faults.script(operation, *[Fault.NONE] * calls, *[Fault.UNREACHABLE] * 100)
         with pytest.raises(Unreachable):
-            await (await hand_of(store)).take_back(CLICKS, FROM_KCL)
+            await (await hand_of(store)).take_back(CLICKS, FROM_KCL, table="my-application")
         assert kcl_key(CLICKS) in await by_key(store), "the mapping does not begin"
         service.faults = FaultPlan()
-        await (await hand_of(store)).take_back(CLICKS, FROM_KCL)
+        await (await hand_of(store)).take_back(CLICKS, FROM_KCL, table="my-application")
         rows = await by_key(store)
         assert begun_key(CLICKS) in rows
         assert kcl_key(CLICKS) not in rows
@@ -428,6 +428,35 @@ async def test_a_copy_from_a_table_of_kcl_that_ends_at_any_moment_is_completed_b
         assert counters == {"new": counters["new"]}
         found = {row.key: row.checkpoint for row in rows.values() if row.key.startswith(prefix_of(CLICKS))}
         assert found == {row.key: row.checkpoint for row in FROM_KCL}
+
+
+async def test_positions_that_have_moved_on_since_the_copy_are_not_replaced_by_a_second_copy() -> None:
+    store = await in_new_table(FakeDynamoDb())
+    await store.restore(BEFORE)
+    await (await hand_of(store)).take_back(CLICKS, FROM_KCL, table="my-application")
+    hand, before = await hand_of(store), await by_key(store)
+    assert hand.goes_on(CLICKS)
+    with pytest.raises(AssertionError, match="would move back"):
+        await hand.take_back(CLICKS, FROM_KCL, table="my-application")
+    assert await by_key(store) == before
+    await hand.start_over(CLICKS, TrimHorizon())
+    assert not (await hand_of(store)).goes_on(CLICKS), "a reset mapping has no positions"
+
+
+async def test_a_mapping_that_the_state_has_never_had_does_not_begin_in_the_middle_of_a_copy() -> None:
+    service = FakeDynamoDb()
+    store = await in_new_table(service)
+    service.faults.script("PutItem", *[Fault.NONE] * 3, *[Fault.UNREACHABLE] * 100)
+    with pytest.raises(Unreachable):
+        await (await hand_of(store)).take_back(CLICKS, FROM_KCL, table="my-application")
+    rows = await by_key(store)
+    assert len(rows) == 3
+    assert rows[kcl_key(CLICKS)].details == {"table": "my-application"}
+    service.faults = FaultPlan()
+    hand = await hand_of(store)
+    assert not hand.goes_on(CLICKS)
+    await hand.take_back(CLICKS, FROM_KCL, table="my-application")
+    assert (await by_key(store)).keys() == {*(row.key for row in FROM_KCL), begun_key(CLICKS)}
 
 
 async def test_a_mapping_that_starts_over_does_not_need_its_table_of_kcl_any_more() -> None:
