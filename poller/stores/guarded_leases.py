@@ -34,7 +34,7 @@ UPDATES_MAY_FAIL_FOR_SECONDS = 5.0
 """How long updates may fail before the table is closed. We chose it: a lease lets its worker deliver for 8 seconds."""
 
 PAUSE_IN_SECONDS = 0.2
-"""The pause after an update that failed, because the worker writes again at once."""
+"""The pause after an update that failed or was not made, because the worker writes again at once."""
 
 Failed = Callable[[ServiceError], None]
 
@@ -54,13 +54,13 @@ class GuardedLeaseStore:
     def use_again(self, *, failed: Failed) -> None:
         """Use the table again if it is closed, because it has answered. `failed` is called when it is closed again."""
         self._failed = failed
-        if self._state == "closed":
+        if self._is_closed:
             self._state, self._failing_since = "found", None
 
     async def scan(self) -> list[Row]:
         """Return all rows, or none if the table is closed."""
         rows = await self._answer(self._store.scan, limit=SCAN_LIMIT_IN_SECONDS)
-        if rows is None:
+        if rows is None or self._is_closed:  # another call may have closed the table meanwhile
             return []
         self._state = "open"
         return rows
@@ -85,6 +85,8 @@ class GuardedLeaseStore:
         """Replace rows. Return the keys of the rows that were not replaced, or whose update may have been lost."""
         unwritten = frozenset(row.key for row in rows)
         if self._state != "open":
+            if not self._is_closed:  # a worker that still holds leases here writes again at once
+                await anyio.sleep(PAUSE_IN_SECONDS)
             return unwritten
         try:
             rejected = await _bounded(self._store.update(rows), CALL_LIMIT_IN_SECONDS)
@@ -102,9 +104,13 @@ class GuardedLeaseStore:
         rejected = await self._answer(lambda: self._store.delete(rows))
         return frozenset(row.key for row in rows) if rejected is None else rejected
 
+    @property
+    def _is_closed(self) -> bool:
+        return self._state == "closed"
+
     async def _answer(self, call: Callable[[], Awaitable[T]], *, limit: float = CALL_LIMIT_IN_SECONDS) -> T | None:
         """Return the table's answer, or None if the table is closed. If the call fails, close the table."""
-        if self._state == "closed":
+        if self._is_closed:
             return None
         try:
             return await _bounded(call(), limit)
@@ -122,7 +128,7 @@ class GuardedLeaseStore:
             await anyio.sleep(PAUSE_IN_SECONDS)
 
     def _close(self, error: ServiceError) -> None:
-        if self._state != "closed":
+        if not self._is_closed:
             self._state = "closed"
             self._failed(error)
 

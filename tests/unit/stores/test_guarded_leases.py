@@ -12,6 +12,7 @@ from poller.errors import AccessDenied, NotFound, PollerError, ServiceError, Thr
 from poller.model.lease import Row, RowKey
 from poller.stores.guarded_leases import (
     CALL_LIMIT_IN_SECONDS,
+    PAUSE_IN_SECONDS,
     SCAN_LIMIT_IN_SECONDS,
     UPDATES_MAY_FAIL_FOR_SECONDS,
     GuardedLeaseStore,
@@ -183,6 +184,32 @@ async def test_a_table_that_answers_again_accepts_updates_only_after_the_worker_
     guarded.plan.script("read", Fault.ACCESS_DENIED)
     assert await guarded.store.read([A]) == {}
     assert (len(guarded.failures), len(later)) == (1, 1)
+
+
+async def test_a_scan_that_ends_after_the_table_was_closed_does_not_open_it() -> None:
+    guarded, scanned = Guarded(), list[Row]()
+    await guarded.open()
+    guarded.plan.script("read", Fault.ACCESS_DENIED)
+    guarded.plan.latency_in_seconds = (1.0, 1.0)
+
+    async def scan() -> None:
+        scanned.extend(await guarded.store.scan())
+
+    async with anyio.create_task_group() as calls:
+        calls.start_soon(guarded.store.read, [A])
+        await anyio.sleep(0.5)
+        calls.start_soon(scan)
+    assert (len(guarded.failures), scanned) == (1, [])
+    assert await guarded.is_closed()
+
+
+async def test_a_worker_that_writes_again_at_once_pauses_until_it_has_scanned_the_table() -> None:
+    """It still holds a lease of the table, so it reads the row and writes it again and again (R6)."""
+    guarded = Guarded()
+    began = anyio.current_time()
+    for _ in range(10):
+        assert not await guarded.update()
+    assert anyio.current_time() - began == pytest.approx(10 * PAUSE_IN_SECONDS)
 
 
 async def test_the_next_run_of_a_mapping_does_not_disturb_an_open_table() -> None:
