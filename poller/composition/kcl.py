@@ -21,7 +21,7 @@ from poller.errors import CannotStore, PollerError, ServiceError, SettingsError
 from poller.model.ids import MappingName
 from poller.model.lease import Row, begun_key, kcl_key, prefix_of
 from poller.model.mapping import StreamMapping
-from poller.model.stream import AtTimestamp
+from poller.model.stream import AtTimestamp, StateKey
 from poller.ports import Clock, LeaseStore
 from poller.stores.dynamodb_items import Items
 from poller.stores.dynamodb_table import described, fault_of_key
@@ -55,7 +55,7 @@ class KclTables:
         self._randomness = randomness
         self._aws: Aws | None = None
         self._tables: dict[MappingName, str | None] = {}
-        self._guards: dict[MappingName, GuardedLeaseStore] = {}
+        self._guards: dict[StateKey, GuardedLeaseStore] = {}
 
     async def use(self, mapping: StreamMapping, *, failed: Failed) -> None:
         """Let the worker find the shards of the mapping in the mapping's table, if the mapping has one.
@@ -92,9 +92,9 @@ class KclTables:
         return store
 
     def _guard(self, mapping: StreamMapping, store: LeaseStore, failed: Callable[[ServiceError], None]) -> None:
-        guard = self._guards.get(mapping.name)
+        guard = self._guards.get(mapping.state_key)
         if guard is None:
-            guard = self._guards[mapping.name] = GuardedLeaseStore(store, failed=failed)
+            guard = self._guards[mapping.state_key] = GuardedLeaseStore(store, failed=failed)
             self._store.route(prefix_of(mapping.state_key), guard)
         else:
             guard.use_again(failed=failed)

@@ -219,6 +219,27 @@ async def test_the_time_that_stands_for_latest_stays_the_same_when_a_mapping_beg
         assert await store.scan() == before
 
 
+async def test_a_mapping_that_reads_another_stream_finds_its_shards_in_its_table_too() -> None:
+    """Otherwise its positions would come into the state, and the next start would not find them."""
+    state = MemoryLeaseStore()
+    store = RoutedLeaseStore(state)
+    other = replace(MAPPING, event_source_arn=Arn.parse("arn:aws:kinesis:eu-west-1:123456789012:stream/views"))
+    async with dynamodb_over_http() as service, Aws(AwsSettings(endpoint_url=service.url)) as aws:
+        await create(service)
+
+        async def open_clients() -> Aws:
+            await checkpoint()
+            return aws
+
+        tables = KclTables(store, open_clients, VirtualClock(), random.Random(0))
+        for mapping in (MAPPING, other):
+            await tables.use(mapping, failed=refuse)
+        key = shard_key(other.state_key, A)
+        assert not await store.create([Row(key=key, checkpoint=Checkpoint(ShardEnd()))])
+        assert key not in {row.key for row in await state.scan()}
+        assert len(service.tables.table("my-application").items) == 1
+
+
 async def test_a_table_that_was_refused_may_be_replaced_by_another_one() -> None:
     async with dynamodb_over_http() as service, Aws(AwsSettings(endpoint_url=service.url)) as aws:
         await create(service)
