@@ -9,6 +9,7 @@
     shards that are shown          those of all workers, in the same order (streams/trouble_first.py)
 
 The mappings keep the order of the first worker.
+A worker that has been silent for so long that it has lost its leases reads no shards: another worker may read them.
 """
 
 from __future__ import annotations
@@ -31,6 +32,18 @@ def merged(workers: Iterable[Sequence[MappingStatus]]) -> list[MappingStatus]:
         for status in statuses:
             of_mapping.setdefault(status.mapping, []).append(status)
     return [_merged(statuses) for statuses in of_mapping.values()]
+
+
+def without_shards(statuses: Iterable[MappingStatus]) -> list[MappingStatus]:
+    """Return the statuses of a worker that reads no shards any more, because it has lost its leases."""
+    return [
+        status if status.stream is None else status._replace(stream=_reading_nothing(status.stream))
+        for status in statuses
+    ]
+
+
+def _reading_nothing(stream: StreamStatus) -> StreamStatus:
+    return StreamStatus(shards_waiting=stream.shards_waiting, shards_drained=stream.shards_drained)
 
 
 def merged_sharing(statuses: Iterable[SharingStatus]) -> SharingStatus | None:

@@ -2,7 +2,8 @@
 
     a client asks for a page ──> refresh: ask every worker ──> their reports ──> merged
 
-The pages show the last report of a worker that does not answer soon.
+The pages show the last report of a worker that does not answer soon, but not its shards and leases once others may
+have taken them.
 The counts of a worker that has ended are kept, so that no counter goes down.
 """
 
@@ -15,7 +16,8 @@ from anyio import from_thread
 from prometheus_client import CollectorRegistry
 
 from poller.admin.readiness import is_ready
-from poller.core.merging import merged, merged_functions, merged_sharing
+from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
+from poller.core.merging import merged, merged_functions, merged_sharing, without_shards
 from poller.model.function_status import FunctionStatus
 from poller.model.sharing import SharingStatus
 from poller.model.status import MappingStatus, ReloadStatus, WorkerState, WorkerStatus
@@ -56,8 +58,12 @@ class View:
                 await life.until_answered(question)
 
     def statuses(self) -> list[MappingStatus]:
-        reports = [worker.life.report for worker in self._team.at_work]
-        return merged(report.statuses for report in reports if report is not None)
+        reports = [(worker.life.report, self._has_leases(worker)) for worker in self._team.at_work]
+        return merged(
+            report.statuses if has_leases else without_shards(report.statuses)
+            for report, has_leases in reports
+            if report is not None
+        )
 
     def workers(self) -> list[WorkerStatus]:
         return [self._status(worker) for worker in self._team.workers]
@@ -70,8 +76,8 @@ class View:
         return self._totals.numbers()
 
     def sharing(self) -> SharingStatus | None:
-        """Return how the workers share the leases of the state, or None before the first report."""
-        reports = [worker.life.report for worker in self._team.at_work]
+        """Return how the workers share the leases of the state, or None if no worker has reported lately."""
+        reports = [worker.life.report for worker in self._team.at_work if self._has_leases(worker)]
         return merged_sharing(report.sharing for report in reports if report is not None and report.sharing is not None)
 
     def functions(self) -> list[FunctionStatus]:
@@ -92,6 +98,10 @@ class View:
         registry.register(ReloadCollector(reload_status))
         registry.register(SharingCollector(lambda: from_thread.run_sync(self.sharing)))
         return registry
+
+    def _has_leases(self, worker: Worker) -> bool:
+        """Return whether the worker may still have the leases of its last report. A silent worker renews no lease."""
+        return anyio.current_time() - worker.life.reported_at < LEASE_DURATION_IN_SECONDS
 
     def _report(self, worker: Worker) -> None:
         if worker.life.report is not None:

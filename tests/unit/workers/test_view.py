@@ -11,12 +11,14 @@ from anyio import to_thread
 from prometheus_client import generate_latest
 
 from poller import facts
+from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
 from poller.engine.stop import Stop
 from poller.model.function_status import FunctionStatus
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Owner
 from poller.model.sharing import SeenWorker, SharingStatus
-from poller.model.status import MappingState, MappingStatus, ReloadStatus
+from poller.model.status import BlockedShard, MappingState, MappingStatus, ReloadStatus, StreamStatus
+from poller.model.stream import ShardId
 from poller.telemetry.processes import SUMMED
 from poller.telemetry.telemetry import Telemetry
 from poller.workers.life import Life
@@ -120,6 +122,30 @@ async def test_the_leases_of_all_workers_are_counted_together() -> None:
     assert await shown.metric("poller_workers") == "2.0"
     assert await shown.metric('poller_leases{kind="shard"}') == "7.0"
     assert await shown.metric("poller_shard_unread_seconds") == "7.5"
+
+
+async def test_the_shards_of_a_silent_worker_are_shown_only_until_another_worker_may_have_them() -> None:
+    shown, workers = Shown(), (SeenWorker(Owner("a/1"), 1, 0.0, is_stopping=False),)
+    blocked = BlockedShard(ShardId("shard"), reason="E", detail="", records=1, since=5.0, attempt=1)
+    stream = StreamStatus(9.0, 9.0, shards_reading=1, shards_waiting=2, shards_drained=3, blocked=(blocked,))
+    for number in (1, 2):
+        shown.report(number, sharing=SharingStatus(Owner("a/1"), 1, 0, workers, 0.5, 1.5, 0.0))
+        life = shown.team.workers[number - 1].life
+        assert life.report is not None
+        life.report = life.report._replace(statuses=[ORDERS._replace(stream=stream)])
+    (status,), sharing = shown.view.statuses(), shown.view.sharing()
+    assert status.stream is not None
+    assert sharing is not None
+    assert (status.stream.blocked, sharing.shards) == ((blocked, blocked), 2)
+    shown.team.workers[0].life.reported_at -= LEASE_DURATION_IN_SECONDS
+    (status,), sharing = shown.view.statuses(), shown.view.sharing()
+    assert sharing is not None
+    assert (status.stream, sharing.shards) == (stream, 1)
+    assert status.messages_held == 10
+    shown.team.workers[1].life.reported_at -= LEASE_DURATION_IN_SECONDS
+    (status,) = shown.view.statuses()
+    assert status.stream == StreamStatus(shards_waiting=2, shards_drained=3)
+    assert shown.view.sharing() is None
 
 
 async def test_one_status_of_each_function_is_shown_for_all_workers() -> None:
