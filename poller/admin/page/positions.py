@@ -18,7 +18,7 @@ from poller.model.status import MappingStatus
 
 SUGGESTIONS = {
     "TRIM_HORIZON": "every record that the stream still has",
-    "LATEST": "only the records that are written from now on",
+    "LATEST": "only the records that are written after the mapping resumes",
 }
 
 
@@ -62,7 +62,7 @@ def _form(status: MappingStatus, report: Mapping[str, Any], viewer: Viewer) -> H
         hidden(**own, version=report["version"]),
         element("p", element("label", text("Move "), element("select", *shards, name="shard"))),
         element("p", element("label", text("to "), to), element("datalist", *options, id="suggestions")),
-        element("p", text("TRIM_HORIZON: every record that the stream still has. LATEST: only new records.")),
+        *(element("p", text(f"{word}: {meaning}.")) for word, meaning in SUGGESTIONS.items()),
         element("p", text("A time such as 2026-01-31T12:00:00Z: the records that arrived then or later.")),
         element("p", text("A sequence number, for one shard: that record and the later ones.")),
         element("p", element("label", after, text(" continue after the record with this sequence number"))),
