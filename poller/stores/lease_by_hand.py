@@ -275,7 +275,8 @@ def _in_use(worker: str, mappings: Collection[MappingName], *, are_paused: bool)
     names = " and ".join(mappings)
     if are_paused:
         return f"the worker {worker} still finishes what it has in hand of {names}: try again soon"
-    return f"the worker {worker} runs, and may read {names}: stop all workers, or pause the mapping with `poller pause`"
+    or_pause = ", or pause the mapping with `poller pause`" if len(mappings) == 1 else ""
+    return f"the worker {worker} runs, and may read {names}: stop all workers{or_pause}"
 
 
 def mapping_of(key: RowKey) -> str | None:

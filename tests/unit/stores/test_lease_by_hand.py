@@ -198,7 +198,7 @@ async def test_positions_that_a_worker_may_read_change_only_if_the_mapping_is_pa
         assert len(told) == 1
         await anyio.sleep(5)
         await hand.move_shard(CLICKS, A, TrimHorizon())
-        with pytest.raises(InUse, match="may read clicks and users"):
+        with pytest.raises(InUse, match=r"may read clicks and users: stop all workers$"):
             await hand.refuse_while_read(CLICKS.mapping, USERS.mapping)
 
 
