@@ -117,15 +117,16 @@ def set_position(
     settings = examined(config).settings
     _refuse_unless_known(mapping, (known.name for known in settings.stream_mappings), settings)
     (found,) = (known for known in settings.stream_mappings if known.name == mapping)
+    position = absolute(position, time.time())
     if settings.daemon.state == "memory:":
         of_daemon = MoveByDaemon(config, found.name, position, shard, after)
         of_daemon.make(is_sure=yes, is_for_program=as_json)
         return
     has_kcl_table = found.kcl_table is not None
-    opening = opened_with_kcl_table(settings, found) if has_kcl_table else opened(settings)
+    opening = opened_with_kcl_table(settings, found) if has_kcl_table else opened(settings, creates=shard is None)
     with exit_on_failure(config), opening as state:
         if state is None:
-            raise refused(f"{name_of(settings)} does not exist yet; a first start begins at starting_position", code=1)
+            raise refused(f"{name_of(settings)} does not exist yet, so no shard has a position to move", code=1)
         state.loop.call(state.hand.refuse_while_read, found.name)
         stored = grouped(state.hand.rows).get(found.state_key, NOTHING)
         move = _planned(found, stored, position, shard=shard, is_after=after)
@@ -209,9 +210,8 @@ def _with_kcl_table(entry: Entry, settings: Settings, shown: str | None) -> Entr
 
 
 def _planned(mapping: StreamMapping, stored: Stored, text: str, *, shard: str | None, is_after: bool) -> Move:
-    now = time.time()
     try:
-        return planned(mapping.state_key, stored, absolute(text, now), shard=shard, is_after=is_after, now=now)
+        return planned(mapping.state_key, stored, text, shard=shard, is_after=is_after, now=time.time())
     except NoPosition as error:
         raise refused(str(error), code=2) from None
 

@@ -34,4 +34,5 @@ def absolute(text: str, now: float) -> str:
     The result always has a point, because whole numbers may be sequence numbers.
     """
     before = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
-    return text if before is None else f"{now - int(before[1]) * SECONDS[before[2]]:.3f}"
+    moment = -1 if before is None else now - int(before[1]) * SECONDS[before[2]]
+    return text if moment < 0 else f"{moment:.3f}"

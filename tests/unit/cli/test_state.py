@@ -194,10 +194,17 @@ def test_before_the_first_start_each_mapping_is_shown_with_its_starting_position
     ]
     assert shown(poller)["exists"] is False
     assert not Path("poller.db").exists()
-    refused = poller("state", "set", "clicks", "LATEST", "--yes")
+    refused = poller("state", "set", "clicks", str(FIRST), "--shard", A, "--yes")
     assert refused.exit_code == 1
-    assert refused.stderr.endswith("poller.db does not exist yet; a first start begins at starting_position\n")
+    assert refused.stderr.endswith("poller.db does not exist yet, so no shard has a position to move\n")
     assert not Path("poller.db").exists()
+
+
+def test_a_mapping_may_move_before_the_first_start_as_the_plan_of_an_import_asks(poller: Poller) -> None:
+    Path("poller.db").unlink()
+    moved = poller("state", "set", "clicks", "1769860800", "--yes")
+    assert moved.exit_code == 0, moved.stderr
+    assert now(CLICKS) == Stored(AtTimestamp(1769860800), {})
 
 
 def test_a_state_in_memory_is_not_shown_and_only_the_running_daemon_can_change_it(poller: Poller) -> None:
@@ -276,7 +283,7 @@ def test_while_a_daemon_runs_the_state_can_be_shown_and_not_changed(
     waits, refused = result.stderr.splitlines()
     assert waits == "Waiting for up to 10 s to see whether these workers run: blue-1/0000"
     assert refused.startswith("poller: the worker blue-1/0000 runs, and may read clicks")
-    assert "stop all workers, or pause the mapping with `poller pause`" in refused
+    assert refused.endswith(": stop all workers, or pause the mapping with `poller pause`") is (command[0] == "set")
     assert unchanged()
 
 

@@ -16,7 +16,10 @@ NOON = 1_769_860_800.0
         ("10m", "1769860200.000"),
         ("2h", "1769853600.000"),
         ("1d", "1769774400.000"),
-        *((unchanged, unchanged) for unchanged in ("10", "10w", "10 m", "-1m", "1.5h", "LATEST", "", "1769860800")),
+        *(
+            (unchanged, unchanged)
+            for unchanged in ("10", "10w", "10 m", "-1m", "1.5h", "LATEST", "", "1769860800", "99999999d")
+        ),
     ],
 )
 def test_a_number_with_a_unit_is_a_time_before_now(text: str, time: str) -> None:
