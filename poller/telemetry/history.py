@@ -129,18 +129,18 @@ class _Ring:
     def __init__(self) -> None:
         self._intervals = [array("f", bytes(4 * INTERVALS)) for _ in COUNTED]
         self._before = Totals().counters
-        self._durations = deque([tuple(Totals().durations)], maxlen=INTERVALS + 1)
+        self._durations = deque([array("d", Totals().durations)], maxlen=INTERVALS + 1)
 
     def add(self, totals: Totals) -> None:
         for ring, value, before in zip(self._intervals, totals.counters, self._before, strict=True):
             del ring[0]
             ring.append(value - before if value >= before else value)  # a new function begins at zero
         self._before = totals.counters
-        last, durations = self._durations[-1], tuple(totals.durations)
+        last, durations = self._durations[-1], array("d", totals.durations)
         if any(now < before for now, before in zip(durations, last, strict=True)):  # the same here
             self._durations.clear()
-            self._durations.append(tuple(Totals().durations))
-        self._durations.append(last if durations == last else durations)  # an idle mapping keeps one tuple
+            self._durations.append(array("d", Totals().durations))
+        self._durations.append(last if durations == last else durations)  # an idle mapping keeps one array
 
     def history(self) -> MappingHistory:
         oldest, newest = self._durations[0], self._durations[-1]

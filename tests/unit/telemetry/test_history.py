@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Literal
 
 import anyio
@@ -104,6 +105,18 @@ def test_a_history_has_no_more_than_its_intervals_and_does_not_change_once_it_is
     before = history.histories()[ORDERS]
     history.add({ORDERS: Totals([10_000, 0, 0])})
     assert list(before.records) == list(range(10, INTERVALS + 10))
+
+
+def test_the_history_of_a_busy_mapping_takes_less_than_20_kb() -> None:
+    names, bounds = [MappingName(f"orders-{number}") for number in range(10)], range(len(BOUNDS_IN_SECONDS))
+    history = History(begun().registry)
+    tracemalloc.start()
+    try:
+        for count in range(INTERVALS + 10):
+            history.add({name: Totals([count, 0, 0], [count + bound / 7 for bound in bounds]) for name in names})
+        assert tracemalloc.get_traced_memory()[0] / len(names) < 20_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_counter_that_begins_again_counts_from_zero() -> None:
