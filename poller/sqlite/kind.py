@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from poller.errors import CannotStore, Rejected, SettingsError, Unreachable
+from poller.errors import CannotStore, InUse, Rejected, SettingsError, Unreachable
 
 MODE = 0o600
 
@@ -151,13 +151,19 @@ class Kind:
 
     @contextmanager
     def faults(self, path: Path) -> Iterator[None]:
-        """Turn SQLite's errors into CannotStore for a full or failing disk, and into SettingsError otherwise."""
+        """Turn SQLite's errors into CannotStore for a full or failing disk, and into SettingsError otherwise.
+
+        If another program has locked the file, raises InUse, because the lock will end: a supervisor starts the daemon
+        again.
+        """
         try:
             yield
         except sqlite3.Error as error:
             kind = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
             if kind in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
                 raise no_room(path, str(error)) from error
+            if kind == sqlite3.SQLITE_BUSY:
+                raise InUse(f"{path} is in use by another program: {error}") from error
             if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise self.damage(path, str(error)) from error
             raise self.unusable(path, f"cannot be used: {error}") from error

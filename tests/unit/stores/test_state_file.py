@@ -14,6 +14,7 @@ import pytest
 from poller.errors import CannotStore, InUse, SettingsError
 from poller.model.lease import Row, RowKey
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber
+from poller.sqlite import kind as sqlite_kind
 from poller.stores import ownership
 from poller.stores.lease_file import shared, shown
 from poller.stores.lease_rows import batch, create, scan
@@ -124,6 +125,18 @@ def test_a_killed_owner_no_longer_locks_the_file(path: Path) -> None:
         assert holder.stdout.readline() == "owned\n"
         assert in_use(path) == f"{path} is in use by another poller (process {holder.pid})"
         holder.kill()
+    with owned(path):
+        pass
+
+
+def test_a_file_that_another_program_has_locked_is_in_use(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_kind, "BUSY_TIMEOUT_IN_SECONDS", 0)
+    with owned(path):
+        pass
+    with closing(sqlite3.connect(path, isolation_level=None)) as program:
+        program.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(InUse, match=r"poller\.db is in use by another program: database is locked"), owned(path):
+            pass
     with owned(path):
         pass
 
