@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from poller.cli.as_json import AsJson, print_json
 from poller.cli.ending import Config, counted, examined, exit_on_failure, refused
 from poller.cli.opened_state import Opened, name_of, opened
+from poller.core.names import other_names
 from poller.model.ids import MappingName
 from poller.settings.state import State
 from poller.settings.values import Settings
@@ -87,9 +88,10 @@ def _copied_from_kcl(settings: Settings, table: str, name: str | None, config: P
 
     if name is None:
         raise refused("kcl://TABLE needs --mapping, because the table has the positions of one mapping", code=2)
-    found = next((known for known in settings.stream_mappings if known.name == name), None)
+    known = {mapping.name: mapping for mapping in settings.stream_mappings}
+    found = known.get(MappingName(name))
     if found is None:
-        raise refused(f"there is no mapping {name} of a stream", code=2)
+        raise refused(f"there is no mapping {name} of a stream; {other_names(name, list(known))}", code=2)
     if found.kcl_table is not None:
         raise refused(f"{name} still has kcl_table, so remove this option first", code=2)
     if settings.daemon.state == "memory:":

@@ -8,7 +8,6 @@ cannot keep: ended events with deliveries to do, and events that have become too
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import typer
 
 from poller.cli.as_json import AlwaysJson, AsJson, parsed, print_json
 from poller.cli.ending import OF_CHANGES, Config, counted, examined, exit_on_failure, refused
+from poller.cli.moving import confirm
 from poller.cli.printing import print_table
 from poller.cli.times import ago, duration
 from poller.core.names import other_names
@@ -74,11 +74,14 @@ def list_events(
 
 @events_commands.command(epilog=OF_CHANGES)
 def show(
-    function: Name, request_id: Annotated[str, Id], config: Config = Path("poller.toml"), as_json: AlwaysJson = False
+    function: Name,
+    request_id: Annotated[str, typer.Argument(metavar="ID", help="The event's request id.")],
+    config: Config = Path("poller.toml"),
+    as_json: AlwaysJson = False,
 ) -> None:
     """Print one event as JSON, with its payload and, if it has ended, the reason.
 
-    Example: `poller events show process_csv 5d3a3a5e-…  | jq .payload`
+    Example: `poller events show process_csv 5d3a3a5e-… | jq .payload`
     """
     settings = examined(config, prints_warnings=False).settings
     with exit_on_failure(config):
@@ -124,8 +127,10 @@ def drop(
     An event that a daemon has claimed is not removed.
     """
     path, name, one = _asked(function, request_id, config, is_all=every)
+    which = "all events" if one is None else f"the event {one}"
     if not yes:
-        _ask(path, name, one)
+        typer.echo(f"Would drop {which} of {name} from {path} for good.", err=as_json)
+    confirm(is_sure=yes, is_for_program=as_json)
     with exit_on_failure(config):
         count = by_hand.drop(path, name, one, now=time.time())
     _print_count("dropped", count, name, one, as_json=as_json, otherwise="waits or is stuck")
@@ -170,14 +175,6 @@ def _asked(
         path = _file_of(settings)
         name = _known(function, settings, by_hand.depths(path, now=time.time()))
     return path, name, None if request_id is None else RequestId(request_id)
-
-
-def _ask(path: Path, name: FunctionName, request_id: RequestId | None) -> None:
-    which = "all events" if request_id is None else f"the event {request_id}"
-    if not sys.stdin.isatty():
-        raise refused("nothing was changed: standard input is not a terminal; use --yes", code=1)
-    if not typer.confirm(f"Drop {which} of {name} from {path} for good?"):
-        raise refused("nothing was changed", code=1)
 
 
 def _print_count(
