@@ -158,15 +158,21 @@ class _Queue:
         self._asking = anyio.Lock()
 
     async def get(self, mapping: QueueMapping, ask: AskQueue) -> KnownDepth:
-        async with self._asking:
-            if anyio.current_time() - self._answered_at >= KEPT_IN_SECONDS:
-                self.asked_at = anyio.current_time()
-                try:
-                    self.depth = await ask(mapping)
-                except PollerError as error:
-                    self.depth = UnknownBacklog(f"GetQueueAttributes: {error}")
-                except anyio.get_cancelled_exc_class():
-                    self.depth = NO_ANSWER  # the next question asks again
-                    raise
-                self._answered_at = anyio.current_time()
-            return self.depth
+        try:
+            async with self._asking:
+                if not self._is_fresh:
+                    self.asked_at = anyio.current_time()
+                    try:
+                        self.depth = await ask(mapping)
+                    except PollerError as error:
+                        self.depth = UnknownBacklog(f"GetQueueAttributes: {error}")
+                    self._answered_at = anyio.current_time()
+        except anyio.get_cancelled_exc_class():
+            if not self._is_fresh:  # this question, or one before it, has waited in vain; the next question asks again
+                self.depth = NO_ANSWER
+            raise
+        return self.depth
+
+    @property
+    def _is_fresh(self) -> bool:
+        return anyio.current_time() - self._answered_at < KEPT_IN_SECONDS

@@ -286,6 +286,16 @@ async def test_a_look_waits_a_second_at_most_and_the_next_one_asks_other_queues_
     assert (depths[first], depths[last]) == (NO_ANSWER, QueueDepth(0, 7, 8))
 
 
+async def test_a_look_says_that_a_queue_does_not_answer_while_an_autoscaler_still_waits_for_it() -> None:
+    daemon = Daemon(queue("orders"))
+    daemon.hanging = {"orders"}
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(daemon.backlogs.of_daemon)
+        await anyio.wait_all_tasks_blocked()
+        assert await daemon.backlogs.depths() == {"orders": NO_ANSWER}
+        tasks.cancel_scope.cancel()
+
+
 async def test_looks_at_many_queues_ask_some_of_them_each_time_until_all_are_known() -> None:
     daemon = Daemon(*(queue(f"q{number}") for number in range(2 * CALLS_OF_A_LOOK)))
     daemon.seconds_of_a_call = 0.01
