@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import pytest
 from aiohttp import ClientSession, CookieJar
 
@@ -149,6 +150,14 @@ async def test_the_page_after_an_order_shows_the_effect_of_the_order(monkeypatch
         browser.looks += [[STREAM], [STREAM], [STREAM], [after]]
         assert (await browser.send("/change", form))[0] == 303
         assert "2 records" in Reader((await browser.page())[1]).cards[0]
+
+
+async def test_a_pause_does_not_wait_for_an_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poller.admin.asking.LONGEST_WAIT_IN_SECONDS", 3600.0)
+    async with browsing() as browser:
+        form = next(form for form in await browser.forms() if form.get("call") == "pause")
+        with anyio.fail_after(20):
+            assert (await browser.send("/change", form))[0] == 303
 
 
 async def test_a_discard_asks_first_and_shows_the_batch_and_its_destination() -> None:
