@@ -151,11 +151,16 @@ class Hands:
                 waiter.came.set()
 
     def want_back(self, key: RowKey, *, promised_to: Owner | None) -> None:
-        """Let the user of a lease finish what is in hand, because another worker wants the lease."""
+        """Let the user of a lease finish what is in hand, because another worker wants the lease.
+
+        Without a user, let the lease go.
+        """
         one = self.in_hand[key]
         one.promised_to = promised_to
         one.is_leaving = True
-        if one.lease is not None:
+        if one.lease is None:
+            self._pass_on(one)
+        else:
             one.lease.is_wanted_back.set()
 
     def may_go(self, one: InHand, now: float) -> bool:
