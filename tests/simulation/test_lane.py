@@ -776,7 +776,7 @@ def test_a_status_says_what_a_person_may_order_and_what_is_tried_next() -> None:
 
 def test_a_status_lists_the_first_different_keys_of_the_batch_and_cuts_long_ones() -> None:
     scene = with_poison(batch_size=100)
-    keys = ["x" * (KEY_LIMIT_IN_CHARACTERS + 1), *map(str, range(BLOCKED_KEYS_SHOWN))]
+    keys = ["x" * (KEY_LIMIT_IN_CHARACTERS + 1), "half a pair: \ud83d", *map(str, range(BLOCKED_KEYS_SHOWN))]
     seen: list[BlockedShard | None] = []
 
     async def script() -> None:
@@ -794,7 +794,7 @@ def test_a_status_lists_the_first_different_keys_of_the_batch_and_cuts_long_ones
     scene.play(script)
     [blocked] = seen
     assert blocked is not None
-    assert blocked.keys == ("x" * KEY_LIMIT_IN_CHARACTERS, *keys[1:BLOCKED_KEYS_SHOWN])
+    assert blocked.keys == ("x" * KEY_LIMIT_IN_CHARACTERS, "half a pair: ?", *keys[2:BLOCKED_KEYS_SHOWN])
 
 
 def test_a_postponed_invocation_counts_as_a_failed_try_in_the_status() -> None:
