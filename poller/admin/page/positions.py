@@ -1,6 +1,7 @@
 """How does a person move the positions of a mapping on the page? By a form beside the stored positions.
 
-The form shows the effect first, and a second form makes the move. Only a paused mapping has the form.
+The form shows the effect first, and a second form makes the move. Only a paused mapping has the form, and a disabled
+one, because its status does not say whether it is paused, too.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def positions(status: MappingStatus, report: Mapping[str, Any], viewer: Viewer, 
             element("h1", text(title)),
             element("p", text(report["stream_arn"])),
             element("p", text(f"Set by hand: a shard without a position begins {by_hand}.")) if by_hand else NOTHING,
-            _form(status, report, viewer) if status.state == "paused" else _pause_first(status, viewer),
+            _pause_first(status, viewer) if status.state != "paused" else NOTHING,
+            _form(status, report, viewer) if status.state in ("paused", "disabled") else NOTHING,
             table("Stored positions", ("shard", "position", "saved", "reader"), list(_rows(report, now))),
             _rest(report),
             element("p", element("a", text("Back"), href=Query(status.mapping).url)),

@@ -91,6 +91,12 @@ async def test_a_mapping_that_is_not_paused_has_a_button_that_pauses_it_instead_
     assert browser.changes.asked[-1] == ("pause clicks", None)
 
 
+async def test_a_disabled_mapping_has_the_button_and_the_form_because_it_may_be_paused_too() -> None:
+    async with browsing(STREAM._replace(state="disabled")) as browser:
+        page = await reader(browser, "/position?mapping=clicks", POSITIONS)
+    assert [form["call"] for form in page.forms] == ["pause", "position"]
+
+
 async def test_a_move_is_asked_for_with_its_effect_and_then_made_and_logged() -> None:
     async with browsing(PAUSED) as browser:
         [form] = (await reader(browser, "/position?mapping=clicks", POSITIONS)).forms
