@@ -3,8 +3,8 @@
     the queue does not exist    the first put creates it; a take waits for that; the depth is zero
     the queue exists            the first call opens it, and the queue stays open
 
-So a daemon that gets no events creates no file for them.  Another process may create the file, so a take looks for
-the file again when its wait is over.
+So a daemon that gets no events creates no file for them. Another process may create the file, so a take that waits
+looks for the file every three seconds.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from poller.errors import PollerError, Rejected, ServiceError
 from poller.model.event import Event, EventQueueDepth, TakenEvent
 from poller.model.ids import FunctionName
 from poller.ports import EventQueue
+
+LOOK_EVERY_SECONDS = 3.0
+"""How often a take looks for a queue that did not exist. Each function without events has a take that waits."""
 
 
 class OnDemandEventQueue:
@@ -39,11 +42,12 @@ class OnDemandEventQueue:
 
     async def take(self, function: FunctionName, *, count: int, wait_in_seconds: float) -> list[TakenEvent]:
         until = anyio.current_time() + wait_in_seconds
-        if not await self._may_have_events():
-            with anyio.move_on_after(wait_in_seconds):
-                await self._is_open.wait()
-            if not await self._may_have_events():
+        while not await self._may_have_events():
+            left = until - anyio.current_time()
+            if left <= 0:
                 return []
+            with anyio.move_on_after(min(left, LOOK_EVERY_SECONDS)):
+                await self._is_open.wait()
         queue, left = await self.opened(), max(0.0, until - anyio.current_time())
         return await queue.take(function, count=count, wait_in_seconds=left)
 

@@ -102,6 +102,20 @@ async def test_the_next_take_opens_a_queue_that_another_process_has_created() ->
     assert len(await world.take()) == 1
 
 
+async def test_a_take_that_waits_soon_finds_a_queue_that_another_process_creates() -> None:
+    world = World()
+    await world.behind.put([new_event(world.clock.now())])
+
+    async def create() -> None:
+        await anyio.sleep(4.0)
+        world.exists = True
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(create)
+        assert len(await world.take(wait_in_seconds=20.0)) == 1
+    assert 4.0 <= anyio.current_time() <= 7.2
+
+
 async def test_extend_put_back_and_remove_reach_the_opened_queue() -> None:
     world = World()
     await world.put()
