@@ -206,7 +206,9 @@ class Pauses:
         return await (await self._worker.state()).pauses.is_paused(mapping)
 
     async def pause(self, mapping: MappingName) -> None:
-        await (await self._worker.state()).pauses.pause(mapping)
+        state = await self._worker.state()
+        await state.pauses.pause(mapping)
+        state.worker.has_paused(mapping)
 
     async def resume(self, mapping: MappingName) -> None:
         await (await self._worker.state()).pauses.resume(mapping)

@@ -13,9 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 import anyio
 
 from poller.model.ids import MappingName
-from poller.model.lease import Row
-
-PREFIX = ":pause/"
+from poller.model.lease import Row, paused_in
 
 
 class PausesSeen:
@@ -27,8 +25,7 @@ class PausesSeen:
 
     def scanned(self, rows: Iterable[Row]) -> None:
         """Note which pauses the rows of a scan show."""
-        keys = (row.key for row in rows if row.key.startswith(PREFIX))
-        self._paused = frozenset(MappingName(key.removeprefix(PREFIX)) for key in keys)
+        self._paused = paused_in(row.key for row in rows)
         self._scanned.set()
 
     async def run(self, follow: Callable[[Collection[MappingName]], Awaitable[None]]) -> None:

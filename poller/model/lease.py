@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, NewType
 
+from poller.model.ids import MappingName
 from poller.model.stream import Checkpoint, ShardId, StateKey
 
 Owner = NewType("Owner", str)
@@ -82,6 +83,18 @@ def start_key(state: StateKey) -> RowKey:
 
 def begun_key(state: StateKey) -> RowKey:
     return RowKey(f":begun/{state.mapping}/{state.stream_arn}")
+
+
+PAUSE = ":pause/"
+
+
+def pause_key(mapping: MappingName) -> RowKey:
+    return RowKey(f"{PAUSE}{mapping}")
+
+
+def paused_in(keys: Iterable[RowKey]) -> frozenset[MappingName]:
+    """Return the mappings whose pauses are among the rows with these keys."""
+    return frozenset(MappingName(key.removeprefix(PAUSE)) for key in keys if key.startswith(PAUSE))
 
 
 def kcl_key(state: StateKey) -> RowKey:

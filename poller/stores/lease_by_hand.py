@@ -23,14 +23,25 @@ from poller.core.leases.expiry import is_drained, is_worker, sign_of_life
 from poller.core.streams.notation import format_position, parse_position
 from poller.errors import InUse
 from poller.model.ids import MappingName
-from poller.model.lease import Detail, Row, RowKey, begun_key, kcl_key, prefix_of, shard_key, start_key
+from poller.model.lease import (
+    PAUSE,
+    Detail,
+    Row,
+    RowKey,
+    begun_key,
+    kcl_key,
+    paused_in,
+    prefix_of,
+    shard_key,
+    start_key,
+)
 from poller.model.stream import Checkpoint, Latest, Position, ShardId, StartingPosition, StateKey
 from poller.ports import LeaseStore
 from poller.stores.lease_file import shown
 from poller.stores.notation import rank
 from poller.stores.owners import label, living_owner
 
-START, BEGUN, PAUSE, KCL = ":start/", ":begun/", ":pause/", ":kcl/"
+START, BEGUN, KCL = ":start/", ":begun/", ":kcl/"
 
 
 class EditableStore(LeaseStore, Protocol):
@@ -92,7 +103,7 @@ def grouped(rows: Iterable[Row]) -> dict[StateKey, Stored]:
 
 
 def paused(rows: Iterable[Row]) -> frozenset[MappingName]:
-    return frozenset(MappingName(row.key.removeprefix(PAUSE)) for row in rows if row.key.startswith(PAUSE))
+    return paused_in(row.key for row in rows)
 
 
 def saved_at(row: Row) -> int | None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from poller.model.ids import MappingName
-from poller.model.lease import Row, RowKey
+from poller.model.lease import Row, pause_key, paused_in
 from poller.ports import LeaseStore
-
-PREFIX = ":pause/"
 
 
 class LeasePauses:
@@ -16,11 +14,10 @@ class LeasePauses:
         self._store = store
 
     async def load(self) -> frozenset[MappingName]:
-        keys = [row.key for row in await self._store.scan() if row.key.startswith(PREFIX)]
-        return frozenset(MappingName(key.removeprefix(PREFIX)) for key in keys)
+        return paused_in(row.key for row in await self._store.scan())
 
     async def is_paused(self, mapping: MappingName) -> bool:
-        return bool(await self._store.read([_row(mapping).key]))
+        return bool(await self._store.read([pause_key(mapping)]))
 
     async def pause(self, mapping: MappingName) -> None:
         await self._store.create([_row(mapping)])
@@ -30,4 +27,4 @@ class LeasePauses:
 
 
 def _row(mapping: MappingName) -> Row:
-    return Row(key=RowKey(f"{PREFIX}{mapping}"))
+    return Row(key=pause_key(mapping))

@@ -398,6 +398,23 @@ def test_a_pause_frees_the_leases_at_once() -> None:
     play(world, main)
 
 
+def test_the_leases_of_a_paused_mapping_are_offered_to_no_other_worker() -> None:
+    """The other worker learns of the pause by its next scan, and would read until then."""
+    world = WorkersWorld()
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            lives = await two_workers(world, tasks)
+            lives[0].worker.has_paused(world.mapping.name)
+            await lives[0].supervisor.pause(world.mapping.name)
+            await anyio.sleep(3)
+            assert [reading(life) for life in lives] == [0, 2]
+            for life in lives:
+                life.begin_stop()
+
+    play(world, main, shards=4)
+
+
 def test_after_a_slow_reload_another_worker_reads_the_shards() -> None:
     """A worker keeps its leases for a second, and the run before waits for its longest invocation."""
     world = WorkersWorld(batch_size=1)

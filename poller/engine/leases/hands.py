@@ -24,6 +24,7 @@ from poller.core.leases.holding import Held
 from poller.engine.leases.lease import Block, Lease
 from poller.engine.leases.rate import Rate
 from poller.facts.leases import NAMED
+from poller.model.ids import MappingName
 from poller.model.lease import Owner, RowKey
 from poller.model.sharing import mapping_of
 from poller.model.stream import SequenceNumber
@@ -69,6 +70,8 @@ class Hands:
         self.is_stopping = False
         self.may_give_away = True
         """False for a moment at a stop, until this worker knows the other workers of this moment."""
+        self.paused: frozenset[MappingName] = frozenset()
+        """The paused mappings that this worker knows. It offers their leases to nobody, who may not know the pause."""
         self.in_hand: dict[RowKey, InHand] = {}
         self.is_wanting = anyio.Event()
         """Set when a user wants a lease that is not in hand, and at each other reason to look for leases.

@@ -30,7 +30,8 @@ from poller.errors import ServiceError
 from poller.facts import Emit, LeaseReceived, LeasesRequested, LeasesTaken, LostLeasesFound
 from poller.facts.leases import NAMED
 from poller.model.ids import FunctionName, MappingName
-from poller.model.lease import Owner, Row, RowKey
+from poller.model.lease import Owner, Row, RowKey, paused_in
+from poller.model.sharing import mapping_of
 
 LOOK_AT_LEAVERS_EVERY_SECONDS = 1.0
 """How often a new worker scans while a worker stops that does not know it."""
@@ -160,12 +161,14 @@ class Taking:
 
         Then this worker leaves the lease to others for a while. A lease that nobody uses here gets a place at another
         worker, because its mapping may have been removed here. If it is used again soon, it comes back.
+        The lease of a paused mapping is not offered: another worker may learn of the pause only by its next scan.
         """
         if is_drained(row):
             return
         receiver = promised_to or self._plan.place(row.key)
         if receiver in (None, self._owner):
-            if row.key not in self._hands.wanted and (receiver := self._plan.place_elsewhere(row.key)) is not None:
+            is_unused = row.key not in self._hands.wanted and mapping_of(row.key) not in self._hands.paused
+            if is_unused and (receiver := self._plan.place_elsewhere(row.key)) is not None:
                 self._unused.add(row.key)
                 self._offer(receiver, row.key)
             return
@@ -223,6 +226,7 @@ class Taking:
             raise
         now = self._clock.now()
         self._observed.scanned(rows, now=now)
+        self._hands.paused = paused_in(row.key for row in rows)
         self._tell_rows(rows)
         self._not_before = {key: at for key, at in self._not_before.items() if at > now}
         self._scans_done = number

@@ -180,6 +180,10 @@ class Worker:
         """Return one health for a source and the table of leases. `now` is in epoch seconds."""
         return self._table.health.together_with(source, now=now)
 
+    def has_paused(self, mapping: MappingName) -> None:
+        """Note the pause of a mapping before its run stops, and before a scan shows it."""
+        self._hands.paused |= {mapping}
+
     def died(self, owner: Owner) -> None:
         """Take over from another worker whose process has ended, without waiting for the end of its leases.
 
