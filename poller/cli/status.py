@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,19 +38,24 @@ def status(
     Example: `poller status --json | jq '.mappings[] | select(.state != "ready")'`
     """
     path = socket_of(config)
-    if as_json:
-        print_json(_report(path))
-        return
     if not watch:
-        print_table(COLUMNS, _rows(_report(path), time.time()))
+        _print(_report(path), as_json=as_json)
         return
-    try:
-        with Live(auto_refresh=False) as live:
-            while True:
+    is_screen = sys.stdout.isatty() and not as_json
+    with suppress(KeyboardInterrupt), Live(auto_refresh=False) if is_screen else nullcontext() as live:
+        while True:
+            if live is None:
+                _print(_report(path), as_json=as_json)
+            else:
                 live.update(table_of(COLUMNS, _rows(_report(path), time.time())), refresh=True)
-                time.sleep(REFRESH_IN_SECONDS)
-    except KeyboardInterrupt:
-        return
+            time.sleep(REFRESH_IN_SECONDS)
+
+
+def _print(report: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(report)
+    else:
+        print_table(COLUMNS, _rows(report, time.time()))
 
 
 def _report(path: Path) -> dict[str, Any]:

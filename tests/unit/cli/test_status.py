@@ -87,6 +87,23 @@ def changes(tmp_path: Path) -> Iterator[FakeChanges]:
 
 
 @pytest.mark.usefixtures("changes")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_watched_status_is_printed_again_and_again_where_no_terminal_is(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    waits = iter([2, 2])
+
+    def wait(seconds: float) -> None:
+        if next(waits, None) is None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("poller.cli.status.time.sleep", wait)
+    result = poller("status", "--watch", *options)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.count("AccessDenied (403)") == 3
+
+
+@pytest.mark.usefixtures("changes")
 def test_the_status_lists_what_is_in_trouble_first_and_says_why(poller: Poller) -> None:
     lines = [line.split() for line in poller("status").stdout.splitlines()]
     assert [line[0] for line in lines] == [
