@@ -99,6 +99,7 @@ def check_invocation_records(history: History) -> None:
         calls = requests.get(report.request_id, [])
         is_exact = len({call.token for call in calls}) <= 1 and not any(is_cut(history, call) for call in calls)
         is_exact = is_exact and not any(has_new_run(history, call, after) for call, after in pairwise(calls))
+        is_exact = is_exact and not any(_has_ended(history, call, taken_at) for call in calls)
         least = len(calls) if is_exact else 1
         if is_exact and report.condition == "RecordAgeExceeded":
             least -= 1  # the last attempt led to a discard, which a stop has cut short
@@ -120,6 +121,15 @@ def check_invocation_records(history: History) -> None:
     on_failure = mapping.on_failure
     if on_failure is not None and on_failure.if_unreachable == "wait" and _has_dropped(history):
         raise Violation("records were dropped though the mapping waits for its destination")
+
+
+def _has_ended(history: History, call: Call, now: float) -> bool:
+    """Return whether the process that made the call has ended.
+
+    The next owner of the lease counts only the attempts that the table's row has.
+    """
+    ended_at = history.lives[call.life - 1].ended_at
+    return ended_at is not None and ended_at < now
 
 
 def _led_to(call: Call, report: Report, taken_at: float) -> bool:
