@@ -21,6 +21,7 @@ from tests.e2e.harness import World
 from tests.e2e.streams import Clicks, Source, instant, mapping
 from tests.fakes.events import event
 from tests.fakes.target import ids_of
+from tests.installing import unavailable
 from tests.node import installed
 
 playwright_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
@@ -35,7 +36,7 @@ SERIOUS = ("serious", "critical")
 @asynccontextmanager
 async def page_of(address: str, **options: Any) -> AsyncIterator[Any]:
     """Yield the page in a browser. Its scripts must raise no error, and its policy must forbid nothing."""
-    program = shutil.which("chromium") or pytest.skip("chromium is not installed")
+    program = shutil.which("chromium") or unavailable("chromium is not installed")
     complaints: list[str] = []
     async with playwright_api.async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
