@@ -1,7 +1,8 @@
 """How are the contenders of one case measured? All are started and warmed up. Then they take turns, round after round.
 
 Each contender has a server of its own, so that it does not influence the figures of another one. While one contender
-works, the others wait in their long polls, or are stopped. A turn has two phases:
+works, the others wait in their long polls, or are stopped. A contender that was stopped is warmed up again first:
+it may have lost connections and leases. A turn has two phases:
 
     backlog   a source full of records, worked off as fast as possible: CPU for each record, records a second.
     paced     records arrive evenly, the same number a second for all: time from send to invoke, and CPU again,
@@ -32,7 +33,7 @@ LOOK_EVERY_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The number of records before the first turn and in each phase of a turn. With 0, there is no paced phase."""
+    """The number of records of a warm-up and of each phase of a turn. With 0, there is no paced phase."""
 
     warm_up: int
     backlog: int
@@ -168,6 +169,8 @@ class Run:
 
     def take_turn(self, load: Load) -> None:
         assert self.child
+        if self.stands_still:
+            self.warm_up(load)
         begun, worked_off = self._work_off(load.backlog)
         turn = Figures(
             cpu_per_record=(worked_off.cpu - begun.cpu) / load.backlog,

@@ -79,7 +79,8 @@ def bare_command(case: StreamCase, stream: CannedStream, folder: Path) -> list[s
 
 
 DAEMON = StreamContender("poller", daemon_command, settle_in_seconds=2.0)
-"""It stores its last positions while it settles. It loses its leases while it is stopped, and goes on from there."""
+"""It stores its last positions while it settles. It loses its leases while it is stopped, and takes them in the
+warm-up of its next turn."""
 
 FLOOR = StreamContender("bare loop", bare_command)
 RIVALS = (
