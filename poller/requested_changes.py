@@ -145,15 +145,24 @@ class RequestedChanges:
         return await self._stuck_events.report(FunctionName(function), now=self._clock.now())
 
     async def change_events(
-        self, function: str, action: EventAction, request_id: str | None, *, settings: str | None = None
+        self,
+        function: str,
+        action: EventAction,
+        request_id: str | None,
+        *,
+        drops_waiting: bool = False,
+        settings: str | None = None,
     ) -> Mapping[str, Any]:
         """Retry or drop one stuck event, or all stuck events of the function if `request_id` is None.
 
+        With `drops_waiting`, a drop also removes events that wait.
         Raises CannotChange if the client means another file, or if there is no such event.
         """
         refuse_another_file(settings, self._file)
         one = None if request_id is None else RequestId(request_id)
-        return await self._stuck_events.change(FunctionName(function), action, one, now=self._clock.now())
+        return await self._stuck_events.change(
+            FunctionName(function), action, one, drops_waiting=drops_waiting, now=self._clock.now()
+        )
 
     @property
     def _stuck_events(self) -> StuckEvents:

@@ -361,7 +361,7 @@ class StuckEvents(Answer):
 
 
 class EventsChanged(Answer):
-    """How many stuck events were retried or dropped."""
+    """How many events were retried or dropped."""
 
     function: str
     action: EventAction

@@ -14,6 +14,7 @@ POST /api/position {"mapping": NAME, "position": TEXT, "shard": ID, "after": tru
                    "version": TEXT           in addition: refuse the move if the positions have changed since
 POST /api/event    {"function": NAME, "action": "retry" | "drop", "request_id": ID or null}
                                              retry or drop one stuck event, or all of the function
+                   "drops_waiting": true     in addition: drop events that wait, too
                    "settings": FILE          in addition, for each call: refuse the change if the daemon runs
                                              another file
 """
@@ -80,6 +81,7 @@ class EventsBody(Body):
     function: str = Field(description="A key of [functions].")
     action: EventAction = Field(description="Try the deliveries again at once, or remove the event for good.")
     request_id: str | None = Field(min_length=1, description="The request id of one stuck event; null for all of them.")
+    drops_waiting: bool = Field(False, description="Drop events that wait, too, unless a daemon has claimed them.")
 
 
 async def _reload(changes: Changes, body: ReloadBody) -> Mapping[str, Any]:
@@ -136,24 +138,28 @@ async def _move(changes: Changes, body: PositionBody) -> Mapping[str, Any]:
 def _moved(body: PositionBody, answer: Mapping[str, Any], by: str) -> ChangeMade | None:
     if body.only_shows:
         return None
-    return ChangeMade(
-        f"move to {'after ' if body.after else ''}{body.position}",
-        by,
-        before=answer["before"],
-        mapping=MappingName(body.mapping),
-        shard=answer["shard"],
-    )
+    return position_moved(MappingName(body.mapping), body.order, answer["shard"], answer["before"], by)
+
+
+def position_moved(mapping: MappingName, order: MoveOrder, shard: str | None, before: str, by: str) -> ChangeMade:
+    """Return the fact for the log. A command that changes the state itself logs the same fact."""
+    to = f"{'after ' if order.is_after else ''}{order.to}"
+    return ChangeMade(f"move to {to}", by, before=before, mapping=mapping, shard=shard)
 
 
 async def _change_events(changes: Changes, body: EventsBody) -> Mapping[str, Any]:
-    return await changes.change_events(body.function, body.action, body.request_id, settings=body.settings)
+    return await changes.change_events(
+        body.function, body.action, body.request_id, drops_waiting=body.drops_waiting, settings=body.settings
+    )
 
 
-def _events_changed(body: EventsBody, answer: Mapping[str, Any], by: str) -> ChangeMade:
+def events_changed(body: EventsBody, answer: Mapping[str, Any], by: str) -> ChangeMade:
+    """Return the fact for the log. A command that changes the file of events itself logs the same fact."""
+    which = "stuck or waiting" if body.action == "drop" and body.drops_waiting else "stuck"
     return ChangeMade(
-        f"{body.action} of stuck events",
+        f"{body.action} of {which} events",
         by,
-        before="stuck",
+        before=which,
         function=FunctionName(body.function),
         request_id=body.request_id,
         events=answer["events"],
@@ -207,6 +213,6 @@ CALLS: tuple[Call[Any], ...] = (
         body=EventsBody,
         answer=answers.EventsChanged,
         make=_change_events,
-        fact=_events_changed,
+        fact=events_changed,
     ),
 )

@@ -65,9 +65,18 @@ class Changes(Protocol):
         ...
 
     async def change_events(
-        self, function: str, action: EventAction, request_id: str | None, *, settings: str | None
+        self,
+        function: str,
+        action: EventAction,
+        request_id: str | None,
+        *,
+        drops_waiting: bool = False,
+        settings: str | None,
     ) -> Mapping[str, Any]:
-        """Retry or drop one stuck event, or all stuck events of the function if `request_id` is None."""
+        """Retry or drop one stuck event, or all stuck events of the function if `request_id` is None.
+
+        With `drops_waiting`, a drop also removes events that wait.
+        """
         ...
 
 

@@ -17,11 +17,13 @@
     reference    reference metrics, log, parity: list what the daemon counts and logs, and how it compares to AWS Lambda
     parity       what poller does with each parameter of AWS Lambda's API, and where it differs
     state        state show, set, rename: show, move and rename stored positions
-    moving       state set, for positions that are only in the memory of the daemon
+    moving       state set while a daemon runs: the daemon moves the positions
     copying      state copy: copy them from another state
     opened_state how a command reaches the state
     workers      how the workers and the units are shown
     events       events list, show, retry, drop, forget: show, retry and remove the asynchronous events that are stored
+    changed_events  events retry, drop: who changes the file of events
+    change_log   where a change is logged that a command makes without a daemon
     samples      the sample events of `poller invoke`
     times        how a time is shown to a person
     tables       how stored positions are shown to people and to programs

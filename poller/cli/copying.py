@@ -14,14 +14,18 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from poller.admin.requester import this_process
 from poller.cli.as_json import AsJson, print_json
+from poller.cli.change_log import log_change
 from poller.cli.ending import Config, counted, examined, exit_on_failure, refused
 from poller.cli.opened_state import Opened, name_of, opened
 from poller.core.names import other_names
+from poller.facts import ChangeMade
 from poller.model.ids import MappingName
 from poller.settings.state import State
 from poller.settings.values import Settings
-from poller.stores.lease_by_hand import mapping_of
+from poller.stores.lease_by_hand import NOTHING, grouped, mapping_of
+from poller.stores.move_orders import told
 
 
 def copy_state(
@@ -72,6 +76,7 @@ def copy_state(
                 raise refused(f"nothing was changed: {name_of(settings)} already has positions", code=1)
             copied = new.loop.call(new.hand.adopt, old.hand.rows).positions
     _print(settings, source, copied, as_json)
+    log_change(_copied(source, f"{name_of(settings)} had no other positions"), settings)
 
 
 def _print(settings: Settings, source: str, shards: int, as_json: bool) -> None:
@@ -107,7 +112,14 @@ def _copied_from_kcl(settings: Settings, table: str, name: str | None, config: P
         if not rows:
             what = f"the table {table} has no leases, so choose a position by `poller state set {name}`"
             raise refused(f"nothing was changed: {what}", code=1)
-        return state.loop.call(partial(state.hand.take_back, found.state_key, rows, table=table))
+        before = told(grouped(state.hand.rows).get(found.state_key, NOTHING))
+        copied = state.loop.call(partial(state.hand.take_back, found.state_key, rows, table=table))
+    log_change(_copied(f"kcl://{table}", before, found.name), settings)
+    return copied
+
+
+def _copied(source: str, before: str, mapping: MappingName | None = None) -> ChangeMade:
+    return ChangeMade(f"copy of the positions in {source}", this_process(), before, mapping)
 
 
 def _refuse_while_read(state: Opened) -> None:

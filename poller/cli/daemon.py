@@ -3,7 +3,8 @@
 settings file ── [daemon] state ──> control socket beside the state or the settings file ──> the daemon
 
 Several daemons may share a state file, and one of them listens beside it. So the command first asks the daemon which
-settings file it runs. If it is another file, the command ends: it would show or change the wrong daemon.
+settings file it runs. If it is another file, most commands end: they would show or change the wrong daemon.
+A command that can also work without a daemon asks `running_daemon`, and works without one then.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from poller.admin.control import DAEMON_PATH, control_paths, path_for_commands
 from poller.cli.ending import exit_on_failure, refused
 from poller.settings.loading import state_of
 
+LONGEST_LOOK_IN_SECONDS = 5.0
+"""How long a command waits until a daemon says which settings it runs. A daemon that works says it in milliseconds."""
+
 
 class ControlConnection(http.client.HTTPConnection):
     """A connection to a Unix socket. Its timeout is long, because the daemon answers only when the change is made."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=LONGEST_SECONDS)
+    def __init__(self, path: Path, seconds: float = LONGEST_SECONDS) -> None:
+        super().__init__("localhost", timeout=seconds)
         self._path = path
 
     def connect(self) -> None:
@@ -48,20 +52,37 @@ def socket_of(config: Path) -> Path:
     return path
 
 
+def running_daemon(config: Path, state: str) -> Path | None:
+    """Return the path of the socket of the daemon that runs this settings file, or None if no daemon runs it.
+
+    `state` is [daemon] state, as an absolute address.
+    A daemon that does not answer within a few seconds counts as none: the leases of its shards protect them.
+    """
+    path = path_for_commands(state, config)
+    daemon = _daemon_at(path, seconds=LONGEST_LOOK_IN_SECONDS)
+    return path if daemon.get("settings") == str(config.resolve()) else None
+
+
 def _refuse_another_daemon(path: Path, config: Path) -> None:
     """End the program if a daemon with another settings file listens at the path."""
-    connection = ControlConnection(path)
+    daemon = _daemon_at(path)
+    theirs = daemon.get("settings")
+    if theirs is not None and theirs != str(config.resolve()):
+        why = f"the daemon that shares its state (process {daemon.get('process')}) runs {theirs}"
+        raise refused(f"no daemon runs {config}: {why}; ask it with -c {theirs}", code=1)
+
+
+def _daemon_at(path: Path, *, seconds: float = LONGEST_SECONDS) -> Mapping[str, Any]:
+    """Return what the daemon at this path says about itself: nothing if no daemon listens, or something else does."""
+    connection = ControlConnection(path, seconds)
     try:
         connection.request("GET", DAEMON_PATH)
         daemon = json.loads(connection.getresponse().read())
     except (OSError, http.client.HTTPException, ValueError):
-        return  # no daemon listens, or something else does: the command itself finds out
+        return {}
     finally:
         connection.close()
-    theirs = daemon.get("settings") if isinstance(daemon, dict) else None
-    if theirs is not None and theirs != str(config.resolve()):
-        why = f"the daemon that shares its state (process {daemon.get('process')}) runs {theirs}"
-        raise refused(f"no daemon runs {config}: {why}; ask it with -c {theirs}", code=1)
+    return daemon if isinstance(daemon, dict) else {}
 
 
 def asked(path: Path, method: str, page: str, body: Mapping[str, object] | None = None) -> tuple[int, dict[str, Any]]:

@@ -1,7 +1,10 @@
 """What can a person do with the asynchronous events that wait or are stuck? List, show, retry and drop them.
 
-The commands read and change the file of events directly, so they need no running daemon. A running daemon may use the
-file at the same time, and sees a change within a second.
+    list, show     the command reads the file of events, also while daemons use it
+    retry, drop    the daemon that runs this settings file changes the file, and logs the change; if no such daemon
+                   runs, the command does both (`changed_events.py`). Other daemons see the change within a second
+    forget         the command changes the file, and logs the change
+
 If a function has an `event_queue_arn`, its events wait in that SQS queue. The file then has only the events that SQS
 cannot keep: ended events with deliveries to do, and events that have become too large.
 """
@@ -15,7 +18,10 @@ from typing import Annotated, Any
 
 import typer
 
+from poller.admin.requester import this_process
 from poller.cli.as_json import AlwaysJson, AsJson, parsed, print_json
+from poller.cli.change_log import log_change
+from poller.cli.changed_events import ChangeOfEvents
 from poller.cli.ending import OF_CHANGES, Config, counted, examined, exit_on_failure, refused
 from poller.cli.moving import confirm
 from poller.cli.printing import print_table
@@ -23,7 +29,8 @@ from poller.cli.times import ago, duration
 from poller.core.names import other_names
 from poller.event_queues import by_hand
 from poller.event_queues.by_hand import Listed, Listing
-from poller.model.event import Ending, Event, EventQueueDepth, RememberedQueue
+from poller.facts import ChangeMade
+from poller.model.event import Ending, Event, EventAction, EventQueueDepth, RememberedQueue
 from poller.model.ids import FunctionName, RequestId
 from poller.settings.values import Settings
 
@@ -105,10 +112,8 @@ def retry(
 
     The function is not invoked again with an event that has ended. Only its deliveries are tried again.
     """
-    path, name, one = _asked(function, request_id, config, is_all=every)
-    with exit_on_failure(config):
-        count = by_hand.retry(path, name, one, now=time.time())
-    _print_count("retried", count, name, one, as_json=as_json, otherwise="is stuck")
+    change = _asked(function, "retry", request_id, config, is_all=every)
+    _print_count("retried", change.make(), change, as_json=as_json)
 
 
 @events_commands.command(epilog=OF_CHANGES)
@@ -126,14 +131,12 @@ def drop(
 
     An event that a daemon has claimed is not removed.
     """
-    path, name, one = _asked(function, request_id, config, is_all=every)
-    which = "all events" if one is None else f"the event {one}"
-    if not yes:
-        typer.echo(f"Would drop {which} of {name} from {path} for good.", err=as_json)
-    confirm(is_sure=yes, is_for_program=as_json)
-    with exit_on_failure(config):
-        count = by_hand.drop(path, name, one, now=time.time())
-    _print_count("dropped", count, name, one, as_json=as_json, otherwise="waits or is stuck")
+    change = _asked(function, "drop", request_id, config, is_all=every)
+    if change.is_needed:
+        if not yes:
+            typer.echo(f"Would drop {change.events} of {change.function} from {change.file} for good.", err=as_json)
+        confirm(is_sure=yes, is_for_program=as_json)
+    _print_count("dropped", change.make(), change, as_json=as_json)
 
 
 @events_commands.command(epilog=OF_CHANGES)
@@ -162,30 +165,29 @@ def forget(
         print_json({"function": function, "forgotten": queue})
     else:
         typer.echo(f"{queue} is forgotten; its messages stay there.")
+    before = f"a former event queue of {function}"
+    log_change(ChangeMade(f"forget of {queue}", this_process(), before, function=FunctionName(function)), settings)
 
 
-def _asked(
-    function: str, request_id: str | None, config: Path, *, is_all: bool
-) -> tuple[Path, FunctionName, RequestId | None]:
-    """Return the file, the function, and the request id. A request id of None means all events."""
+def _asked(function: str, action: EventAction, request_id: str | None, config: Path, *, is_all: bool) -> ChangeOfEvents:
+    """Return the change that the person asks for. Ends the program if there is no such function."""
     if (request_id is None) != is_all:
         raise refused("give the event's ID, or --all", code=2)
     settings = examined(config, prints_warnings=False).settings
     with exit_on_failure(config):
         path = _file_of(settings)
-        name = _known(function, settings, by_hand.depths(path, now=time.time()))
-    return path, name, None if request_id is None else RequestId(request_id)
+        depths = by_hand.depths(path, now=time.time())
+    name = _known(function, settings, depths)
+    depth = depths.get(name)
+    applies_to = 0 if depth is None else depth.stuck + (depth.waiting if action == "drop" else 0)
+    return ChangeOfEvents(config, settings, path, name, action, request_id, applies_to)
 
 
-def _print_count(
-    done: str, count: int, name: FunctionName, request_id: RequestId | None, *, as_json: bool, otherwise: str
-) -> None:
+def _print_count(done: str, count: int, change: ChangeOfEvents, *, as_json: bool) -> None:
     if as_json:
-        print_json({"function": name, done: count})
-    elif count or request_id is None:
-        typer.echo(f"{counted(count, 'event')} of {name} {done}.")
-    if not count and request_id is not None:
-        raise refused(f"nothing was changed: no event {request_id} of {name} {otherwise}", code=1)
+        print_json({"function": change.function, done: count})
+    else:
+        typer.echo(f"{counted(count, 'event')} of {change.function} {done}.")
 
 
 def _file_of(settings: Settings) -> Path:

@@ -1,6 +1,10 @@
 """What can a person do with the stored positions? Show them at any time; move or rename them while nobody reads them.
 
 Before a move, the command shows what it changes, and asks. If a worker begins to read meanwhile, nothing is changed.
+
+    state set, a daemon runs this settings file   the command asks the daemon, which moves the positions and logs it
+    state set, no such daemon runs                the command moves the positions in the file or table, and logs it
+    state rename                                  the command renames them, and logs it; all daemons are stopped
 """
 
 from __future__ import annotations
@@ -13,7 +17,10 @@ from typing import Annotated
 
 import typer
 
+from poller.admin.requester import this_process
 from poller.cli.as_json import AsJson, print_json
+from poller.cli.change_log import log_change
+from poller.cli.daemon import running_daemon, socket_of
 from poller.cli.ending import OF_CHANGES, Config, counted, examined, exit_on_failure, refused, warn
 from poller.cli.moving import MoveByDaemon, confirm
 from poller.cli.opened_state import name_of, opened, opened_with_kcl_table, rows_in_kcl_table, shown_rows
@@ -23,11 +30,14 @@ from poller.cli.workers import documents_of_units, documents_of_workers, units_t
 from poller.core.names import other_names
 from poller.core.streams.written_positions import NoPosition, for_programs
 from poller.errors import PollerError
+from poller.facts import ChangeMade
 from poller.model.ids import MappingName
 from poller.model.lease import Row
 from poller.model.mapping import StreamMapping
+from poller.model.move import MoveOrder
 from poller.settings.values import Settings
 from poller.stores.lease_by_hand import NOTHING, Copied, Stored, grouped, mapping_of, paused
+from poller.stores.move_orders import told
 from poller.stores.moving import Move, planned
 
 state_commands = typer.Typer(
@@ -118,8 +128,9 @@ def set_position(
     _refuse_unless_known(mapping, (known.name for known in settings.stream_mappings), settings)
     (found,) = (known for known in settings.stream_mappings if known.name == mapping)
     position = absolute(position, time.time())
-    if settings.daemon.state == "memory:":
-        of_daemon = MoveByDaemon(config, found.name, position, shard, after)
+    daemon = running_daemon(config, settings.daemon.state)
+    if daemon is not None or settings.daemon.state == "memory:":
+        of_daemon = MoveByDaemon(daemon or socket_of(config), config, found, position, shard, after)
         of_daemon.make(is_sure=yes, is_for_program=as_json)
         return
     has_kcl_table = found.kcl_table is not None
@@ -136,6 +147,10 @@ def set_position(
         print_json({"mapping": mapping, "shard": move.shard_id, "position": for_programs(move.position)})
     else:
         typer.echo("Done; the mapping begins there at its next start, or when it is resumed.")
+    from poller.admin.calls import position_moved
+
+    order = MoveOrder(position, move.shard_id, after)
+    log_change(position_moved(found.name, order, move.shard_id, told(move.before), this_process()), settings)
 
 
 @state_commands.command("rename", epilog=OF_CHANGES)
@@ -165,6 +180,8 @@ def rename_mapping(
         if state.hand.is_mixed(MappingName(old), MappingName(new)):
             raise refused(f"nothing was changed: positions are already stored for a mapping {new}", code=1)
         renamed = state.loop.call(state.hand.rename, MappingName(old), MappingName(new))
+    before = f"{old} had {_in_words(renamed)}"
+    log_change(ChangeMade(f"rename of {old}", this_process(), before, MappingName(new)), settings)
     if as_json:
         print_json({"mapping": new, "former": old, "shards": renamed.positions, "is_paused": renamed.is_paused})
     else:

@@ -3,8 +3,8 @@
     a stuck event                     a destination has refused its invocation record for good
     an event of a removed function    nothing invokes or delivers it, so it counts as stuck, and cannot be retried
 
-Other events are left alone. A daemon whose process changes the file sees the change within a second, as it sees the
-changes of a command (`by_hand.py`).
+Other events are left alone, unless the client drops those that wait, too.
+All daemons that use the file see the change within a second.
 """
 
 from __future__ import annotations
@@ -57,10 +57,17 @@ class StuckEvents(NamedTuple):
         }
 
     async def change(
-        self, function: FunctionName, action: EventAction, request_id: RequestId | None, *, now: float
+        self,
+        function: FunctionName,
+        action: EventAction,
+        request_id: RequestId | None,
+        *,
+        drops_waiting: bool = False,
+        now: float,
     ) -> dict[str, Any]:
         """Retry or drop one stuck event, or all if `request_id` is None. Return the body of the answer.
 
+        With `drops_waiting`, a drop also removes events that wait, except those that a daemon has claimed.
         Raises CannotChange if there is no such event.
         """
         path = await self._file_with(function, now)
@@ -69,11 +76,13 @@ class StuckEvents(NamedTuple):
                 raise CannotChange(f"the settings no longer have {function}, so its events cannot be retried")
             change = partial(by_hand.retry, path, function, request_id, now=now)
         else:
-            change = partial(by_hand.drop, path, function, request_id, now=now, is_stuck=function in self.known)
+            is_stuck = function in self.known and not drops_waiting
+            change = partial(by_hand.drop, path, function, request_id, now=now, is_stuck=is_stuck)
         count = await _done(change)
         if not count:
             which = "no event" if request_id is None else f"no event {request_id}"
-            raise CannotChange(f"nothing was changed: {which} of {function} is stuck")
+            state = "waits or is stuck" if action == "drop" and drops_waiting else "is stuck"
+            raise CannotChange(f"nothing was changed: {which} of {function} {state}")
         return {"function": function, "action": action, "request_id": request_id, "events": count}
 
     async def _file_with(self, function: FunctionName, now: float) -> Path:

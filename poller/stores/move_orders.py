@@ -2,6 +2,7 @@
 
     listed()    returns the positions, and their version
     ordered()   makes a move, or only shows its effect
+    told()      returns positions as the log names those before a move
 
 The version changes with each write of a worker or a person. So a person who has seen one version does not move the
 positions of another one.
@@ -49,7 +50,7 @@ async def ordered(hand: Hand, key: StateKey, order: MoveOrder, *, now: float, ha
     if not order.only_shows:
         await move.make(hand, has_kcl_table=has_kcl_table)
     _, *effect = move.sentences()
-    return Moved(move.shard_id, _told(move.before), in_words(move.position), " ".join(effect), version)
+    return Moved(move.shard_id, told(move.before), in_words(move.position), " ".join(effect), version)
 
 
 def listed(rows: Iterable[Row], key: StateKey) -> StoredPositions:
@@ -79,7 +80,7 @@ def _version(rows: Iterable[Row], key: StateKey) -> str:
     return hashlib.sha256(repr(counters).encode()).hexdigest()[:16]
 
 
-def _told(before: Stored) -> str:
+def told(before: Stored) -> str:
     """Return stored positions for the log: those of the first shards, and the number of the others."""
     told = [f"{shard_id} {_position(row)}" for shard_id, row in sorted(before.rows.items())[:POSITIONS_TOLD]]
     if more := len(before.rows) - len(told):

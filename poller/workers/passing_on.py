@@ -156,12 +156,20 @@ class Changes:
         return await self._stuck_events.report(FunctionName(function), now=self._now())
 
     async def change_events(
-        self, function: str, action: EventAction, request_id: str | None, *, settings: str | None
+        self,
+        function: str,
+        action: EventAction,
+        request_id: str | None,
+        *,
+        drops_waiting: bool = False,
+        settings: str | None,
     ) -> Mapping[str, Any]:
         """Change the file of events, which all workers share."""
         refuse_another_file(settings, self._file)
         one = None if request_id is None else RequestId(request_id)
-        return await self._stuck_events.change(FunctionName(function), action, one, now=self._now())
+        return await self._stuck_events.change(
+            FunctionName(function), action, one, drops_waiting=drops_waiting, now=self._now()
+        )
 
     @property
     def _stuck_events(self) -> StuckEvents:

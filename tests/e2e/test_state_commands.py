@@ -20,8 +20,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from poller.cli import app
+from poller.event_queues.rows import put
+from poller.event_queues.schema import shared
+from poller.model.ids import FunctionName
 from tests.e2e.harness import KEYS, World, environment
 from tests.e2e.streams import Clicks, Users, mapping
+from tests.fakes.events import event
 from tests.fakes.target import FakeTarget, FunctionPlan, ids_of
 
 pytestmark = pytest.mark.anyio
@@ -88,7 +92,7 @@ async def test_the_next_start_continues_at_the_position_that_was_set(world: Worl
 
 async def delivered_after_set(world: World, text: str, position: Sequence[str], expected: Sequence[str]) -> None:
     ended = await run(world, "state", "set", "events", *position, "--yes")
-    assert (ended.exit_code, ended.stderr) == (0, "")
+    assert ended.exit_code == 0, ended.stderr
     await delivered(world, text, expected)
 
 
@@ -106,7 +110,7 @@ async def test_while_the_daemon_runs_its_state_can_be_shown_and_not_changed(worl
         assert 0 <= time.time() - shard["read_since"] < 120
         ended = await run(world, "state", "set", "clicks", "TRIM_HORIZON", "--yes")
         assert (ended.exit_code, ended.stdout) == (1, "")
-        assert "runs, and may read clicks: stop all workers, or pause the mapping" in ended.stderr
+        assert "the mapping clicks is not paused: pause it first" in ended.stderr
         assert await daemon.stop() == 0
     [shard] = await shown(world)
     assert shard["position"] == {"type": "AFTER_SEQUENCE_NUMBER", "sequence_number": number}
@@ -163,6 +167,50 @@ async def test_a_paused_mapping_is_moved_in_the_memory_of_the_daemon(world: Worl
         assert await daemon.stop() == 0
     assert made["by"].startswith("uid ")
     assert list(ids_of(function.calls)) == [first, first, second]
+
+
+@pytest.mark.parametrize("options", [(), ("--workers", "2")])
+async def test_each_change_of_a_command_is_logged_by_the_daemon_or_by_the_command(
+    world: World, options: tuple[str, ...]
+) -> None:
+    clicks = Clicks(world.aws, "clicks", shard_count=1)
+    world.options = 'event_queue = "sqlite://events.db"'
+    function = new_function(world)
+    gone = event(time.time(), function=FunctionName("gone"))
+    with shared(world.folder / "events.db") as file:
+        put(file, [gone])
+    move = ["state", "set", "clicks", "TRIM_HORIZON", "--yes"]
+    async with world.daemon(mapping("clicks", clicks, BILL), *options) as daemon:
+        first = clicks.put("k")
+        await world.watch.until(lambda: first in ids_of(function.calls))
+        assert (await run(world, "pause", "clicks")).exit_code == 0
+        with anyio.fail_after(60):
+            while (ended := await run(world, *move)).exit_code:
+                assert "try again soon" in ended.stderr
+        assert ended.stderr == "", "the daemon logs the change"
+        dropped = await run(world, "events", "drop", "gone", gone.request_id, "--yes")
+        assert (dropped.exit_code, dropped.stderr) == (0, "")
+        second = clicks.put("k")
+        assert (await run(world, "resume", "clicks")).exit_code == 0
+        await world.watch.until(lambda: second in ids_of(function.calls))
+        assert await daemon.stop() == 0
+    assert list(ids_of(function.calls)) == [first, first, second]
+    [shard] = clicks.shards
+    before = f"{shard.shard_id} after {first}"
+    changes = [(line["change"], line.get("before")) for line in daemon.logged("change_made")]
+    assert changes == [
+        ("pause", "not paused"),
+        ("move to TRIM_HORIZON", before),
+        ("drop of stuck or waiting events", "stuck or waiting"),
+        ("resume", "paused"),
+    ]
+    by = {line["by"] for line in daemon.logged("change_made")}
+    assert by == {f"uid {os.getuid()}, pid {os.getpid()}"}
+    ended = await run(world, *move)
+    [made] = map(json.loads, ended.stderr.splitlines())
+    assert (made["event"], made["change"], made["mapping"]) == ("change_made", "move to TRIM_HORIZON", "clicks")
+    assert made["by"] in by
+    assert made["before"].startswith(f"{shard.shard_id} after {second}")
 
 
 def asked(folder: Path, answer: bytes, *arguments: str) -> tuple[int, str]:

@@ -60,9 +60,16 @@ class FakeChanges:
         return await self._answer(f"events {function}", None)
 
     async def change_events(
-        self, function: str, action: EventAction, request_id: str | None, *, settings: str | None
+        self,
+        function: str,
+        action: EventAction,
+        request_id: str | None,
+        *,
+        drops_waiting: bool = False,
+        settings: str | None,
     ) -> Mapping[str, Any]:
-        return await self._answer(f"{action} {function} {request_id}", settings)
+        which = " or waiting" if drops_waiting else ""
+        return await self._answer(f"{action} {function} {request_id}{which}", settings)
 
     async def _answer(self, function: str | None, settings: str | None) -> Mapping[str, Any]:
         self.asked.append((function, settings))

@@ -217,6 +217,7 @@ async def test_each_change_that_is_made_is_logged_with_who_and_what_was_before()
             ("position", {"mapping": "clicks", "position": "LATEST"}),
             ("position", {"mapping": "clicks", "position": "LATEST", "only_shows": True}),
             ("event", {"function": "store", "action": "drop", "request_id": None}),
+            ("event", {"function": "store", "action": "drop", "request_id": None, "drops_waiting": True}),
         ):
             async with client.post(f"/api/{path}", json=body) as reply:
                 assert reply.status == 200
@@ -238,6 +239,7 @@ async def test_each_change_that_is_made_is_logged_with_who_and_what_was_before()
         ),
         ChangeMade("move to LATEST", by, "after 5", MappingName("clicks")),
         ChangeMade("drop of stuck events", by, "stuck", function=FunctionName("store"), events=4),
+        ChangeMade("drop of stuck or waiting events", by, "stuck or waiting", function=FunctionName("store"), events=4),
     ]
 
 

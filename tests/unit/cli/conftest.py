@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -38,7 +39,17 @@ def poller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Poller:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("POLLER_CONFIG", raising=False)
     monkeypatch.setattr("typer.testing._get_command", command_of)
+    monkeypatch.setattr("poller.cli.change_log.SYSTEM_LOG", tmp_path / "system_log")  # not the log of this host
     return lambda *arguments, **environ: CliRunner().invoke(app, arguments, env=environ)
+
+
+def logged(result: Result) -> dict[str, Any]:
+    """Return the change that the command has logged. It must have succeeded, with nothing else on stderr."""
+    assert result.exit_code == 0, result.output
+    [line] = map(json.loads, result.stderr.splitlines())
+    assert isinstance(line, dict)
+    assert line.pop("event") == "change_made"
+    return {name: value for name, value in line.items() if name not in ("timestamp", "level", "by")}
 
 
 def members(command: str) -> set[str]:

@@ -22,7 +22,7 @@ from poller.stores.dynamodb_table import made_ready
 from poller.stores.lease_file import shown
 from poller.stores.sqlite_leases import SqliteLeaseStore
 from tests.fakes.dynamodb_over_http import DynamoDbOverHttp, dynamodb_over_http, use_own_credentials
-from tests.unit.cli.conftest import Poller, members
+from tests.unit.cli.conftest import Poller, logged, members
 
 CLICKS = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
 A, B = ShardId("shardId-000000000000"), ShardId("shardId-000000000001")
@@ -64,7 +64,9 @@ def test_everything_of_the_mappings_is_copied_and_the_other_state_stays_as_it_is
     before = Path("old.db").read_bytes()
     for _ in range(2):
         result = poller("state", "copy", OLD)
-        assert (result.exit_code, result.stderr) == (0, "")
+        file = Path("poller.db").resolve()
+        change = f"copy of the positions in {OLD}"
+        assert logged(result) == {"change": change, "before": f"{file} had no other positions"}
         assert result.stdout == f"Done; {Path('poller.db').resolve()} has the positions of 2 shards.\n"
         assert rows_in("poller.db") == {row.key: row for row in ROWS}
     assert rows_in("old.db") == {row.key: row for row in ROWS}
@@ -106,7 +108,7 @@ def test_a_file_is_copied_into_a_table_which_is_created_and_back(
         daemon = f'[daemon]\nregion = "eu-west-1"\nendpoint_url = "{dynamodb.url}"\n'
         Path("poller.toml").write_text(f'{daemon}state = "dynamodb://leases"\n{MAPPING}')
         result = poller("state", "copy", OLD)
-        assert (result.exit_code, result.stderr) == (0, "")
+        assert logged(result)["before"] == "dynamodb://leases had no other positions"
         assert result.stdout == "Done; dynamodb://leases has the positions of 2 shards.\n"
         assert len(dynamodb.tables.table("leases").items) == len(ROWS)
         Path("poller.toml").write_text(f'{daemon}state = "sqlite://back.db"\n{MAPPING}')
@@ -183,7 +185,10 @@ def test_a_mapping_goes_on_in_the_state_where_its_table_of_kcl_stands(
             table.items[table.key_of(item)] = item
         before = dict(table.items)
         result = poller(*copy)
-        assert (result.exit_code, result.stderr) == (0, "")
+        change = "copy of the positions in kcl://my-application"
+        older = f"{A} after 5; {B} at the end: the shard is closed, and all of it done; other shards at the records "
+        made = logged(result)
+        assert (made["change"], made["mapping"], made["before"].startswith(older)) == (change, "clicks", True)
         assert result.stdout == f"Done; {Path('poller.db').resolve()} has the positions of 2 shards.\n"
         assert table.items == before
         again = poller(*copy)

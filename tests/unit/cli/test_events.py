@@ -142,7 +142,7 @@ def test_an_event_is_dropped_only_with_yes_or_an_answer(poller: Poller, file: Pa
     assert (unasked.stdout, "use --yes" in unasked.stderr) == (f"{asked}\n", True)
     unasked = poller("events", "drop", "resize", "--all", "--json")
     assert unasked.stdout == ""
-    assert unasked.stderr.startswith(f"Would drop all events of resize from {file} for good.\n")
+    assert unasked.stderr.startswith(f"Would drop 2 events of resize from {file} for good.\n")
     assert by_hand.listed(file, RESIZE, now=time.time()).total == 2
     assert poller("events", "drop", "resize", one.request_id, "--yes").stdout == "1 event of resize dropped.\n"
     assert [left.request_id for left in by_hand.listed(file, RESIZE, now=time.time()).events] == [other.request_id]

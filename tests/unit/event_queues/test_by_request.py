@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from poller.admin import answers
 from poller.errors import CannotChange
 from poller.event_queues.by_hand import listed
 from poller.event_queues.by_request import StuckEvents
+from poller.event_queues.rows import take
+from poller.event_queues.schema import shared
 from poller.model.event import Event
 from poller.model.ids import FunctionName, RequestId
 from tests.fakes.clock import EPOCH
@@ -64,6 +67,18 @@ async def test_one_or_all_stuck_events_are_dropped_and_events_that_wait_stay(tmp
             with pytest.raises(CannotChange, match=f"nothing was changed: {why} resize is stuck"):
                 await scene.stuck.change(RESIZE, "drop", which, now=NOW)
         assert scene.left() == [waiting.request_id]
+
+
+async def test_a_client_may_drop_events_that_wait_but_none_that_a_daemon_has_claimed(tmp_path: Path) -> None:
+    stuck, waiting, claimed = event(NOW, stuck="NotFound"), event(NOW, due_in=300), event(NOW)
+    with Scene(tmp_path, stuck, waiting, claimed) as scene, shared(scene.path) as file:
+        take(file, RESIZE, claim="a daemon", count=1, now=NOW, until=NOW + 60)
+        change = partial(scene.stuck.change, RESIZE, "drop", drops_waiting=True, now=NOW)
+        with pytest.raises(CannotChange, match=f"no event {claimed.request_id} of resize waits or is stuck"):
+            await change(claimed.request_id)
+        assert (await change(waiting.request_id))["events"] == 1
+        assert (await change(None))["events"] == 1
+        assert scene.left() == [claimed.request_id]
 
 
 async def test_one_or_all_stuck_events_are_retried(tmp_path: Path) -> None:

@@ -313,7 +313,7 @@ async def test_the_parent_changes_stuck_events_in_the_file_that_all_workers_shar
     daemon.file.write_text(f'[daemon]\nevent_queue = "sqlite://{path}"\n[functions.resize]\nhandler = "f:handler"\n')
     daemon.changes.in_use = examine(daemon.file, {}).settings
     with shared(path) as file:
-        put(file, [event(1000.0, stuck="NotFound")])
+        put(file, [event(1000.0, stuck="NotFound"), event(1000.0)])
     report = await daemon.changes.stuck_events("resize")
     assert report["total"] == 1
     with pytest.raises(CannotChange, match="not /another"):
@@ -322,6 +322,8 @@ async def test_the_parent_changes_stuck_events_in_the_file_that_all_workers_shar
     answer = await daemon.changes.change_events("resize", "drop", one["request_id"], settings=None)
     assert answer["events"] == 1
     assert (await daemon.changes.stuck_events("resize"))["total"] == 0
+    answer = await daemon.changes.change_events("resize", "drop", None, drops_waiting=True, settings=None)
+    assert answer["events"] == 1
 
 
 async def test_the_backlogs_of_all_workers_are_one_backlog(daemon: Daemon) -> None:

@@ -1,0 +1,85 @@
+"""Who retries or drops asynchronous events that a person names? The running daemon, or else the command itself.
+
+a daemon runs this settings file   POST /api/event: the daemon changes its file of events, and logs the change
+no such daemon runs                the command changes the file by the same rules, and logs the same line
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import anyio
+
+from poller.admin.requester import this_process
+from poller.cli.change_log import log_change
+from poller.cli.daemon import asked, running_daemon
+from poller.cli.ending import counted, exit_on_failure, refused
+from poller.event_queues.by_request import StuckEvents
+from poller.model.event import EventAction
+from poller.model.ids import FunctionName, RequestId
+from poller.settings.values import Settings
+
+
+class ChangeOfEvents(NamedTuple):
+    """A change that a person asks for. A `request_id` of None means all events to which the action applies.
+
+    `file` has the events, and `applies_to` is the number of those to which the action applies.
+    """
+
+    config: Path
+    settings: Settings
+    file: Path
+    function: FunctionName
+    action: EventAction
+    request_id: str | None
+    applies_to: int
+
+    @property
+    def is_needed(self) -> bool:
+        """Return whether there is something to change. A change of one event finds out itself whether it is there."""
+        return self.request_id is not None or self.applies_to > 0
+
+    @property
+    def events(self) -> str:
+        """Return the events in words."""
+        return counted(self.applies_to, "event") if self.request_id is None else f"the event {self.request_id}"
+
+    def make(self) -> int:
+        """Make the change, and return the number of changed events. Ends the program if the change is refused."""
+        if not self.is_needed:
+            return 0
+        daemon = running_daemon(self.config, self.settings.daemon.state)
+        answer = self._made_by_us() if daemon is None else self._made_by(daemon)
+        return int(answer["events"])
+
+    @property
+    def _body(self) -> dict[str, Any]:
+        return {
+            "function": self.function,
+            "action": self.action,
+            "request_id": self.request_id,
+            "drops_waiting": self.action == "drop",
+        }
+
+    def _made_by(self, daemon: Path) -> dict[str, Any]:
+        status, answer = asked(daemon, "POST", "/api/event", {**self._body, "settings": str(self.config.absolute())})
+        if status != 200:
+            raise refused(str(answer.get("error")), code=1)
+        return answer
+
+    def _made_by_us(self) -> dict[str, Any]:
+        from poller.admin.calls import EventsBody, events_changed
+
+        body = EventsBody(**self._body)
+        one = None if body.request_id is None else RequestId(body.request_id)
+        events = StuckEvents(self.settings.daemon.event_queue, self.settings.functions)
+        change = partial(
+            events.change, self.function, body.action, one, drops_waiting=body.drops_waiting, now=time.time()
+        )
+        with exit_on_failure(self.config):
+            answer = anyio.run(change)
+        log_change(events_changed(body, answer, this_process()), self.settings)
+        return answer
