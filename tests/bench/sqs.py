@@ -102,10 +102,10 @@ def measure_all(
 
 
 def _entries(case: Case, contenders: Sequence[Contender]) -> list[Entry[Broker]]:
-    return [Entry(each.name, partial(_queue, case), partial(each.command, case)) for each in contenders]
+    return [Entry(each.name, partial(opened, case), partial(each.command, case)) for each in contenders]
 
 
-def _queue(case: Case, folder: Path) -> AbstractContextManager[Broker]:
+def opened(case: Case, folder: Path) -> AbstractContextManager[Broker]:
     if case.queue == "fauxqs":
         return real(folder, fauxqs_command(), queue_name=case.queue_name)
     return canned(folder, queue_name=case.queue_name, groups=case.groups)

@@ -121,11 +121,11 @@ def measure_all(cases: Sequence[StreamCase], contenders: Sequence[StreamContende
 
 
 def _entries(case: StreamCase, contenders: Sequence[StreamContender]) -> list[Entry[CannedStream]]:
-    opened = partial(_stream, case)
-    return [Entry(each.name, opened, partial(each.command, case), each.settle_in_seconds) for each in contenders]
+    source = partial(opened, case)
+    return [Entry(each.name, source, partial(each.command, case), each.settle_in_seconds) for each in contenders]
 
 
-def _stream(case: StreamCase, folder: Path) -> AbstractContextManager[CannedStream]:
+def opened(case: StreamCase, folder: Path) -> AbstractContextManager[CannedStream]:
     return canned_stream(folder, kind=case.kind, shards=case.shards, records_in_a_read=case.records_in_a_read)
 
 
