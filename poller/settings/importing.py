@@ -80,7 +80,9 @@ def imported(account: Account) -> str:
             blocks.append(_function_block(functions[arn], arn, account.functions.get(arn)))
         name = names.new("mappings", f"{_resource_name(source)}_to_{_function_name(arn)}")
         blocks.append(_mapping_block(name, functions[arn], mapping, source, account))
-        steps.append(steps_for(name, mapping, source))
+        function = account.functions.get(arn)
+        timeout = None if function is None else function.configuration.get("Timeout")
+        steps.append(steps_for(name, mapping, source, timeout))
     head = [
         f"# The event source mappings of AWS Lambda in {account.region}, as settings of poller.",
         "# Every mapping is disabled here. The plan at the end says how to take each one over.",

@@ -3,9 +3,19 @@
     queue    both may read it for a while: SQS gives each message to one of them, and keeps the order of groups
     stream   disable there ── wait until it has ended ── begin here at an earlier time ── start
 
-AWS does not tell the position of a mapping in a stream. Its metric IteratorAge tells how old the last records were, so
-the mapping begins here at the time of disabling, minus this age, minus a margin. So no record is left out, and the
-records of this time are delivered twice.
+AWS does not tell the position of a mapping in a stream. Its metric IteratorAge tells, for each event, how old the last
+record was when Lambda sent the event. T is the time of disabling, M is a margin, and A is the highest IteratorAge of
+the M seconds before T. So the last record of each of these events arrived at T - M - A or later. Here the mapping
+begins at this time:
+
+    arrival of records  ──┬──── may be delivered twice ────┬──── delivered here only ────>
+                      T - M - A                            T
+
+M is long enough to gather one batch and to invoke the function twice. So each shard that delivers has an event in the
+M seconds, and what AWS was only gathering at T has arrived in the M seconds.
+This is not true for a blocked batch: its first record may be older than IteratorAge tells. So the plan moves T to a
+time when no batch was blocked. If there is no such time, the mapping begins at the oldest record of the stream.
+The state of an open tumbling window stays with AWS. So the mapping begins here at the start of a window.
 
 Sources: AWS Lambda Developer Guide, "Types of metrics for Lambda functions", IteratorAge; AWS Lambda API Reference,
 "UpdateEventSourceMapping" and "CreateEventSourceMapping".
@@ -20,8 +30,14 @@ from typing import Any
 from poller.model.arn import Arn
 from poller.settings.table import in_comment
 
-MARGIN_IN_SECONDS = 60
-"""How much earlier than the iterator age says a mapping begins here: the metric has one value for each minute."""
+METRICS_MARGIN_IN_SECONDS = 120
+"""A minute because the metric has one value for each minute, and a minute for reading and for two clocks."""
+
+LONGEST_TIMEOUT_IN_SECONDS = 900
+"""The longest timeout of a function on AWS Lambda. It counts if AWS did not describe the function."""
+
+IDLE_WINDOW_IN_SECONDS = 120
+"""How long AWS keeps a tumbling window open after its end if no record comes (AWS Lambda Developer Guide)."""
 
 PLAN = """\
 # PLAN
@@ -30,50 +46,89 @@ PLAN = """\
 # `poller iam` leaves out disabled mappings, so it reads a copy of this file in which all mappings are enabled.
 #   sed 's/^enabled = false$/enabled = true/' poller.toml > enabled.toml
 #   poller iam -c enabled.toml
-# Take over one mapping at a time. Each plan says what is delivered twice; nothing is left out."""
+# Take over one mapping at a time. Copy the commands to bash without the # before them.
+# Each plan says what is delivered twice; nothing is left out."""
 
 QUEUE = """\
 {name}
   1. Set enabled = true in [mappings.{name}], and start the daemon or run `poller reload`.
      Both read the queue now. SQS gives each message to one of them, and keeps the order of message groups.
-  2. aws lambda update-event-source-mapping --uuid {uuid} --no-enabled
+  2. aws lambda update-event-source-mapping --region {region} --uuid {uuid} --no-enabled
   Delivered twice: only what SQS itself repeats.
   To go back: run the command of step 2 with --enabled, then set enabled = false here."""
 
 STREAM = """\
 {name}
-  1. T=$(date +%s); aws lambda update-event-source-mapping --uuid {uuid} --no-enabled
+  1. T=$(date +%s); aws lambda update-event-source-mapping --region {region} --uuid {uuid} --no-enabled
      Wait until this prints Disabled:
-     aws lambda get-event-source-mapping --uuid {uuid} --query State --output text
-  2. Find the iterator age A, in seconds: the highest value of the last ten minutes before T, divided by 1000.
-     aws cloudwatch get-metric-statistics --namespace AWS/Lambda --metric-name IteratorAge \\
-       --dimensions Name=FunctionName,Value={function} --statistics Maximum --period 60 \\
-       --start-time $(date -u -d @$((T - 600)) +%FT%TZ) --end-time $(date -u -d @$((T + 60)) +%FT%TZ)
-     If it has no value, look further back: then the time of the last value stands for T.
+     aws lambda get-event-source-mapping --region {region} --uuid {uuid} --query State --output text
+  2. Wait two minutes, so that CloudWatch has the last values. Print the values of the {margin} seconds before T:
+     for METRIC in IteratorAge Errors Throttles; do
+       aws cloudwatch get-metric-statistics --region {region} --namespace AWS/Lambda --metric-name $METRIC \\
+         --dimensions Name=FunctionName,Value={function} --statistics Maximum --period 60 \\
+         --start-time $((T - {margin} - 60)) --end-time $((T + 60)) \\
+         --query '[Label, sort_by(Datapoints, &Timestamp)[].[Timestamp, Maximum]]' --output text
+     done
+     No batch was blocked if Errors and Throttles are 0, and IteratorAge does not rise by 60000 each minute.
+     Then set A to the highest value of IteratorAge, in milliseconds as it is printed. For example: A=1234.0
+     If a batch was blocked, its first record may be much older than IteratorAge tells. Set T to an earlier time, when
+     no batch was blocked, for example T=$((T - 3600)). Then print the values again.
+     If there is no value, ask for an earlier period, and use the time of its last value in place of T.
   3. Set enabled = true in [mappings.{name}]. While the daemon is stopped:
-     poller state set {name} $((T - A - {margin}))
+     poller state set {name} {position}
+     If you found no time without a blocked batch: poller state set {name} TRIM_HORIZON
   4. Start the daemon.
-  Delivered twice: the records of the {margin} + A seconds before T, and batches that were not done at T.
-  To go back: set enabled = false here, run `poller reload`, and note the time and poller_iterator_age_seconds.
+  Delivered twice: what AWS delivered of the records that arrived after the position of step 3.
+  These are the records of the A + {overlap} seconds before T, and of the seconds by which you moved T.
+{windows}\
+  To go back: note poller_iterator_age_seconds and the time, set enabled = false here, and run `poller reload`.
 {back}"""
 
+WINDOWS = """\
+  The position is the start of a tumbling window. Windows since then begin again here with an empty state.
+  The state of the window that was open on AWS at T is not taken over.
+"""
+
 BACK_TO_KINESIS = """\
-     Delete the mapping on AWS and create it again with --starting-position AT_TIMESTAMP, at a time found as in step 3.
-     Do not enable the old one: AWS kept its position, so it would deliver everything since T again."""
+     Delete the mapping on AWS and create it again with --starting-position AT_TIMESTAMP, at this time minus this age
+     minus {margin} seconds. Do not enable the old one: AWS kept its position, so it would deliver all since T again."""
 
 BACK_TO_A_TABLE = """\
      Then run the command of step 1 with --enabled. AWS kept its position, so it delivers everything since T again.
      A new mapping of a DynamoDB stream cannot begin at a time, only at TRIM_HORIZON or LATEST."""
 
 
-def steps_for(name: str, mapping: Mapping[str, Any], source: Arn) -> str:
-    """Return the steps as comments of TOML. `mapping` is AWS's description, and `name` its name in the file."""
+def steps_for(name: str, mapping: Mapping[str, Any], source: Arn, timeout_in_seconds: int | None) -> str:
+    """Return the steps as comments of TOML. `mapping` is AWS's description, and `name` its name in the file.
+
+    `timeout_in_seconds` is the function's own, or None if AWS did not tell it.
+    """
     text = QUEUE if source.service == "sqs" else STREAM
+    length = mapping.get("TumblingWindowInSeconds") or 0
+    margin = _margin_in_seconds(mapping, timeout_in_seconds)
     steps = text.format(
         name=name,
+        region=quote(in_comment(source.region)),
         uuid=quote(in_comment(mapping["UUID"])),
         function=quote(in_comment(str(mapping["FunctionArn"]).split(":")[6])),
-        margin=MARGIN_IN_SECONDS,
-        back=BACK_TO_KINESIS if source.service == "kinesis" else BACK_TO_A_TABLE,
+        margin=margin,
+        overlap=margin + length,
+        position=_position(margin, length),
+        windows=WINDOWS if length else "",
+        back=(BACK_TO_KINESIS if source.service == "kinesis" else BACK_TO_A_TABLE).format(margin=margin),
     )
     return "\n".join(f"# {line}" for line in steps.split("\n"))
+
+
+def _margin_in_seconds(mapping: Mapping[str, Any], timeout_in_seconds: int | None) -> int:
+    """Return how long before T the last event of each shard can be, if no batch was blocked."""
+    timeout = LONGEST_TIMEOUT_IN_SECONDS if timeout_in_seconds is None else timeout_in_seconds
+    gathering: int = mapping.get("MaximumBatchingWindowInSeconds") or 0
+    length: int = mapping.get("TumblingWindowInSeconds") or 0
+    return METRICS_MARGIN_IN_SECONDS + gathering + 2 * timeout + (length + IDLE_WINDOW_IN_SECONDS if length else 0)
+
+
+def _position(margin: int, window_length: int) -> str:
+    """Return the time to begin at, as arithmetic of the shell. Windows begin at multiples of their length."""
+    time = f"T - ${{A%.*}} / 1000 - {margin}"
+    return f"$((({time}) / {window_length} * {window_length}))" if window_length else f"$(({time}))"
