@@ -6,7 +6,8 @@
     │                         so that a service manager starts the daemon again
     │                         (without its control socket, the daemon runs on and logs a fact)
     ├── CannotChange          the daemon refuses a reload, a pause, a resume or an order about a blocked shard; raised
-    │                         by requested_changes.py and below, answered to the client, which may try again
+    │   │                     by requested_changes.py and below, answered to the client, which may try again
+    │   └── PartlyChanged     some workers have made the change, and others have not; raised by workers/
     ├── InUse                 another process uses the state file; raised by stores/; exit code 1, because
     │                         that process may end soon
     ├── CannotStore           the state, or a mapping's kcl_table, cannot be used now; raised by stores/,
@@ -32,6 +33,9 @@ Two responses have the same names as exceptions, Throttled and Unreachable. A mo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class PollerError(Exception):
     """The base class of every exception that poller raises on purpose."""
@@ -54,6 +58,14 @@ class CannotChange(PollerError):
 
     The text says why, such as another settings file.
     """
+
+
+class PartlyChanged(CannotChange):
+    """Some workers have made a change. The text says which ones have not, and why; `answer` is that of the others."""
+
+    def __init__(self, text: str, answer: Mapping[str, Any]) -> None:
+        super().__init__(text)
+        self.answer = answer
 
 
 class InUse(PollerError):

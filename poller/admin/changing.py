@@ -4,7 +4,8 @@ calls.py has the changes.
 
     200   the change is made; the body says what changed
     400   the body is not such an object
-    409   the daemon cannot do that now, or for this file, function, mapping, shard or event; `error` says why
+    409   the daemon cannot do that now, or for this file, function, mapping, shard or event; `error` says why.
+          If only some workers have made the change, `error` names the others, and the log has the change
     415   the body has a Content-Encoding
     422   the settings file is faulty; `faults` lists every fault, and the daemon keeps its settings
 
@@ -21,7 +22,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from poller.errors import CannotChange, PollerError, SettingsError
+from poller.errors import CannotChange, PartlyChanged, PollerError, SettingsError
 from poller.facts import ChangeMade, Emit
 from poller.model.event import EventAction
 from poller.model.move import MoveOrder
@@ -124,6 +125,10 @@ async def respond(call: Call[B], changes: Changes, body: bytes, *, by: str, emit
         return Answer(
             422, {"error": "the settings file has faults; the daemon keeps its settings", "faults": error.faults}
         )
+    except PartlyChanged as error:
+        if (fact := call.fact(asked, error.answer, by)) is not None:
+            emit(fact._replace(incomplete=str(error)))
+        return Answer(409, {"error": str(error)})
     except PollerError as error:
         return Answer(409, {"error": str(error)})
     if (fact := call.fact(asked, answer, by)) is not None:

@@ -94,7 +94,7 @@ class ChangeMade(NamedTuple):
 
     `by` says who: the user and the process at the control socket, or the address of an HTTP client and what gave it the
     right. `before` is the state before the change. A change of a blocked shard names the records of the batch, and a
-    change of stuck events names their function.
+    change of stuck events names their function. `incomplete` says which workers have not made the change.
     """
 
     change: str
@@ -108,6 +108,7 @@ class ChangeMade(NamedTuple):
     function: FunctionName | None = None
     request_id: str | None = None
     events: int | None = None
+    incomplete: str | None = None
 
 
 @declare(Line("info"))

@@ -1,5 +1,9 @@
 """How does the parent ask a worker? It sends an HTTP request to the worker's socket in the private folder.
 
+    is the worker well? ── it answers ──> the request, whose answer may take long
+                        └─ no answer within some seconds ──> the worker is not asked at all: status 504
+
+So a worker whose process hangs delays nobody for long, and it is certain that it has not made the change.
 A worker that ends before it answers has the status 503.
 """
 
@@ -14,8 +18,15 @@ import anyio
 import orjson
 
 from poller.admin.changing import LONGEST_SECONDS
+from poller.admin.openapi import HEALTH
 from poller.workers.membership import socket_path
 from poller.workers.team import Worker
+
+HANGS = 504
+"""The status of a worker that was not asked, because it does not answer."""
+
+LONGEST_WAIT_IN_SECONDS = 5.0
+"""How long a worker may take to say that it is well. A worker on a busy host needs a second at most."""
 
 
 class Reply(NamedTuple):
@@ -47,10 +58,18 @@ async def all_asked(
     return sorted(replies, key=lambda reply: reply.worker)
 
 
-async def asked(folder: Path, worker: Worker, path: str, body: Mapping[str, object] | None = None) -> Reply:
-    """Return the worker's answer to a POST with this body, or to a GET without a body."""
+async def asked(
+    folder: Path, worker: Worker, path: str, body: Mapping[str, object] | None = None, *, waits: bool = False
+) -> Reply:
+    """Return the worker's answer to a POST with this body, or to a GET without a body.
+
+    If `waits` is true, a worker that hangs is asked, too, and its answer comes when it no longer hangs.
+    """
     method, data = ("GET", None) if body is None else ("POST", orjson.dumps(body))
     try:
+        if not waits and not await _is_well(folder, worker):
+            why = f"the worker did not answer within {LONGEST_WAIT_IN_SECONDS:g} s, so it was not asked"
+            return Reply(worker.number, HANGS, {"error": why})
         async with (
             session_with(folder, worker, LONGEST_SECONDS) as session,
             session.request(method, path, data=data) as answer,
@@ -58,6 +77,14 @@ async def asked(folder: Path, worker: Worker, path: str, body: Mapping[str, obje
             return Reply(worker.number, answer.status, await answer.json())
     except (aiohttp.ClientError, OSError, ValueError):
         return Reply(worker.number, 503, {"error": "it ended before it answered"})
+
+
+async def _is_well(folder: Path, worker: Worker) -> bool:
+    try:
+        async with session_with(folder, worker, LONGEST_WAIT_IN_SECONDS) as session, session.get(HEALTH.path):
+            return True
+    except TimeoutError:
+        return False
 
 
 def session_with(folder: Path, worker: Worker, seconds: float) -> aiohttp.ClientSession:

@@ -5,10 +5,12 @@
     an order about a blocked shard, a question of an autoscaler ───────────────────────────> all workers
     a look at the queues, a move of positions, a question about them ──> the worker that has reported last
 
-A change is made when all workers have made it. If one of them refuses, the answer says which one; the others have made
-the change. An order is executed by the worker that reads the shard; the others refuse it.
-All workers read the same copy of the settings, also a worker that is started later. So no
-worker uses an edited file before a reload, and a faulty file changes no worker.
+A change is made when all workers have made it. If one of them refuses, or does not answer, the answer says which one;
+the others have made the change. A worker that did not answer sees a pause in the state, and reads the file of a reload
+as soon as it answers again.
+An order is executed by the worker that reads the shard; the others refuse it.
+All workers read the same copy of the settings, also a worker that is started later. So no worker uses an edited file
+before a reload, and a faulty file changes no worker.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from poller.admin.changing import refuse_another_file
 from poller.admin.openapi import QUEUES
 from poller.admin.scaling import read_queues
 from poller.core.backlog import Known, KnownDepth, of_workers
-from poller.errors import CannotChange, SettingsError
+from poller.errors import CannotChange, PartlyChanged, SettingsError
 from poller.event_queues.by_request import StuckEvents
 from poller.facts import Emit, ReloadRefused, SettingsWarning, WorkerNotChanged
 from poller.model.backlog import Backlog, UnknownBacklog
@@ -39,7 +41,7 @@ from poller.model.order import ShardOrder
 from poller.model.status import ReloadStatus
 from poller.settings.loading import Examined
 from poller.settings.values import Settings
-from poller.workers.asking import Reply, all_asked, asked
+from poller.workers.asking import HANGS, Reply, all_asked, asked
 from poller.workers.membership import SETTINGS_COPY
 from poller.workers.team import Team, Worker
 
@@ -110,6 +112,9 @@ class Changes:
             self._team.settings_number += 1
             replies = await self._ask_all("/api/reload", {})
             self._note(replies)
+            for reply in replies:
+                if reply.status == HANGS:
+                    self._stand_in_line(partial(self._reload_of, self._team.workers[reply.worker - 1]))
         return _reloaded(_all_made(replies))
 
     async def restart_function(self, name: str, *, settings: str | None) -> Mapping[str, Any]:
@@ -212,7 +217,7 @@ class Changes:
             self._emit(ReloadRefused(settings=str(self._file), faults=(why,)))
 
     async def _reload_of(self, worker: Worker) -> None:
-        reply = await asked(self._folder, worker, "/api/reload", {})
+        reply = await asked(self._folder, worker, "/api/reload", {}, waits=True)
         if reply.status != 200:
             self._emit(WorkerNotChanged(worker=worker.number, detail=reply.why))
 
@@ -273,7 +278,7 @@ def _backlog(reply: Reply) -> Known:
 def _all_made(replies: Sequence[Reply]) -> Sequence[Reply]:
     """Return the replies if all workers have made the change.
 
-    Else raise CannotChange, or SettingsError if a worker found faults.
+    Else raise CannotChange, or PartlyChanged if some workers have made it.
     """
     refused = [reply for reply in replies if reply.status != 200]
     if not refused:
@@ -281,7 +286,9 @@ def _all_made(replies: Sequence[Reply]) -> Sequence[Reply]:
     reasons = list(dict.fromkeys(reply.why for reply in refused))
     if len(refused) == len(replies) and len(reasons) == 1:
         raise CannotChange(reasons[0])
-    raise CannotChange("; ".join(f"worker {reply.worker}: {reply.why}" for reply in refused))
+    why = "; ".join(f"worker {reply.worker}: {reply.why}" for reply in refused)
+    made = [reply for reply in replies if reply.status == 200]
+    raise PartlyChanged(why, made[0].body) if made else CannotChange(why)
 
 
 def _reloaded(replies: Sequence[Reply]) -> Mapping[str, Any]:

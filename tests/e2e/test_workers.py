@@ -224,6 +224,33 @@ async def test_a_pause_holds_at_all_workers_also_at_one_that_is_started_later(wo
     assert unknown.stderr == "poller: there is no mapping others; did you mean orders?\n"
 
 
+async def test_a_worker_that_hangs_is_named_and_follows_when_it_no_longer_hangs(world: World) -> None:
+    orders, invoices = world.queue("orders"), world.queue("invoices")
+    world.aws.functions[BILL] = FakeTarget()
+    more = f"""
+        [mappings.invoices]
+        event_source_arn = "{invoices.arn}"
+        function_name = "bill"
+    """
+    hangs = "worker 2: the worker did not answer within 5 s, so it was not asked"
+    async with world.daemon(orders_of(orders), "--workers", "2") as daemon:
+        workers = await all_ready(daemon)
+        os.kill(workers[2], signal.SIGSTOP)
+        paused = poller(world.folder, "pause", "orders", "-c", "poller.toml")
+        scaling = await daemon.get("/api/scaling")
+        world.write(orders_of(orders) + more)
+        reloaded = poller(world.folder, "reload", "-c", "poller.toml")
+        os.kill(workers[2], signal.SIGCONT)
+        await all_ready(daemon, "invoices")
+        await daemon.until_logged("mapping_paused_by_request", mapping="orders", worker=2)
+        assert await daemon.stop() == 0
+    assert (paused.returncode, paused.stderr) == (1, f"poller: {hangs}\n")
+    assert (reloaded.returncode, reloaded.stderr) == (1, f"poller: {hangs}\n")
+    assert (scaling.status, hangs in scaling.text) == (503, True)
+    changes = [(line["change"], line["incomplete"]) for line in daemon.logged("change_made")]
+    assert changes == [("pause", hangs), ("reload", hangs)]
+
+
 async def test_calls_of_the_api_reach_all_workers_and_the_command_reaches_one(world: World) -> None:
     orders = world.queue("orders")
     world.aws.functions[BILL] = FakeTarget()

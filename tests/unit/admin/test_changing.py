@@ -18,7 +18,7 @@ from poller.admin.changing import MAXIMUM_BODY_BYTES
 from poller.admin.connections import MAXIMUM_CONNECTIONS
 from poller.admin.guard import NO_TOKEN_IS_SET, WRONG_TOKEN, Access
 from poller.admin.server import Pages, serve, serve_control
-from poller.errors import CannotChange, InUse, SettingsError
+from poller.errors import CannotChange, InUse, PartlyChanged, SettingsError
 from poller.facts import ChangeMade
 from poller.model.ids import FunctionName, MappingName
 from poller.model.move import MoveOrder
@@ -249,6 +249,16 @@ async def test_a_change_that_is_refused_is_not_logged_as_made() -> None:
     async with serving(changes) as client, client.post("/api/pause", json={"mapping": "orders"}) as reply:
         assert reply.status == 409
     assert changes.facts == []
+
+
+async def test_a_change_that_some_workers_have_made_is_logged_with_those_that_have_not() -> None:
+    changes = FakeChanges()
+    changes.error = PartlyChanged("worker 2: it hangs", {"was_paused": False})
+    async with serving(changes) as client, client.post("/api/pause", json={"mapping": "orders"}) as reply:
+        assert (reply.status, await reply.json()) == (409, {"error": "worker 2: it hangs"})
+    by = "loopback, from 127.0.0.1"
+    made = ChangeMade("pause", by, "not paused", MappingName("orders"), incomplete="worker 2: it hangs")
+    assert changes.facts == [made]
 
 
 async def test_the_log_of_a_change_says_that_the_client_had_the_token() -> None:

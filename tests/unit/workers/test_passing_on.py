@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import orjson
 import pytest
 from aiohttp import ClientSession, UnixConnector, web
@@ -17,7 +19,7 @@ from poller.admin.connections import Connections
 from poller.admin.server import Pages, serve_control
 from poller.core.backlog import Known, KnownDepth
 from poller.engine.stop import Stop
-from poller.errors import CannotChange, SettingsError
+from poller.errors import CannotChange, PartlyChanged, SettingsError
 from poller.event_queues.rows import put
 from poller.event_queues.schema import shared
 from poller.facts import Fact, ReloadRefused, SettingsWarning, WorkerNotChanged
@@ -324,6 +326,53 @@ async def test_the_parent_changes_stuck_events_in_the_file_that_all_workers_shar
     assert (await daemon.changes.stuck_events("resize"))["total"] == 0
     answer = await daemon.changes.change_events("resize", "drop", None, drops_waiting=True, settings=None)
     assert answer["events"] == 1
+
+
+@contextmanager
+def hung(daemon: Daemon, number: int) -> Iterator[None]:
+    """Let a worker hang: the kernel accepts connections for it, and nobody answers."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(daemon.folder / str(number)))
+        listener.listen()
+        daemon.start(number)
+        yield
+
+
+async def test_a_worker_that_hangs_is_named_and_delays_no_answer(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poller.workers.asking.LONGEST_WAIT_IN_SECONDS", 0.5)
+    why = "the worker did not answer within 0.5 s, so it was not asked"
+    order = ShardOrder("retry", ShardId("shard"), SequenceNumber("1"), SequenceNumber("2"))
+    daemon.workers[1].report = {"was_paused": False, "reason": "KeyError", "blocked_since": "", "records": 2}
+    async with daemon.running(1):
+        with hung(daemon, 2):
+            assert await daemon.all_backlogs.of_daemon() == UnknownBacklog(f"worker 2: {why}")
+            with pytest.raises(PartlyChanged, match=rf"^worker 2: {why}$") as partly:
+                await daemon.changes.pause("orders", settings=None)
+            assert partly.value.answer == daemon.workers[1].report
+            assert daemon.asked(1) == ["pause orders"], "the other worker has made the change"
+            assert await daemon.changes.order("clicks", order, settings=None) == daemon.workers[1].report
+            daemon.workers[1].error = CannotChange("nothing blocks the shard")
+            with pytest.raises(CannotChange, match=rf"^worker 1: nothing blocks the shard; worker 2: {why}$") as none:
+                await daemon.changes.order("clicks", order, settings=None)
+            assert not isinstance(none.value, PartlyChanged)
+
+
+async def test_a_worker_that_hangs_is_asked_to_reload_as_soon_as_it_no_longer_does(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poller.workers.asking.LONGEST_WAIT_IN_SECONDS", 0.5)
+    async with daemon.running(1):
+        with hung(daemon, 2):
+            with pytest.raises(CannotChange, match=r"^worker 2: the worker did not answer"):
+                await daemon.changes.reload(settings=None)
+            assert daemon.asked(1) == [None]
+            assert not daemon.changes.status.was_successful
+        with anyio.fail_after(10):
+            while not daemon.facts:
+                await anyio.lowlevel.checkpoint()
+    assert daemon.facts == [WorkerNotChanged(worker=2, detail="it ended before it answered")]
 
 
 async def test_the_backlogs_of_all_workers_are_one_backlog(daemon: Daemon) -> None:
