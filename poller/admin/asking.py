@@ -24,6 +24,7 @@ from poller.admin.page import positions, stuck
 from poller.admin.page.dialogs import failure, login, question
 from poller.admin.page.forms import EVENTS_PATH, POSITION_PATH, position_url
 from poller.admin.page.view import Viewer
+from poller.core.streams.written_positions import absolute
 from poller.errors import PollerError
 from poller.model.status import BlockedShard, MappingStatus
 
@@ -124,6 +125,7 @@ class Asking:
         return None
 
     async def _before_move(self, call: Call[Any], body: Mapping[str, Any], viewer: Viewer, back: str) -> web.Response:
+        body = {**body, "position": absolute(str(body.get("position")), time())}  # as the person has seen it
         shows = orjson.dumps({**body, "only_shows": True})
         shown = await respond(call, self._changes, shows, by="", emit=lambda _: None)
         if shown.status != 200:

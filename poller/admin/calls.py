@@ -63,8 +63,9 @@ class ShardBody(MappingBody):
 
 class PositionBody(MappingBody):
     position: str = Field(
-        description="TRIM_HORIZON, LATEST, a time as in 2026-01-31T12:00:00Z or in seconds since 1970, or the sequence "
-        "number of a record. For one shard, every whole number is a sequence number."
+        description="TRIM_HORIZON, LATEST, a time as in 2026-01-31T12:00:00Z or in seconds since 1970, 10m for ten "
+        "minutes ago (s, m, h, d), or the sequence number of a record. For one shard, every whole number is a sequence "
+        "number."
     )
     shard: str | None = Field(None, description="Move only this shard; a sequence number needs it.")
     after: bool = Field(False, description="Continue after the record with this sequence number, not at it.")

@@ -25,10 +25,9 @@ from poller.cli.ending import OF_CHANGES, Config, counted, examined, exit_on_fai
 from poller.cli.moving import MoveByDaemon, confirm
 from poller.cli.opened_state import name_of, opened, opened_with_kcl_table, rows_in_kcl_table, shown_rows
 from poller.cli.tables import Entry, document, entries, table
-from poller.cli.times import absolute
 from poller.cli.workers import documents_of_units, documents_of_workers, units_table, workers_table
 from poller.core.names import other_names
-from poller.core.streams.written_positions import NoPosition, for_programs
+from poller.core.streams.written_positions import NoPosition, absolute, for_programs
 from poller.errors import PollerError
 from poller.facts import ChangeMade
 from poller.model.ids import MappingName

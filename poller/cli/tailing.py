@@ -21,7 +21,6 @@ import typer
 from poller.cli.ending import Config, examined, exit_on_failure, refused, warn
 from poller.cli.explaining import MappingArgument, mapping_named
 from poller.cli.printing import printable
-from poller.cli.times import absolute
 from poller.core import envelope
 from poller.core.streams.written_positions import NoPosition, given
 from poller.engine.streams.tail import TailedRecord
@@ -140,7 +139,7 @@ def _starting(since: str | None) -> StartingPosition:
         return Latest()
     try:
         now = time.time()
-        position = given(absolute(since, now), is_of_shard=False, is_after=False, now=now)
+        position = given(since, is_of_shard=False, is_after=False, now=now)
     except NoPosition as error:
         raise refused(f"--since: {error}", code=2) from None
     if not isinstance(position, TrimHorizon | Latest | AtTimestamp):

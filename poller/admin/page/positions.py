@@ -22,6 +22,8 @@ SUGGESTIONS = {
     "LATEST": "only the records that are written after the mapping resumes",
 }
 
+TIMES = "A time such as 2026-01-31T12:00:00Z, or 10m for ten minutes ago: the records that arrived then or later."
+
 
 def positions(status: MappingStatus, report: Mapping[str, Any], viewer: Viewer, *, now: float) -> str:
     """Return the page with the positions of a mapping. `report` is the body of /api/positions."""
@@ -65,7 +67,7 @@ def _form(status: MappingStatus, report: Mapping[str, Any], viewer: Viewer) -> H
         element("p", element("label", text("Move "), element("select", *shards, name="shard"))),
         element("p", element("label", text("to "), to), element("datalist", *options, id="suggestions")),
         *(element("p", text(f"{word}: {meaning}.")) for word, meaning in SUGGESTIONS.items()),
-        element("p", text("A time such as 2026-01-31T12:00:00Z: the records that arrived then or later.")),
+        element("p", text(TIMES)),
         element("p", text("A sequence number, for one shard: that record and the later ones.")),
         element("p", element("label", after, text(" continue after the record with this sequence number"))),
         element("button", text("Show the effect"), type="submit"),

@@ -1,6 +1,7 @@
 """How does a person write a position, on the command line or in a form of the page?
 
     TRIM_HORIZON | LATEST | 2026-01-31T12:00:00Z | 1769860800 | 49590338271490256608559692538361571095921575989136588898
+    10m for ten minutes ago; also s, h and d
 
 A whole number of 20 digits or more is a sequence number. A shorter one is seconds since 1970, because no sequence
 number of AWS is so short. For one shard, or with "after", every whole number is a sequence number: emulators count
@@ -30,6 +31,8 @@ SHORTEST_SEQUENCE_NUMBER = 20
 
 Source: Amazon DynamoDB Streams API Reference, "StreamRecord".
 """
+
+SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 LAUNCH_OF_KINESIS = 1_385_856_000
 """Epoch seconds. No stream has records from an earlier time, so an earlier time is refused as a mistake."""
@@ -66,7 +69,14 @@ def given(text: str, *, is_of_shard: bool, is_after: bool, now: float) -> Positi
             return TrimHorizon()
         case "LATEST":
             return Latest()
-    return AtTimestamp(_moment(text, now))
+    return AtTimestamp(_moment(absolute(text, now), now))
+
+
+def absolute(text: str, now: float) -> str:
+    """Return a text such as 10m as the time before now. Return any other text unchanged. `now` is in epoch seconds."""
+    before = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    moment = -1 if before is None else now - int(before[1]) * SECONDS[before[2]]
+    return text if moment < 0 else when(moment)
 
 
 def _moment(text: str, now: float) -> float:
@@ -84,7 +94,10 @@ def _written_out(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        kinds = "TRIM_HORIZON, LATEST, a time as in 2026-01-31T12:00:00Z, seconds since 1970, or a sequence number"
+        kinds = (
+            "TRIM_HORIZON, LATEST, a time as in 2026-01-31T12:00:00Z, 10m for ten minutes ago (s, m, h, d), "
+            "seconds since 1970, or a sequence number"
+        )
         raise NoPosition(f"{text} is not a position: {kinds}") from None
     if moment.tzinfo is None:
         raise NoPosition(f"{text} is a time without its offset, as in 2026-01-31T12:00:00Z") from None

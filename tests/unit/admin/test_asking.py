@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -115,6 +117,18 @@ async def test_a_move_is_asked_for_with_its_effect_and_then_made_and_logged() ->
     assert browser.changes.facts == [
         ChangeMade("move to after 4961", BY, SHOWN["before"], MappingName("clicks"), SHARD)
     ]
+
+
+async def test_a_time_before_now_stays_the_time_whose_effect_the_person_has_seen() -> None:
+    async with browsing(PAUSED) as browser:
+        [form] = (await reader(browser, "/position?mapping=clicks", POSITIONS)).forms
+        browser.changes.report = SHOWN
+        _, _, answer = await browser.send("/change", form | {"shard": "", "position": "10m", "after": ""})
+        [sure] = Reader(answer).forms
+        await browser.send("/change", sure)
+    [shown, made] = browser.changes.moves
+    assert shown.to == made.to
+    assert time.time() - datetime.fromisoformat(made.to).timestamp() == pytest.approx(600, abs=60)
 
 
 async def test_a_move_of_all_shards_names_none() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from poller.core.streams.written_positions import NoPosition, for_programs, given, in_words, when
+from poller.core.streams.written_positions import NoPosition, absolute, for_programs, given, in_words, when
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import StreamMapping
@@ -50,6 +50,7 @@ USERS = mapping("arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/2026
         ("1769860800", AtTimestamp(NOON)),
         ("1769860800.5", AtTimestamp(NOON + 0.5)),
         ("1385856000", AtTimestamp(1_385_856_000.0)),
+        ("10m", AtTimestamp(NOW - 600)),
         ("0" * 19 + "1", AtSequence(SequenceNumber("0" * 19 + "1"))),
         (NUMBER, AtSequence(SequenceNumber(NUMBER))),
     ],
@@ -69,7 +70,8 @@ def test_digits_for_a_shard_or_with_after_are_a_sequence_number(digits: str) -> 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("latest", "latest is not a position: TRIM_HORIZON, LATEST, a time"),
+        ("latest", "latest is not a position: TRIM_HORIZON, LATEST, a time as in .*, 10m for ten minutes ago"),
+        ("10w", "10w is not a position"),
         ("", "is not a position"),
         ("AT_TIMESTAMP", "is not a position"),
         ("-1", "is not a position"),
@@ -92,7 +94,25 @@ def test_the_error_of_an_invalid_position_says_why(text: str, why: str) -> None:
         given(text, is_of_shard=False, is_after=False, now=NOW)
 
 
-@pytest.mark.parametrize("text", ["TRIM_HORIZON", "LATEST", "2026-01-31T12:00:00Z", "1769860800.5"])
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("90s", "2026-01-31T11:58:30Z"),
+        ("10m", "2026-01-31T11:50:00Z"),
+        ("2h", "2026-01-31T10:00:00Z"),
+        ("1d", "2026-01-30T12:00:00Z"),
+        *(
+            (unchanged, unchanged)
+            for unchanged in ("10", "10w", "10 m", "-1m", "1.5h", "LATEST", "", "1769860800", "99999999d")
+        ),
+    ],
+)
+def test_a_number_with_a_unit_is_a_time_before_now(text: str, time: str) -> None:
+    assert absolute(text, NOON) == time
+    assert absolute(text, NOON + 0.25) == time.replace("0Z", "0.250Z")
+
+
+@pytest.mark.parametrize("text", ["TRIM_HORIZON", "LATEST", "10m", "2026-01-31T12:00:00Z", "1769860800.5"])
 def test_the_option_after_needs_a_sequence_number(text: str) -> None:
     with pytest.raises(NoPosition, match=r"only a sequence number has a position after it, not"):
         given(text, is_of_shard=True, is_after=True, now=NOW)
