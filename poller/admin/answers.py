@@ -253,6 +253,7 @@ class BlockedShards(Answer):
     """All blocked shards of one mapping, at most a thousand."""
 
     mapping: str
+    source: str = Field(description="The ARN of the queue or stream. A queue has no shards.")
     destination: str | None
     blocked: list[BlockedWithKeys]
 

@@ -95,6 +95,7 @@ def shards_report(mapping: str, statuses: Sequence[MappingStatus], *, sees_words
             blocked = () if status.stream is None else status.stream.blocked
             return {
                 "mapping": mapping,
+                "source": status.source,
                 "destination": status.destination,
                 "blocked": [
                     _blocked(shard, sees_words=sees_words) | {"keys": shard.keys if sees_words else None}

@@ -85,9 +85,12 @@ def _daemon_at(path: Path, *, seconds: float = LONGEST_SECONDS) -> Mapping[str, 
     return daemon if isinstance(daemon, dict) else {}
 
 
-def asked(path: Path, method: str, page: str, body: Mapping[str, object] | None = None) -> tuple[int, dict[str, Any]]:
+def asked(
+    path: Path, method: str, page: str, body: Mapping[str, object] | None = None, *, advice: str = ""
+) -> tuple[int, dict[str, Any]]:
     """Return the status code and the body of the daemon's answer. Ends the program if no daemon answers.
 
+    `advice` says what else to do if no daemon listens.
     Another program may listen at the socket, and a fault of the daemon has an answer that is not JSON.
     """
     connection = ControlConnection(path)
@@ -96,8 +99,7 @@ def asked(path: Path, method: str, page: str, body: Mapping[str, object] | None 
         reply = connection.getresponse()
         answer = json.loads(reply.read())
     except (FileNotFoundError, ConnectionRefusedError):
-        why = "start it with `poller run`; send SIGHUP to a daemon that was started with another daemon.state"
-        raise refused(f"no daemon listens at {path}: {why}", code=1) from None
+        raise refused(f"no daemon listens at {path}: start it with `poller run`{advice}", code=1) from None
     except (http.client.HTTPException, ConnectionError):
         raise refused("the daemon ended before it answered", code=1) from None
     except OSError as error:

@@ -23,6 +23,7 @@ from poller.cli.ending import Config, counted, refused
 from poller.cli.pausing import MappingName
 from poller.cli.printing import print_table
 from poller.cli.times import duration, epoch_seconds
+from poller.model.arn import Arn
 from poller.model.order import Action
 
 ShardName = Annotated[str, typer.Argument(metavar="SHARD", help="The id of a blocked shard; see `poller status`.")]
@@ -88,6 +89,8 @@ def _blocked(path: Path, name: str, shard_id: str) -> tuple[Mapping[str, Any], s
     for blocked in report["blocked"]:
         if blocked["shard"] == shard_id:
             return blocked, report["destination"]
+    if Arn.parse(report["source"]).service == "sqs":
+        raise refused(f"{name} reads a queue, which has no shards", code=1)
     others = ", ".join(blocked["shard"] for blocked in report["blocked"][:10]) or "none"
     raise refused(f"the shard {shard_id} of {name} is not blocked; blocked are: {others}", code=1)
 
@@ -104,11 +107,13 @@ def _row(blocked: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _ask(blocked: Mapping[str, Any], destination: str | None) -> None:
-    what = counted(blocked["records"], "record")
+    what, them = counted(blocked["records"], "record"), "it" if blocked["records"] == 1 else "them"
     if destination is None:
-        why = f"The mapping has no destination, so nothing will report {what}, and the mapping never tries them again."
+        why = (
+            f"The mapping has no destination, so nothing will report {what}, and the mapping never tries {them} again."
+        )
     else:
-        why = f"The mapping will report {what} to {destination}, and never try them again."
+        why = f"The mapping will report {what} to {destination}, and never try {them} again."
     typer.echo(why, err=True)
     if not sys.stdin.isatty():
         raise refused("nothing was changed: standard input is not a terminal; use --yes", code=1)

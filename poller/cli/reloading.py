@@ -24,6 +24,9 @@ from poller.settings.loading import state_of
 OF_RELOADS = "Exit codes: 0 success, 1 no daemon runs or it could not change everything, 2 a faulty command line."
 
 
+MOVED = "; or, if the file names another daemon.state now than at the start of the daemon, send it SIGHUP"
+
+
 def reload(
     config: Config = Path("poller.toml"),
     function: Annotated[
@@ -46,9 +49,8 @@ def reload(
     except SettingsError as error:
         faults_shown(config, error.faults)
         raise typer.Exit(1) from None
-    status, answer = asked(
-        path, "POST", "/api/reload", {"settings": str(config.absolute())} | ({"function": function} if function else {})
-    )
+    body = {"settings": str(config.absolute())} | ({"function": function} if function else {})
+    status, answer = asked(path, "POST", "/api/reload", body, advice=MOVED)
     if faults := answer.get("faults"):
         if as_json:
             print_json({"faults": faults})

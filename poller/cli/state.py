@@ -21,7 +21,7 @@ from poller.admin.requester import this_process
 from poller.cli.as_json import AsJson, print_json
 from poller.cli.change_log import log_change
 from poller.cli.daemon import running_daemon, socket_of
-from poller.cli.ending import OF_CHANGES, Config, counted, examined, exit_on_failure, refused, warn
+from poller.cli.ending import OF_CHANGES, OF_STORED, Config, counted, examined, exit_on_failure, refused, warn
 from poller.cli.moving import MoveByDaemon, confirm
 from poller.cli.opened_state import name_of, opened, opened_with_kcl_table, rows_in_kcl_table, shown_rows
 from poller.cli.tables import Entry, document, entries, table
@@ -46,7 +46,7 @@ state_commands = typer.Typer(
 )
 
 
-@state_commands.command(epilog=OF_CHANGES)
+@state_commands.command(epilog=OF_STORED)
 def show(
     mapping: Annotated[str | None, typer.Argument(metavar="MAPPING", help="Show only this mapping.")] = None,
     config: Config = Path("poller.toml"),

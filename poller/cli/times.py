@@ -1,5 +1,4 @@
-"""How does a command show a time to a person? As "3 hours ago": in the largest unit of which at least two have passed.
-"""
+"""How does a command show a time? As "3 hours ago", in the largest unit of which at least two have passed."""
 
 from __future__ import annotations
 

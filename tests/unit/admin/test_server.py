@@ -202,7 +202,8 @@ async def test_all_blocked_shards_of_one_mapping_are_listed_though_its_status_sh
             assert answer.status == 200
             listed = await answer.json()
         async with client.get("/api/shards", params={"mapping": "invoices"}) as answer:
-            assert await answer.json() == {"mapping": "invoices", "destination": None, "blocked": []}
+            report = await answer.json()
+            assert report == {"mapping": "invoices", "source": "arn:b", "destination": None, "blocked": []}
         async with client.get("/api/shards") as answer:
             error = "there is no mapping ; there are invoices, orders"
             assert (answer.status, await answer.json()) == (404, {"error": error})

@@ -60,3 +60,12 @@ def test_without_a_daemon_the_code_is_1(poller: Poller, command: str) -> None:
 def test_after_an_option_that_does_not_exist_the_code_is_2(poller: Poller, command: str) -> None:
     done = poller(*command.split(), *READS_SETTINGS.get(command, []), "--no-such-option")
     assert (done.exit_code, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_says_that_nothing_was_changed_only_for_commands_that_change_something(
+    poller: Poller, command: str
+) -> None:
+    shows = {"state show", "events list", "events show"}
+    text = " ".join(poller(*command.split(), "--help").stdout.split())
+    assert ("1 nothing was changed" in text) == (command.startswith(("state ", "events ")) and command not in shows)

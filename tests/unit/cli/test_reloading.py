@@ -141,7 +141,8 @@ def test_a_missing_daemon_is_reported(poller: Poller, tmp_path: Path, was_killed
             killed.bind(str(path))
     answer = poller("reload")
     assert answer.exit_code == 1
-    assert answer.stderr.startswith(f"poller: no daemon listens at {path}: start it with `poller run`")
+    assert answer.stderr.startswith(f"poller: no daemon listens at {path}: start it with `poller run`; or, if")
+    assert answer.stderr.endswith("send it SIGHUP\n")
 
 
 def test_a_daemon_that_ends_before_its_answer_is_reported(poller: Poller, tmp_path: Path) -> None:
