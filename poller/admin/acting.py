@@ -167,7 +167,8 @@ class Acting:
                 call, self._changes, orjson.dumps(body), by=self._guard.requester(request), emit=self._emit
             )
         if answer.status != 200:
-            return html(failure(str(answer.body["error"]), back=back), status=answer.status)
+            why = str(answer.body["error"])
+            return html(failure(why, back=back, title="The change has failed"), status=answer.status)
         if call.body is ShardBody:
             await self._asking.wait_for_effect(body, before)
         self._pages.clear()  # the reader must not see a page from before the change

@@ -28,6 +28,8 @@ from poller.core.streams.written_positions import absolute
 from poller.errors import PollerError
 from poller.model.status import BlockedShard, MappingStatus
 
+NOT_SHOWN = "This cannot be shown"
+
 LONGEST_WAIT_IN_SECONDS = 2.0
 LOOK_EVERY_SECONDS = 0.1
 """How long a person waits for the effect of an order, and how often we look for it. We chose both."""
@@ -92,12 +94,12 @@ class Asking:
         try:
             report = await self._changes.positions(name)
         except PollerError as error:
-            return html(failure(str(error)), status=409)
+            return html(failure(str(error), title=NOT_SHOWN), status=409)
         await self._refresh()
         for status in self._statuses():
             if status.mapping == name:
                 return html(positions.positions(status, report, viewer, now=time()))
-        return html(failure(f"There is no mapping {name}."), status=409)
+        return html(failure(f"There is no mapping {name}.", title=NOT_SHOWN), status=409)
 
     async def _events(self, request: web.Request) -> web.Response:
         viewer = self._guard.viewer(request)
@@ -106,7 +108,7 @@ class Asking:
         try:
             report = await self._changes.stuck_events(request.query.get("function", ""))
         except PollerError as error:
-            return html(failure(str(error)), status=409)
+            return html(failure(str(error), title=NOT_SHOWN), status=409)
         return html(stuck.stuck_events(report, viewer, now=time()))
 
     async def _before_discard(self, body: Mapping[str, Any], viewer: Viewer, back: str) -> web.Response:

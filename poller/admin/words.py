@@ -10,6 +10,11 @@ def count(number: int, word: str) -> str:
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
+def of_limit(number: int, limit: int) -> str:
+    """Return a number in use with its limit. A limit that was lowered may be exceeded: `9 in use, limit 2`."""
+    return f"{number:,} of {limit:,}" if number <= limit else f"{number:,} in use, limit {limit:,}"
+
+
 def duration(seconds: float) -> str:
     """Return a time in the largest unit that it reaches: `0 s`, `3 ms`, `0.4 s`, `3.5 min`, `2.0 h`, `4.1 d`."""
     for length, unit in ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min")):

@@ -77,10 +77,10 @@ def login(*, was_wrong: bool = False) -> str:
     )
 
 
-def failure(why: str, *, back: str = "/") -> str:
-    """Return a page that says why nothing was changed."""
+def failure(why: str, *, back: str = "/", title: str = "Nothing was changed") -> str:
+    """Return a page that says why nothing was changed, or what else the title says has failed."""
     return _dialog(
-        "Nothing was changed",
+        title,
         element("p", text(why), role="alert"),
         element("p", element("a", text("Back"), href=back)),
     )

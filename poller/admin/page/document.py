@@ -15,7 +15,7 @@ from poller.admin.page.mappings import mappings
 from poller.admin.page.markup import NOTHING, Html, element, joined, lasting, moment, text
 from poller.admin.page.others import others
 from poller.admin.page.shards import shards
-from poller.admin.page.view import View, Viewer
+from poller.admin.page.view import Query, View, Viewer
 from poller.admin.words import count
 from poller.model.status import EventsStatus
 
@@ -29,6 +29,8 @@ def render(view: View) -> str:
     """Return the whole page as HTML."""
     live = element("main", attention(view), mappings(view), shards(view), functions(view), others(view), id="live")
     refresh = Html(f'<noscript><meta http-equiv="refresh" content="{REFRESH_SECONDS}"></noscript>')
+    if view.query.is_still:
+        refresh = NOTHING
     return document(
         f"{summary(view)} — poller",
         joined([_header(view), live, _footer()]),
@@ -82,8 +84,17 @@ def _header(view: View) -> Html:
             text("; seen "),
             element("span", moment(view.now, view.now), id="seen", role="status"),
         ),
+        _stillness(view.query),
         _session(view.viewer),
     )
+
+
+def _stillness(query: Query) -> Html:
+    """Return the link for browsers without scripts that ends the reloads, or lets them begin again."""
+    again = f"Load this page every {REFRESH_SECONDS} seconds"
+    words = again if query.is_still else "Do not load this page again by itself"
+    link = element("a", text(words), href=query._replace(is_still=not query.is_still).url)
+    return element("noscript", element("p", link))
 
 
 def _session(viewer: Viewer) -> Html:

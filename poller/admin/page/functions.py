@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from poller.admin.page.markup import NOTHING, Html, element, joined, moment, small, table, text
 from poller.admin.page.view import View
-from poller.admin.words import count, duration
+from poller.admin.words import count, duration, of_limit
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
 from poller.model.function_status import ChildStatus, FunctionStatus
 from poller.telemetry.history import LastMinutes, last_minutes
@@ -67,7 +67,7 @@ def _concurrency(function: Function, status: FunctionStatus | None) -> Iterator[
     if status is None:
         yield text(f"0 of {function.reserved_concurrency:,}")
         return
-    yield text(f"{status.running:,} of {status.limit:,}")
+    yield text(of_limit(status.running, status.limit))
     if status.waiting:
         yield small(text(f"{count(status.waiting, 'invocation')} waiting"))
 

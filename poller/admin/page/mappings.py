@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from poller.admin.page.forms import pausing
+from poller.admin.page.forms import hidden, pausing
 from poller.admin.page.markup import NOTHING, Html, element, field, joined, lasting, moment, row, small, text
 from poller.admin.page.picture import picture
 from poller.admin.page.view import FILTERS, GROUPINGS, LONGEST_SEARCH_IN_CHARACTERS, Filter, Query, View
 from poller.admin.readiness import reason_for
-from poller.admin.words import count, duration, rate, size
+from poller.admin.words import count, duration, of_limit, rate, size
 from poller.model.backlog import QueueDepth
 from poller.model.status import MappingStatus, StreamStatus
 
@@ -111,12 +111,12 @@ def _search(view: View) -> Html:
         element("option", text(grouping), value=grouping, selected="selected" if grouping == query.grouping else "")
         for grouping in GROUPINGS
     )
-    state = field(type="hidden", name="state", value=query.state) if query.state else NOTHING
+    kept = {"state": query.state or "", "still": "yes" if query.is_still else ""}
     return element(
         "form",
         element("label", text("Search "), search),
         element("label", text("Group by "), element("select", options, name="group", id="group")),
-        state,
+        hidden(**kept),
         element("button", text("Show"), type="submit"),
         method="get",
         action="/",
@@ -181,7 +181,7 @@ def _cells(status: MappingStatus, view: View) -> Iterator[Html]:
     )
     yield joined(
         [
-            text(f"{status.batches_in_flight:,} of {status.concurrency_limit:,}"),
+            text(of_limit(status.batches_in_flight, status.concurrency_limit)),
             small(text(f"{count(status.messages_held, 'record')} in hand")),
         ]
     )

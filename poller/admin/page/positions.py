@@ -55,16 +55,13 @@ def _pause_first(status: MappingStatus, viewer: Viewer) -> Html:
 
 def _form(status: MappingStatus, report: Mapping[str, Any], viewer: Viewer) -> Html:
     own = {CALL: "position", PROOF: viewer.proof, QUERY: Query(status.mapping).url, "mapping": status.mapping}
-    every = text(f"all {count(report['shards_stored'], 'shard')}")
-    shards = [Html(f'<option value="">{every}</option>')]  # without the attribute, a browser would send the text
-    shards += [element("option", text(shard["shard"]), value=shard["shard"]) for shard in report["shards"]]
     options = [element("option", text(meaning), value=word) for word, meaning in SUGGESTIONS.items()]
     to = field(type="text", name="position", required="required", list="suggestions", autocomplete="off", size="40")
     after = field(type="checkbox", name="after", value="yes")
     return element(
         "form",
         hidden(**own, version=report["version"]),
-        element("p", element("label", text("Move "), element("select", *shards, name="shard"))),
+        _which(report),
         element("p", element("label", text("to "), to), element("datalist", *options, id="suggestions")),
         *(element("p", text(f"{word}: {meaning}.")) for word, meaning in SUGGESTIONS.items()),
         element("p", text(TIMES)),
@@ -74,6 +71,21 @@ def _form(status: MappingStatus, report: Mapping[str, Any], viewer: Viewer) -> H
         method="post",
         action=CHANGE_PATH,
     )
+
+
+def _which(report: Mapping[str, Any]) -> Html:
+    """Return the field that chooses all shards or one.
+
+    If the report has only some of the shards, the id is typed.
+    """
+    every = f"all {count(report['shards_stored'], 'shard')}"
+    known = [element("option", text(shard["shard"]), value=shard["shard"]) for shard in report["shards"]]
+    if len(known) == report["shards_stored"]:
+        first = Html(f'<option value="">{text(every)}</option>')  # without the attribute, a browser would send the text
+        return element("p", element("label", text("Move "), element("select", first, *known, name="shard")))
+    typed = field(type="text", name="shard", list="shards", autocomplete="off", size="40", placeholder=every)
+    label = element("label", text(f"Move the shard with this id, or {every} if no id is given: "), typed)
+    return element("p", label, element("datalist", *known, id="shards"))
 
 
 def _rows(report: Mapping[str, Any], now: float) -> Iterator[list[Html]]:

@@ -31,13 +31,15 @@ LONGEST_SEARCH_IN_CHARACTERS = 200
 class Query(NamedTuple):
     """The mappings that a reader wants to see: those that have this state, and this text in name, source or function.
 
-    `page` is the number of the part of the list, from 1.
+    `page` is the number of the part of the list, from 1. With `is_still`, a browser without scripts does not load the
+    page again by itself, which would fold all lists.
     """
 
     text: str = ""
     state: Filter | None = None
     grouping: Grouping = "state"
     page: int = 1
+    is_still: bool = False
 
     @classmethod
     def of(cls, parameters: Mapping[str, str]) -> Query:
@@ -48,13 +50,15 @@ class Query(NamedTuple):
             next((each for each in FILTERS if each == state), None),
             next((each for each in GROUPINGS if each == grouping), "state"),
             int(page) if re.fullmatch("[1-9][0-9]{0,5}", page) else 1,
+            parameters.get("still") == "yes",
         )
 
     @property
     def url(self) -> str:
         """Return the address of the page with this query. Defaults are left out."""
         given = {"q": self.text, "state": self.state or "", "group": self.grouping, "page": str(self.page)}
-        defaults = {"q": "", "state": "", "group": "state", "page": "1"}
+        given["still"] = "yes" if self.is_still else ""
+        defaults = {"q": "", "state": "", "group": "state", "page": "1", "still": ""}
         changed = {key: value for key, value in given.items() if value != defaults[key]}
         return f"/?{urlencode(changed)}" if changed else "/"
 

@@ -210,6 +210,7 @@ async def test_a_change_that_the_daemon_refuses_says_why_and_leads_back() -> Non
     assert status == 409
     reader = Reader(answer)
     assert "other <records> block the shard" in reader.text
+    assert "The change has failed" in reader.text
     assert reader.links["Back"] == "/?state=blocked"
 
 

@@ -144,6 +144,19 @@ async def test_a_move_of_all_shards_names_none() -> None:
     assert browser.changes.moves == [asked._replace(only_shows=True), asked]
 
 
+async def test_a_shard_beyond_the_list_can_be_typed() -> None:
+    async with browsing(PAUSED) as browser:
+        browser.changes.report = POSITIONS | {"shards_stored": 1200}
+        page = (await browser.page("/position?mapping=clicks"))[1]
+        assert "or all 1,200 shards if no id is given" in page
+        assert "<select" not in page
+        assert f'<option value="{SHARD}">' in page
+        [form] = Reader(page).forms
+        browser.changes.report = SHOWN
+        await browser.send("/change", form | {"shard": "shardId-000000001100", "position": "7", "after": ""})
+    assert [move.shard_id for move in browser.changes.moves] == ["shardId-000000001100"]
+
+
 async def test_a_move_that_is_impossible_says_why_and_asks_nothing() -> None:
     async with browsing(PAUSED) as browser:
         [form] = (await reader(browser, "/position?mapping=clicks", POSITIONS)).forms
@@ -151,7 +164,8 @@ async def test_a_move_that_is_impossible_says_why_and_asks_nothing() -> None:
         status, _, answer = await browser.send("/change", form | {"position": "yesterday"})
         assert (status, "yesterday is <not> a position" in Reader(answer).text) == (409, True)
         assert Reader(answer).links["Back"] == "/position?mapping=clicks"
-        assert (await browser.page("/position?mapping=clicks"))[0] == 409
+        status, page = await browser.page("/position?mapping=clicks")
+        assert (status, "This cannot be shown" in page, "Nothing was changed" in page) == (409, True, False)
 
 
 async def test_many_shards_are_listed_in_part() -> None:
