@@ -13,6 +13,7 @@ import anyio.lowlevel
 import orjson
 import pytest
 from aiohttp import ClientSession, UnixConnector, web
+from anyio import to_thread
 from prometheus_client import CollectorRegistry
 
 from poller.admin.connections import Connections
@@ -329,13 +330,20 @@ async def test_the_parent_changes_stuck_events_in_the_file_that_all_workers_shar
 
 
 @contextmanager
-def hung(daemon: Daemon, number: int) -> Iterator[None]:
-    """Let a worker hang: the kernel accepts connections for it, and nobody answers."""
+def hung(daemon: Daemon, number: int) -> Iterator[socket.socket]:
+    """Let a worker hang: the kernel accepts connections for it, and nobody answers. Yields its socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(daemon.folder / str(number)))
         listener.listen()
         daemon.start(number)
-        yield
+        yield listener
+
+
+def next_request(listener: socket.socket) -> bytes:
+    """Return the first line of the next request, and leave the client without an answer."""
+    connection, _ = listener.accept()
+    with connection:
+        return connection.recv(65536).partition(b"\r\n")[0]
 
 
 async def test_a_worker_that_hangs_is_named_and_delays_no_answer(
@@ -364,11 +372,13 @@ async def test_a_worker_that_hangs_is_asked_to_reload_as_soon_as_it_no_longer_do
 ) -> None:
     monkeypatch.setattr("poller.workers.asking.LONGEST_WAIT_IN_SECONDS", 0.5)
     async with daemon.running(1):
-        with hung(daemon, 2):
+        with hung(daemon, 2) as socket_of_2:
             with pytest.raises(CannotChange, match=r"^worker 2: the worker did not answer"):
                 await daemon.changes.reload(settings=None)
             assert daemon.asked(1) == [None]
             assert not daemon.changes.status.was_successful
+            asked = [await to_thread.run_sync(next_request, socket_of_2) for _ in range(2)]
+            assert asked == [b"GET /healthz HTTP/1.1", b"POST /api/reload HTTP/1.1"]
         with anyio.fail_after(10):
             while not daemon.facts:
                 await anyio.lowlevel.checkpoint()
