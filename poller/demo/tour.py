@@ -130,8 +130,12 @@ class Tour:
                 await running.process.wait()
                 must_run(running.process, "the daemon", running.log)
 
+    @property
+    def _settings_file(self) -> Path:
+        return self._place / "poller.toml"
+
     def _write_settings(self, scene: Scene, address: str) -> Path:
-        file = self._place / "poller.toml"
+        file = self._settings_file
         of_parts = (part.settings() for part in scene.parts)
         file.write_text(
             settings(scene.endpoint_url, address, scene.api, scene.endpoints) + "".join(of_parts), encoding="utf-8"
@@ -175,4 +179,5 @@ class Tour:
             *(line for part in scene.parts for line in part.invitation()),
             f"curl -s http://{running.address}/metrics | grep ^poller_records",
             f"tail -f {shlex.quote(str(running.log))}",
+            f"poller status -c {shlex.quote(str(self._settings_file))}",
         ]

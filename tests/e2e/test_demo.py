@@ -135,6 +135,7 @@ def test_the_demos_numbers_agree_and_with_keep_it_serves_the_user_until_ctrl_c(
         assert_numbers_add_up(output)
         started = descendants(process.pid)
         deleted_before = deleted(output)
+        assert "events of process_csv" in status_as_invited(output)
         send_as_invited(output)
         put_as_invited(output)
         assert called_as_invited(output, tmp_path_factory.mktemp("aws")) == {"rows": 10}
@@ -272,6 +273,15 @@ def deleted(output: str) -> float:
     with opener.open(f"{page}metrics") as answer:
         metrics = answer.read().decode()
     return sum(map(float, re.findall(r"^poller_messages_deleted_total\{.*\} (\S+)$", metrics, re.MULTILINE)))
+
+
+def status_as_invited(output: str) -> str:
+    """Return what the command `poller status` of the output prints."""
+    [file] = re.findall(r"poller status -c (\S+)", output)
+    shown = subprocess.run(
+        [sys.executable, "-m", "poller", "status", "-c", file], capture_output=True, text=True, timeout=60, check=True
+    )
+    return shown.stdout
 
 
 def send_as_invited(output: str) -> None:
