@@ -84,7 +84,7 @@ def told(before: Stored) -> str:
     """Return stored positions for the log: those of the first shards, and the number of the others."""
     told = [f"{shard_id} {_position(row)}" for shard_id, row in sorted(before.rows.items())[:POSITIONS_TOLD]]
     if more := len(before.rows) - len(told):
-        told.append(f"{more:,} more shards")
+        told.append(f"{more:,} more shard{'' if more == 1 else 's'}")
     if before.starting_position is not None:
         told.append(f"other shards {in_words(before.starting_position)}")
     return "; ".join(told) or "nothing was stored"

@@ -159,8 +159,9 @@ def test_a_list_and_a_log_line_have_an_end() -> None:
     assert [one.shard_id for one in found.shards[:2]] == [A, B]
 
 
-async def test_the_positions_before_a_move_of_many_shards_are_told_in_part() -> None:
-    store = MemoryLeaseStore()
-    await store.restore([shard(CLICKS, ShardId(f"{number:012}"), after("5")) for number in range(POSITIONS_TOLD + 2)])
+@pytest.mark.parametrize(("more", "words"), [(1, "1 more shard"), (2, "2 more shards")])
+async def test_the_positions_before_a_move_of_many_shards_are_told_in_part(more: int, words: str) -> None:
+    store, numbers = MemoryLeaseStore(), range(POSITIONS_TOLD + more)
+    await store.restore([shard(CLICKS, ShardId(f"{number:012}"), after("5")) for number in numbers])
     moved = await ordered(await hand_of(store), CLICKS, MoveOrder("LATEST", only_shows=True), now=NOW)
-    assert moved.before.endswith("000000000002 after 5; 2 more shards")
+    assert moved.before.endswith(f"000000000002 after 5; {words}")
