@@ -21,12 +21,14 @@ Only this package imports pydantic.
       |       its faults have paths            event_rules.py    what holds between events and the rest of the file?
       |                                        references.py     which function does a mapping mean?
       |                                        faults.py         what is a fault, and how is it shown?
+      |                                        masking.py        which part of a value may people see?
     Settings  the values of model/             values.py         which value does the program get from the file?
 
 To add an option: declare it in the file of its table, add a field of the same name to the value in `model/` (for
 [daemon]: in `values.py`), and use it. A rule between options is a function that gets the entry.
 Give the declaration markers: OURS if AWS does not have this option of a mapping; QUEUES or STREAMS if only QueueMapping
-or only StreamMapping has the field; Unstated(...) if the option has no default. The tests name a missing marker.
+or only StreamMapping has the field; Unstated(...) if the option has no default; Secret or MayHoldSecrets if people
+write secrets into it. The tests name a missing marker, except for secrets.
 The schema, the output of `poller check` and the messages come from the declaration;
 `python -m tests.unit.settings.explained` writes the declaration's text into config/poller.toml.
 

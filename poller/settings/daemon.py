@@ -12,7 +12,18 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from poller.settings.arns import RECEIVERS
 from poller.settings.faults import Fault, unknown_key
 from poller.settings.fields import AccountId, Address, ApiKeys, EventQueue, HostName, Text, Token, Url, WorkerLabel
-from poller.settings.options import AtStart, Follows, Options, Range, Secret, Unstated, built, explained, rule_error
+from poller.settings.options import (
+    AtStart,
+    Follows,
+    MayHoldSecrets,
+    Options,
+    Range,
+    Secret,
+    Unstated,
+    built,
+    explained,
+    rule_error,
+)
 from poller.settings.reading import Entry
 from poller.settings.state import State
 from poller.settings.values import Daemon
@@ -43,12 +54,13 @@ class DaemonOptions(Options):
     """The account in the ARN of each function whose settings name no account, with twelve digits.
     Default: the account of the source whose records the function gets, or 000000000000 if it has no source."""
 
-    endpoint_url: Annotated[Url | None, Unstated("AWS itself")] = None
+    endpoint_url: Annotated[Url | None, MayHoldSecrets("url"), Unstated("AWS itself")] = None
     """The endpoint of all AWS services, for an emulator.
     Default: AWS itself."""
 
     endpoints: Annotated[
         dict[Service, Url],
+        MayHoldSecrets("url"),
         Unstated("none of their own"),
         explained(f"""
             The endpoints of single services. They take precedence over endpoint_url.
@@ -58,7 +70,7 @@ class DaemonOptions(Options):
         """),
     ] = Field(default_factory=dict)
 
-    state: Annotated[State | None, AtStart(), Follows()] = None
+    state: Annotated[State | None, MayHoldSecrets("state"), AtStart(), Follows()] = None
     """Where the positions in streams are stored, and which mappings are paused. Queues need no positions.
     Daemons with the same state share their streams: each shard is read by one of them.
     "sqlite:///absolute/path.db" or "sqlite://path-beside-this-file.db" is a file, for the daemons of one host. Its

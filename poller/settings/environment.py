@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from poller.settings.faults import Fault
-from poller.settings.table import Path, Substituted
+from poller.settings.table import REFERENCE, Path, Substituted
 
 
 def substitute(table: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Fault]]:
@@ -63,12 +63,11 @@ def _referenced(node: Any) -> Iterator[str]:
             for item in node:
                 yield from _referenced(item)
         case Substituted():
-            for reference in _REFERENCE.finditer(node.written):
+            for reference in REFERENCE.finditer(node.written):
                 if name := _NAME.fullmatch(reference["within"] or ""):
                     yield name["name"]
 
 
-_REFERENCE = re.compile(r"\$\$\{|\$\{(?P<within>[^}]*)(?P<end>\}?)")
 _NAME = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>.*))?", flags=re.DOTALL)
 
 NOT_A_REFERENCE = (
@@ -91,4 +90,4 @@ def _replace(written: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
             broken.append(f"the environment has no variable {name}")
         return environ.get(name) or default or ""
 
-    return _REFERENCE.sub(value, written), broken
+    return REFERENCE.sub(value, written), broken

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from poller.core.names import nearest
+from poller.settings.masking import masked
 from poller.settings.options import Secret, declaration, marker
 from poller.settings.table import ABSENT, Path, as_toml, dotted, find, rank
 
@@ -58,7 +59,7 @@ def _is_at(path: Path, other: Path) -> bool:
 def in_lines(faults: Iterable[Fault], table: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
     """Return one line for each fault, in the order of the table.
 
-    `model` declares the options of the table; the value of a `Secret` option is not shown.
+    `model` declares the options of the table; the value of a `Secret` option is not shown, and others are masked.
     """
     return [in_a_line(fault, table, model) for fault in sorted(faults, key=lambda fault: rank(table, fault.path))]
 
@@ -69,7 +70,7 @@ def in_a_line(fault: Fault, table: Mapping[str, Any], model: type[BaseModel]) ->
     value = find(table, fault.path)
     if value is ABSENT or value is None or isinstance(value, dict) or marker(declaration(model, fault.path), Secret):
         return f"{dotted(fault.path)}: {fault.rule}"
-    text = as_toml(value)
+    text = as_toml(masked(value, declaration(model, fault.path)))
     shown = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
     return f"{dotted(fault.path)} = {shown}: {fault.rule}"
 

@@ -35,7 +35,7 @@ from poller.settings.fields import (
     Variable,
     VariableValue,
 )
-from poller.settings.options import Follows, For, Options, Range, Unstated, built, limited
+from poller.settings.options import Follows, For, MayHoldSecrets, Options, Range, Unstated, built, limited
 from poller.settings.reading import Entry
 
 KINDS = ("arn", "url", "urls", "command", "handler")
@@ -88,16 +88,16 @@ class FunctionOptions(Options):
     arn: FunctionArn | None = None
     """A function of AWS Lambda: its full ARN, which may end in a version or an alias."""
 
-    url: Url | None = None
+    url: Annotated[Url | None, MayHoldSecrets("url")] = None
     """An HTTP service that takes the event as the body of a POST, or a Runtime Interface Emulator.
     A url that ends in /2015-03-31/functions/NAME/invocations is the url of an emulator. It gets one call at a time, and
     an error document in its answer is a failure of the function.
     HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the daemon's environment apply to these urls and to AWS."""
 
-    urls: Annotated[list[Url], Field(min_length=1)] | None = None
+    urls: Annotated[list[Url] | None, Field(min_length=1), MayHoldSecrets("url")] = None
     """Several equal HTTP services. A service that does not answer gets no calls for some time."""
 
-    command: Annotated[list[Argument], Field(min_length=1)] | None = None
+    command: Annotated[list[Argument] | None, Field(min_length=1), MayHoldSecrets("command")] = None
     """Any program that speaks the Lambda Runtime API: the program and its arguments."""
 
     handler: Handler | None = None
@@ -133,7 +133,9 @@ class FunctionOptions(Options):
     fails with Runtime.OutOfMemory. On other systems, the child process only gets the number in its environment.
     Default: no limit. Then the number in the environment is 3008."""
 
-    environment: Annotated[dict[Variable, VariableValue] | None, CHILD_PROCESSES, Unstated("the daemon's own")] = None
+    environment: Annotated[
+        dict[Variable, VariableValue] | None, CHILD_PROCESSES, MayHoldSecrets("text"), Unstated("the daemon's own")
+    ] = None
     """Environment variables that the child processes get besides those of the daemon.
     It is for handler and command only.
     A name has letters, digits and underscores, and begins with a letter.
@@ -151,7 +153,9 @@ class FunctionOptions(Options):
     inherited.)
     Default: true."""
 
-    headers: Annotated[dict[Header, HeaderValue] | None, HTTP_SERVICES, Unstated("none of their own")] = None
+    headers: Annotated[
+        dict[Header, HeaderValue] | None, HTTP_SERVICES, MayHoldSecrets("text"), Unstated("none of their own")
+    ] = None
     """Headers that every request to the function has. It is for url and urls only.
     If a url has a user, there must be no header Authorization.
     Default: none."""

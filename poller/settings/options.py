@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from inspect import cleandoc
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.fields import FieldInfo
@@ -29,7 +29,7 @@ from poller.settings.table import Path, Substituted
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-Marker = TypeVar("Marker", "ApiName", "AtStart", "For", "Unstated", "Follows", "Secret", "Range")
+Marker = TypeVar("Marker", "ApiName", "AtStart", "For", "Unstated", "Follows", "Secret", "MayHoldSecrets", "Range")
 Value = TypeVar("Value", bound="DataclassInstance")
 
 
@@ -90,6 +90,13 @@ class Follows:
 @dataclass(frozen=True, slots=True)
 class Secret:
     """No command and no message shows the value, even if the file has it in plain text."""
+
+
+@dataclass(frozen=True, slots=True)
+class MayHoldSecrets:
+    """The value is of use to people, but a part of it may be a secret. `masking.py` decides what is shown."""
+
+    kind: Literal["text", "url", "state", "command"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +209,8 @@ def declaration(model: type[BaseModel], path: Path) -> FieldInfo | None:
         if field is None:
             return None
         inner = inner_options(field.annotation)
-        if get_origin(field.annotation) in (dict, list):
-            next(parts, None)
+        if any(get_origin(kind) in (dict, list) for kind in (field.annotation, *get_args(field.annotation))):
+            next(parts, None)  # a key or a position; the annotation may be `dict[…] | None`
         model = inner or Options
     return field
 

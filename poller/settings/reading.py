@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from poller.settings.faults import SHOWN_CHARACTERS, Fault, unknown_key
-from poller.settings.options import inner_options
+from poller.settings.masking import masked
+from poller.settings.options import declaration, inner_options
 from poller.settings.table import ABSENT, Path, Substituted, as_toml, find, without
 
 AnyOptions = TypeVar("AnyOptions", bound=BaseModel)
@@ -117,7 +119,7 @@ def _rule(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> str:
         case "extra_forbidden" if path[0] == "mappings" and path[-1] in AWS_ALONE:
             return NO_MEANING_HERE
         case "list_type" if isinstance(text := detail["input"], str):
-            return f"must be a list{_as_a_list(text)}"
+            return f"must be a list{_as_a_list(text, declaration(model, path))}"
         case "extra_forbidden":
             return unknown_key(str(path[-1]), list(_known_keys(model, path[:-1])))
         case "literal_error":
@@ -126,9 +128,9 @@ def _rule(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> str:
             return _WORDING.get(other, detail["msg"])
 
 
-def _as_a_list(text: str) -> str:
+def _as_a_list(text: str, field: FieldInfo | None) -> str:
     """Return an example of a list: the words of the text, or fixed words if the text is long or may be a secret."""
-    if isinstance(text, Substituted) or len(text) > SHOWN_CHARACTERS:
+    if isinstance(text, Substituted) or len(text) > SHOWN_CHARACTERS or masked(text, field) != text:
         return ', as in ["one", "two"]'
     return f", as in {as_toml(text.split())}"
 

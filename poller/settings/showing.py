@@ -1,6 +1,6 @@
-"""How does the file look with its defaults filled in? The answer is TOML with the same meaning as the file.
+"""How does the file look with its defaults filled in? The answer is TOML with the same options as the file.
 
-A value of the file is shown as it was written, with `${NAME}`, so that no secret is shown.
+A value of the file is shown as it was written, with `${NAME}`, and with `***` in place of a secret (`masking.py`).
 An option that the file does not have is shown with its default, or with a remark that says what happens without it:
 
     [mappings.new_users]
@@ -26,6 +26,7 @@ from poller.settings.daemon import DaemonOptions
 from poller.settings.functions import KINDS, FunctionOptions
 from poller.settings.loading import examine
 from poller.settings.mappings import MappingOptions
+from poller.settings.masking import masked
 from poller.settings.options import Follows, Range, Secret, Unstated, declaration, leaves, limited, marker
 from poller.settings.table import ABSENT, Path, Substituted, as_toml, dotted, find
 from poller.settings.values import Daemon, Settings
@@ -103,7 +104,7 @@ def _lines(
         if marker(field, Secret) and _shows_a_secret(written):
             yield Line("", f"{key}: is set; its value is not shown")
         elif written is not ABSENT:
-            yield Line(f"{key} = {as_toml(written)}")
+            yield Line(f"{key} = {as_toml(masked(written, field))}")
         elif (unstated := marker(field, Unstated)) is not None:
             yield Line("", f"{key}: {unstated.text}")
         elif (default := _default(model, option, table, value)) is not None:

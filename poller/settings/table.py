@@ -16,6 +16,10 @@ from typing import Any
 Path = tuple[str | int, ...]
 
 
+REFERENCE = re.compile(r"\$\$\{|\$\{(?P<within>[^}]*)(?P<end>\}?)")
+"""A reference to the environment, as in `${NAME}`, or the text `$${`, which stands for a plain `${`."""
+
+
 class Substituted(str):
     """A text in which values of the environment replaced each `${NAME}`. `written` is the text of the file."""
 

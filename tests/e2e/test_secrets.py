@@ -30,6 +30,7 @@ CANARY = "canary-of-a-body"
 PAGES = ("/", "/metrics", "/readyz", "/api/status", "/settings")
 HEADER = "secret-of-a-header"
 VARIABLE = "secret-of-a-variable"
+IN_THE_FILE = "secret-in-plain-text"
 RENEWED = Credentials("AKIDSECOND", "second-secret-access-key", "second-session-token")
 
 HANDLERS = """
@@ -119,13 +120,19 @@ async def test_neither_bodies_nor_secrets_are_ever_logged(world: World) -> None:
 
             [functions.service]
             url = "{service.url}"
-            headers = {{ Authorization = "${{HEADER}}" }}
+            headers = {{ Authorization = "${{HEADER}}", X-Plain = "{IN_THE_FILE}" }}
             timeout_in_seconds = 1
 
             [functions.crash]
             handler = "handlers:crash"
-            environment = {{ VARIABLE = "${{VARIABLE}}" }}
+            environment = {{ VARIABLE = "${{VARIABLE}}", PLAIN = "{IN_THE_FILE}", NONE = "${{NONE:-{IN_THE_FILE}}}" }}
             timeout_in_seconds = 1
+
+            [functions.unused]
+            command = ["{sys.executable}", "--token", "{IN_THE_FILE}", "--key={IN_THE_FILE}"]
+
+            [functions.unused_too]
+            url = "http://me:{IN_THE_FILE}@127.0.0.1:1/path?token={IN_THE_FILE}"
 
             [functions.echo]
             handler = "handlers:echo"
@@ -157,7 +164,7 @@ async def test_neither_bodies_nor_secrets_are_ever_logged(world: World) -> None:
             pages = [await daemon.get(path) for path in PAGES]
             assert await daemon.stop() == 0
     shown = daemon.text + "".join(page.text for page in pages)
-    for secret in (CANARY, HEADER, VARIABLE, KEYS.secret_access_key, KEYS.session_token):
+    for secret in (CANARY, HEADER, VARIABLE, IN_THE_FILE, KEYS.secret_access_key, KEYS.session_token):
         assert secret is not None
         assert secret not in shown
     assert "batch_failed" in shown

@@ -229,7 +229,7 @@ def test_a_generated_arn_is_in_the_partition_of_the_source(loaded: Load, faults:
             "must be a whole number of invocations at once from 0 to 10000",
         ),
         ('url = "http://a"\nreserved_concurrency = 1.0', "must be a whole number of invocations at once"),
-        ('url = "http://a"\nheaders = { "A b" = "c" }', '.headers."A b" = "c": is not the name of an HTTP header'),
+        ('url = "http://a"\nheaders = { "A b" = "c" }', '.headers."A b" = "***": is not the name of an HTTP header'),
         ('url = "http://a"\nheaders = { A = "b\\r\\nC: d" }', "an HTTP header's value is one line"),
         ('handler = "a:b"\nenvironment = { A = 1 }', ".environment.A = 1: must be text, in quotes"),
         (

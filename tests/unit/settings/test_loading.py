@@ -166,6 +166,21 @@ def test_a_long_value_is_shortened_in_a_fault(faults: Faults) -> None:
     assert len(fault) < 200
 
 
+@pytest.mark.parametrize(
+    ("option", "shown"),
+    [
+        ('url = "http://me:s3cret@"', 'functions.f.url = "http://***@": '),
+        ('url = "http://me:s3/cret@host"', 'functions.f.url = "http://***": '),
+        ('headers = { A = "s3cret\\n" }', 'functions.f.headers.A = "***": '),
+        ('command = "run --token=s3cret"', 'functions.f.command = "run --token=***": '),
+    ],
+)
+def test_a_fault_shows_no_secret(faults: Faults, option: str, shown: str) -> None:
+    found = faults(f"[functions.f]\n{option}")
+    assert [fault for fault in found if fault.startswith(shown)]
+    assert "s3" not in str(found)
+
+
 def test_broken_toml_is_reported_with_line_and_column(faults: Faults, tmp_path: Path) -> None:
     file = tmp_path / "poller.toml"
     assert faults("[daemon]\nregion eu-west-1") == [

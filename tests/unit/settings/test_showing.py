@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,9 +57,12 @@ filter_criteria.filters = [{ pattern = { dynamodb = { "a b" = ["$${x}\\u007f\\"\
 """
 
 
-@pytest.mark.parametrize("text", ["", MINIMAL, EXAMPLE.read_text()])
+WITHOUT_MASKED_VALUES = re.sub(r"((?:TABLE|BUCKET) = )\"[^\"]*\"", r'\1"${NAME}"', EXAMPLE.read_text())
+
+
+@pytest.mark.parametrize("text", ["", MINIMAL, WITHOUT_MASKED_VALUES])
 def test_the_shown_settings_mean_the_same_when_they_are_read_again(tmp_path: Path, text: str) -> None:
-    environ = {**ENVIRON, "REGION": "eu-west-1"}
+    environ = {**ENVIRON, "REGION": "eu-west-1", "NAME": "users"}
     written, again = tmp_path / "written.toml", tmp_path / "again.toml"
     written.write_text(text)
     again.write_text(shown(written, environ))
@@ -112,6 +116,28 @@ def test_a_token_in_the_file_is_not_shown(tmp_path: Path, written: str) -> None:
     text = shown(file, {})
     assert "# admin_token: is set; its value is not shown" in text.splitlines()
     assert "s3cret" not in text
+
+
+def test_a_secret_that_the_file_has_in_plain_text_is_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "poller.toml"
+    file.write_text("""
+        [daemon]
+        endpoint_url = "http://me:s3cret@127.0.0.1:4566"
+        endpoints = { sqs = "http://me:s3cret@127.0.0.1:4567" }
+        [functions.service]
+        url = "https://host/path?key=s3cret"
+        headers = { X-Key = "s3cret" }
+        [functions.services]
+        urls = ["https://host/path?key=s3cret"]
+        [functions.program]
+        command = ["node", "--token=s3cret"]
+        environment = { KEY = "s3cret", OTHER = "${NONE:-s3cret}" }
+    """)
+    text = shown(file, {})
+    assert "s3cret" not in text
+    assert 'url = "https://host/path?***"' in text.splitlines()
+    assert 'headers = { X-Key = "***" }' in text.splitlines()
+    assert 'environment = { KEY = "***", OTHER = "${NONE:-***}" }' in text.splitlines()
 
 
 def test_a_default_shows_no_value_from_the_environment(tmp_path: Path) -> None:
