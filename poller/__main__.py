@@ -10,15 +10,11 @@ import signal
 import sys
 from types import FrameType
 
-GC_THRESHOLDS = (400_000, 20, 20)
-"""With these thresholds, the garbage collector runs less often than by default.
-
-A start makes many objects, and there are many records in hand. They form no cycles, so a collection finds nothing.
-"""
+from poller.garbage import THRESHOLDS
 
 
 def main() -> None:
-    gc.set_threshold(*GC_THRESHOLDS)
+    gc.set_threshold(*THRESHOLDS)
     if sys.argv[1:2] == ["run"]:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _end_at_once)

@@ -44,6 +44,7 @@ from poller.engine.stop import Stop
 from poller.engine.supervisor import Supervisor
 from poller.errors import CannotListen
 from poller.facts import ControlSocketFailed, DaemonStarted, Emit, Fact, SettingsWarning
+from poller.garbage import Garbage
 from poller.lambda_api.server import Api
 from poller.model.function_status import FunctionStatus
 from poller.model.lease import Owner
@@ -137,7 +138,10 @@ async def _run_until(
             emit=telemetry.emit,
             randomness=composition.randomness,
         )
-        running = Running(supervisor, composition, series=telemetry, limits=limits, emit=telemetry.emit)
+        garbage = Garbage()
+        running = Running(
+            supervisor, composition, series=telemetry, garbage=garbage, limits=limits, emit=telemetry.emit
+        )
         running.check_descriptors(settings)
         await stack.enter_async_context(supervisor.running())
         await running.start(settings)
@@ -220,7 +224,7 @@ async def _run_until(
                         api=written(api) if api else None,
                     )
                 )
-            gc.freeze()  # the collector skips the mappings, too, which have hardly any garbage to collect before
+            garbage.freeze()  # later collections skip the mappings, too
             supervisor.begin()
             await supervisor.stopped()
             services.cancel_scope.cancel()

@@ -1,7 +1,8 @@
 """How are running mappings changed? They are added, replaced and removed at the same time.
 
     Changes ──> first: new runs use the new settings, and the supervisor the new grace
-            └─> then: remove, replace, add; each mapping waits for its own invocations only
+            ├─> then: remove, replace, add; each mapping waits for its own invocations only
+            └─> last: collect the garbage of the runs that have ended (garbage.py)
 
 The events of each function are a mapping, too, if the settings name a file for them.
 
@@ -81,6 +82,12 @@ class Series(Protocol):
     def forget_function(self, function: FunctionName) -> None: ...
 
 
+class Garbage(Protocol):
+    """See garbage.py."""
+
+    def collect(self, *, changed: Collection[MappingName], existing: Collection[MappingName]) -> None: ...
+
+
 Change = tuple[MappingName, Callable[[], Awaitable[None]]]
 """The mapping that is changed, and what changes it."""
 
@@ -89,13 +96,21 @@ class Running:
     """The mappings and functions of the daemon."""
 
     def __init__(
-        self, supervisor: Supervisor, composition: Composition, *, series: Series, limits: Limits, emit: Emit
+        self,
+        supervisor: Supervisor,
+        composition: Composition,
+        *,
+        series: Series,
+        garbage: Garbage,
+        limits: Limits,
+        emit: Emit,
     ) -> None:
         """`limits` says how many files and connections the process may have open."""
         self._limits = limits
         self._supervisor = supervisor
         self._composition = composition
         self._series = series
+        self._garbage = garbage
         self._emit = emit
         self._events_not_replaced: frozenset[FunctionName] = frozenset()
 
@@ -125,8 +140,9 @@ class Running:
                 failures[name] = safe_text(error)
                 self._emit(MappingNotChanged(name, failures[name]))
 
+        made = dict([*self._changes_of_mappings(found), *self._changes_of_events(found)])
         async with anyio.create_task_group() as tasks:
-            for name, make in (*self._changes_of_mappings(found), *self._changes_of_events(found)):
+            for name, make in made.items():
                 tasks.start_soon(change, name, make)
         self._events_not_replaced = frozenset(
             name for name in settings.functions if EventMapping.named(name) in failures
@@ -135,6 +151,9 @@ class Running:
         for function in found.functions.removed:
             if function not in still_invoked:
                 self._series.forget_function(function)
+        if made:
+            existing = {mapping.name for mapping in self._supervisor.mappings()}
+            self._garbage.collect(changed=made.keys(), existing=existing)
         return failures
 
     def _changes_of_mappings(self, found: Changes) -> Iterator[Change]:

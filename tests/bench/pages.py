@@ -22,10 +22,10 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from poller.__main__ import GC_THRESHOLDS
 from poller.admin.guard import Access
 from poller.admin.server import Pages, serve
 from poller.app import SWITCH_INTERVAL_IN_SECONDS
+from poller.garbage import THRESHOLDS
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import MappingStatus, StreamStatus
 from poller.telemetry.telemetry import Telemetry
@@ -63,7 +63,7 @@ async def _measure(mappings: int, tabs: int, rounds: int) -> None:
     telemetry.watch(lambda: anyio.from_thread.run_sync(lambda: statuses))
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
+    gc.set_threshold(*THRESHOLDS)
     sys.setswitchinterval(SWITCH_INTERVAL_IN_SECONDS)
     async with serve(
         ("127.0.0.1", 0),

@@ -45,7 +45,7 @@ BLOCKED = BlockedShard(ShardId("shard"), "KeyError", 0.0, 2, SequenceNumber("1")
 
 
 class Daemon:
-    """A fake of the supervisor, the composition and the series."""
+    """A fake of the supervisor, the composition, the series and the garbage."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -59,6 +59,7 @@ class Daemon:
         }
         self.functions = set(settings.functions)
         self.renewed: list[Function] = []
+        self.collections: list[tuple[set[MappingName], set[MappingName]]] = []
         self.drains: dict[MappingName, anyio.Event] = {}
         self.cannot_open: dict[MappingName, Exception] = {}
 
@@ -74,6 +75,9 @@ class Daemon:
     async def remove(self, name: MappingName) -> None:
         del self.existing[name]
         await self._drain(name)
+
+    def collect(self, *, changed: Collection[MappingName], existing: Collection[MappingName]) -> None:
+        self.collections.append((set(changed), set(existing)))
 
     async def pause(self, name: MappingName) -> None:
         self.paused.add(name)
@@ -152,7 +156,7 @@ def settings(tmp_path: Path) -> Callable[[str], Settings]:
 
 def running(daemon: Daemon, facts: list[Fact], *, descriptors: int = 65_536) -> Running:
     limits = Limits(original=1024, own=descriptors)
-    return Running(daemon, daemon, series=daemon, limits=limits, emit=facts.append)
+    return Running(daemon, daemon, series=daemon, garbage=daemon, limits=limits, emit=facts.append)
 
 
 async def test_a_pause_and_a_resume_say_whether_the_mapping_was_paused(settings: Callable[[str], Settings]) -> None:
@@ -277,6 +281,15 @@ async def test_a_mapping_that_cannot_be_opened_is_reported_and_the_others_change
     assert daemon.existing == {name: wanted[name] for name in wanted.keys() - {"a", "c"}} | {
         MappingName("a"): Daemon(before).existing[MappingName("a")]
     }
+
+
+async def test_garbage_is_collected_after_a_change_and_only_then(settings: Callable[[str], Settings]) -> None:
+    before, after = settings(file("a:f", "b:f", "c:g")), settings(file("b:g", "c:g", "d:g"))
+    daemon = Daemon(before)
+    await running(daemon, []).apply(changes(before, before))
+    assert daemon.collections == []
+    await running(daemon, []).apply(changes(before, after))
+    assert daemon.collections == [({"a", "b", "d"}, {"b", "c", "d"})]
 
 
 async def test_settings_that_need_too_many_open_files_cause_a_warning(

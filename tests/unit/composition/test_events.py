@@ -21,6 +21,7 @@ from poller.engine.supervisor import Supervisor
 from poller.errors import EventQueueRefused, Rejected, SettingsError
 from poller.event_queues import by_hand
 from poller.facts import EventFileMigrated, Fact
+from poller.garbage import Garbage
 from poller.model.ids import FunctionName, RequestId
 from poller.model.mapping import EventMapping
 from poller.model.status import EventsStatus, MappingStatus
@@ -125,7 +126,9 @@ async def daemon_of(settings: Settings) -> AsyncIterator[Daemon]:
             randomness=random.Random(1),
         )
         limits = Limits(original=1024, own=65_536)
-        running = Running(supervisor, composition, series=telemetry, limits=limits, emit=telemetry.emit)
+        running = Running(
+            supervisor, composition, series=telemetry, garbage=Garbage(), limits=limits, emit=telemetry.emit
+        )
         async with supervisor.running():
             await running.start(settings)
             supervisor.begin()

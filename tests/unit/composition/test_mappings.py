@@ -17,6 +17,7 @@ import pytest
 
 from poller.composition.mappings import Composition, compose
 from poller.composition.worker import Pauses
+from poller.descriptors import Limits
 from poller.engine.queues.mapping import QueueMappingRunner
 from poller.engine.stop import Stop
 from poller.engine.streams.mapping import StreamMappingRunner
@@ -24,9 +25,12 @@ from poller.engine.supervised import Runner
 from poller.engine.supervisor import Supervisor
 from poller.facts import ChildProcessOutput, Fact
 from poller.functions.opened import Contents, OpenFunction
+from poller.garbage import THRESHOLDS, Garbage
 from poller.model.function_status import FunctionStatus
 from poller.model.ids import RequestId
 from poller.model.invocation import Invocation
+from poller.running import Running
+from poller.settings.changes import changes
 from poller.settings.loading import load
 from poller.settings.values import Settings
 from poller.telemetry.telemetry import Telemetry
@@ -78,43 +82,51 @@ def supervisor_of(composition: Composition, stop: Stop, telemetry: Telemetry) ->
 
 def in_use() -> tuple[int, int, int]:
     """Resident bytes, tasks, descriptors."""
-    gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     descriptors = [*Path("/proc/self/fd").iterdir()]
     return pages * os.sysconf("SC_PAGESIZE"), len(asyncio.all_tasks()), len(descriptors)
 
 
 @pytest.fixture
-def _usual_collections() -> Iterator[None]:
-    """Collect garbage as often as the daemon does. tests/conftest.py collects it less often, so memory grows more."""
+def _collections_of_the_daemon() -> Iterator[None]:
+    """Let the collector run as seldom as in the daemon."""
     before = gc.get_threshold()
-    gc.set_threshold(700, 10, 10)
+    gc.set_threshold(*THRESHOLDS)
     yield
+    gc.unfreeze()
     gc.set_threshold(*before)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the memory in use")
-@pytest.mark.usefixtures("_usual_collections")
+@pytest.mark.usefixtures("_collections_of_the_daemon")
 async def test_a_thousand_mappings_that_come_and_go_leave_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-    settings = settings_of(tmp_path, ["kept", *(f"m{number}" for number in range(10))])
-    kept, *mappings = settings.mappings
+    names = [f"m{number}" for number in range(10)]
+    everything = settings_of(tmp_path, ["kept", *names])
+    kept = everything.mappings[0]
+    alone = only(everything, "kept")
+    with_another = [only(everything, "kept", name) for name in names]
 
     async def come_and_go(times: int) -> None:
         for number in range(times):
-            mapping = mappings[number % len(mappings)]
-            await supervisor.add(mapping, settings.functions[mapping.function_name])
-            await supervisor.remove(mapping.name)
+            more = with_another[number % len(with_another)]
+            for before, after in ((alone, more), (more, alone)):
+                assert not await running.apply(changes(before, after))
 
-    stop, telemetry = Stop(), Telemetry()
-    async with compose(settings, emit=telemetry.emit, descriptor_limit=1024) as composition:
+    stop, telemetry, garbage = Stop(), Telemetry(), Garbage()
+    async with compose(everything, emit=telemetry.emit, descriptor_limit=1024) as composition:
         supervisor = supervisor_of(composition, stop, telemetry)
-        what_is_shared = composition.open(kept, settings.functions[kept.function_name], stop)
+        limits = Limits(original=1024, own=65_536)
+        running = Running(
+            supervisor, composition, series=telemetry, garbage=garbage, limits=limits, emit=telemetry.emit
+        )
+        what_is_shared = composition.open(kept, everything.functions[kept.function_name], stop)
         async with supervisor.running(), what_is_shared:
+            garbage.freeze()
             supervisor.begin()
             await come_and_go(WARM_UP)
             await anyio.wait_all_tasks_blocked()
@@ -126,6 +138,16 @@ async def test_a_thousand_mappings_that_come_and_go_leave_nothing_behind(
     assert memory_after - memory < MEMORY_LIMIT_IN_BYTES
     assert abs(tasks_after - tasks) <= 4, "each loop of the worker has one more task while it waits"
     assert descriptors_after == descriptors
+
+
+def only(settings: Settings, *names: str) -> Settings:
+    """Return a copy of the settings that has only these mappings and their functions, which have the same names."""
+    return replace(
+        settings,
+        queue_mappings=tuple(mapping for mapping in settings.queue_mappings if mapping.name in names),
+        stream_mappings=tuple(mapping for mapping in settings.stream_mappings if mapping.name in names),
+        functions={name: function for name, function in settings.functions.items() if name in names},
+    )
 
 
 async def test_functions_close_in_any_order_and_the_last_mapping_closes_what_it_shares(tmp_path: Path) -> None:
@@ -187,10 +209,10 @@ def opened_function(run: Runner) -> OpenFunction:
 @pytest.mark.slow
 async def test_each_open_function_has_a_status(tmp_path: Path) -> None:
     (tmp_path / "f.py").write_text("def handler(event, context):\n    print('hello')\n    return event\n")
-    settings, record = settings_of(tmp_path, ["a", "b"]), Recorded()
+    settings, emit = settings_of(tmp_path, ["a", "b"]), Recorded()
     function = settings.functions[settings.mappings[0].function_name]
     call = Invocation(RequestId("r"), b"{}", None, 1)
-    async with compose(settings, emit=record, descriptor_limit=1024) as composition:
+    async with compose(settings, emit=emit, descriptor_limit=1024) as composition:
         assert composition.functions.statuses(1000.0) == []
         with anyio.fail_after(60):
             async with composition.functions.use(function) as shared:
@@ -198,7 +220,7 @@ async def test_each_open_function_has_a_status(tmp_path: Path) -> None:
                 assert composition.functions.statuses(1000.0) == [unused]
                 async with shared.opened.gate.slot(unless=anyio.Event()):
                     await shared.opened.invoke(call, Contents(), began_at=anyio.current_time())
-                    await record.first(ChildProcessOutput, lambda fact: fact.line == "hello")
+                    await emit.first(ChildProcessOutput, lambda fact: fact.line == "hello")
                     [status] = composition.functions.statuses(1000.0)
         assert composition.functions.statuses(1000.0) == []
     assert (status.running, status.children, status.busy) == (1, 1, 0)
