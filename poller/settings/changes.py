@@ -4,6 +4,8 @@ A function depends on its table and on endpoints, but not on the options for its
 on its table, its function, and the endpoints of the AWS services that it calls. The run of a function's events depends
 on the function, the options for its events, and such endpoints.
 A mapping, a function or a run of events is replaced if something changes on which it depends. All others run on.
+If the settings name no ARN of a function, the first mapping that uses it gives the region and the account in its ARN.
+The function keeps its ARN if this mapping is moved or removed. So the function and its other mappings run on.
 
     events           functions whose asynchronous events are run: all functions, if a file holds events
     added            only the new file has it
@@ -103,16 +105,38 @@ def changes(in_use: Settings, written: Settings, *, failed: Collection[MappingNa
     fixed = {option: getattr(in_use.daemon, option) for option in READ_AT_THE_START}
     options = [field.name for field in dataclasses.fields(Daemon)]
     changed = [option for option in options if getattr(in_use.daemon, option) != getattr(written.daemon, option)]
-    settings = dataclasses.replace(written, daemon=dataclasses.replace(written.daemon, **fixed))
+    settings = dataclasses.replace(
+        written,
+        daemon=dataclasses.replace(written.daemon, **fixed),
+        functions={name: _with_kept_arn(function, in_use, written) for name, function in written.functions.items()},
+    )
     return Changes(
-        mappings=_difference(_mappings(in_use) | dict.fromkeys(failed), _mappings(written)),
-        functions=_difference(_functions(in_use), _functions(written)),
+        mappings=_difference(_mappings(in_use) | dict.fromkeys(failed), _mappings(settings)),
+        functions=_difference(_functions(in_use), _functions(settings)),
         events=_difference(_events(in_use), _events(settings)),
         options=tuple(dotted(("daemon", option)) for option in changed if option not in fixed),
         needs_restart=tuple(dotted(("daemon", option)) for option in changed if option in fixed),
         renamed=tuple(_renamed(in_use, written)),
         settings=settings,
     )
+
+
+def _with_kept_arn(function: Function, in_use: Settings, written: Settings) -> Function:
+    """Return the function with its ARN in use, unless the ARN must change.
+
+    The ARN changes with the kind of the function (a configured ARN is a part of it), with the region and the account of
+    [daemon], and if all mappings that used the function are changed or removed and others use it now.
+    """
+    before = in_use.functions.get(function.name)
+    if before is None or before.arn == function.arn or before.kind != function.kind:
+        return function
+    if (in_use.daemon.region, in_use.daemon.account_id) != (written.daemon.region, written.daemon.account_id):
+        return function
+    used = [mapping for mapping in in_use.mappings if mapping.function_name == function.name]
+    uses = [mapping for mapping in written.mappings if mapping.function_name == function.name]
+    if used and uses and not any(mapping in used for mapping in uses):
+        return function
+    return dataclasses.replace(function, arn=before.arn)
 
 
 def _difference(before: Mapping[Name, object], now: Mapping[Name, object]) -> Difference[Name]:

@@ -275,9 +275,10 @@ async def test_a_mapping_that_cannot_be_opened_is_reported_and_the_others_change
     before, after = settings(file("a:f", "b:f")), settings(file("a:g", "b:g", "c:f", "d:f"))
     daemon, facts = Daemon(before), list[Fact]()
     daemon.cannot_open = {MappingName("a"): error, MappingName("c"): error}
-    assert await running(daemon, facts).apply(changes(before, after)) == {"a": why, "c": why}
+    found = changes(before, after)
+    assert await running(daemon, facts).apply(found) == {"a": why, "c": why}
     assert set(facts) == {MappingNotChanged(MappingName("a"), why), MappingNotChanged(MappingName("c"), why)}
-    wanted = Daemon(after).existing
+    wanted = Daemon(found.settings).existing
     assert daemon.existing == {name: wanted[name] for name in wanted.keys() - {"a", "c"}} | {
         MappingName("a"): Daemon(before).existing[MappingName("a")]
     }

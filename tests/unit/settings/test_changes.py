@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from poller.model.ids import MappingName
+from poller.model.ids import FunctionName, MappingName
 from poller.settings.changes import Changes, Difference, Renamed, changes
 from poller.settings.values import Settings
 
@@ -50,6 +50,7 @@ function_name = "audit"
 starting_position = "TRIM_HORIZON"
 """
 
+STORE = FunctionName("store")
 ALL = ["orders", "returns", "invoices", "clicks", "users"]
 
 
@@ -116,6 +117,69 @@ def test_a_function_that_only_a_mapping_names_is_added_and_removed_with_it(edite
     found = edited('function_name = "bill"', 'function_name = "resize:live"')
     assert names(found.functions) == {"added": ["resize:live"]}
     assert names(found.mappings) == {"replaced": ["invoices"]}
+
+
+ORDERS = FILE[FILE.index("[mappings.orders]") : FILE.index("[mappings.returns]")]
+RETURNS = FILE[FILE.index("[mappings.returns]") : FILE.index("[mappings.invoices]")]
+ELSEWHERE = RETURNS.replace("eu-west-1:123456789012", "eu-north-1:210987654321")
+TWO_REGIONS = FILE.replace(RETURNS, ELSEWHERE)
+
+
+@pytest.mark.parametrize(
+    ("text", "mappings"),
+    [
+        (TWO_REGIONS.replace(ORDERS, ""), {"removed": ["orders"]}),
+        (TWO_REGIONS.replace(ORDERS + ELSEWHERE, ELSEWHERE + ORDERS), {}),
+        (TWO_REGIONS.replace(ORDERS + ELSEWHERE, ""), {"removed": ["orders", "returns"]}),
+    ],
+    ids=["it is removed", "it is moved", "all are removed"],
+)
+def test_a_function_keeps_its_arn_if_the_first_mapping_that_uses_it_goes(
+    loaded: Load, text: str, mappings: dict[str, list[str]]
+) -> None:
+    in_use, written = loaded(TWO_REGIONS), loaded(text)
+    found = changes(in_use, written)
+    assert in_use.functions[STORE].arn != written.functions[STORE].arn
+    assert (names(found.functions), names(found.mappings), names(found.events)) == ({}, mappings, {})
+    assert found.settings.functions[STORE] == in_use.functions[STORE]
+    assert names(changes(found.settings, written).functions) == {}
+
+
+def test_a_function_without_mappings_keeps_its_arn_when_it_gets_one(loaded: Load) -> None:
+    found = changes(loaded(TWO_REGIONS.replace(ORDERS + ELSEWHERE, "")), loaded(TWO_REGIONS))
+    assert (names(found.functions), names(found.mappings)) == ({}, {"added": ["orders", "returns"]})
+
+
+def test_a_function_gets_another_arn_if_all_its_mappings_move_to_another_region(loaded: Load) -> None:
+    """Its child processes have the region in AWS_REGION."""
+    one = FILE.replace(ORDERS, "")
+    found = changes(loaded(one), loaded(one.replace(RETURNS, ELSEWHERE)))
+    assert (names(found.functions), names(found.mappings)) == ({"replaced": ["store"]}, {"replaced": ["returns"]})
+    assert found.settings.functions[STORE].arn.region == "eu-north-1"
+
+
+@pytest.mark.parametrize(
+    ("region", "arn"),
+    [
+        ("eu-west-1", "arn:aws:lambda:eu-west-1:123456789012:function:resize"),
+        ("eu-north-1", "arn:aws:lambda:eu-north-1:210987654321:function:resize"),
+    ],
+    ids=["the same function in Lambda", "another function in Lambda"],
+)
+def test_a_function_of_lambda_without_a_table_keeps_its_account_but_not_its_region(
+    loaded: Load, region: str, arn: str
+) -> None:
+    both = TWO_REGIONS.replace("eu-north-1", region)
+    text, second = (each.replace('"store"\n', '"resize"\n') for each in (both, both.replace(ORDERS, "")))
+    found = changes(loaded(text), loaded(second))
+    assert list(found.mappings.removed) == ["orders"]
+    assert str(found.settings.functions[FunctionName("resize")].arn) == arn
+
+
+def test_a_function_of_lambda_gets_the_arn_that_its_table_states(edited: ChangesOf) -> None:
+    found = edited("function:bill", "function:other")
+    assert (names(found.functions), names(found.mappings)) == ({"replaced": ["bill"]}, {"replaced": ["invoices"]})
+    assert found.settings.functions[FunctionName("bill")].arn.resource == "function:other"
 
 
 @pytest.mark.parametrize(
