@@ -38,13 +38,14 @@ class RecordWeight:
 
         `last` is the average weight of the shard's last records in bytes; None before its first read.
         """
-        patient_until = self._patient_until
+        patient_until, now = self._patient_until, anyio.current_time()
         if patient_until is None:
-            self._patient_until = anyio.current_time() + PATIENCE_IN_SECONDS
+            patient_until = now
+            self._patient_until = now + PATIENCE_IN_SECONDS
         if room_in_bytes >= LARGEST_ANSWER:
             return RECORDS_IN_A_READ
-        if last is None and self._heaviest is None and patient_until is not None:
-            with anyio.move_on_after(patient_until - anyio.current_time()):
+        if last is None and self._heaviest is None and patient_until > now:
+            with anyio.move_on_after(patient_until - now):
                 await self._is_known.wait()
         weight = last or self._heaviest or HEAVIEST_RECORD
         return max(1, min(RECORDS_IN_A_READ, int(room_in_bytes / weight)))

@@ -78,3 +78,13 @@ async def test_if_no_record_comes_each_read_asks_for_one_and_no_later_read_waits
     assert anyio.current_time() == PATIENCE_IN_SECONDS
     assert await weight.fitting(LEAST, None) == 1
     assert anyio.current_time() == PATIENCE_IN_SECONDS
+
+
+async def test_once_the_patience_is_over_a_read_of_an_idle_stream_costs_no_turn_of_the_event_loop() -> None:
+    weight = RecordWeight()
+    await weight.fitting(LARGEST_ANSWER, None)
+    await anyio.sleep(PATIENCE_IN_SECONDS)
+    read = weight.fitting(LEAST, None)
+    with pytest.raises(StopIteration) as ended:
+        read.send(None)
+    assert ended.value.value == 1
