@@ -130,10 +130,11 @@ class LeaseStore(Protocol):
     async def read(self, keys: Collection[RowKey]) -> dict[RowKey, Row]:
         """Return these rows as they are now. A row that does not exist is left out."""
 
-    async def create(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Store these new rows, whose counter is 1. Return the keys that already existed; their rows do not change.
+    async def create(self, *groups: Collection[Row]) -> frozenset[RowKey]:
+        """Store groups of new rows, whose counter is 1. Return the keys that already existed; their rows do not change.
 
-        Returns once the rows are durable.
+        Stores no row before all rows of the groups before it are durable. If a row of a group already existed, stores
+        the other rows of this group, and none of the groups after it. Returns once the rows are durable.
         """
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:

@@ -7,7 +7,8 @@ Source: Amazon DynamoDB API Reference, "PutItem", "DeleteItem".
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from poller.model.lease import Row, RowKey
@@ -30,11 +31,9 @@ class DynamoDbLeaseStore:
         """Return those of these rows that exist."""
         return {row.key: row for row in map(row_of, await self._items.read(keys))}
 
-    async def create(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Store new rows. Return the keys that already existed."""
-        for row in rows:
-            assert row.counter == 1, f"{row.key}: a new row has the counter 1, not {row.counter}"
-        return await self._items.write("PutItem", {row.key: creation(item_of(row)) for row in rows})
+    async def create(self, *groups: Collection[Row]) -> frozenset[RowKey]:
+        """Store groups of new rows, up to the first group with keys that already existed. Return these keys."""
+        return await create_in_order(groups, self.restore)
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
         """Replace rows. Return the keys of the rows that do not exist or have another counter.
@@ -58,6 +57,18 @@ class DynamoDbLeaseStore:
     async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
         """Delete rows. Return the keys of the rows that have another counter."""
         return await self._items.write("DeleteItem", {row.key: removal(row.key, row.counter) for row in rows})
+
+
+async def create_in_order(
+    groups: Sequence[Collection[Row]], create: Callable[[Collection[Row]], Awaitable[frozenset[RowKey]]]
+) -> frozenset[RowKey]:
+    """Create groups of new rows, up to the first group with keys that already existed. Return these keys."""
+    for row in chain(*groups):
+        assert row.counter == 1, f"{row.key}: a new row has the counter 1, not {row.counter}"
+    for rows in groups:
+        if existing := await create(rows):
+            return existing
+    return frozenset()
 
 
 def creation(item: Mapping[str, Any]) -> Mapping[str, Any]:

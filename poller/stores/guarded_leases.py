@@ -25,7 +25,9 @@ from poller.model.lease import Row, RowKey
 from poller.ports import LeaseStore
 
 CALL_LIMIT_IN_SECONDS = 2.0
-"""How long a call may take. We chose it: the renewals of all other mappings wait for the call."""
+"""How long a call may take. We chose it: the renewals of all other mappings wait for the call.
+
+A call that creates several groups of rows may take as long for each group."""
 
 SCAN_LIMIT_IN_SECONDS = 5.0
 """How long a scan may take."""
@@ -69,13 +71,13 @@ class GuardedLeaseStore:
         """Return those of these rows that exist, or none if the table is closed."""
         return await self._answer(lambda: self._store.read(keys)) or {}
 
-    async def create(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Store new rows. Return the keys that already existed.
+    async def create(self, *groups: Collection[Row]) -> frozenset[RowKey]:
+        """Store groups of new rows, up to the first group with keys that already existed. Return these keys.
 
         If the table is closed, this does not return: otherwise the mapping's run would believe that the rows exist. The
         stop of the run cancels the call.
         """
-        existing = await self._answer(lambda: self._store.create(rows))
+        existing = await self._answer(lambda: self._store.create(*groups), limit=CALL_LIMIT_IN_SECONDS * len(groups))
         if existing is None:
             await anyio.sleep_forever()
             raise AssertionError("sleep_forever has ended")

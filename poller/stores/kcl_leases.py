@@ -22,7 +22,7 @@ from poller.errors import InUse
 from poller.model.lease import Row, RowKey
 from poller.ports import LeaseStore
 from poller.stores.dynamodb_items import KEY, Item, Items
-from poller.stores.dynamodb_leases import creation, removal
+from poller.stores.dynamodb_leases import create_in_order, creation, removal
 from poller.stores.kcl_rows import Meaning, changed_item, is_lease, is_of_kcl, new_item, renewed_by_kcl, row_of
 from poller.stores.notation import refuse_to_move_back
 
@@ -44,11 +44,9 @@ class KclLeaseStore:
         """Return those of these rows that exist."""
         return {row.key: row for row in self._rows(await self._items.read(list(map(self._meaning.shard_id, keys))))}
 
-    async def create(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Store new rows. Return the keys that already existed."""
-        for row in rows:
-            assert row.counter == 1, f"{row.key}: a new row has the counter 1, not {row.counter}"
-        return await self.restore(rows)
+    async def create(self, *groups: Collection[Row]) -> frozenset[RowKey]:
+        """Store groups of new rows, up to the first group with keys that already existed. Return these keys."""
+        return await create_in_order(groups, self.restore)
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
         """Replace rows. Return the keys of the rows that do not exist or have another counter.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 import orjson
@@ -90,6 +90,14 @@ def read(file: sqlite3.Connection, keys: Collection[RowKey]) -> dict[RowKey, Row
 def create(file: sqlite3.Connection, new: Batch) -> frozenset[RowKey]:
     """Add the rows. Return the keys that already existed."""
     return _other_keys(new, file.execute(CREATE, (new.values,)))
+
+
+def create_groups(file: sqlite3.Connection, groups: Iterable[Batch]) -> frozenset[RowKey]:
+    """Add the rows of the groups, up to the first group with keys that already existed. Return these keys."""
+    for new in groups:
+        if existing := create(file, new):
+            return existing
+    return frozenset()
 
 
 def update(file: sqlite3.Connection, new: Batch) -> frozenset[RowKey]:

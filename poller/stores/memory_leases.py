@@ -31,10 +31,13 @@ class MemoryLeaseStore:
         await turn()
         return {key: row for key in keys if (row := self._table.rows.get(key)) is not None}
 
-    async def create(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Store new rows. Return the keys that already existed."""
+    async def create(self, *groups: Collection[Row]) -> frozenset[RowKey]:
+        """Store groups of new rows, up to the first group with keys that already existed. Return these keys."""
         await turn()
-        return frozenset(row.key for row in rows if not self._table.create(row))
+        for rows in groups:
+            if existing := frozenset(row.key for row in rows if not self._table.create(row)):
+                return existing
+        return frozenset()
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
         """Replace rows. Return the keys of the rows that do not exist or have another counter.

@@ -9,6 +9,7 @@ A call uses all stores that it needs at the same time. If one of them fails, the
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from itertools import chain
 from typing import Generic, TypeVar
 
 import anyio
@@ -46,9 +47,15 @@ class Routes(Generic[Store]):
         )
         return {key: row for rows in found.values() for key, row in rows.items()}
 
-    async def create(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Store new rows. Return the keys that already existed."""
-        return await self._write(rows, lambda store: store.create)
+    async def create(self, *groups: Collection[Row]) -> frozenset[RowKey]:
+        """Store groups of new rows, up to the first group with keys that already existed. Return these keys."""
+        stores = {self._store_of(row.key) for row in chain(*groups)}
+        if len(stores) == 1:
+            return await stores.pop().create(*groups)
+        for rows in groups:
+            if existing := await self._write(rows, lambda store: store.create):
+                return existing
+        return frozenset()
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
         """Replace rows. Return the keys of the rows that do not exist or have another counter."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -80,11 +81,21 @@ class SqliteLeaseStore:
         rows: dict[RowKey, Row] = await self._do(Job(size_in_bytes=None, work=partial(lease_rows.read, keys=keys)))
         return rows
 
-    async def create(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Store new rows. Return the keys that already existed."""
-        for row in rows:
+    async def create(self, *groups: Collection[Row]) -> frozenset[RowKey]:
+        """Store groups of new rows, up to the first group with keys that already existed. Return these keys.
+
+        One transaction stores all groups.
+        """
+        for row in chain(*groups):
             assert row.counter == 1, f"{row.key}: a new row has the counter 1, not {row.counter}"
-        return await self._write(lease_rows.create, rows)
+        written = list(map(batch, groups))
+        existing: frozenset[RowKey] = await self._do(
+            Job(
+                size_in_bytes=sum(len(group.values) for group in written),
+                work=lambda file: lease_rows.create_groups(file, written),
+            )
+        )
+        return existing
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
         """Replace rows. Return the keys of the rows that do not exist or have another counter.

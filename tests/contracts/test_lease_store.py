@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +45,7 @@ from tests.fakes.lease_store import FakeLeaseTable
 pytestmark = pytest.mark.anyio
 
 STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+BEGUN = RowKey(f":begun/clicks/{STREAM}")
 A, B, C = (RowKey(f"clicks/{STREAM}/shardId-00000000000{number}") for number in range(3))
 ME, OTHER = Owner(f"blue-1/{'0' * 32}"), Owner(f"blue-2/{'1' * 32}")
 
@@ -149,6 +150,54 @@ async def test_a_row_that_exists_is_not_created_again(store: LeaseStore) -> None
     await store.create([Row(key=A, owner=OTHER, token=1)])
     assert await store.create([Row(key=A, owner=ME, token=1), Row(key=B)]) == {A}
     assert await all_rows(store) == {A: Row(key=A, owner=OTHER, token=1), B: Row(key=B)}
+
+
+async def test_groups_of_rows_are_created_by_one_call(store: LeaseStore) -> None:
+    parent, child, begun = Row(key=A, checkpoint=after(1)), Row(key=B), Row(key=BEGUN)
+    assert await store.create([parent], [], [child], [begun]) == frozenset()
+    assert await all_rows(store) == {A: parent, B: child, BEGUN: begun}
+    assert await store.create() == frozenset()
+
+
+async def test_no_group_is_created_after_one_with_a_row_that_exists(store: LeaseStore) -> None:
+    await store.create([Row(key=B, owner=OTHER, token=1)])
+    assert await store.create([Row(key=A)], [Row(key=B), Row(key=C)], [Row(key=BEGUN)]) == {B}
+    assert await all_rows(store) == {A: Row(key=A), B: Row(key=B, owner=OTHER, token=1), C: Row(key=C)}
+    assert await store.create([Row(key=BEGUN)]) == frozenset()
+    assert await store.create([Row(key=BEGUN)], [Row(key=A)], [Row(key=B)]) == {BEGUN}
+
+
+async def test_a_group_is_seen_only_after_the_groups_before_it(store: LeaseStore) -> None:
+    groups = [[Row(key=key) for key in keys(60)[first : first + 20]] for first in (0, 20, 40)]
+    seen: list[list[int]] = []
+    is_done = False
+
+    async def look() -> None:
+        while not is_done:
+            rows = await store.read([row.key for group in groups for row in group])
+            seen.append([sum(row.key in rows for row in group) for group in groups])
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        await store.create(*groups)
+        is_done = True
+    for first, second, third in [*seen, [20, 20, 20]]:
+        assert first == 20 or second == 0
+        assert second == 20 or third == 0
+
+
+@pytest.mark.parametrize("passes", range(12))
+async def test_a_cancelled_create_stores_no_group_without_the_groups_before_it(store: LeaseStore, passes: int) -> None:
+    """The call is cancelled after `passes` turns of the event loop. A later call shows what was stored."""
+    groups = [[Row(key=A), Row(key=B)], [Row(key=C)], [Row(key=BEGUN)]]
+    async with anyio.create_task_group() as writers:
+        writers.start_soon(store.create, *groups)
+        for _ in range(passes):
+            await anyio.lowlevel.checkpoint()
+        writers.cancel_scope.cancel()
+    seen = await store.read([A, B, C, BEGUN])
+    assert seen.keys() >= {A, B} or C not in seen
+    assert C in seen or BEGUN not in seen
 
 
 async def test_a_row_is_replaced_as_a_whole_by_a_worker_that_has_read_its_counter(store: LeaseStore) -> None:
@@ -416,7 +465,7 @@ async def test_a_cancelled_update_writes_each_row_wholly_or_not_at_all(store: Le
     assert {row.checkpoint for row in await store.scan()} == {after(3)}
 
 
-def keys(number: int) -> Iterable[RowKey]:
+def keys(number: int) -> list[RowKey]:
     return [RowKey(f"clicks/{STREAM}/shardId-{each:012}") for each in range(number)]
 
 

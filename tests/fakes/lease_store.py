@@ -183,8 +183,12 @@ class FakeLeaseStore:
         await self._way_back(fault)
         return {key: rows[key] for key in keys if key in rows}
 
-    async def create(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        return await self._write("create", rows)
+    async def create(self, *groups: Collection[Row]) -> frozenset[RowKey]:
+        """Send a request for each group, as DynamoDB needs it: each of them may fail."""
+        for rows in groups:
+            if existing := await self._write("create", rows):
+                return existing
+        return frozenset()
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
         return await self._write("update", rows)

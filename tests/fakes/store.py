@@ -81,8 +81,8 @@ class FakeStore:
     async def read(self, keys: Collection[RowKey], *, life: int = 0) -> dict[RowKey, Row]:
         return await self._of(life).read(keys)
 
-    async def create(self, rows: Collection[Row], *, life: int = 0) -> frozenset[RowKey]:
-        return await self._of(life).create(rows)
+    async def create(self, *groups: Collection[Row], life: int = 0) -> frozenset[RowKey]:
+        return await self._of(life).create(*groups)
 
     async def update(self, rows: Collection[Row], *, life: int = 0) -> frozenset[RowKey]:
         return await self._of(life).update(rows)

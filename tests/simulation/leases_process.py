@@ -106,10 +106,10 @@ class ProcessLeaseStore:
         finally:
             await self._process.turn()
 
-    async def create(self, rows: Collection[Row]) -> frozenset[RowKey]:
+    async def create(self, *groups: Collection[Row]) -> frozenset[RowKey]:
         await self._process.turn()
         try:
-            return await self._store.create(rows)
+            return await self._store.create(*groups)
         finally:
             await self._process.turn()
 

@@ -216,9 +216,9 @@ class ProcessStore:
         self._check()
         return await self._store.read(keys, life=self._process.number)
 
-    async def create(self, rows: Collection[Row]) -> frozenset[RowKey]:
+    async def create(self, *groups: Collection[Row]) -> frozenset[RowKey]:
         self._check()
-        return await self._store.create(rows, life=self._process.number)
+        return await self._store.create(*groups, life=self._process.number)
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
         self._check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine
+from itertools import chain
 from typing import Any
 
 import anyio
@@ -133,11 +134,11 @@ def test_at_latest_a_shard_begins_at_the_time_before_its_row_could_be_created() 
 
         failures = 0
 
-        async def create(self, rows: Collection[Row], *, life: int = 0) -> frozenset[RowKey]:
-            if self.failures < 4 and any(row.checkpoint is not None for row in rows):
+        async def create(self, *groups: Collection[Row], life: int = 0) -> frozenset[RowKey]:
+            if self.failures < 4 and any(row.checkpoint is not None for row in chain(*groups)):
                 self.failures += 1
                 raise Rejected("the disk is full", code="SQLITE_FULL")
-            return await super().create(rows, life=life)
+            return await super().create(*groups, life=life)
 
     world = StoreWorld(starting_position=Latest())
     world.store = FailingStore()

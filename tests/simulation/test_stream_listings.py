@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from itertools import chain
 from random import Random
 from typing import Any
 
@@ -44,11 +45,12 @@ class FailingStore(FakeStore):
         super().__init__()
         self.failures = 0
 
-    async def create(self, rows: Collection[Row], *, life: int = 0) -> frozenset[RowKey]:
+    async def create(self, *groups: Collection[Row], life: int = 0) -> frozenset[RowKey]:
+        rows = chain(*groups)
         if self.failures < 2 and any(row.checkpoint is not None and shard_of(row.key) != PARENT for row in rows):
             self.failures += 1
             raise Rejected("the disk is full", code="SQLITE_FULL")
-        return await super().create(rows, life=life)
+        return await super().create(*groups, life=life)
 
 
 class Flickering(KinesisWorld):
@@ -478,10 +480,10 @@ def test_a_child_that_two_listings_find_at_once_is_stored_once() -> None:
     class SlowToStoreFound(FakeStore):
         pauses = iter([1.5, 2.5])
 
-        async def create(self, rows: Collection[Row], *, life: int = 0) -> frozenset[RowKey]:
-            if any(row.checkpoint == Checkpoint(TrimHorizon()) for row in rows):
+        async def create(self, *groups: Collection[Row], life: int = 0) -> frozenset[RowKey]:
+            if any(row.checkpoint == Checkpoint(TrimHorizon()) for row in chain(*groups)):
                 await anyio.sleep(next(self.pauses))
-            return await super().create(rows, life=life)
+            return await super().create(*groups, life=life)
 
     world = KinesisWorld(starting_position=Latest())
     world.store = SlowToStoreFound()

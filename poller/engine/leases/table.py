@@ -23,7 +23,9 @@ from poller.ports import LeaseStore, MonotonicClock
 T = TypeVar("T")
 
 CALL_LIMIT_IN_SECONDS = 3.0
-"""How long a call of the table may take. After one such call, a lease can still be renewed before its deadline."""
+"""How long a call of the table may take. After one such call, a lease can still be renewed before its deadline.
+
+A call that creates several groups of rows may take as long for each group."""
 
 SCAN_LIMIT_IN_SECONDS = 10.0
 """How long a scan may take."""
@@ -46,8 +48,8 @@ class Table:
     async def read(self, keys: Collection[RowKey]) -> dict[RowKey, Row]:
         return await self._bounded(self._store.read(keys))
 
-    async def create(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        return await self._bounded(self._store.create(rows))
+    async def create(self, *groups: Collection[Row]) -> frozenset[RowKey]:
+        return await self._bounded(self._store.create(*groups), limit=CALL_LIMIT_IN_SECONDS * len(groups))
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
         return await self._bounded(self._store.update(rows))

@@ -11,9 +11,11 @@ A worker that cannot reach the table goes on until the deadlines of its leases. 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 
 import anyio
 
@@ -161,13 +163,19 @@ class Worker:
         """Return these rows of any kind as they are now, without those that do not exist."""
         return await self._table.until_done("read leases", lambda: self._table.read(keys))
 
-    async def create(self, rows: Collection[Row]) -> dict[RowKey, Row]:
+    async def create(self, *groups: Collection[Row]) -> dict[RowKey, Row]:
         """Create those of these rows that do not exist, and return all of them as they are in the table.
 
-        A row that a person has reset (`model/lease.py`) gets the checkpoint of the new row. A row is missing in the
-        result if it was deleted meanwhile.
+        A row that a person has reset (`model/lease.py`) gets the checkpoint of the new row. No row is created before
+        all rows of the groups before it exist and have their checkpoints. A row is missing in the result if it was
+        deleted meanwhile.
         """
-        return await self._table.until_done("create leases", lambda: self._create_once(rows))
+        found: dict[RowKey, Row] = {}
+        left: Sequence[Collection[Row]] = groups
+        while left:
+            rows, left = await self._table.until_done("create leases", partial(self._create_some, left))
+            found |= rows
+        return found
 
     async def delete(self, keys: Collection[RowKey]) -> None:
         """Delete these rows, if nobody has changed them since this worker saw them."""
@@ -209,16 +217,26 @@ class Worker:
             self._hands.begin_stop()
             self._messages.beat()
 
-    async def _create_once(self, rows: Collection[Row]) -> dict[RowKey, Row]:
-        rejected = await self._table.create(rows)
+    async def _create_some(
+        self, groups: Sequence[Collection[Row]]
+    ) -> tuple[dict[RowKey, Row], Sequence[Collection[Row]]]:
+        """Create the rows of all groups, or up to the first group with a row that already exists.
+
+        Return the rows of these groups as they are in the table, and the groups that are left.
+        """
+        rejected = await self._table.create(*groups)
         now = self._clock.now()
+        with_rejected = (number for number, group in enumerate(groups, 1) if any(row.key in rejected for row in group))
+        done = next(with_rejected, len(groups))
+        rows = list(chain(*groups[:done]))
         created = {row.key: row for row in rows if row.key not in rejected}
         for row in created.values():
             self._observed.saw(row, now=now)
         existing = [row for row in rows if row.key in rejected]
         await self._taking.look_up([row.key for row in existing])
         await self._place_reset(existing)
-        return created | {row.key: found for row in existing if (found := self._observed.get(row.key)) is not None}
+        found = {row.key: found for row in existing if (found := self._observed.get(row.key)) is not None}
+        return created | found, groups[done:]
 
     async def _place_reset(self, rows: Iterable[Row]) -> None:
         """Store the checkpoints of these rows where the table has a row without one."""

@@ -22,7 +22,7 @@ from tests.fakes.lease_store import FakeLeaseTable
 
 pytestmark = pytest.mark.anyio
 
-A, B = (RowKey(f"clicks/arn:aws:kinesis:eu-west-1:123456789012:stream/clicks/shard-{name}") for name in "ab")
+A, B, C = (RowKey(f"clicks/arn:aws:kinesis:eu-west-1:123456789012:stream/clicks/shard-{name}") for name in "abc")
 
 
 @pytest.fixture
@@ -100,6 +100,15 @@ async def test_calls_that_fail_together_tell_the_run_once() -> None:
         for _ in range(2):
             calls.start_soon(guarded.store.read, [A])
     assert len(guarded.failures) == 1
+
+
+async def test_each_group_of_new_rows_may_take_as_long_as_a_call() -> None:
+    guarded = Guarded()
+    await guarded.open()
+    guarded.plan.latency_in_seconds = (0.9, 0.9)
+    with anyio.fail_after(100):
+        assert await guarded.store.create([Row(key=B)], [Row(key=C)]) == frozenset()
+    assert guarded.failures == []
 
 
 async def test_rows_that_could_not_be_created_are_not_reported_as_created() -> None:

@@ -99,6 +99,15 @@ async def test_simultaneous_writes_share_a_flush(path: Path) -> None:
         assert {row.key for row in await store.scan()} == set(keys)
 
 
+async def test_groups_of_new_rows_are_stored_by_one_transaction(path: Path) -> None:
+    keys = [RowKey(f"clicks/stream/{number}") for number in range(9)]
+    async with SqliteLeaseStore(path) as store:
+        before = transactions(path)
+        assert await store.create(*([Row(key=key)] for key in keys)) == frozenset()
+        assert transactions(path) - before == 1
+        assert {row.key for row in await store.scan()} == set(keys)
+
+
 async def test_a_call_writes_a_row_only_once(path: Path) -> None:
     async with SqliteLeaseStore(path) as store:
         with pytest.raises(AssertionError, match="a call writes a row once"):
