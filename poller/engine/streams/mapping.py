@@ -209,8 +209,7 @@ class StreamMappingRunner:
         self, shards: list[Shard], positions: Mapping[ShardId, Position], iterators: Mapping[ShardId, ShardIterator]
     ) -> dict[ShardId, Row]:
         """Create the rows of a first start, and return the row of each shard."""
-        rows = await self._rows.create(shards, positions, at=self._context.lane.clock.now())
-        await self._rows.has_begun()
+        rows = await self._rows.begin(shards, positions, at=self._context.lane.clock.now())
         own = {shard_id for shard_id, row in rows.items() if row.checkpoint == Checkpoint(positions[shard_id])}
         self._latest = {shard_id: iterator for shard_id, iterator in iterators.items() if shard_id in own}
         return rows

@@ -12,7 +12,7 @@ Each call is repeated until it succeeds.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from poller.core.streams.lineage import by_generation
@@ -80,19 +80,33 @@ class ShardRows:
 
         `at` is the time of day in epoch seconds.
         """
-        found: dict[ShardId, Row] = {}
-        for generation in by_generation(shards):
-            new = [self._new_row(shard, positions[shard.shard_id], at) for shard in generation]
-            found |= {shard_of(row.key): row for row in (await self._worker.create(new)).values()}
-        return found
+        return self._by_shard(await self._worker.create(*self._new_rows(shards, positions, at)))
 
-    async def has_begun(self) -> None:
-        """Store that each shard of the first listing has a row."""
-        await self._worker.create([Row(key=begun_key(self._state))])
+    async def begin(
+        self, shards: Iterable[Shard], positions: Mapping[ShardId, Position], *, at: float
+    ) -> dict[ShardId, Row]:
+        """Create the rows of the first listing, and then the row `:begun/...`. Return the row of each shard.
+
+        The state file stores all of them by one write. In a table, a crash in between leaves rows of shards, but never
+        the row `:begun/...` without them.
+        """
+        begun = Row(key=begun_key(self._state))
+        return self._by_shard(await self._worker.create(*self._new_rows(shards, positions, at), [begun]))
 
     async def delete(self, shard_ids: Collection[ShardId]) -> None:
         """Delete the rows of shards that the stream can never list again."""
         await self._worker.delete([self.key_of(shard_id) for shard_id in shard_ids])
+
+    def _new_rows(
+        self, shards: Iterable[Shard], positions: Mapping[ShardId, Position], at: float
+    ) -> Iterator[list[Row]]:
+        """Yield the new rows in groups. The rows of a shard's parents are in groups before."""
+        for generation in by_generation(shards):
+            yield [self._new_row(shard, positions[shard.shard_id], at) for shard in generation]
+
+    def _by_shard(self, rows: Mapping[RowKey, Row]) -> dict[ShardId, Row]:
+        prefix = prefix_of(self._state)
+        return {shard_of(key): row for key, row in rows.items() if key.startswith(prefix)}
 
     def _new_row(self, shard: Shard, position: Position, at: float) -> Row:
         details: dict[str, Detail] = {"parents": list(shard.parent_ids), "saved_at": at}
