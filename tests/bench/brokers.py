@@ -192,6 +192,10 @@ class CannedStream:
         state = self.endpoint.post("/bench/state", {})
         return Progress(state["invoked"], state["began"], state["ended"])
 
+    def slow_reads(self, seconds: float) -> None:
+        """Let each read take so many seconds from now on."""
+        self.endpoint.post("/bench/slow_reads", {"seconds": seconds})
+
     def is_empty(self) -> bool:
         return True
 

@@ -36,12 +36,20 @@ class Service(connection.Service):
         self._render = RENDER[kind]
         self._shards = shards
         self._records_in_a_read = records_in_a_read
+        self.read_seconds = 0.0
+        """How long a read takes."""
         self.operations: dict[str, Callable[[Json], bytes]] = {
             "ListShards": self.list_shards,
             "DescribeStream": self.describe_stream,
             "GetShardIterator": self.get_shard_iterator,
             "GetRecords": self.get_records,
         }
+
+    def bench(self, command: str, request: Json) -> Json:
+        if command != "slow_reads":
+            return super().bench(command, request)
+        self.read_seconds = request["seconds"]
+        return {}
 
     def send(self, name: str, count: int) -> None:
         self.ledger.add(count)
@@ -104,16 +112,20 @@ class Service(connection.Service):
 
 
 class Connection(connection.Connection):
-    """A connection on which only the calls of a slow function wait."""
+    """A connection on which only the calls of a slow function, and slow reads, wait."""
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
-        self._operations = service.operations
+        self._stream = service
 
-    def call(self, name: str, body: bytes) -> bytes:
-        if name not in self._operations:
+    def call(self, name: str, body: bytes) -> bytes | None:
+        if name not in self._stream.operations:
             raise RefusedError(f"no such call: {name}")
-        return self._operations[name](orjson.loads(body))
+        answer = self._stream.operations[name](orjson.loads(body))
+        if name != "GetRecords" or not self._stream.read_seconds:
+            return answer
+        self.answer_after(self._stream.read_seconds, answer)
+        return None
 
 
 def _shard_id(index: int) -> str:

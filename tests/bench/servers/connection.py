@@ -162,6 +162,14 @@ class Connection(asyncio.Protocol, ABC):
             % (status, self._service.date, headers, len(body), body)
         )
 
+    def answer_after(self, seconds: float, body: bytes, headers: bytes = b"") -> None:
+        """Answer the present request after some seconds, or at once after none."""
+        if not seconds:
+            self.answer(body, headers)
+            return
+        self.is_held = True
+        asyncio.get_running_loop().call_later(seconds, self._answer_late, body, headers)
+
     def _dispatch(self, head: bytes, body: bytes) -> None:
         call = _CALL.search(head)
         path = head.split(b" ", 2)[1].decode()
@@ -191,20 +199,13 @@ class Connection(asyncio.Protocol, ABC):
         self._service.calls["Invoke"] += 1
         self._service.ledger.note_invoke(event)
         self._service.ended = now()
-        if not self._service.function_seconds:
-            self._answer_invoke()
-            return
-        self.is_held = True
-        asyncio.get_running_loop().call_later(self._service.function_seconds, self._answer_late)
+        self.answer_after(self._service.function_seconds, _NO_FAILURES, b"X-Amz-Executed-Version: $LATEST\r\n")
 
-    def _answer_late(self) -> None:
+    def _answer_late(self, body: bytes, headers: bytes) -> None:
         self.is_held = False
         if not self._transport.is_closing():
-            self._answer_invoke()
+            self.answer(body, headers)
             self.advance()
-
-    def _answer_invoke(self) -> None:
-        self.answer(_NO_FAILURES, b"X-Amz-Executed-Version: $LATEST\r\n")
 
 
 def now() -> float:
