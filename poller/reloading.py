@@ -14,6 +14,7 @@ Once the daemon's stop has begun, reloads are refused. A reload continues if its
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +30,7 @@ from poller.facts import Emit, FunctionRestartedByRequest, Reloaded, ReloadRefus
 from poller.model.function import ChildProcess, Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import ReloadStatus
+from poller.model.stream import StateKey
 from poller.ports import Clock
 from poller.settings.changes import Changes, Renamed, changes
 from poller.settings.values import Settings
@@ -47,6 +49,10 @@ class Running(Protocol):
 
         A mapping that could not be replaced continues as before. A mapping that could not be added does not exist.
         """
+        ...
+
+    async def begun(self) -> Collection[StateKey]:
+        """Return which mappings have stored positions in which streams. Raises PollerError if the state is unusable."""
         ...
 
     @property
@@ -164,7 +170,7 @@ class Reloader:
     async def _reloaded(self) -> Mapping[str, Any]:
         before = self.in_use
         found = await to_thread.run_sync(self._found)
-        warnings = [*found.settings.warnings, *map(_begins_anew, found.renamed)]
+        warnings = [*found.settings.warnings, *await self._beginning_anew(found.renamed)]
         for warning in warnings:
             if warning not in before.warnings:
                 self._emit(SettingsWarning(warning))
@@ -184,6 +190,15 @@ class Reloader:
     def _found(self) -> Changes:
         """Read the file, and return what differs from the settings in use. Runs in a worker thread."""
         return changes(self.in_use, self._read(), failed=self._not_replaced)
+
+    async def _beginning_anew(self, renamed: Sequence[Renamed]) -> Sequence[str]:
+        """Return a warning for each renamed mapping that has no stored positions under its new name."""
+        if not renamed:
+            return []
+        begun: Collection[StateKey] = ()
+        with suppress(PollerError):  # the mapping itself shows that the state cannot be used
+            begun = await self._running.begun()
+        return [_begins_anew(pair) for pair in renamed if pair.now not in begun]
 
     def _note_what_runs(
         self, settings: Settings, functions: Mapping[FunctionName, Function], *, uncertain: Collection[MappingName]
@@ -210,10 +225,10 @@ class Reloader:
 
 
 def _begins_anew(renamed: Renamed) -> str:
+    before, now = renamed.before.mapping, renamed.now.mapping
     return (
-        f"mappings.{renamed.now}: begins again at its starting_position, because the positions in its stream belong to "
-        f"{renamed.before}; to continue there, give it its old name again; `poller state rename {renamed.before} NAME` "
-        "gives the positions another name while the daemon is stopped"
+        f"mappings.{now}: it begins at its starting_position, because the stored positions in its stream belong to the "
+        f"name {before}. To continue at them, name the mapping {before} again, and reload"
     )
 
 

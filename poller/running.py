@@ -30,6 +30,7 @@ from poller.model.mapping import AnyMapping, EventMapping, StreamMapping
 from poller.model.move import Moved, MoveOrder, StoredPositions
 from poller.model.order import ShardOrder
 from poller.model.status import BlockedShard
+from poller.model.stream import StateKey
 from poller.settings.changes import Changes
 from poller.settings.values import Settings
 
@@ -68,6 +69,8 @@ class Composition(Protocol):
     def use(self, settings: Settings) -> None: ...
 
     def renew(self, function: Function) -> None: ...
+
+    async def begun(self) -> Collection[StateKey]: ...
 
     async def positions(self, mapping: StreamMapping) -> StoredPositions: ...
 
@@ -217,6 +220,10 @@ class Running:
         """
         self._check_existence(name)
         return self._supervisor.order(name, order)
+
+    async def begun(self) -> Collection[StateKey]:
+        """Return which mappings have stored positions in which streams. Raises PollerError if the state is unusable."""
+        return await self._composition.begun()
 
     async def positions(self, name: MappingName) -> StoredPositions:
         """Return the stored positions of a mapping. Raises CannotChange if no such mapping reads a stream."""

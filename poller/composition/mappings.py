@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple, assert_never
 from weakref import WeakValueDictionary
@@ -48,9 +48,11 @@ from poller.model.function import Function
 from poller.model.ids import MappingName, RequestId
 from poller.model.mapping import AnyMapping, EventMapping, QueueMapping, StreamMapping
 from poller.model.move import Moved, MoveOrder, StoredPositions
+from poller.model.stream import StateKey
 from poller.ports import Destination
 from poller.settings.values import Settings
 from poller.sources.reader_identity import AskedOnce
+from poller.stores.lease_by_hand import grouped
 from poller.stores.move_orders import listed, ordered
 from poller.tracing.wrapping import Tracing
 
@@ -194,6 +196,10 @@ class Composition:
     def renew(self, function: Function) -> None:
         """Use new child processes for later invocations. Does nothing if no run has opened the function."""
         self.functions.renew(function)
+
+    async def begun(self) -> Collection[StateKey]:
+        """Return which mappings have stored positions in which streams. Raises PollerError if the state is unusable."""
+        return grouped(await (await self.worker.state()).leases.scan()).keys()
 
     async def positions(self, mapping: StreamMapping) -> StoredPositions:
         """Return the stored positions of a mapping. Raises the errors of `WorkerComposition.hand`."""

@@ -15,8 +15,9 @@ The function keeps its ARN if this mapping is moved or removed. So the function 
     options          changed options of [daemon] that take effect at once
     needs_restart    changed options of [daemon] that take effect at the next start; until then the old value is in use,
                      and every reload names them
-    renamed          pairs of mappings of the same stream and function: one is only in the old file, the other one only
-                     in the new file; the new one has no positions, because positions belong to a mapping's name
+    renamed          pairs of mappings of the same stream: one reads it only in the old file, the other one only in the
+                     new file; positions belong to a mapping's name, so the new one does not continue where the old one
+                     stopped
 
 The new file also decides which variables the child processes that start from now on do not inherit.
 """
@@ -24,7 +25,8 @@ The new file also decides which variables the child processes that start from no
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar, assert_never
 
@@ -32,6 +34,7 @@ from poller.model.arn import Arn
 from poller.model.function import ChildProcess, EventInvokeConfig, Function, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import QueueMapping, StreamMapping
+from poller.model.stream import StateKey
 from poller.settings.daemon import DaemonOptions
 from poller.settings.options import AtStart, marker
 from poller.settings.table import dotted
@@ -70,13 +73,13 @@ class Difference(Generic[Name]):
 
 
 class Renamed(NamedTuple):
-    """A mapping `now` that reads the stream of the removed mapping `before`, for the same function.
+    """A mapping `now` that reads a stream which only the mapping `before` read until now.
 
     It would continue where `before` stopped, if it had the positions of `before`.
     """
 
-    before: MappingName
-    now: MappingName
+    before: StateKey
+    now: StateKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,17 +213,30 @@ def _endpoint(service: str, daemon: Daemon) -> str | None:
 
 
 def _renamed(in_use: Settings, written: Settings) -> Iterator[Renamed]:
-    keys = {mapping.state_key for mapping in in_use.stream_mappings}
-    kept = {mapping.state_key for mapping in written.stream_mappings}
-    left = {_reads(mapping): mapping.name for mapping in in_use.stream_mappings if mapping.state_key not in kept}
-    for mapping in written.stream_mappings:
-        if mapping.state_key not in keys and (before := left.get(_reads(mapping))) is not None:
-            yield Renamed(before, mapping.name)
+    """Yield the pairs of the same function, and the pair of different functions if a stream has only one of them.
+
+    A new mapping with the table of a KCL application continues at the positions in the table, which belong to no name.
+    """
+    before = {mapping.state_key for mapping in in_use.stream_mappings}
+    now = {mapping.state_key for mapping in written.stream_mappings}
+    left = _by_stream(mapping for mapping in in_use.stream_mappings if mapping.state_key not in now)
+    new = _by_stream(
+        mapping for mapping in written.stream_mappings if mapping.state_key not in before and mapping.kcl_table is None
+    )
+    for stream, added in new.items():
+        removed = left.get(stream, {})
+        for function in [function for function in added if function in removed]:
+            yield Renamed(removed.pop(function), added.pop(function))
+        if len(removed) == len(added) == 1:
+            yield Renamed(*removed.values(), *added.values())
 
 
-def _reads(mapping: StreamMapping) -> tuple[str, str]:
-    """Return the stream and the function of a mapping.
+def _by_stream(mappings: Iterable[StreamMapping]) -> Mapping[str, dict[FunctionName, StateKey]]:
+    """Return the keys of the mappings, by stream and function.
 
     A consumer counts as its stream: both have the same positions.
     """
-    return mapping.state_key.stream_arn, mapping.function_name
+    found = defaultdict[str, dict[FunctionName, StateKey]](dict)
+    for mapping in mappings:
+        found[mapping.state_key.stream_arn][mapping.function_name] = mapping.state_key
+    return found

@@ -15,7 +15,7 @@ from anyio import to_thread
 
 from poller.model.invocation import Invocation, Response
 from tests.e2e.harness import Daemon, World, poller
-from tests.e2e.streams import Clicks
+from tests.e2e.streams import Clicks, calls_of, instant
 from tests.e2e.streams import mapping as stream_mapping
 from tests.fakes.queue import FakeQueue
 from tests.fakes.target import FakeTarget, FunctionPlan, ids_of
@@ -300,6 +300,33 @@ async def test_reloads_of_a_stream_lose_nothing_repeat_nothing_and_keep_the_orde
         for key in {key for _, _, key in clicks.puts}:
             of_key = [number for _, number, put in clicks.puts if put == key]
             assert [number for number in came if number in of_key] == of_key
+
+
+async def test_a_mapping_that_gets_its_old_name_back_continues_there_without_a_warning(world: World) -> None:
+    """The warning about the new name says so."""
+    world.state = "sqlite://poller.db"
+    clicks, function = Clicks(world.aws, "clicks"), instant()
+    world.aws.functions[BILL] = function
+
+    async def reload_with(name: str) -> object:
+        world.write(stream_mapping(name, clicks, BILL))
+        return (await reloaded(world))["warnings"]
+
+    async with world.daemon(stream_mapping("clicks", clicks, BILL)) as daemon:
+        first = clicks.put()
+        await world.watch.until(lambda: ids_of(calls_of(function, "clicks")) == [first])
+        assert await reload_with("views") == [
+            "mappings.views: it begins at its starting_position, because the stored positions in its stream belong to "
+            "the name clicks. To continue at them, name the mapping clicks again, and reload"
+        ]
+        await world.watch.until(lambda: ids_of(calls_of(function, "views")) == [first])
+        assert await reload_with("clicks") == []
+        second = clicks.put()
+        await world.watch.until(lambda: ids_of(calls_of(function, "clicks")) == [first, second])
+        assert await reload_with("views") == []
+        await world.watch.until(lambda: ids_of(calls_of(function, "views")) == [first, second])
+        assert len(daemon.logged("settings_warning")) == 1
+        assert await daemon.stop() == 0
 
 
 class HeldWhereSlow(FakeTarget):

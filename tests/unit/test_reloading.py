@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,14 +11,14 @@ import pytest
 from anyio import from_thread
 
 from poller.engine.stop import Stop
-from poller.errors import CannotChange, SettingsError
+from poller.errors import CannotChange, CannotStore, PollerError, SettingsError
 from poller.facts import Fact, FunctionRestartedByRequest, Reloaded, ReloadRefused, SettingsWarning
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.move import Moved, MoveOrder, ShardPosition, StoredPositions
 from poller.model.order import ShardOrder
 from poller.model.status import BlockedShard, ReloadStatus
-from poller.model.stream import ShardId
+from poller.model.stream import ShardId, StateKey
 from poller.reloading import MAXIMUM_WAITING, Reloader
 from poller.requested_changes import RequestedChanges
 from poller.settings.changes import Changes
@@ -58,15 +58,17 @@ class FakeRunning:
         self.paused: list[MappingName] = []
         self.orders: list[tuple[MappingName, ShardOrder]] = []
         self.moves: list[tuple[MappingName, MoveOrder]] = []
+        self.begun_mappings: set[StateKey] = set()
+        self.state_error: PollerError | None = None
         self.under_way = 0
-        self.begun = anyio.Event()
+        self.has_begun = anyio.Event()
         self.go = anyio.Event()
         self.go.set()
 
     async def apply(self, found: Changes) -> Mapping[MappingName, str]:
         assert self.under_way == 0, "one reload after the other"
         self.under_way += 1
-        self.begun.set()
+        self.has_begun.set()
         await self.go.wait()
         self.under_way -= 1
         assert {*found.mappings.replaced, *found.mappings.removed} <= self.mappings
@@ -89,6 +91,11 @@ class FakeRunning:
     @property
     def functions_of_mappings(self) -> Mapping[MappingName, FunctionName]:
         return {name: mapping.function_name for name, mapping in self.running.items()}
+
+    async def begun(self) -> Collection[StateKey]:
+        if self.state_error is not None:
+            raise self.state_error
+        return self.begun_mappings
 
     def restart_function(self, function: Function) -> None:
         self.restarted.append(function.name)
@@ -337,15 +344,35 @@ async def test_an_option_that_needs_a_restart_stays_in_use_and_is_named_each_tim
             assert made.reloader.in_use.daemon.http_listen == ("127.0.0.1", 0)
 
 
-async def test_a_renamed_stream_mapping_causes_a_warning_with_the_command_that_moves_its_positions(
-    tmp_path: Path,
-) -> None:
+VIEWS_BEGINS_ANEW = (
+    "mappings.views: it begins at its starting_position, because the stored positions in its stream belong to the name "
+    "clicks. To continue at them, name the mapping clicks again, and reload"
+)
+
+
+async def test_a_renamed_stream_mapping_that_begins_anew_causes_a_warning(tmp_path: Path) -> None:
     async with scene(tmp_path, stream("clicks")) as made:
         made.write(stream("views"))
         (*_, warning) = (await made.reloader.reload())["warnings"]
-        assert warning.startswith("mappings.views: begins again")
-        assert "`poller state rename clicks NAME`" in warning
+        assert warning == VIEWS_BEGINS_ANEW
         assert made.facts_of(SettingsWarning) == [SettingsWarning(warning)], "the file's own warning is an old one"
+
+
+async def test_a_renamed_stream_mapping_that_continues_at_its_positions_causes_no_warning(tmp_path: Path) -> None:
+    async with scene(tmp_path, stream("clicks")) as made:
+        made.write(stream("views"))
+        (key,) = {mapping.state_key for mapping in load(made.file, {}).stream_mappings}
+        made.running.begun_mappings = {key}
+        await made.reloader.reload()
+        assert made.facts_of(SettingsWarning) == []
+
+
+async def test_a_renamed_stream_mapping_causes_a_warning_if_the_state_cannot_be_read(tmp_path: Path) -> None:
+    async with scene(tmp_path, stream("clicks")) as made:
+        made.running.state_error = CannotStore("the disk is full")
+        made.write(stream("views"))
+        await made.reloader.reload()
+        assert made.facts_of(SettingsWarning) == [SettingsWarning(VIEWS_BEGINS_ANEW)]
 
 
 async def test_a_sighup_causes_a_reload(tmp_path: Path) -> None:
@@ -353,7 +380,7 @@ async def test_a_sighup_causes_a_reload(tmp_path: Path) -> None:
         made.write(queue("orders") + queue("new"))
         made.running.go = anyio.Event()
         made.reloader.reload_soon()
-        await made.running.begun.wait()
+        await made.running.has_begun.wait()
         made.running.go.set()
         await anyio.wait_all_tasks_blocked()
         assert made.running.mappings == {"orders", "new"}
@@ -365,7 +392,7 @@ async def test_reloads_take_turns(tmp_path: Path) -> None:
         made.running.go = anyio.Event()
         made.write(queue("one"))
         tasks.start_soon(made.reloader.reload)
-        await made.running.begun.wait()
+        await made.running.has_begun.wait()
         made.write(queue("two"))
         tasks.start_soon(made.reloader.reload)
         await anyio.wait_all_tasks_blocked()
@@ -381,7 +408,7 @@ async def test_a_reload_goes_on_after_its_client_has_disconnected(tmp_path: Path
         made.write(queue("new"))
         async with anyio.create_task_group() as group:
             group.start_soon(made.reloader.reload)
-            await made.running.begun.wait()
+            await made.running.has_begun.wait()
             group.cancel_scope.cancel()
         made.running.go.set()
         assert (await made.reloader.reload())["mappings"] == {"added": (), "replaced": (), "removed": ()}
@@ -392,7 +419,7 @@ async def test_the_number_of_waiting_reloads_is_limited(tmp_path: Path) -> None:
     async with scene(tmp_path, queue("orders")) as made:
         made.running.go = anyio.Event()
         made.reloader.reload_soon()
-        await made.running.begun.wait()
+        await made.running.has_begun.wait()
         for _ in range(MAXIMUM_WAITING):
             made.reloader.reload_soon()
         assert made.facts_of(ReloadRefused) == []
@@ -409,7 +436,7 @@ async def test_no_reload_begins_during_a_stop(tmp_path: Path) -> None:
     async with scene(tmp_path, queue("orders")) as made, anyio.create_task_group() as tasks:
         made.running.go = anyio.Event()
         tasks.start_soon(made.reloader.reload)
-        await made.running.begun.wait()
+        await made.running.has_begun.wait()
 
         async def refused() -> None:
             with pytest.raises(CannotChange, match="the daemon stops"):

@@ -18,7 +18,7 @@ from poller.model.mapping import AnyMapping, StreamMapping
 from poller.model.move import Moved, MoveOrder, StoredPositions
 from poller.model.order import ShardOrder
 from poller.model.status import BlockedShard
-from poller.model.stream import SequenceNumber, ShardId
+from poller.model.stream import SequenceNumber, ShardId, StateKey
 from poller.running import Running
 from poller.settings.changes import changes
 from poller.settings.loading import load
@@ -96,6 +96,9 @@ class Daemon:
         self.resting = name
         yield
         self.resting = None
+
+    async def begun(self) -> Collection[StateKey]:
+        return [StateKey(MappingName("clicks"), "arn")]
 
     async def positions(self, mapping: StreamMapping) -> StoredPositions:
         return StoredPositions(mapping.state_key.stream_arn, None, (), 0, "v1")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from poller.model.ids import FunctionName, MappingName
+from poller.model.stream import StateKey
 from poller.settings.changes import Changes, Difference, Renamed, changes
 from poller.settings.values import Settings
 
@@ -57,6 +58,12 @@ ALL = ["orders", "returns", "invoices", "clicks", "users"]
 def names(difference: Difference[Any]) -> dict[str, list[str]]:
     """Return the lists that are not empty."""
     return {kind: list(names) for kind, names in dataclasses.asdict(difference).items() if names}
+
+
+def renamed(now: str) -> Renamed:
+    """Return the pair of `clicks` and its new name."""
+    stream = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+    return Renamed(StateKey(MappingName("clicks"), stream), StateKey(MappingName(now), stream))
 
 
 @pytest.fixture
@@ -296,14 +303,14 @@ def test_events_come_and_go_with_their_function(loaded: Load) -> None:
 def test_a_renamed_stream_mapping_begins_anew_with_a_warning(edited: ChangesOf) -> None:
     found = edited("[mappings.clicks]", "[mappings.views]")
     assert names(found.mappings) == {"added": ["views"], "removed": ["clicks"]}
-    assert found.renamed == (Renamed(MappingName("clicks"), MappingName("views")),)
+    assert found.renamed == (renamed("views"),)
 
 
 def test_a_consumer_has_the_positions_of_its_stream(edited: ChangesOf) -> None:
     consumer = "stream/clicks/consumer/poller:1700000000"
     part = FILE[FILE.index("[mappings.clicks]") : FILE.index("stream/clicks") + len("stream/clicks")]
     other = part.replace("[mappings.clicks]", "[mappings.views]").replace("stream/clicks", consumer)
-    assert edited(part, other).renamed == (Renamed(MappingName("clicks"), MappingName("views")),)
+    assert edited(part, other).renamed == (renamed("views"),)
 
 
 @pytest.mark.parametrize(
@@ -330,14 +337,32 @@ def test_a_mapping_that_takes_over_the_stream_of_another_begins_anew_with_a_warn
     in_use = loaded(FILE)
     found = changes(in_use, loaded(before + clicks.replace("[mappings.clicks]\n", users)))
     assert "users" in found.mappings.replaced
-    assert found.renamed == (Renamed(MappingName("clicks"), MappingName("users")),)
+    assert found.renamed == (renamed("users"),)
 
 
-def test_a_mapping_with_another_name_and_another_function_is_not_a_renamed_one(edited: ChangesOf) -> None:
-    part = FILE[FILE.index("[mappings.clicks]") : FILE.index("[mappings.users]")]
-    found = edited(part, part.replace("[mappings.clicks]", "[mappings.views]").replace('"audit"', '"store"'))
+CLICKS = FILE[FILE.index("[mappings.clicks]") : FILE.index("[mappings.users]")]
+VIEWS = CLICKS.replace("[mappings.clicks]", "[mappings.views]")
+SALES = CLICKS.replace("[mappings.clicks]", "[mappings.sales]")
+
+
+def test_a_mapping_with_another_name_and_another_function_begins_anew_with_a_warning(edited: ChangesOf) -> None:
+    found = edited(CLICKS, VIEWS.replace('"audit"', '"store"'))
     assert names(found.mappings) == {"added": ["views"], "removed": ["clicks"]}
-    assert found.renamed == ()
+    assert found.renamed == (renamed("views"),)
+
+
+def test_only_the_mapping_with_the_same_function_is_the_renamed_one(edited: ChangesOf) -> None:
+    assert edited(CLICKS, SALES.replace('"audit"', '"store"') + VIEWS).renamed == (renamed("views"),)
+
+
+def test_two_new_mappings_with_other_functions_are_not_renamed_ones(edited: ChangesOf) -> None:
+    both = SALES.replace('"audit"', '"store"') + VIEWS.replace('"audit"', '"bill"')
+    assert edited(CLICKS, both).renamed == ()
+
+
+def test_a_mapping_that_takes_the_positions_of_a_kcl_table_is_not_a_renamed_one(edited: ChangesOf) -> None:
+    table = VIEWS.replace("maximum_retry_attempts = 3", 'kcl_table = "application"')
+    assert edited(CLICKS, table).renamed == ()
 
 
 def test_a_second_mapping_of_a_stream_may_be_added_and_stay(loaded: Load) -> None:
