@@ -26,7 +26,7 @@ from poller.core.names import other_names
 from poller.disclosure import safe_text
 from poller.engine.stop import Stop
 from poller.errors import CannotChange, PollerError, SettingsError
-from poller.facts import Emit, FunctionRestartedByRequest, Reloaded, ReloadRefused, SettingsWarning
+from poller.facts import Emit, FunctionRestartedByRequest, Reloaded, ReloadNotMade, ReloadRefused, SettingsWarning
 from poller.model.function import ChildProcess, Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import ReloadStatus
@@ -121,7 +121,7 @@ class Reloader:
         try:
             self._stand_in_line(_Request())
         except CannotChange as error:
-            self._emit(ReloadRefused(settings=str(self._file), faults=(str(error),)))
+            self._emit(ReloadNotMade(settings=str(self._file), why=str(error)))
 
     async def reload(self) -> Mapping[str, Any]:
         """Read the file again, apply its changes, and return what changed.
@@ -146,11 +146,15 @@ class Reloader:
         return request.report
 
     def _refuse(self, request: _Request, error: PollerError) -> None:
-        faults = error.faults if isinstance(error, SettingsError) else [str(error)]
-        self._emit(ReloadRefused(settings=str(self._file), faults=tuple(faults)))
-        if request.function is None:
-            self.status = self.status._replace(was_successful=False)
+        """Give the error to the client. Log a reload that was not made, because a signal gets no answer."""
         request.error = error
+        if request.function is not None:
+            return
+        self.status = self.status._replace(was_successful=False)
+        if isinstance(error, SettingsError):
+            self._emit(ReloadRefused(settings=str(self._file), faults=tuple(error.faults)))
+        else:
+            self._emit(ReloadNotMade(settings=str(self._file), why=str(error)))
 
     def _stand_in_line(self, request: _Request) -> None:
         if self._stop.has_begun:

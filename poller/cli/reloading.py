@@ -44,12 +44,14 @@ def reload(
     Only mappings and functions that the file changes are drained and started again. If the file has a fault, nothing
     changes. The command returns when every change is in use, which may take as long as the grace.
     """
+    if function == "":
+        raise refused("--function needs the name of a function", code=2)
     try:
         path = path_for_commands(state_of(config, os.environ), config)
     except SettingsError as error:
         faults_shown(config, error.faults)
         raise typer.Exit(1) from None
-    body = {"settings": str(config.absolute())} | ({"function": function} if function else {})
+    body = {"settings": str(config.absolute())} | ({} if function is None else {"function": function})
     status, answer = asked(path, "POST", "/api/reload", body, advice=MOVED)
     if faults := answer.get("faults"):
         if as_json:

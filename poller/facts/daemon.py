@@ -87,6 +87,16 @@ class ReloadRefused(NamedTuple):
     faults: tuple[str, ...]
 
 
+@declare(Line("warning"))
+class ReloadNotMade(NamedTuple):
+    """A reload changed nothing or not everything, and the settings file is not the reason. `why` says the reason: for
+    example, the daemon stops, or too many other reloads wait.
+    """
+
+    settings: str
+    why: str
+
+
 @declare(Line("info"))
 class ChangeMade(NamedTuple):
     """A person or a program has changed something, through the page, through /api/ or by a command. `change` says what,

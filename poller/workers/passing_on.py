@@ -32,7 +32,7 @@ from poller.admin.scaling import read_queues
 from poller.core.backlog import Known, KnownDepth, of_workers
 from poller.errors import CannotChange, PartlyChanged, SettingsError
 from poller.event_queues.by_request import StuckEvents
-from poller.facts import Emit, ReloadRefused, SettingsWarning, WorkerNotChanged
+from poller.facts import Emit, ReloadNotMade, ReloadRefused, SettingsWarning, WorkerNotChanged
 from poller.model.backlog import Backlog, UnknownBacklog
 from poller.model.event import EventAction
 from poller.model.ids import FunctionName, MappingName, RequestId
@@ -202,7 +202,7 @@ class Changes:
         except SettingsError:
             pass
         except CannotChange as error:
-            self._emit(ReloadRefused(settings=str(self._file), faults=(str(error),)))
+            self._emit(ReloadNotMade(settings=str(self._file), why=str(error)))
 
     def _catch_up(self, worker: Worker) -> None:
         """Let a worker reload if it has read the settings before the last change."""
@@ -214,7 +214,7 @@ class Changes:
             self._line.send_nowait(reload)
         except anyio.WouldBlock:
             why = f"{MAXIMUM_WAITING} other reloads wait already"
-            self._emit(ReloadRefused(settings=str(self._file), faults=(why,)))
+            self._emit(ReloadNotMade(settings=str(self._file), why=why))
 
     async def _reload_of(self, worker: Worker) -> None:
         reply = await asked(self._folder, worker, "/api/reload", {}, waits=True)

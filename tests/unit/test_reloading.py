@@ -12,7 +12,7 @@ from anyio import from_thread
 
 from poller.engine.stop import Stop
 from poller.errors import CannotChange, CannotStore, PollerError, SettingsError
-from poller.facts import Fact, FunctionRestartedByRequest, Reloaded, ReloadRefused, SettingsWarning
+from poller.facts import Fact, FunctionRestartedByRequest, Reloaded, ReloadNotMade, ReloadRefused, SettingsWarning
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.move import Moved, MoveOrder, ShardPosition, StoredPositions
@@ -274,7 +274,7 @@ async def test_an_unexpected_error_refuses_one_reload_and_the_next_one_works(tmp
         made.fails_to_read = RuntimeError("can't start new thread")
         with pytest.raises(CannotChange, match="a fault of poller: RuntimeError"):
             await made.reloader.reload()
-        assert len(made.facts_of(ReloadRefused)) == 1
+        assert made.facts == [ReloadNotMade(str(made.file), "a fault of poller: RuntimeError")]
         made.fails_to_read = None
         assert (await made.reloader.reload())["mappings"]["added"] == ("new",)
 
@@ -422,11 +422,12 @@ async def test_the_number_of_waiting_reloads_is_limited(tmp_path: Path) -> None:
         await made.running.has_begun.wait()
         for _ in range(MAXIMUM_WAITING):
             made.reloader.reload_soon()
-        assert made.facts_of(ReloadRefused) == []
+        assert made.facts_of(ReloadNotMade) == []
         with pytest.raises(CannotChange, match="16 other reloads wait already"):
             await made.reloader.reload()
+        assert made.facts_of(ReloadNotMade) == [], "the client gets the error"
         made.reloader.reload_soon()
-        assert len(made.facts_of(ReloadRefused)) == 1
+        assert made.facts_of(ReloadNotMade) == [ReloadNotMade(str(made.file), "16 other reloads wait already")]
         made.running.go.set()
         while made.facts_of(Reloaded) == [] or len(made.facts_of(Reloaded)) <= MAXIMUM_WAITING:
             await anyio.wait_all_tasks_blocked()
@@ -449,7 +450,8 @@ async def test_no_reload_begins_during_a_stop(tmp_path: Path) -> None:
         made.reloader.reload_soon()
         made.running.go.set()
     assert made.reads == 1
-    assert ReloadRefused(str(made.file), ("the daemon stops",)) in made.facts
+    assert made.facts_of(ReloadNotMade) == [ReloadNotMade(str(made.file), "the daemon stops")] * 2
+    assert made.facts_of(ReloadRefused) == []
 
 
 async def test_a_function_is_restarted_without_reading_the_file(tmp_path: Path) -> None:
@@ -470,3 +472,4 @@ async def test_a_function_without_child_processes_cannot_be_restarted(tmp_path: 
             await made.reloader.restart_function(name)
         assert made.running.restarted == []
         assert made.reloader.status.was_successful, "the request is no reload of the settings"
+        assert made.facts == [], "the client gets the error"

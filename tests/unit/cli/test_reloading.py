@@ -87,6 +87,13 @@ def test_a_reload_of_a_function_restarts_its_child_processes(
     assert changes.asked == [("store", str(tmp_path / "poller.toml"))]
 
 
+def test_an_empty_name_of_a_function_does_not_reload_the_file(poller: Poller, changes: FakeChanges) -> None:
+    """A script passes an empty name if its variable is unset."""
+    answer = poller("reload", "--function", "")
+    assert (answer.exit_code, answer.stderr) == (2, "poller: --function needs the name of a function\n")
+    assert changes.asked == []
+
+
 def test_a_program_gets_the_faults_of_a_file(poller: Poller, changes: FakeChanges) -> None:
     changes.error = SettingsError(["daemon.regoin = 1: unknown key", "mappings.m.function_name: is required"])
     done = poller("reload", "--json")

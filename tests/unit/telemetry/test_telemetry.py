@@ -343,6 +343,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         "reload_refused",
         {"poller_reloads_refused_total{}": 1},
     ),
+    (facts.ReloadNotMade("p.toml", "the daemon stops"), "warning", "reload_not_made", {}),
     (facts.StateOpened(state="sqlite:///var/lib/poller/poller.db", positions=4), "info", "state_opened", {}),
     (facts.SettingsWarning("mappings.orders.x: really?"), "warning", "settings_warning", {}),
     (
