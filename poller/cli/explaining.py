@@ -1,24 +1,25 @@
 """What does `poller explain` do? It says what a mapping would do with a record, step by step, and calls nothing.
 
-the file's text ── records.py ──> records ── the mapping's filters, leaf by leaf ──> the event and its size
+the file's text ── records.py ──> records ── the mapping's filters, leaf by leaf ── first_event.py ──> the event
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import orjson
 import typer
 
 from poller.cli.as_json import AsJson, print_json
 from poller.cli.ending import Config, counted, examined, refused
+from poller.cli.first_event import FirstEvent, event_of, first_event
 from poller.cli.records import AnyRecord, UnusableRecord, records_in, shown
-from poller.core import envelope
 from poller.core.batching import MAXIMUM_EVENT_BYTES
-from poller.core.filtering import ExplainedLeaf, ExplainedPattern, data_key_of
+from poller.core.filtering import DataKey, ExplainedLeaf, ExplainedPattern, data_key_of, has_document
 from poller.core.filtering import explain as explained
 from poller.core.names import other_names
 from poller.model.mapping import QueueMapping, StreamMapping
@@ -49,7 +50,7 @@ def explain(
     config: Config = Path("poller.toml"),
     as_json: AsJson = False,
 ) -> None:
-    """Say what a mapping would do with a record: whether each filter matches, and the event of the function.
+    """Say what a mapping would do with a record: which filters match, and which event the function would get.
 
     Example: `poller explain new_users --record message.json`
 
@@ -93,33 +94,40 @@ def read_records(path: str, mapping: AnyMapping) -> Sequence[AnyRecord]:
         raise refused(f"{path}: {error}", code=2) from None
 
 
-def event_of(records: Iterable[AnyRecord]) -> bytes:
-    return envelope.event([envelope.encode(record) for record in records])
-
-
 def _lines(mapping: AnyMapping, records: Sequence[ExplainedRecord]) -> Iterator[str]:
     yield f"{mapping.name}: {mapping.event_source_arn} to the function {mapping.function_name}"
     for number, one in enumerate(records, start=1):
         yield ""
         yield f"record {number} of {len(records)}"
-        yield from _filter_lines(one)
+        yield from _filter_lines(one, data_key_of(mapping.event_source_arn))
         if not one.matches:
             fate = "deleted from the queue" if isinstance(mapping, QueueMapping) else "passed over"
             yield f"  The record matches no filter: it is {fate}, and the function is not invoked with it."
     kept = [one.record for one in records if one.matches]
     if not kept:
         return
-    event = event_of(kept)
+    event = first_event(kept, mapping)
     yield ""
-    yield f"The function gets {counted(len(kept), 'record')} in an event of {len(event):,} bytes."
-    if len(event) > MAXIMUM_EVENT_BYTES:
-        yield f"An event has at most {MAXIMUM_EVENT_BYTES:,} bytes, so the records are divided into several events."
-    if len(kept) > mapping.batch_size:
+    yield f"The function gets {counted(len(event.records), 'record')} in an event of {len(event.encoded):,} bytes."
+    if later := len(kept) - len(event.records):
+        yield f"Later tumbling windows get {counted(later, 'record')}, in events that are not shown."
+    yield from _division_lines(event, mapping)
+    yield shown(orjson.loads(event.encoded))
+
+
+def _division_lines(event: FirstEvent, mapping: AnyMapping) -> Iterator[str]:
+    """Yield why the mapping would not send the records in one event."""
+    if any(len(event_of([record])) > MAXIMUM_EVENT_BYTES for record in event.records):
+        yield f"An event has at most {MAXIMUM_EVENT_BYTES:,} bytes, and a record is larger. It is sent in an event of"
+        yield "its own. Lambda refuses this event, which counts as a failed attempt."
+    elif len(event.encoded) > event.limit_in_bytes:
+        yield f"An event has at most {event.limit_in_bytes:,} bytes, so the records are divided into several events."
+    if len(event.records) > mapping.batch_size:
         yield f"The mapping's batch_size is {mapping.batch_size}, so the records are divided into several events."
-    yield shown({"Records": kept})
 
 
-def _filter_lines(one: ExplainedRecord) -> Iterator[str]:
+def _filter_lines(one: ExplainedRecord, data_key: DataKey) -> Iterator[str]:
+    unusable = None if has_document(one.record, data_key) else data_key
     if not one.filters:
         yield "  The mapping has no filters, so every record matches."
     for number, pattern in enumerate(one.filters, start=1):
@@ -128,7 +136,7 @@ def _filter_lines(one: ExplainedRecord) -> Iterator[str]:
             if len(pattern.choices) > 1:
                 yield f"    choice {index} of {len(pattern.choices)} of $or {_verdict(choice.matches)}"
             for leaf in choice.leaves:
-                yield f"    {'ok' if leaf.matches else 'no'}  {leaf.path}: {leaf.accepted}; {_found(leaf)}"
+                yield f"    {'ok' if leaf.matches else 'no'}  {leaf.path}: {leaf.accepted}; {_found(leaf, unusable)}"
             if not choice.matches and all(leaf.matches for leaf in choice.leaves):
                 yield "    Each key matches alone, but no single element of the array has all of these values."
             if choice.matches and not all(leaf.matches for leaf in choice.leaves):
@@ -139,7 +147,10 @@ def _verdict(matches: bool) -> str:
     return "matches" if matches else "does not match"
 
 
-def _found(leaf: ExplainedLeaf) -> str:
+def _found(leaf: ExplainedLeaf, unusable: str | None) -> str:
+    """Return what the record has for the leaf. `unusable` is its data key if the data are not JSON, or else None."""
+    if unusable is not None and leaf.path.startswith(f"{unusable}."):
+        return f"the {unusable} is not a JSON object or array"
     if not leaf.found:
         return "the record has no such key"
     return f"the record has {', '.join(map(_short, leaf.found))}"
@@ -152,6 +163,7 @@ def _short(value: Any) -> str:
 
 def _for_programs(mapping: AnyMapping, records: Sequence[ExplainedRecord]) -> dict[str, Any]:
     kept = [one.record for one in records if one.matches]
+    event = first_event(kept, mapping) if kept else None
     return {
         "mapping": mapping.name,
         "source": str(mapping.event_source_arn),
@@ -173,8 +185,8 @@ def _for_programs(mapping: AnyMapping, records: Sequence[ExplainedRecord]) -> di
             }
             for one in records
         ],
-        "event": {"Records": kept} if kept else None,
-        "event_bytes": len(event_of(kept)) if kept else None,
+        "event": None if event is None else orjson.loads(event.encoded),
+        "event_bytes": None if event is None else len(event.encoded),
     }
 
 

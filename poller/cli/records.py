@@ -56,8 +56,8 @@ def records_in(text: str, mapping: QueueMapping | StreamMapping) -> list[AnyReco
         raise UnusableRecord(f"a record {what}") from error
 
 
-_MARKS = ("eventSource", "Body", "Data", "dynamodb", "kinesis")
-"""Each object that is a message or a record has one of these keys."""
+_MARKS: tuple[set[str], ...] = ({"eventSource"}, {"messageId", "body"}, {"Body"}, {"Data"}, {"dynamodb"}, {"kinesis"})
+"""Each object that is a message or a record has all keys of one of these sets."""
 
 
 def _listed(given: Any) -> list[AnyRecord]:
@@ -65,7 +65,7 @@ def _listed(given: Any) -> list[AnyRecord]:
     if not isinstance(given, dict):
         return []
     inner = next((given[key] for key in ("Records", "Messages") if isinstance(given.get(key), list)), [given])
-    are_records = all(isinstance(one, dict) and any(mark in one for mark in _MARKS) for one in inner)
+    are_records = all(isinstance(one, dict) and any(mark <= one.keys() for mark in _MARKS) for one in inner)
     return inner if are_records else []
 
 

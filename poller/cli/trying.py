@@ -18,14 +18,15 @@ from poller.cli.explaining import (
     AnyMapping,
     MappingArgument,
     RecordOption,
-    event_of,
     mapping_named,
     read_records,
 )
+from poller.cli.first_event import first_event
 from poller.cli.invoking import answer_to, log_of
 from poller.cli.records import AnyRecord
 from poller.core.filtering import compile_filters, data_key_of
 from poller.core.outcome import from_the_first, interpret, unheeded_failures
+from poller.core.streams import tumbling
 from poller.lambda_api.exchange import Answer
 from poller.model.invocation import Answered, Response
 from poller.model.mapping import QueueMapping
@@ -51,10 +52,12 @@ def try_record(
     mapping = mapping_named(name, config)
     given = read_records(record, mapping)
     filters = compile_filters(mapping.filters, data_key=data_key_of(mapping.event_source_arn))
-    records = [one for one in given if filters.matches(one)]
-    if not records:
+    matching = [one for one in given if filters.matches(one)]
+    if not matching:
         raise refused("the record matches no filter of the mapping; `poller explain` says why", code=1)
-    event = event_of(records)
+    event, records, _ = first_event(matching, mapping)
+    if later := len(matching) - len(records):
+        warn([f"left out: {counted(later, 'record')} of later tumbling windows"])
     headers = {"X-Amz-Invocation-Type": "RequestResponse"} | ({"X-Amz-Log-Type": "Tail"} if tail else {})
     answer = answer_to(config, mapping.function_name, event, headers)
     log = log_of(answer)
@@ -66,6 +69,8 @@ def try_record(
         is_strict=mapping.strict_response,
         event=event,
     )
+    if not isinstance(mapping, QueueMapping) and mapping.tumbling_window_in_seconds is not None:
+        outcome = tumbling.interpret(outcome, response, is_final=False)
     advice = unheeded_failures(response, reports_item_failures=mapping.report_batch_item_failures)
     warn([] if advice is None or not isinstance(outcome, Succeeded) else [advice])
     lines = list(_lines(outcome, identifiers, mapping))
@@ -153,10 +158,11 @@ def _next(mapping: AnyMapping) -> Iterator[str]:
     if isinstance(mapping, QueueMapping):
         backoff = mapping.redelivery_backoff
         if backoff is None:
-            yield "SQS shows a failed message again when the queue's visibility timeout is over"
+            yield "SQS delivers a failed message again when the queue's visibility timeout is over"
         else:
             first, longest = backoff.initial_in_seconds, backoff.maximum_in_seconds
-            yield f"SQS shows a failed message again after about {first} s, later after up to {longest} s"
+            later = f"; each later wait is longer, up to {longest} s" if longest > first else ""
+            yield f"SQS delivers a failed message again after about {first} s{later}"
         return
     retries = mapping.maximum_retry_attempts
     limit = "until it succeeds or its records expire" if retries is None else f"up to {counted(retries, 'more time')}"

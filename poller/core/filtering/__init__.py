@@ -26,7 +26,7 @@ match is never delivered. The docstring of each module lists such choices.
 
 from __future__ import annotations
 
-from poller.core.filtering.documents import DataKey, data_key_of
+from poller.core.filtering.documents import DataKey, data_key_of, has_document
 from poller.core.filtering.explaining import ExplainedLeaf, ExplainedPattern, explain
 from poller.core.filtering.invalid import InvalidPattern
 from poller.core.filtering.matching import RecordFilter, compile_filters, metadata_keys
@@ -41,6 +41,7 @@ __all__ = [
     "compile_filters",
     "data_key_of",
     "explain",
+    "has_document",
     "metadata_keys",
     "mismatch",
 ]

@@ -58,6 +58,11 @@ def data_key_of(source: Arn) -> DataKey:
             return "body"
 
 
+def has_document(record: Mapping[str, Any], data_key: DataKey) -> bool:
+    """Return whether the record's data are an object or an array, in which a pattern can find keys."""
+    return type(document_reader(data_key, exact_integers=False)(record)) in (dict, list)
+
+
 def document_reader(data_key: DataKey, *, exact_integers: bool) -> Callable[[Mapping[str, Any]], Document]:
     """Return a function that takes a record in the event's shape and returns its document. The function never raises.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from poller.cli.explaining import event_of
+from poller.cli.first_event import event_of
 from tests.unit.cli.conftest import Poller, members
 
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:orders"
@@ -187,7 +187,124 @@ def test_the_lines_say_the_size_of_the_event_and_when_it_is_divided(poller: Poll
     assert "The mapping's batch_size is 1, so the records are divided into several events." in printed
     Path("record").write_text("x" * 6_300_000)
     printed = poller("explain", "q", "--record", "record").stdout
-    assert "An event has at most 6,291,455 bytes" in printed
+    assert "and a record is larger. It is sent in an event of\nits own. Lambda refuses this event" in printed
+    assert "divided" not in printed
+    settings(queue_options="")
+    Path("record").write_text(json.dumps({"Messages": [MESSAGE | {"Body": "x" * 4_000_000}] * 2}))
+    printed = poller("explain", "q", "--record", "record").stdout
+    assert "An event has at most 6,291,455 bytes, so the records are divided into several events." in printed
+
+
+@pytest.mark.parametrize(("mapping", "data_key"), [("q", "body"), ("k", "data")])
+@pytest.mark.parametrize("text", ["plain", "123", '{"kind":'])
+def test_the_lines_say_that_the_data_are_not_json(poller: Poller, mapping: str, data_key: str, text: str) -> None:
+    filters = f'filter_criteria.filters = [{{ pattern = {{ {data_key} = {{ kind = ["signup"] }} }} }}]'
+    settings(queue_options=filters, stream_options=filters)
+    Path("record").write_text(text)
+    printed = poller("explain", mapping, "--record", "record").stdout
+    assert f'no  {data_key}.kind: ["signup"]; the {data_key} is not a JSON object or array\n' in printed
+    Path("record").write_text("{}")
+    printed = poller("explain", mapping, "--record", "record").stdout
+    assert f'no  {data_key}.kind: ["signup"]; the record has no such key\n' in printed
+
+
+def test_a_pattern_for_a_plain_body_compares_the_body_itself(poller: Poller) -> None:
+    settings(queue_options='filter_criteria.filters = [{ pattern = { body = ["plain"] } }]')
+    Path("record").write_text("other")
+    printed = poller("explain", "q", "--record", "record").stdout
+    assert 'no  body: ["plain"]; the record has "other"' in printed
+
+
+def test_a_record_of_an_event_needs_no_event_source(poller: Poller) -> None:
+    settings(queue_options="")
+    records = [{"messageId": "1", "body": "x"}, {"messageId": "2", "body": "y"}]
+    assert explained(poller, "q", {"Records": records})["event"] == {"Records": records}
+    assert explained(poller, "q", records[0])["event"] == {"Records": records[:1]}
+
+
+WINDOWED = "tumbling_window_in_seconds = 60\n"
+
+
+def clicks(*times: float, event_id: str = "shardId-000000000007:1") -> dict[str, Any]:
+    """Return an event of Kinesis with a record for each time of arrival."""
+    return {
+        "Records": [
+            {
+                "kinesis": {"sequenceNumber": str(number), "data": "", "approximateArrivalTimestamp": time},
+                "eventSource": "aws:kinesis",
+                "eventID": event_id,
+            }
+            for number, time in enumerate(times, start=1)
+        ]
+    }
+
+
+def test_the_event_of_a_mapping_with_tumbling_windows_has_the_window_and_its_first_state(poller: Poller) -> None:
+    settings(stream_options=WINDOWED)
+    given = clicks(1_700_000_041.0, 1_700_000_099.5, 1_700_000_100.0)
+    found = explained(poller, "k", given)
+    assert found["event"] == {
+        "Records": given["Records"][:2],
+        "shardId": "shardId-000000000007",
+        "eventSourceARN": STREAM,
+        "window": {"start": "2023-11-14T22:14:00Z", "end": "2023-11-14T22:15:00Z"},
+        "state": {},
+        "isFinalInvokeForWindow": False,
+        "isWindowTerminatedEarly": False,
+    }
+    assert found["event_bytes"] == len(json.dumps(found["event"], separators=(",", ":")))
+    printed = poller("explain", "k", "--record", "record").stdout
+    assert f"The function gets 2 records in an event of {found['event_bytes']} bytes." in printed
+    assert "Later tumbling windows get 1 record, in events that are not shown." in printed
+
+
+def test_an_event_with_a_state_has_less_room_for_records(poller: Poller) -> None:
+    """The engine leaves room for the largest state, so it divides records that would fit with the first state."""
+    settings(stream_options=WINDOWED)
+    given = clicks(1.0, 2.0)
+    for record in given["Records"]:
+        record["kinesis"]["data"] = "x" * 2_700_000
+    Path("record").write_text(json.dumps(given))
+    printed = poller("explain", "k", "--record", "record").stdout
+    assert "An event has at most 5,242,881 bytes, so the records are divided into several events." in printed
+
+
+@pytest.mark.parametrize("time", [1_700_000_041_000, "2023-11-14T22:14:01Z", None])
+def test_a_record_without_a_usable_time_is_in_the_first_window_of_all(poller: Poller, time: Any) -> None:
+    settings(stream_options=WINDOWED)
+    assert explained(poller, "k", clicks(time))["event"]["window"]["start"] == "1970-01-01T00:00:00Z"
+
+
+def test_the_shard_of_a_read_record_is_unknown(poller: Poller) -> None:
+    settings(stream_options=WINDOWED)
+    assert explained(poller, "k", clicks(1.0, event_id="1"))["event"]["shardId"] == "shardId-000000000000"
+
+
+@pytest.mark.parametrize(("answer", "succeeds"), [(b'{"state":{"sum":1}}', True), (b"null", False), (b"{}", False)])
+def test_a_tried_function_gets_the_window_and_must_answer_with_a_state(
+    poller: Poller, answer: bytes, succeeds: bool
+) -> None:
+    with function(answer) as (url, events):
+        settings(url, stream_options=WINDOWED)
+        Path("record").write_text(json.dumps(clicks(1_700_000_041.0, 1_700_000_100.0)))
+        done = poller("try", "k", "--record", "record")
+    [event] = events
+    assert (len(event["Records"]), event["state"], event["isFinalInvokeForWindow"]) == (1, {}, False)
+    assert "left out: 1 record of later tumbling windows" in done.stderr
+    assert done.exit_code == (0 if succeeds else 1)
+    assert ("failed: InvalidResponse: the response has no state" in done.stdout) is not succeeds
+
+
+@pytest.mark.parametrize(
+    ("longest", "words"), [(20, "about 1 s; each later wait is longer, up to 20 s\n"), (1, "about 1 s\n")]
+)
+def test_a_try_says_how_long_a_failed_message_waits(poller: Poller, longest: int, words: str) -> None:
+    backoff = f"redelivery_backoff = {{ initial_in_seconds = 1, maximum_in_seconds = {longest} }}"
+    with function(b"{}", 500) as (url, _):
+        settings(url, queue_options=backoff)
+        Path("record").write_text("a body")
+        done = poller("try", "q", "--record", "record")
+    assert f"SQS delivers a failed message again after {words}" in done.stdout
 
 
 @contextmanager
@@ -231,7 +348,7 @@ REPORTS = 'function_response_types = ["ReportBatchItemFailures"]\n'
             [
                 "partly failed: these would be tried again, 1 of 2 records:",
                 "2",
-                "SQS shows a failed message again when the queue's visibility timeout is over",
+                "SQS delivers a failed message again when the queue's visibility timeout is over",
             ],
         ),
         (
@@ -254,7 +371,7 @@ REPORTS = 'function_response_types = ["ReportBatchItemFailures"]\n'
             [
                 "failed: InvalidResponse: the response is a list, not an object",
                 "the whole batch would be tried again: 2 records",
-                "SQS shows a failed message again when the queue's visibility timeout is over",
+                "SQS delivers a failed message again when the queue's visibility timeout is over",
             ],
         ),
     ],
