@@ -159,8 +159,9 @@ def check(
 
     It warns of missing modules, programs and folders, and shows `${NAME}` in place of a value from the environment.
     Without `--live` it sends no request over the network. With `--live` it prints a table of what AWS says: whether
-    sources, functions and destinations are there, may be used, and suit each other. It changes nothing. The exit code
-    is 1 if there is a fault; an advice is none.
+    sources, functions and destinations are there and suit each other, and whether they may be used, if AWS has a call
+    for this that changes nothing. It connects to the urls of HTTP functions. The exit code is 1 if there is a fault;
+    advice does not change the exit code.
     """
     if schema:
         print_json(json_schema())

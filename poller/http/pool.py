@@ -14,6 +14,7 @@ IPv4 and IPv6 addresses are tried at the same time (RFC 8305, "Happy Eyeballs"),
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import ssl
 from collections import defaultdict
@@ -106,6 +107,10 @@ class Pool:
                         raise
                     return await self._repeat(origin, request, deadline)
         return await self._ask(await self._connected(origin, deadline), resting, request, deadline)
+
+    async def connect(self, origin: Origin) -> None:
+        """Open a connection, and close it without a request. Raises Unreachable."""
+        (await self._connected(origin, math.inf)).close()
 
     async def aclose(self) -> None:
         """Close all connections, and wait until they have ended."""

@@ -1,7 +1,8 @@
 """Are the destinations of invocation records and of events there?
 
 Only Lambda has a dry run. For all other services, only a delivery shows whether a destination accepts a record. So
-these checks ask for the description of the destination. The daemon itself does not need the permission for this.
+these checks ask for the description of the destination, and say that no more was asked. The daemon itself does not need
+the permission for this.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from poller.live_checks.rows import ANSWER_TIMEOUT_IN_SECONDS, Row, attributes_o
 from poller.model.arn import Arn, queue_url, unqualified
 from poller.settings.arns import RECEIVERS
 
-EXISTS = Finding("exists")
+EXISTS = Finding("exists; whether it may be written is not asked, because AWS has no call for this")
 NOT_CHECKED = Finding("is not checked, because this command has no check for such a resource", is_advice=True)
 
 

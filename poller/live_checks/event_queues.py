@@ -8,9 +8,12 @@ from poller.aws.clients import Aws
 from poller.core.events.queue_rules import RULES
 from poller.core.finding import Finding
 from poller.errors import PollerError
+from poller.live_checks.queue_access import queue_access
 from poller.live_checks.rows import Row, attributes_of, failure
 from poller.model.arn import queue_url
 from poller.model.function import Function
+
+EXISTS = Finding("exists; whether it may be sent to and received from is not asked, because this would change it")
 
 
 async def event_queue(function: Function, aws: Aws) -> list[Row]:
@@ -24,6 +27,7 @@ async def event_queue(function: Function, aws: Aws) -> list[Row]:
     except PollerError as error:
         return [row("GetQueueAttributes", failure(error))]
     return [
-        row("GetQueueAttributes", Finding("exists, and can be read")),
+        row("GetQueueAttributes", EXISTS),
+        *await queue_access(client, queue_url(client.endpoint_url, arn), row),
         *(row(name, rule(attributes)) for name, rule in RULES.items()),
     ]

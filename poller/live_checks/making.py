@@ -16,8 +16,9 @@ from poller.live_checks.functions import function_on_lambda
 from poller.live_checks.rows import Check, Row
 from poller.live_checks.sources import queue, stream
 from poller.live_checks.tables import kcl_table, state_table
+from poller.live_checks.urls import http_function
 from poller.model.arn import Arn
-from poller.model.function import Function, LambdaApi
+from poller.model.function import Function, HttpService, LambdaApi
 from poller.settings.values import Settings
 
 CHECKS_AT_ONCE = 16
@@ -64,6 +65,9 @@ def checks_of(settings: Settings) -> Iterator[Check]:
 def _checks_of_function(function: Function) -> Iterator[Check]:
     if isinstance(function.kind, LambdaApi):
         yield partial(function_on_lambda, function, function.kind)
+    if isinstance(function.kind, HttpService):
+        for url in function.kind.urls:
+            yield partial(http_function, f"functions.{function.name}", url)
     config = function.event_invoke_config
     if config.event_queue_arn is not None:
         yield partial(event_queue, function)

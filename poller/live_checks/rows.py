@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from poller.aws.clients import Aws
-from poller.aws.json_client import JsonClient
 from poller.core.finding import Finding
 from poller.errors import AccessDenied, PollerError
+from poller.sources.client import Client
 
 ANSWER_TIMEOUT_IN_SECONDS = 10.0
 """We chose it: longer than a healthy service takes."""
@@ -46,12 +46,12 @@ def unless_denied(error: PollerError, needed: str) -> Finding:
     return failure(error)
 
 
-async def asked(client: JsonClient, operation: str, request: dict[str, Any]) -> Any:
+async def asked(client: Client, operation: str, request: dict[str, Any]) -> Any:
     """Return the answer of a service with a JSON protocol. Raises PollerError."""
     return await client.call(operation, orjson.dumps(request), timeout_in_seconds=ANSWER_TIMEOUT_IN_SECONDS)
 
 
-async def attributes_of(client: JsonClient, queue_url: str) -> dict[str, Any]:
+async def attributes_of(client: Client, queue_url: str) -> dict[str, Any]:
     """Return all attributes of an SQS queue, or none if the answer has none. Raises PollerError."""
     answer = await asked(client, "GetQueueAttributes", {"QueueUrl": queue_url, "AttributeNames": ["All"]})
     attributes = answer.get("Attributes") if isinstance(answer, dict) else None

@@ -1,9 +1,8 @@
 """Are the sources of mappings there, can they be read, and do they suit their functions?
 
-    a queue     GetQueueAttributes; its visibility timeout and its redrive policy
-    a stream    a listing of its shards, and a read at the end of one shard, which takes nothing from another reader
-
-SQS has no dry run of a receive, so the permissions to receive and to delete cannot be checked.
+a queue     GetQueueAttributes; its visibility timeout and its redrive policy; the permissions that SQS tells
+            (queue_access.py)
+a stream    a listing of its shards, and a read at the end of one shard, which takes nothing from another reader
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from poller.core.finding import Finding
 from poller.core.queues.attributes import redrive_finding, visibility_finding
 from poller.core.streams.stream_end import why_nothing_comes
 from poller.errors import PollerError
+from poller.live_checks.queue_access import READABLE, queue_access
 from poller.live_checks.rows import Row, asked, attributes_of, failure
 from poller.model.arn import queue_url, stream_arn
 from poller.model.function import Function
@@ -38,7 +38,8 @@ async def queue(mapping: QueueMapping, function: Function, aws: Aws) -> list[Row
         is_fifo=mapping.is_fifo,
     )
     return [
-        row("GetQueueAttributes", Finding("exists, and can be read")),
+        row("GetQueueAttributes", READABLE),
+        *await queue_access(client, queue_url(client.endpoint_url, arn), row),
         row("VisibilityTimeout", visibility),
         row("RedrivePolicy", redrive_finding(attributes)),
     ]

@@ -44,11 +44,11 @@ EVENTS_IN_SQS = """
     endpoint_url = "{url}"
 
     [functions.store]
-    url = "http://127.0.0.1:1"
+    command = ["true"]
     event_invoke_config.event_queue_arn = "{arn}"
 
     [functions.mail]
-    url = "http://127.0.0.1:1"
+    command = ["true"]
     event_invoke_config.event_queue_arn = "{arn}-of-mail"
 """
 
@@ -76,6 +76,8 @@ async def test_a_live_check_prints_what_aws_says_and_changes_nothing(world: Worl
     option = "functions.store.event_invoke_config.event_queue_arn"
     assert [row[:4] for row in rows if row[1] == option] == [
         ["ok", option, str(events.arn), "GetQueueAttributes"],
+        ["ok", option, str(events.arn), "DeleteMessage"],
+        ["ok", option, str(events.arn), "ChangeMessageVisibility"],
         ["ok", option, str(events.arn), "FifoQueue"],
         ["fault", option, str(events.arn), "RedrivePolicy"],
         ["ok", option, str(events.arn), "MessageRetentionPeriod"],

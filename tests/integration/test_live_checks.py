@@ -63,6 +63,8 @@ def test_sources_functions_and_destinations_that_are_there_have_no_fault(aws: Aw
     bill = function(aws, timeout=60)
     aws.client("sqs").create_queue(QueueName="orders", Attributes={"VisibilityTimeout": "30"})
     aws.client("sqs").create_queue(QueueName="failures")
+    retention = {"MessageRetentionPeriod": "345600"}
+    aws.client("sqs").create_queue(QueueName="events", Attributes=retention)
     aws.client("sns").create_topic(Name="done")
     aws.client("s3").create_bucket(Bucket=f"failures-{aws.account}")
     aws.client("kinesis").create_stream(StreamName="clicks", ShardCount=1)
@@ -79,6 +81,7 @@ def test_sources_functions_and_destinations_that_are_there_have_no_fault(aws: Aw
         [functions.bill]
         arn = "{bill}"
         timeout_in_seconds = 45
+        event_invoke_config.event_queue_arn = "{aws.arn("sqs", "events")}"
         event_invoke_config.destination_config.on_success.destination = "{aws.arn("sns", "done")}"
         event_invoke_config.destination_config.on_failure.destination = "arn:aws:s3:::failures-{aws.account}"
         [mappings.orders]
@@ -98,6 +101,8 @@ def test_sources_functions_and_destinations_that_are_there_have_no_fault(aws: Aw
     assert code == 0, found
     assert {check: result for check, (result, _) in found.items()} == {
         ("mappings.orders.event_source_arn", "GetQueueAttributes"): "ok",
+        ("mappings.orders.event_source_arn", "DeleteMessage"): "ok",
+        ("mappings.orders.event_source_arn", "ChangeMessageVisibility"): "ok",
         ("mappings.orders.event_source_arn", "VisibilityTimeout"): "advice",
         ("mappings.orders.event_source_arn", "RedrivePolicy"): "advice",
         ("mappings.clicks.event_source_arn", "ListShards"): "ok",
@@ -105,6 +110,13 @@ def test_sources_functions_and_destinations_that_are_there_have_no_fault(aws: Aw
         ("mappings.clicks.destination_config.on_failure", "exists"): "ok",
         ("mappings.users.event_source_arn", "DescribeStream"): "ok",
         ("mappings.users.event_source_arn", "GetRecords"): "ok",
+        ("functions.bill.event_invoke_config.event_queue_arn", "GetQueueAttributes"): "ok",
+        ("functions.bill.event_invoke_config.event_queue_arn", "DeleteMessage"): "ok",
+        ("functions.bill.event_invoke_config.event_queue_arn", "ChangeMessageVisibility"): "ok",
+        ("functions.bill.event_invoke_config.event_queue_arn", "FifoQueue"): "ok",
+        ("functions.bill.event_invoke_config.event_queue_arn", "RedrivePolicy"): "ok",
+        ("functions.bill.event_invoke_config.event_queue_arn", "MessageRetentionPeriod"): "ok",
+        ("functions.bill.event_invoke_config.event_queue_arn", "MaximumMessageSize"): "ok",
         ("functions.bill", "Invoke (DryRun)"): "ok",
         ("functions.bill", "Timeout"): "advice",
         ("functions.bill.event_invoke_config.destination_config.on_success", "exists"): "ok",
@@ -147,6 +159,7 @@ def test_a_missing_thing_is_a_fault_at_the_option_that_names_it(aws: Aws, tmp_pa
         "mappings.users.event_source_arn",
         "functions.bill",
         "functions.bill.dead_letter_config",
+        "functions.mail",
         "functions.mail.event_invoke_config.destination_config.on_failure",
         "functions.mail.event_invoke_config.destination_config.on_success",
     }

@@ -1,9 +1,11 @@
-"""What does `poller check --live` find out about the table of the state?"""
+"""What does `poller check --live` find out about tables, the access to a queue, and the urls of functions?"""
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio.to_thread
 import orjson
@@ -11,12 +13,16 @@ import pytest
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.core.finding import Finding
+from poller.errors import AccessDenied
 from poller.live_checks.destinations import NOT_CHECKED, destination
 from poller.live_checks.making import rows_of
+from poller.live_checks.queue_access import CANNOT_HIDE, queue_access
 from poller.live_checks.rows import Row
+from poller.live_checks.urls import THROUGH_A_PROXY, http_function
 from poller.model.arn import Arn
 from poller.settings.loading import load
 from tests.fakes.dynamodb_over_http import DynamoDbOverHttp, dynamodb_over_http, use_own_credentials
+from tests.fakes.sqs import FakeSqs
 
 pytestmark = pytest.mark.anyio
 
@@ -110,3 +116,81 @@ async def test_a_destination_of_a_kind_without_a_check_is_an_advice() -> None:
         [row] = await destination("option", arn, "eu-west-1", None, aws)
     assert row.finding is NOT_CHECKED
     assert row.finding.result == "advice"
+
+
+class LimitedSqs(FakeSqs):
+    """SQS, which denies some operations."""
+
+    def __init__(self, *denied: str) -> None:
+        super().__init__()
+        self.denied = denied
+
+    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        if operation in self.denied:
+            raise AccessDenied(f"not authorized to perform: sqs:{operation}", code="AccessDenied")
+        return await super().call(operation, body, timeout_in_seconds=timeout_in_seconds)
+
+
+@pytest.mark.parametrize(
+    ("denied", "results"),
+    [
+        ((), {"DeleteMessage": "ok", "ChangeMessageVisibility": "ok"}),
+        (("DeleteMessageBatch",), {"DeleteMessage": "fault", "ChangeMessageVisibility": "ok"}),
+        (("ChangeMessageVisibilityBatch",), {"DeleteMessage": "ok", "ChangeMessageVisibility": "advice"}),
+    ],
+)
+async def test_a_queue_tells_whether_messages_may_be_deleted_and_hidden(
+    denied: tuple[str, ...], results: dict[str, str]
+) -> None:
+    sqs = LimitedSqs(*denied)
+    queue = sqs.create_queue("orders")
+    sqs.send(queue, "a message that must stay as it is")
+    [message] = queue.messages
+    before = repr(message)
+    rows = await queue_access(sqs, sqs.url(queue), partial(Row, "option", str(queue.arn)))
+    assert {row.check: row.finding.result for row in rows} == results
+    texts = [row.finding.text for row in rows if row.finding.result != "ok"]
+    assert all("not authorized to perform: sqs:DeleteMessageBatch" in text or text == CANNOT_HIDE for text in texts)
+    assert [repr(one) for one in queue.messages] == [before]
+
+
+async def test_a_missing_queue_is_a_fault_of_both_checks() -> None:
+    rows = await queue_access(FakeSqs(), "http://sqs.fake/123456789012/none", partial(Row, "option", "arn"))
+    assert [row.finding.result for row in rows] == ["fault", "fault"]
+
+
+async def test_a_url_that_accepts_connections_is_fine_and_gets_no_request() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        async with Aws(AwsSettings()) as aws:
+            [row] = await http_function("functions.f", f"http://user:secret@127.0.0.1:{port}/secret?token=secret", aws)
+        assert row[:3] == ("functions.f", f"http://127.0.0.1:{port}", "connects")
+        assert row.finding.result == "ok"
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.recv(1) == b""
+
+
+async def test_a_url_that_accepts_no_connections_is_a_fault() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    async with Aws(AwsSettings()) as aws:
+        [row] = await http_function("functions.f", f"http://127.0.0.1:{port}", aws)
+    assert row.finding == Finding(f"cannot connect to 127.0.0.1:{port}: Connection refused", is_fault=True)
+
+
+async def test_a_url_behind_a_proxy_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    async with Aws(AwsSettings()) as aws:
+        [row] = await http_function("functions.f", "http://functions.internal", aws)
+    assert row.finding is THROUGH_A_PROXY
+
+
+async def test_each_url_of_a_function_has_a_row(tmp_path: Path) -> None:
+    file = tmp_path / "poller.toml"
+    file.write_text('[functions.f]\nurls = ["http://127.0.0.1:1/a", "http://127.0.0.1:2/b"]\n')
+    rows = await anyio.to_thread.run_sync(partial(rows_of, load(file, {})))
+    assert [(row.option, row.resource) for row in rows] == [
+        ("functions.f", "http://127.0.0.1:1"),
+        ("functions.f", "http://127.0.0.1:2"),
+    ]

@@ -47,7 +47,7 @@ def redrive_finding(attributes: Mapping[str, Any]) -> Finding:
         count, dead = int(policy["maxReceiveCount"]), str(policy["deadLetterTargetArn"])
     except (ValueError, KeyError, TypeError):
         return Finding("has a redrive policy that cannot be read", is_fault=True)
-    moves = f"moves a message to {dead} after {count} receives"
+    moves = f"moves a message to {dead} after {count} receive{'' if count == 1 else 's'}"
     if count < RECOMMENDED_RECEIVES:
         return Finding(f"{moves}; AWS recommends at least {RECOMMENDED_RECEIVES}", is_advice=True)
     return Finding(moves)

@@ -85,7 +85,7 @@ def test_the_members_of_the_daemons_answers_are_shown(commands: list[str], answe
 
 
 def test_a_live_check_without_anything_to_ask_has_no_rows(poller: Poller) -> None:
-    Path("poller.toml").write_text('[daemon]\nregion = "eu-west-1"\n[functions.f]\nurl = "http://127.0.0.1:1"\n')
+    Path("poller.toml").write_text('[daemon]\nregion = "eu-west-1"\n[functions.f]\ncommand = ["true"]\n')
     done = poller("check", "--live", "--json")
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"rows": []})
     assert members("poller check --live") == {"rows"}

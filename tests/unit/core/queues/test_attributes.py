@@ -37,6 +37,7 @@ def test_a_visibility_timeout_should_be_as_long_as_the_window_and_the_function(
     ("attributes", "result", "text"),
     [
         ({}, "advice", "comes back until the queue deletes it"),
+        (policy(1), "advice", f"to {DEAD} after 1 receive; AWS recommends at least 5"),
         (policy(4), "advice", f"to {DEAD} after 4 receives; AWS recommends at least 5"),
         (policy(5), "ok", f"to {DEAD} after 5 receives"),
         (policy('"10"'), "ok", "after 10 receives"),
