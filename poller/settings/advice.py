@@ -101,7 +101,7 @@ def _mapping_advice(mapping: Entry[MappingOptions], function: Function, keys: Co
     if options.destination_config.on_failure is not None and has_no_limit:
         at = dotted(mapping.at("destination_config"))
         why = "neither maximum_retry_attempts nor maximum_record_age_in_seconds is limited"
-        yield f"{at}: is never used, because {why}"
+        yield f"{at}: gets only what a person discards, because {why}"
     yield from filter_advice(mapping)
 
 

@@ -84,7 +84,7 @@ RETRIES = "event_invoke_config.maximum_retry_attempts = 0\n"
         ),
         (
             STREAM,
-            "mappings.m.destination_config: is never used, "
+            "mappings.m.destination_config: gets only what a person discards, "
             "because neither maximum_retry_attempts nor maximum_record_age_in_seconds is limited",
         ),
         (f"{STREAM}maximum_retry_attempts = 0", None),
