@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import os
 import tempfile
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import typer
 from rich.console import Console
 
+from poller.cli.as_json import AsJson, print_json
 from poller.cli.ending import exit_at_once_on_ctrl_c, refused, warn
 from poller.errors import PollerError, SettingsError
 from poller.settings.fields import checked_url
-from poller.settings.importing import Account, imported
+from poller.settings.importing import Account, Imported, imported
 from poller.settings.loading import examine
 
 OF_IMPORTS = "Exit codes: 0 success, 1 AWS could not be read, 2 a faulty command line or configuration of AWS."
@@ -35,6 +37,7 @@ def import_mappings(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only mappings with this tag; may be repeated.")
     ] = None,
     endpoint_url: Annotated[str | None, typer.Option(metavar="URL", help="An emulator in place of AWS.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print a settings file for event source mappings that run on AWS Lambda, and a plan to take them over.
 
@@ -57,13 +60,16 @@ def import_mappings(
         with status, exit_at_once_on_ctrl_c(status.stop):
             account, warnings = anyio.run(_read, region, function, tags, endpoint_url, status.update)
         with understood():
-            text = imported(account)
+            found = imported(account)
     except PollerError as error:
         raise refused(str(error), code=2 if isinstance(error, SettingsError) else 1) from None
     if not account.mappings:
         raise refused(f"there is no such event source mapping in {region}", code=1)
-    warn([*warnings, *_faults(text)])
-    typer.echo(text, nl=False)
+    warn([*warnings, *_faults(found.toml)])
+    if as_json:
+        print_json(_for_programs(found))
+    else:
+        typer.echo(found.toml, nl=False)
 
 
 def _tag(text: str) -> tuple[str, str]:
@@ -78,6 +84,15 @@ def _check_endpoint(url: str) -> None:
         checked_url(url)
     except ValueError as error:  # the message does not show the url, because it may have a password
         raise refused(f"--endpoint-url: {error}", code=2) from None
+
+
+def _for_programs(found: Imported) -> dict[str, Any]:
+    return {
+        "settings": tomllib.loads(found.toml),
+        "differences": found.differences,
+        "plan": {name: text.split("\n") for name, text in found.plan.items()},
+        "not_imported": [mapping.get("UUID") for mapping in found.not_imported],
+    }
 
 
 def _faults(text: str) -> Sequence[str]:

@@ -65,24 +65,42 @@ class Account:
     visibility_timeouts: Mapping[str, int] = field(default_factory=dict)
 
 
-def imported(account: Account) -> str:
-    """Return the settings file as TOML, with the plan as comments at its end."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """The settings file as TOML, and what its comments say: `differences` from AWS and the `plan`, for each mapping.
+
+    `not_imported` are the mappings that poller cannot read, as AWS describes them.
+    """
+
+    toml: str
+    differences: Mapping[str, Sequence[str]]
+    plan: Mapping[str, str]
+    not_imported: Sequence[Mapping[str, Any]]
+
+
+def imported(account: Account) -> Imported:
+    """Return the settings for the mappings of the account. The plan is also at the end of the file, as comments."""
     names = _Names()
     functions: dict[str, str] = {}
-    blocks, steps = [], []
+    blocks, not_imported = [], []
+    differences: dict[str, list[str]] = {}
+    plan: dict[str, str] = {}
     for mapping in account.mappings:
         if (source := _source(mapping)) is None:
             blocks.append(_not_imported(mapping))
+            not_imported.append(mapping)
             continue
         arn = str(mapping["FunctionArn"])
         if arn not in functions:
             functions[arn] = names.new("functions", _function_name(arn))
             blocks.append(_function_block(functions[arn], arn, account.functions.get(arn)))
         name = names.new("mappings", f"{_resource_name(source)}_to_{_function_name(arn)}")
-        blocks.append(_mapping_block(name, functions[arn], mapping, source, account))
+        lines, unknown = _mapping_lines(name, functions[arn], mapping)
+        differences[name] = [*_differences(mapping, source, account, unknown)]
+        blocks.append("\n".join([*lines, *(f"# {difference}" for difference in differences[name])]))
         function = account.functions.get(arn)
         timeout = None if function is None else function.configuration.get("Timeout")
-        steps.append(steps_for(name, mapping, source, timeout))
+        plan[name] = steps_for(name, mapping, source, timeout)
     head = [
         f"# The event source mappings of AWS Lambda in {account.region}, as settings of poller.",
         "# Every mapping is disabled here. The plan at the end says how to take each one over.",
@@ -91,7 +109,9 @@ def imported(account: Account) -> str:
         f"region = {as_toml(account.region)}",
         'http_listen = "127.0.0.1:9464"',
     ]
-    return "\n\n".join(["\n".join(head), *blocks, *([PLAN, *steps] if steps else [])]) + "\n"
+    steps = ["\n".join(f"# {line}" for line in text.split("\n")) for text in plan.values()]
+    toml = "\n\n".join(["\n".join(head), *blocks, *([PLAN, *steps] if steps else [])]) + "\n"
+    return Imported(toml=toml, differences=differences, plan=plan, not_imported=not_imported)
 
 
 class _Names:
@@ -180,14 +200,14 @@ def _elsewhere(configuration: Mapping[str, Any]) -> Iterator[str]:
         yield f"#   environment = {{ ... }}   # its variables: {in_comment(', '.join(sorted(variables)))}"
 
 
-def _mapping_block(name: str, function: str, mapping: Mapping[str, Any], source: Arn, account: Account) -> str:
+def _mapping_lines(name: str, function: str, mapping: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the table's lines, and the members of AWS's description that are no options of poller."""
     unknown: list[Any] = []
     request = {key: value for key, value in mapping.items() if key not in NOT_OPTIONS}
     table = as_options(_written(request), MappingOptions, (), unknown)
     table |= {"function_name": function, "enabled": False, "uuid": mapping["UUID"]}
     lines = [f"[{dotted(('mappings', name))}]", *_option_lines(MappingOptions, table)]
-    lines += _remarks(mapping, source, account, [str(fault.path[-1]) for fault in unknown])
-    return "\n".join(lines)
+    return lines, [str(fault.path[-1]) for fault in unknown]
 
 
 def _option_lines(model: type[Options], table: dict[str, Any]) -> Iterator[str]:
@@ -220,22 +240,22 @@ def _written(value: Any) -> Any:
     return value.timestamp() if hasattr(value, "timestamp") else value
 
 
-def _remarks(mapping: Mapping[str, Any], source: Arn, account: Account, unknown: Sequence[str]) -> Iterator[str]:
-    """Yield comments on what differs from AWS for this mapping."""
+def _differences(mapping: Mapping[str, Any], source: Arn, account: Account, unknown: Sequence[str]) -> Iterator[str]:
+    """Yield what differs from AWS for this mapping, each in one line."""
     if mapping.get("State") in ("Disabled", "Disabling"):
-        yield "# It is disabled on AWS, too."
+        yield "It is disabled on AWS, too."
     for member in unknown:
         value = json.dumps(mapping[member], default=str, ensure_ascii=False)
-        yield f"# AWS also has {member} = {in_comment(value)}; poller has no such option."
+        yield f"AWS also has {member} = {in_comment(value)}; poller has no such option."
     if mapping.get("KMSKeyArn") and not mapping.get("FilterCriteria"):
-        yield "# Its filters are encrypted with that key, and AWS did not show them: add filter_criteria."
+        yield "Its filters are encrypted with that key, and AWS did not show them: add filter_criteria."
     if "/consumer/" in source.resource:
-        yield "# AWS reads this consumer by enhanced fan-out; poller polls the stream, and shares its limits for reads."
+        yield "AWS reads this consumer by enhanced fan-out; poller polls the stream, and shares its limits for reads."
     function = account.functions.get(str(mapping["FunctionArn"]))
     visibility = account.visibility_timeouts.get(str(source))
     if function is not None and visibility is not None:
         timeout = function.configuration.get("Timeout", 3)
         needed = timeout + mapping.get("MaximumBatchingWindowInSeconds", 0)
         if visibility < needed:
-            yield f"# The queue's visibility timeout is {visibility} s, but a batch may take {needed} s:"
-            yield "# poller hides the messages again while it needs them."
+            hides = "poller hides the messages again while it needs them"
+            yield f"The queue's visibility timeout is {visibility} s, but a batch may take {needed} s: {hides}."

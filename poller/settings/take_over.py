@@ -99,14 +99,14 @@ BACK_TO_A_TABLE = """\
 
 
 def steps_for(name: str, mapping: Mapping[str, Any], source: Arn, timeout_in_seconds: int | None) -> str:
-    """Return the steps as comments of TOML. `mapping` is AWS's description, and `name` its name in the file.
+    """Return the steps, as lines of text. `mapping` is AWS's description, and `name` its name in the file.
 
     `timeout_in_seconds` is the function's own, or None if AWS did not tell it.
     """
     text = QUEUE if source.service == "sqs" else STREAM
     length = mapping.get("TumblingWindowInSeconds") or 0
     margin = _margin_in_seconds(mapping, timeout_in_seconds)
-    steps = text.format(
+    return text.format(
         name=name,
         region=quote(in_comment(source.region)),
         uuid=quote(in_comment(mapping["UUID"])),
@@ -117,7 +117,6 @@ def steps_for(name: str, mapping: Mapping[str, Any], source: Arn, timeout_in_sec
         windows=WINDOWS if length else "",
         back=(BACK_TO_KINESIS if source.service == "kinesis" else BACK_TO_A_TABLE).format(margin=margin),
     )
-    return "\n".join(f"# {line}" for line in steps.split("\n"))
 
 
 def _margin_in_seconds(mapping: Mapping[str, Any], timeout_in_seconds: int | None) -> int:

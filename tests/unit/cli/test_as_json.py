@@ -19,7 +19,6 @@ from tests.unit.cli.conftest import COMMANDS, JSON_DOCUMENT, Poller, members
 WITHOUT = {
     "run": "it runs until its end, and logs JSON",
     "demo": "it is a tour for people",
-    "import": "its answer is a file in TOML",
 }
 """The commands without --json, with the reason."""
 

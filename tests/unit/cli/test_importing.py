@@ -21,7 +21,7 @@ from poller.aws import clients
 from poller.cli import account as reading
 from poller.core.backoff import Backoff
 from tests.fakes.lambda_account import REGION, LambdaAccount, lambda_account
-from tests.unit.cli.conftest import Poller
+from tests.unit.cli.conftest import Poller, members
 
 QUEUE = f"arn:aws:sqs:{REGION}:123456789012:orders"
 FUNCTION = f"arn:aws:lambda:{REGION}:123456789012:function:f"
@@ -97,6 +97,26 @@ def test_a_part_in_an_unexpected_shape_is_left_out_with_a_warning(
     done = poller(*command(account))
     assert (done.exit_code, done.stderr) == (0, f"warning: {warning}: an answer of AWS cannot be read\n")
     assert "[mappings.orders_to_f]" in done.stdout
+
+
+def test_a_program_gets_the_settings_the_differences_and_the_plan(poller: Poller, account: LambdaAccount) -> None:
+    client = account.client("lambda")
+    stream = QUEUE.replace(":sqs:", ":kinesis:").replace("orders", "stream/clicks")
+    client.create_event_source_mapping(FunctionName="f", EventSourceArn=stream, StartingPosition="LATEST")
+    topic = QUEUE.replace(":sqs:", ":kafka:")
+    foreign = client.create_event_source_mapping(FunctionName="f", EventSourceArn=topic)["UUID"]
+    done = poller(*command(account, "--json"))
+    assert (done.exit_code, done.stderr) == (0, "")
+    document = json.loads(done.stdout)
+    assert document.keys() == members("poller import")
+    toml = poller(*command(account)).stdout
+    assert document["settings"] == tomllib.loads(toml)
+    names = {"orders_to_f", "clicks_to_f"}
+    assert document["settings"]["mappings"].keys() == document["differences"].keys() == document["plan"].keys() == names
+    for name in names:
+        assert all(f"# {difference}\n" in toml for difference in document["differences"][name])
+        assert "".join(f"# {line}\n" for line in document["plan"][name]) in toml
+    assert document["not_imported"] == [foreign]
 
 
 @pytest.mark.slow

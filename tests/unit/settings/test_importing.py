@@ -65,7 +65,7 @@ def text_of(*mappings: dict[str, Any], function: LambdaFunction | None = FUNCTIO
     account = Account(
         region="eu-west-1", mappings=mappings, functions=functions, visibility_timeouts={QUEUE: visibility}
     )
-    return imported(account)
+    return imported(account).toml
 
 
 def settings_of(folder: Path, *mappings: dict[str, Any], function: LambdaFunction | None = FUNCTION) -> Settings:
@@ -141,7 +141,8 @@ def test_a_source_that_poller_does_not_read_is_named_in_a_comment(tmp_path: Path
         ),
         (
             {"MaximumBatchingWindowInSeconds": 290},
-            "# The queue's visibility timeout is 300 s, but a batch may take 310 s:",
+            "# The queue's visibility timeout is 300 s, but a batch may take 310 s: "
+            "poller hides the messages again while it needs them.",
         ),
     ],
 )
