@@ -57,9 +57,15 @@ QUEUE = """\
   Delivered twice: only what SQS itself repeats.
   To go back: run the command of step 2 with --enabled, then set enabled = false here."""
 
+DISABLE = "T=$(date +%s); aws lambda update-event-source-mapping --region {region} --uuid {uuid} --no-enabled"
+
+IS_DISABLED = """\
+T={changed_at}
+     AWS last changed this mapping then, and it is disabled. If it was disabled earlier, set T to this earlier time."""
+
 STREAM = """\
 {name}
-  1. T=$(date +%s); aws lambda update-event-source-mapping --region {region} --uuid {uuid} --no-enabled
+  1. {begin}
      Wait until this prints Disabled:
      aws lambda get-event-source-mapping --region {region} --uuid {uuid} --query State --output text
   2. Wait two minutes, so that CloudWatch has the last values. Print the values of the {margin} seconds before T:
@@ -94,7 +100,7 @@ BACK_TO_KINESIS = """\
      minus {margin} seconds. Do not enable the old one: AWS kept its position, so it would deliver all since T again."""
 
 BACK_TO_A_TABLE = """\
-     Then run the command of step 1 with --enabled. AWS kept its position, so it delivers everything since T again.
+     Then enable the mapping on AWS again. AWS kept its position, so it delivers everything since T again.
      A new mapping of a DynamoDB stream cannot begin at a time, only at TRIM_HORIZON or LATEST."""
 
 
@@ -106,10 +112,11 @@ def steps_for(name: str, mapping: Mapping[str, Any], source: Arn, timeout_in_sec
     text = QUEUE if source.service == "sqs" else STREAM
     length = mapping.get("TumblingWindowInSeconds") or 0
     margin = _margin_in_seconds(mapping, timeout_in_seconds)
+    which = {"region": quote(in_comment(source.region)), "uuid": quote(in_comment(mapping["UUID"]))}
     return text.format(
         name=name,
-        region=quote(in_comment(source.region)),
-        uuid=quote(in_comment(mapping["UUID"])),
+        **which,
+        begin=_begin(mapping, which),
         function=quote(in_comment(str(mapping["FunctionArn"]).split(":")[6])),
         margin=margin,
         overlap=margin + length,
@@ -117,6 +124,13 @@ def steps_for(name: str, mapping: Mapping[str, Any], source: Arn, timeout_in_sec
         windows=WINDOWS if length else "",
         back=(BACK_TO_KINESIS if source.service == "kinesis" else BACK_TO_A_TABLE).format(margin=margin),
     )
+
+
+def _begin(mapping: Mapping[str, Any], which: Mapping[str, str]) -> str:
+    """Return the first step: it sets T, and disables the mapping if it is enabled."""
+    if mapping.get("State") not in ("Disabled", "Disabling"):
+        return DISABLE.format(**which)
+    return IS_DISABLED.format(changed_at=int(mapping["LastModified"].timestamp()))
 
 
 def _margin_in_seconds(mapping: Mapping[str, Any], timeout_in_seconds: int | None) -> int:
