@@ -20,9 +20,18 @@ from poller.descriptors import MOST
 from poller.settings.daemon import DaemonOptions
 from poller.settings.loading import load
 from poller.settings.values import Settings
+from poller.workers.team import MARGIN_IN_SECONDS
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
+
+UNITS = ("poller.service", "poller@.service")
+
+
+def longest_stop(settings: Settings | None = None) -> float:
+    """How long a daemon with these settings, or with the defaults, may take to stop: with workers, it takes longest."""
+    options = DaemonOptions() if settings is None else settings.daemon
+    return options.shutdown_grace_in_seconds + MARGIN_IN_SECONDS
 
 
 def dockerfile() -> list[tuple[str, str]]:
@@ -109,6 +118,11 @@ def test_the_container_does_not_run_as_root_and_is_stopped_by_a_signal_that_drai
     assert "/var/lib/poller" in (last("VOLUME"), last("ENV").rpartition("=")[2])
 
 
+def test_the_container_has_more_time_to_stop_than_a_daemon_needs() -> None:
+    [seconds] = re.findall(r"--stop-timeout (\d+)", (DEPLOY / "Dockerfile").read_text())
+    assert int(seconds) > longest_stop()
+
+
 def test_the_health_check_requests_healthz() -> None:
     check = orjson.loads(last("HEALTHCHECK").partition("CMD")[2])
     assert check[:2] == ["python", "-c"]
@@ -116,13 +130,13 @@ def test_the_health_check_requests_healthz() -> None:
     assert f"http://127.0.0.1:{last('EXPOSE')}/healthz" in check[2]
 
 
-def test_systemd_waits_longer_than_the_grace_and_lets_the_daemon_stop_its_children() -> None:
-    settings = unit()
-    assert int(settings["TimeoutStopSec"][0]) > DaemonOptions().shutdown_grace_in_seconds
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_waits_longer_than_a_stop_takes_and_lets_the_daemon_stop_its_children(name: str) -> None:
+    settings = unit(name)
+    assert int(settings["TimeoutStopSec"][0]) > longest_stop()
     assert settings["KillMode"] == ["mixed"]
     assert settings["KillSignal"] == ["SIGTERM"]
     assert settings["Type"] == ["exec"]
-    assert settings["StateDirectory"] == ["poller"]
     assert settings["Restart"] == ["on-failure"]
     assert settings["RestartPreventExitStatus"] == ["2"]
 
@@ -193,7 +207,7 @@ def test_a_pod_runs_the_image_without_rights_and_may_drain(tmp_path: Path) -> No
     }
     settings = settings_of_the_pods(tmp_path)
     assert settings.daemon.http_listen == ("0.0.0.0", container["ports"][0]["containerPort"])
-    assert pod["terminationGracePeriodSeconds"] > settings.daemon.shutdown_grace_in_seconds + 10
+    assert pod["terminationGracePeriodSeconds"] > longest_stop(settings)
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
     assert not settings.warnings
@@ -259,7 +273,7 @@ def test_compose_runs_the_daemon_confined_and_lets_it_drain(tmp_path: Path) -> N
     file = tmp_path / "poller.toml"
     file.write_text((COMPOSE / "poller.toml").read_text())
     settings = load(file, {"POLLER_ADMIN_TOKEN": "a-token-that-is-long-enough"})
-    assert int(daemon["stop_grace_period"].removesuffix("s")) > settings.daemon.shutdown_grace_in_seconds + 10
+    assert int(daemon["stop_grace_period"].removesuffix("s")) > longest_stop(settings)
     assert settings.daemon.http_listen == ("0.0.0.0", 9464)
     assert not settings.warnings
 
