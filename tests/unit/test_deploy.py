@@ -25,7 +25,7 @@ from poller.workers.team import MARGIN_IN_SECONDS
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 
-UNITS = ("poller.service", "poller@.service")
+UNITS = ("poller.service", "poller@.service", "poller-worker@.service")
 
 
 def longest_stop(settings: Settings | None = None) -> float:
@@ -154,9 +154,50 @@ def test_the_template_unit_differs_from_the_unit_only_in_the_names_of_its_files(
     assert unit("poller@.service") == named
 
 
+LINK = "%t/poller-worker-%i/poller.toml"
+
+
+def test_the_workers_unit_shares_user_state_and_file_and_differs_from_the_unit_only_in_its_link_and_its_number() -> (
+    None
+):
+    own = {
+        name: [value.replace("/etc/poller/poller.toml", LINK) for value in values] for name, values in unit().items()
+    }
+    own |= {
+        "Description": ["Event source mappings, worker %i: queues and streams to functions"],
+        "RuntimeDirectory": ["poller-worker-%i"],
+        "ExecStartPre": [f"/usr/bin/ln -sf /etc/poller/poller.toml {LINK}"],
+        "Environment": ["POLLER_NUMBER=%i POLLER_WORKER=%l-%i"],
+        "User": ["poller"],
+    }
+    assert own["StateDirectory"] == ["poller"]
+    assert unit("poller-worker@.service") == own
+
+
+def test_the_settings_of_the_workers_unit_name_each_daemon_and_its_port_and_are_valid_for_commands(
+    tmp_path: Path,
+) -> None:
+    text = (DEPLOY / "poller-worker@.service").read_text()
+    file = tmp_path / "poller.toml"
+    file.write_text("\n".join(re.findall(r"^#   (\[daemon\]|\w+ = .+)$", text, flags=re.MULTILINE)))
+
+    def told_apart(environ: dict[str, str]) -> tuple[str | None, tuple[str, int] | None]:
+        daemon = load(file, environ).daemon
+        assert daemon.state == f"sqlite:///var/lib/{unit()['StateDirectory'][0]}/poller.db"
+        return daemon.worker, daemon.http_listen
+
+    [variables] = unit("poller-worker@.service")["Environment"]
+    of_the_second = dict(each.split("=") for each in variables.replace("%i", "2").replace("%l", "blue").split())
+    assert told_apart(of_the_second) == ("blue-2", ("127.0.0.1", 9472))
+    assert told_apart({}) == ("worker", ("127.0.0.1", 9471))
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-@pytest.mark.parametrize(("source", "name"), [("poller", "poller"), ("poller@", "poller@orders")])
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("poller", "poller"), ("poller@", "poller@orders"), ("poller-worker@", "poller-worker@1")],
+)
 def test_systemd_finds_no_fault_in_the_unit_and_little_exposure(source: str, name: str, tmp_path: Path) -> None:
     text = (DEPLOY / f"{source}.service").read_text()
     installed = tmp_path / f"{name}.service"
@@ -213,6 +254,11 @@ def test_a_pod_runs_the_image_without_rights_and_may_drain(tmp_path: Path) -> No
     assert not settings.warnings
 
 
+def test_a_rollout_replaces_one_pod_after_another_and_never_has_fewer_pods() -> None:
+    strategy = deployment()["spec"]["strategy"]
+    assert strategy == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+
+
 def test_a_pod_can_write_where_the_daemon_does_and_many_pods_share_the_streams(tmp_path: Path) -> None:
     pod = deployment()["spec"]["template"]["spec"]
     written = {volume["name"] for volume in pod["volumes"] if "emptyDir" in volume}
@@ -266,24 +312,54 @@ def test_the_list_of_the_files_is_complete() -> None:
 COMPOSE = DEPLOY / "compose"
 
 
-def test_compose_runs_the_daemon_confined_and_lets_it_drain(tmp_path: Path) -> None:
-    services = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
-    daemon = services["poller"]
-    assert (daemon["read_only"], daemon["cap_drop"], daemon["init"]) == (True, ["ALL"], True)
+def services(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((COMPOSE / name).read_text())["services"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "settings_file", "daemons"),
+    [
+        ("compose.yaml", "poller.toml", ["poller"]),
+        ("workers.yaml", "workers.toml", ["poller-1", "poller-2", "poller-3"]),
+    ],
+)
+def test_compose_runs_each_daemon_confined_and_lets_it_drain(
+    name: str, settings_file: str, daemons: list[str], tmp_path: Path
+) -> None:
     file = tmp_path / "poller.toml"
-    file.write_text((COMPOSE / "poller.toml").read_text())
+    file.write_text((COMPOSE / settings_file).read_text())
     settings = load(file, {"POLLER_ADMIN_TOKEN": "a-token-that-is-long-enough"})
-    assert int(daemon["stop_grace_period"].removesuffix("s")) > longest_stop(settings)
     assert settings.daemon.http_listen == ("0.0.0.0", 9464)
     assert not settings.warnings
+    found = {each: service for each, service in services(name).items() if each.startswith("poller")}
+    assert list(found) == daemons
+    for daemon in found.values():
+        assert (daemon["read_only"], daemon["cap_drop"], daemon["init"]) == (True, ["ALL"], True)
+        assert int(daemon["stop_grace_period"].removesuffix("s")) > longest_stop(settings)
+        assert f"./{settings_file}:{orjson.loads(last('CMD'))[-1]}:ro" in daemon["volumes"]
 
 
-def test_compose_mounts_only_files_that_exist_and_publishes_ports_on_loopback_alone() -> None:
-    services = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
-    mounted = [volume.partition(":")[0] for one in services.values() for volume in one.get("volumes", ())]
-    assert [name for name in mounted if name.startswith(".") and not (COMPOSE / name).is_file()] == []
-    ports = [port for one in services.values() for port in one.get("ports", ())]
-    assert len(ports) == 4
+def test_the_workers_in_compose_share_a_state_have_names_of_their_own_and_are_healthy_once_they_are_ready() -> None:
+    daemons = services("workers.yaml")
+    assert [daemon["hostname"] for daemon in daemons.values()] == list(daemons), "the default of `worker`"
+    state = load(COMPOSE / "workers.toml", {}).daemon.state
+    assert state.startswith("dynamodb://")
+    (control,) = control_paths(state, Path(orjson.loads(last("CMD"))[-1]))
+    for daemon in daemons.values():
+        assert str(control.parent) in daemon["tmpfs"]
+        *python, code = daemon["healthcheck"]["test"]
+        assert python == ["CMD", "python", "-c"]
+        compile(code, "healthcheck", "exec")
+        assert f"http://127.0.0.1:{last('EXPOSE')}/readyz" in code
+
+
+@pytest.mark.parametrize(("name", "count"), [("compose.yaml", 4), ("workers.yaml", 3)])
+def test_compose_mounts_only_files_that_exist_and_publishes_ports_on_loopback_alone(name: str, count: int) -> None:
+    mounted = [volume.partition(":")[0] for one in services(name).values() for volume in one.get("volumes", ())]
+    assert [file for file in mounted if file.startswith(".") and not (COMPOSE / file).is_file()] == []
+    ports = [port for one in services(name).values() for port in one.get("ports", ())]
+    assert len({port.rpartition(":")[0] for port in ports}) == len(ports) == count
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
