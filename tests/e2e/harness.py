@@ -40,7 +40,7 @@ DAEMON = """
 region = "eu-west-1"
 endpoint_url = "{url}"
 state = "{state}"
-http_listen = "127.0.0.1:0"
+http_listen = "{http}"
 shutdown_grace_in_seconds = {grace}
 {options}
 """
@@ -140,7 +140,7 @@ async def log_pipe() -> LogPipe:
 
 
 class World:
-    """The surroundings of a daemon. `environment` is its whole environment; `state` is the setting.
+    """The surroundings of a daemon. `environment` is its whole environment; `state` and `http_listen` are settings.
 
     `options` are more lines of the table [daemon].
     """
@@ -151,6 +151,7 @@ class World:
         self.aws = aws
         self.environment = environment(KEYS)
         self.state = "memory:"
+        self.http_listen = "127.0.0.1:0"
         self.options = ""
 
     def queue(self, name: str, *, visibility_timeout_in_seconds: int = 30, **settings: Any) -> FakeQueue:
@@ -179,20 +180,29 @@ class World:
     def write(self, text: str, *, grace: float = 20) -> Path:
         """Write the settings file and return its path. `text` is everything but the table [daemon]."""
         file = self.folder / "poller.toml"
-        file.write_text(DAEMON.format(url=self.aws.url, state=self.state, grace=grace, options=self.options) + text)
+        daemon = DAEMON.format(
+            url=self.aws.url, state=self.state, http=self.http_listen, grace=grace, options=self.options
+        )
+        file.write_text(daemon + text)
         return file
 
     @asynccontextmanager
     async def daemon(self, text: str, *options: str, grace: float = 20) -> AsyncIterator[Daemon]:
-        """Run the daemon with the settings that `write` makes.
+        """Run the daemon with the settings that `write` makes, as `running` does."""
+        file = self.write(text, grace=grace)
+        async with self.running("-c", str(file), *options) as daemon:
+            yield daemon
+
+    @asynccontextmanager
+    async def running(self, *arguments: str, variables: Mapping[str, str] | None = None) -> AsyncIterator[Daemon]:
+        """Run `poller run` with these arguments, and with more variables in its environment.
 
         At the end of the block a process that still runs is killed.
         """
-        file = self.write(text, grace=grace)
         log = await log_pipe()
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "poller", "run", "-c", str(file), *options),
-            env=self.environment,
+            *(sys.executable, "-m", "poller", "run", *arguments),
+            env={**self.environment, **(variables or {})},
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

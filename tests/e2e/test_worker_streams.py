@@ -78,24 +78,33 @@ class Scene:
         self.function = FencedFunction(self.clicks, world.watch)
         self._world = world
         self._writing = anyio.CancelScope()
+        world.state = f"sqlite://{world.folder}/poller.db"
+        world.aws.functions[BILL] = self.function
+
+    def settings(self) -> str:
+        text = f'[functions.bill]\narn = "{BILL}"\ntimeout_in_seconds = 1\n'
+        return text + mapping("clicks", self.clicks, "bill", "batch_size = 10")
 
     @asynccontextmanager
     async def playing(self) -> AsyncIterator[Daemon]:
         """Run the daemon. At the end of the block wait until all records are done, stop the daemon, and check."""
-        self._world.state = f"sqlite://{self._world.folder}/poller.db"
-        self._world.aws.functions[BILL] = self.function
-        text = f'[functions.bill]\narn = "{BILL}"\ntimeout_in_seconds = 1\n'
-        text += mapping("clicks", self.clicks, "bill", "batch_size = 10")
-        async with self._world.daemon(text, "--workers", "3") as daemon, anyio.create_task_group() as tasks:
+        async with self._world.daemon(self.settings(), "--workers", "3") as daemon:
             for number in (1, 2, 3):
                 await daemon.until_logged("mapping_ready", worker=number)
-            tasks.start_soon(self._write)
-            await self.until(lambda: len(self.function.done) == SHARDS)
-            yield daemon
-            self._writing.cancel()
-            await self.until(self.function.is_all_done)
+            async with self.writing():
+                yield daemon
             assert await daemon.stop() == 0
         self.function.check()
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """Write into the stream all the time. At the end of the block wait until all records are done."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._write)
+            await self.until(lambda: len(self.function.done) == SHARDS)
+            yield
+            self._writing.cancel()
+            await self.until(self.function.is_all_done)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         await self._world.watch.until(condition, within=40)
