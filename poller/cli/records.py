@@ -4,7 +4,7 @@
     the answer of `aws sqs receive-message`, or one of its messages   they become records of the mapping's queue
     the answer of `aws kinesis get-records`, or one of its records    they become records of the mapping's stream
     the answer of `aws dynamodbstreams get-records`, or one record    the same
-    any other text, for a queue                                       the body of one message
+    any other text, for a queue                                       the body of one message, such as what S3 sends
     any other text, for a Kinesis stream                              the data of one record
 
 A line break at the end of such a text is left out, because editors and shells add it.
@@ -56,6 +56,10 @@ def records_in(text: str, mapping: QueueMapping | StreamMapping) -> list[AnyReco
         raise UnusableRecord(f"a record {what}") from error
 
 
+SQS = "aws:sqs"
+SOURCES = (SQS, "aws:kinesis", "aws:dynamodb")
+"""A record of any other source, such as `aws:s3`, is what a message contains."""
+
 _MARKS: tuple[set[str], ...] = ({"eventSource"}, {"messageId", "body"}, {"Body"}, {"Data"}, {"dynamodb"}, {"kinesis"})
 """Each object that is a message or a record has all keys of one of these sets."""
 
@@ -65,13 +69,16 @@ def _listed(given: Any) -> list[AnyRecord]:
     if not isinstance(given, dict):
         return []
     inner = next((given[key] for key in ("Records", "Messages") if isinstance(given.get(key), list)), [given])
-    are_records = all(isinstance(one, dict) and any(mark <= one.keys() for mark in _MARKS) for one in inner)
+    are_records = all(
+        isinstance(one, dict) and any(mark <= one.keys() for mark in _MARKS) and one.get("eventSource", SQS) in SOURCES
+        for one in inner
+    )
     return inner if are_records else []
 
 
 def _of_queue(one: AnyRecord, mapping: QueueMapping) -> AnyRecord:
     if "Body" not in one:
-        return _checked(one, "body", "aws:sqs")
+        return _checked(one, "body", SQS)
     wire = {"MessageId": "00000000-0000-0000-0000-000000000000", "ReceiptHandle": "none"} | one
     return sqs_record(
         wire,

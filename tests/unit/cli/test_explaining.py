@@ -78,6 +78,13 @@ def test_any_other_text_is_the_body_of_a_message_without_the_last_line_break(pol
         assert explained(poller, "q", f"{text}\n")["event"]["Records"][0]["body"] == text
 
 
+def test_a_notification_of_s3_is_the_body_of_a_message(poller: Poller) -> None:
+    notification = {"Records": [{"eventSource": "aws:s3", "s3": {"object": {"key": "users.csv"}}}]}
+    settings(queue_options="")
+    (record,) = explained(poller, "q", notification)["event"]["Records"]
+    assert json.loads(record["body"]) == notification
+
+
 def test_a_number_that_is_too_large_for_a_float_is_still_printed_as_json(poller: Poller) -> None:
     settings()
     Path("record").write_text('{"kind":"signup","age":-1e400}')
