@@ -86,7 +86,7 @@ def told(before: Stored) -> str:
     if more := len(before.rows) - len(told):
         told.append(f"{more:,} more shard{'' if more == 1 else 's'}")
     if before.starting_position is not None:
-        told.append(f"other shards {in_words(before.starting_position)}")
+        told.append(f"{'other shards' if before.rows else 'all shards'} {in_words(before.starting_position)}")
     return "; ".join(told) or "nothing was stored"
 
 

@@ -288,7 +288,9 @@ def _all_made(replies: Sequence[Reply]) -> Sequence[Reply]:
         raise CannotChange(reasons[0])
     why = "; ".join(f"worker {reply.worker}: {reply.why}" for reply in refused)
     made = [reply for reply in replies if reply.status == 200]
-    raise PartlyChanged(why, made[0].body) if made else CannotChange(why)
+    if not made:
+        raise CannotChange(why)
+    raise PartlyChanged(f"{why}; the other workers have made the change", made[0].body)
 
 
 def _reloaded(replies: Sequence[Reply]) -> Mapping[str, Any]:

@@ -142,6 +142,8 @@ async def test_a_mapping_without_positions_gets_a_starting_position() -> None:
     await store.create([Row(key=RowKey(":pause/clicks"))])
     moved = await ordered(await hand_of(store), CLICKS, MoveOrder("TRIM_HORIZON"), now=NOW)
     assert moved.before == "nothing was stored"
+    moved = await ordered(await hand_of(store), CLICKS, MoveOrder("LATEST"), now=NOW)
+    assert moved.before == "all shards at the oldest record that there is (TRIM_HORIZON)"
     assert grouped(await store.scan())[CLICKS].starting_position is not None
 
 
