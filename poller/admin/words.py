@@ -11,8 +11,8 @@ def count(number: int, word: str) -> str:
 
 
 def of_limit(number: int, limit: int) -> str:
-    """Return a number in use with its limit. A limit that was lowered may be exceeded: `9 in use, limit 2`."""
-    return f"{number:,} of {limit:,}" if number <= limit else f"{number:,} in use, limit {limit:,}"
+    """Return a number in use with its limit. A limit that was lowered may be exceeded: `9, limit 2`."""
+    return f"{number:,} of {limit:,}" if number <= limit else f"{number:,}, limit {limit:,}"
 
 
 def duration(seconds: float) -> str:

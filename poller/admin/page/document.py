@@ -91,8 +91,8 @@ def _header(view: View) -> Html:
 
 def _stillness(query: Query) -> Html:
     """Return the link for browsers without scripts that ends the reloads, or lets them begin again."""
-    again = f"Load this page every {REFRESH_SECONDS} seconds"
-    words = again if query.is_still else "Do not load this page again by itself"
+    what = f"this page every {REFRESH_SECONDS} seconds"
+    words = f"Reload {what}" if query.is_still else f"Stop reloading {what}"
     link = element("a", text(words), href=query._replace(is_still=not query.is_still).url)
     return element("noscript", element("p", link))
 

@@ -174,17 +174,17 @@ def test_without_scripts_a_reader_can_end_the_reloads_which_fold_all_lists() -> 
     refresh, query = '<meta http-equiv="refresh"', Query("orders", "ready", page=2)
     page = render(view(QUEUE, query=query))
     assert refresh in page
-    still = Reader(page).links["Do not load this page again by itself"]
+    still = Reader(page).links["Stop reloading this page every 10 seconds"]
     assert Query.of(dict(parse_qsl(urlsplit(still).query))) == query._replace(is_still=True)
     page = render(view(QUEUE, query=query._replace(is_still=True)))
     assert refresh not in page
     assert Reader(page).forms[0]["still"] == "yes", "a search keeps it"
-    assert Reader(page).links["Load this page every 10 seconds"] == query.url
+    assert Reader(page).links["Reload this page every 10 seconds"] == query.url
 
 
 def test_a_number_above_a_lowered_limit_is_not_a_part_of_it() -> None:
     page = read(QUEUE._replace(batches_in_flight=9, concurrency_limit=2)).text
-    assert "9 in use, limit 2" in page
+    assert "9, limit 2" in page
     assert "9 of 2" not in page
 
 
