@@ -351,8 +351,8 @@ def next_request(listener: socket.socket) -> bytes:
 async def test_a_worker_that_hangs_is_named_and_delays_no_answer(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("poller.workers.asking.LONGEST_WAIT_IN_SECONDS", 0.5)
-    why = "the worker did not answer within 0.5 s, so it was not asked"
+    monkeypatch.setattr("poller.workers.asking.LONGEST_WAIT_IN_SECONDS", 1.0)
+    why = "the worker did not answer within 1 s, so it was not asked"
     order = ShardOrder("retry", ShardId("shard"), SequenceNumber("1"), SequenceNumber("2"))
     daemon.workers[1].report = {"was_paused": False, "reason": "KeyError", "blocked_since": "", "records": 2}
     async with daemon.running(1):
@@ -374,7 +374,7 @@ async def test_a_worker_that_hangs_is_named_and_delays_no_answer(
 async def test_a_worker_that_hangs_is_asked_to_reload_as_soon_as_it_no_longer_does(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("poller.workers.asking.LONGEST_WAIT_IN_SECONDS", 0.5)
+    monkeypatch.setattr("poller.workers.asking.LONGEST_WAIT_IN_SECONDS", 1.0)
     async with daemon.running(1):
         with hung(daemon, 2) as socket_of_2:
             with pytest.raises(CannotChange, match=r"^worker 2: the worker did not answer"):
