@@ -28,7 +28,11 @@ from poller.settings.loading import Examined, examine
 OF_CHANGES = "Exit codes: 0 success, 1 nothing was changed, 2 faulty settings or a faulty command line."
 OF_DAEMON = "Exit codes: 0 success, 1 no daemon runs or it refuses, 2 faulty settings or a faulty command line."
 OF_CHECKS = "Exit codes: 0 no fault, 1 `--live` found a fault, 2 faulty settings or a faulty command line."
-OF_STORED = "Exit codes: 0 success, 1 it cannot be read or is not there, 2 faulty settings or a faulty command line."
+OF_STATE = "Exit codes: 0 success, 1 the state cannot be read, 2 faulty settings or a faulty command line."
+OF_EVENTS = (
+    "Exit codes: 0 success, 1 the events cannot be read, or there is no such event, 2 faulty settings or a faulty "
+    "command line."
+)
 OF_READERS = "Exit codes: 0 success, 2 faulty settings or a faulty command line."
 EXIT_CODES = "Exit codes: 0 success, 1 the daemon or the demo failed, 2 faulty settings or a faulty command line."
 

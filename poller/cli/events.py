@@ -22,7 +22,7 @@ from poller.admin.requester import this_process
 from poller.cli.as_json import AlwaysJson, AsJson, parsed, print_json
 from poller.cli.change_log import log_change
 from poller.cli.changed_events import ChangeOfEvents
-from poller.cli.ending import OF_CHANGES, OF_STORED, Config, counted, examined, exit_on_failure, refused
+from poller.cli.ending import OF_CHANGES, OF_EVENTS, Config, counted, examined, exit_on_failure, refused
 from poller.cli.moving import confirm
 from poller.cli.printing import print_table
 from poller.cli.times import ago, duration
@@ -45,7 +45,7 @@ Id = Annotated[str | None, typer.Argument(metavar="ID", help="The event's reques
 All = Annotated[bool, typer.Option("--all", help="All events of the function to which the command applies.")]
 
 
-@events_commands.command("list", epilog=OF_STORED)
+@events_commands.command("list", epilog=OF_EVENTS)
 def list_events(
     function: Annotated[
         str | None, typer.Argument(metavar="FUNCTION", help="List only the events of this function.")
@@ -79,7 +79,7 @@ def list_events(
         _print_events(listing, now)
 
 
-@events_commands.command(epilog=OF_STORED)
+@events_commands.command(epilog=OF_EVENTS)
 def show(
     function: Name,
     request_id: Annotated[str, typer.Argument(metavar="ID", help="The event's request id.")],

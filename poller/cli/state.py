@@ -21,7 +21,7 @@ from poller.admin.requester import this_process
 from poller.cli.as_json import AsJson, print_json
 from poller.cli.change_log import log_change
 from poller.cli.daemon import running_daemon, socket_of
-from poller.cli.ending import OF_CHANGES, OF_STORED, Config, counted, examined, exit_on_failure, refused, warn
+from poller.cli.ending import OF_CHANGES, OF_STATE, Config, counted, examined, exit_on_failure, refused, warn
 from poller.cli.moving import MoveByDaemon, confirm
 from poller.cli.opened_state import name_of, opened, opened_with_kcl_table, rows_in_kcl_table, shown_rows
 from poller.cli.tables import Entry, document, entries, table
@@ -46,7 +46,7 @@ state_commands = typer.Typer(
 )
 
 
-@state_commands.command(epilog=OF_STORED)
+@state_commands.command(epilog=OF_STATE)
 def show(
     mapping: Annotated[str | None, typer.Argument(metavar="MAPPING", help="Show only this mapping.")] = None,
     config: Config = Path("poller.toml"),
@@ -94,7 +94,7 @@ def set_position(
         str,
         typer.Argument(
             metavar="POSITION",
-            help="TRIM_HORIZON; LATEST, for the records written after the next start of the daemon; 10m for ten "
+            help="TRIM_HORIZON; LATEST, for the records written after the mapping starts or resumes; 10m for ten "
             "minutes ago (s, m, h, d); a time as in 2026-01-31T12:00:00Z or in seconds since 1970; or a shard's "
             "sequence number.",
         ),
@@ -113,7 +113,7 @@ def set_position(
 
     Example: `poller state set clicks TRIM_HORIZON` delivers again all records that the stream still has.
 
-    Example: `poller state set clicks LATEST` skips all undelivered records that are in the stream at the next start.
+    Example: `poller state set clicks LATEST` skips all undelivered records that are in the stream when it resumes.
 
     Example: `poller state set clicks 10m` goes to the first record that arrived ten minutes ago or later.
 

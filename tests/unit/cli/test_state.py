@@ -597,6 +597,6 @@ def test_help_teaches_by_examples(poller: Poller) -> None:
     text = " ".join(poller("state", "set", "--help", COLUMNS="300").stdout.split())
     for example in ("TRIM_HORIZON", "LATEST", "2026-01-31T12:00:00Z", "--shard shardId-000000000001 --after"):
         assert f"Example: poller state set clicks {example}" in text
-    assert "LATEST, for the records written after the next start of the daemon" in text
+    assert "LATEST, for the records written after the mapping starts or resumes" in text
     assert "Exit codes: 0 success, 1 nothing was changed, 2" in text
     assert "Example: poller state show" in poller("state", "show", "--help", COLUMNS="300").stdout
