@@ -80,7 +80,7 @@ class SharedLease(RuleBasedStateMachine):
         for seconds in (DURATION / 2, 0.0):
             worker.observed.saw(self.row, now=self.now(worker))
             self.time += seconds / worker.rate
-        expiry = worker.observed.next_expiry(now=self.now(worker), held=())
+        expiry = worker.observed.next_expiry([self.row.key], now=self.now(worker))
         if expiry is not None:
             self.time = expiry / worker.rate + 1e-6
         self.take(worker, fate)

@@ -135,13 +135,13 @@ class Observed:
         seen = self._seen.get(key)
         return seen is not None and now - max(wanted_since, self._free_at(seen)) >= self.lease_duration
 
-    def next_expiry(self, *, now: float, held: Collection[RowKey]) -> float | None:
-        """Return the moment when the next silent lease expires; None if no lease is silent.
+    def next_expiry(self, keys: Iterable[RowKey], *, now: float) -> float | None:
+        """Return the first moment after `now` at which one of these leases is free; None if no such moment is known.
 
-        The worker should read the lease at this moment, and take it if its counter still has not moved.
+        The worker does not hold these leases. It should read the lease at this moment, and take it if its counter still
+        has not moved.
         """
-        times = [self._free_at(seen) for key, seen in self._seen.items() if key not in held]
-        return min((at for at in times if now < at < _NEVER), default=None)
+        return min((at for key in keys if now < (at := self.free_at(key)) < _NEVER), default=None)
 
     def live_workers(self) -> dict[Owner, Row]:
         """Return the rows of the other workers that are alive: they send heartbeats, and none of their leases expires.

@@ -99,7 +99,7 @@ class Taking:
                 await self._table.pause("take leases", error)
                 continue
             self._table.health.succeeded("take leases")
-            expiry = self._observed.next_expiry(now=self._looked_at, held=self._hands.in_hand) or inf
+            expiry = self._observed.next_expiry(self._hands.wanted, now=self._looked_at) or inf
             await self._table.wait_for(self._hands.is_wanting, until=min(self._scan_at, expiry))
 
     async def run_once(self) -> None:

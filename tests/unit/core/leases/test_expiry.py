@@ -31,10 +31,10 @@ def observed() -> Observed:
 def test_a_lease_whose_counter_does_not_move_expires_after_the_lease_duration(observed: Observed) -> None:
     observed.scanned([lease(5)], now=100)
     observed.scanned([lease(5)], now=106)
-    assert observed.next_expiry(now=106, held=NOTHING) == 110
+    assert observed.next_expiry([KEY], now=106) == 110
     assert not observed.may_take(KEY, now=109.9, held=NOTHING)
     assert observed.may_take(KEY, now=110, held=NOTHING)
-    assert observed.next_expiry(now=110, held=NOTHING) is None
+    assert observed.next_expiry([KEY], now=110) is None
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_lease_that_changes_does_not_expire(observed: Observed, renewed: Row) 
 def test_a_worker_that_wakes_up_takes_no_lease_before_it_has_seen_it_again(observed: Observed) -> None:
     observed.scanned([lease(5)], now=100)
     assert not observed.may_take(KEY, now=1000, held=NOTHING)
-    assert observed.next_expiry(now=101, held=NOTHING) is None
+    assert observed.next_expiry([KEY], now=101) is None
     observed.saw(lease(5), now=1000)
     assert observed.may_take(KEY, now=1000, held=NOTHING)
 
@@ -61,6 +61,26 @@ def test_a_worker_that_wakes_up_takes_no_lease_before_it_has_seen_it_again(obser
 def test_a_lease_without_an_owner_is_free_at_once(observed: Observed) -> None:
     observed.scanned([lease(5, None)], now=100)
     assert observed.may_take(KEY, now=100, held=NOTHING)
+
+
+def test_the_next_expiry_is_the_first_one_of_the_wanted_leases(observed: Observed) -> None:
+    first, second, unwanted, unseen = (RowKey(f"orders/arn:stream/{number}") for number in range(4))
+    for key, at in ((unwanted, 100), (second, 103), (first, 101)):
+        observed.saw(Row(key=key, counter=5, owner=OTHER), now=at)
+    for key in (first, second, unwanted):
+        observed.saw(Row(key=key, counter=5, owner=OTHER), now=109)
+    assert observed.next_expiry([second, first, unseen], now=109) == 111
+    assert observed.next_expiry([second, first, unseen], now=111) == 113
+    assert observed.next_expiry([unseen], now=109) is None
+
+
+@pytest.mark.parametrize("owner", [None, ME])
+def test_a_lease_that_nobody_holds_is_free_at_the_moment_when_it_was_seen(
+    observed: Observed, owner: Owner | None
+) -> None:
+    observed.saw(lease(5, owner), now=101)
+    assert observed.next_expiry([KEY], now=100) == 101
+    assert observed.next_expiry([KEY], now=101) is None
 
 
 def test_a_lease_is_late_if_it_was_free_and_wanted_for_the_lease_duration(observed: Observed) -> None:
@@ -91,7 +111,7 @@ def test_the_lease_of_a_drained_shard_is_never_free(observed: Observed, owner: O
     for now in (100, 110, 120):
         observed.scanned([lease(5, owner, checkpoint=Checkpoint(ShardEnd()))], now=now)
     assert not observed.may_take(KEY, now=200, held=NOTHING)
-    assert observed.next_expiry(now=120, held=NOTHING) is None
+    assert observed.next_expiry([KEY], now=120) is None
 
 
 @pytest.mark.parametrize("key", [":pause/orders", ":start/orders/arn:stream", ":worker/blue-2/bb"])
