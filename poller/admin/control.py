@@ -1,12 +1,13 @@
-"""Where do commands reach a running daemon? At a Unix socket to which only the daemon's own user can connect.
+"""Where do commands reach a running daemon? At Unix sockets to which only the daemon's own user can connect.
 
-    state = "sqlite:///var/lib/poller/poller.db"   ->  /var/lib/poller/poller.db-control
-    any other state                                ->  poller.toml-control, beside the settings file
-    a state file with the socket of another daemon ->  poller.toml-control, beside the settings file
+    always                                         poller.toml-control, beside the settings file
+    state = "sqlite:///var/lib/poller/poller.db"   /var/lib/poller/poller.db-control, too, unless another daemon has it
 
-Only one of the daemons that share a state file can listen beside it, so a command first looks beside its settings file.
+A command finds the socket beside its settings file also if the file names another state now than at the daemon's start.
+The socket beside the state file is for a daemon that cannot write the folder of its settings file. Only one of the
+daemons that share a state file can listen there.
 A command that finds the socket of a daemon with another settings file refuses to use it (`cli/daemon.py`).
-The daemon binds the socket in a directory that no other user can enter, gives it mode 0600, and then moves it to its
+The daemon binds each socket in a directory that no other user can enter, gives it mode 0600, and then moves it to its
 path. So no other user can ever connect.
 A socket that a killed daemon has left is replaced. A socket at which another daemon listens is not replaced.
 If several daemons start at the same time, only the first one gets the socket: each holds a lock of the directory while
@@ -22,7 +23,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from poller.errors import CannotListen
@@ -43,7 +44,7 @@ PAUSE_IN_SECONDS = 0.01
 
 
 def control_paths(state: str, settings_file: Path) -> Sequence[Path]:
-    """Return where the daemon that runs these settings may listen, the preferred path first.
+    """Return where the daemon that runs these settings listens: beside the state file, then beside the settings file.
 
     `state` is [daemon] state, as an absolute address.
     """
@@ -60,22 +61,36 @@ def path_for_commands(state: str, settings_file: Path) -> Path:
     The socket beside the settings file can only be that of this daemon. The one beside a state file may be that of
     another daemon.
     """
-    preferred, *others = control_paths(state, settings_file)
-    for path in others:
-        with suppress(OSError):  # for example, a path that is too long for a socket
-            if _is_in_use(path):
-                return path
-    return preferred
+    *beside_state, beside_settings = control_paths(state, settings_file)
+    if not beside_state:
+        return beside_settings
+    with suppress(OSError):  # for example, a path that is too long for a socket
+        if _is_in_use(beside_settings):
+            return beside_settings
+    return beside_state[0]
 
 
 @contextmanager
-def listening_at(*paths: Path) -> Iterator[socket.socket]:
-    """Yield a socket that listens at the first path at which no other daemon listens, until the end of the block.
+def listening_at(*paths: Path) -> Iterator[Sequence[socket.socket]]:
+    """Yield sockets that listen at all paths where this is possible, until the end of the block.
 
-    Raises CannotListen.
+    Raises CannotListen if it is possible nowhere.
     """
-    path, listener = _first_free(paths)
-    with listener:
+    listeners, why = list[socket.socket](), list[str]()
+    with ExitStack() as stack:
+        for path in paths:
+            try:
+                listeners.append(stack.enter_context(_listening_at(path)))
+            except CannotListen as error:
+                why.append(str(error))
+        if not listeners:
+            raise CannotListen("; ".join(why))
+        yield listeners
+
+
+@contextmanager
+def _listening_at(path: Path) -> Iterator[socket.socket]:
+    with _listener_unless_in_use(path) as listener:
         ours = path.lstat()
         try:
             yield listener
@@ -85,20 +100,15 @@ def listening_at(*paths: Path) -> Iterator[socket.socket]:
                     path.unlink()
 
 
-def _first_free(paths: Sequence[Path]) -> tuple[Path, socket.socket]:
-    for path in paths:
-        if (listener := _listener_unless_in_use(path)) is not None:
-            return path, listener
-    raise _refused(paths[-1], "another daemon listens there")
-
-
-def _listener_unless_in_use(path: Path) -> socket.socket | None:
+def _listener_unless_in_use(path: Path) -> socket.socket:
     if (length := len(os.fsencode(path))) > LONGEST_PATH_IN_BYTES:
         raise _refused(path, f"the path has {length} bytes; the path of a socket has at most {LONGEST_PATH_IN_BYTES}")
     try:
         with _locked(path.parent):
             _refuse_another_kind(path)
-            return None if _is_in_use(path) else _listener(path)
+            if _is_in_use(path):
+                raise _refused(path, "another daemon listens there")
+            return _listener(path)
     except OSError as error:
         raise _refused(path, os.strerror(error.errno) if error.errno else str(error)) from error
 

@@ -146,17 +146,17 @@ async def serve_control(
     invoke: Invoke | None = None,
     settings_file: Path | None = None,
 ) -> AsyncIterator[None]:
-    """Answer requests at a Unix socket, at the first path without another daemon, until the end of the block.
+    """Answer requests at Unix sockets, at all paths where this is possible, until the end of the block.
 
     No token is needed: only the daemon's user can connect.
 
     `invoke` answers requests of Lambda's Invoke API, which `poller invoke` sends. If it is None, they are not answered.
     `settings_file` is the file that the daemon runs. If it is None, /api/daemon is not answered.
-    Raises CannotListen if the socket cannot be made.
+    Raises CannotListen if no socket can be made.
     """
-    with listening_at(*paths) as listener:
+    with listening_at(*paths) as listeners:
         guard = _guard(Access, is_loopback=True)
-        async with _serving([listener], pages, guard, changes, emit, invoke, settings_file=settings_file):
+        async with _serving(listeners, pages, guard, changes, emit, invoke, settings_file=settings_file):
             yield
 
 

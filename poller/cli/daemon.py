@@ -1,6 +1,6 @@
 """How does a command ask the running daemon? By one request to its control socket, with a JSON answer.
 
-settings file ── [daemon] state ──> control socket beside the state or the settings file ──> the daemon
+settings file ── [daemon] state ──> control socket beside the settings or the state file ──> the daemon
 
 Several daemons may share a state file, and one of them listens beside it. So the command first asks the daemon which
 settings file it runs. If it is another file, most commands end: they would show or change the wrong daemon.

@@ -24,7 +24,7 @@ from poller.settings.loading import state_of
 OF_RELOADS = "Exit codes: 0 success, 1 no daemon runs or it could not change everything, 2 a faulty command line."
 
 
-MOVED = "; or, if the file names another daemon.state now than at the start of the daemon, send it SIGHUP"
+MOVED = "; or, if the daemon cannot write the folder of this file and daemon.state has changed, send it SIGHUP"
 
 
 def reload(

@@ -219,6 +219,21 @@ async def test_only_the_daemons_user_can_open_the_control_socket_and_it_ends_wit
     assert not daemon.logged("control_socket_failed")
 
 
+async def test_a_reload_after_a_change_of_the_state_reaches_the_daemon_and_names_what_needs_a_restart(
+    world: World,
+) -> None:
+    world.state = "sqlite://poller.db"
+    orders, returns = mapping("orders", world.queue("orders")), mapping("returns", world.queue("returns"))
+    async with world.daemon(orders) as daemon:
+        await daemon.until_logged("daemon_started")
+        world.state = "sqlite://other.db"
+        world.write(orders + returns)
+        report = await reloaded(world)
+        assert report["needs_restart"] == ["daemon.state", "daemon.event_queue"]
+        assert report["mappings"] == {"added": ["returns"], "replaced": [], "removed": []}
+        assert await daemon.stop() == 0
+
+
 async def test_a_web_page_cannot_reload_and_a_program_can(world: World) -> None:
     async with world.daemon(mapping("orders", world.queue("orders"))) as daemon, ClientSession() as client:
         url = f"http://{(await daemon.until_logged('daemon_started'))['http']}/api/reload"

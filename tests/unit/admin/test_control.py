@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 import stat
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -23,7 +24,7 @@ def connected(path: Path) -> socket.socket:
     return client
 
 
-def test_the_socket_is_beside_the_state_file_or_else_beside_the_settings_file(tmp_path: Path) -> None:
+def test_the_sockets_are_beside_the_settings_file_and_beside_the_state_if_it_is_a_file(tmp_path: Path) -> None:
     settings = tmp_path / "etc" / "poller.toml"
     beside_settings = tmp_path / "etc" / "poller.toml-control"
     assert control_paths(f"sqlite://{tmp_path}/poller.db", settings) == [
@@ -38,20 +39,61 @@ def test_a_symbolic_link_to_the_state_file_leads_to_the_same_socket(tmp_path: Pa
     assert control_paths(f"sqlite://{tmp_path}/link.db", tmp_path / "p.toml")[0] == tmp_path / "poller.db-control"
 
 
+def accepts(listener: socket.socket, path: Path) -> bool:
+    """Return whether a client that connects to the path reaches this listener."""
+    listener.setblocking(False)
+    with connected(path):
+        try:
+            listener.accept()[0].close()
+        except BlockingIOError:
+            return False
+    return True
+
+
+def test_a_daemon_listens_beside_its_state_file_and_beside_its_settings_file(tmp_path: Path) -> None:
+    state, settings = f"sqlite://{tmp_path}/poller.db", tmp_path / "poller.toml"
+    with listening_at(*control_paths(state, settings)) as listeners:
+        paths = [tmp_path / "poller.db-control", tmp_path / "poller.toml-control"]
+        assert [accepts(*pair) for pair in zip(listeners, paths, strict=True)] == [True, True]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_commands_reach_a_daemon_whose_file_names_another_state_now(tmp_path: Path) -> None:
+    before, now, settings = f"sqlite://{tmp_path}/a.db", f"sqlite://{tmp_path}/b.db", tmp_path / "poller.toml"
+    with listening_at(*control_paths(before, settings)), connected(path_for_commands(now, settings)):
+        pass
+
+
 def test_commands_reach_each_of_two_daemons_that_share_a_state_file(tmp_path: Path) -> None:
     state, a, b = f"sqlite://{tmp_path}/poller.db", tmp_path / "a.toml", tmp_path / "b.toml"
     with listening_at(*control_paths(state, a)) as of_a, listening_at(*control_paths(state, b)) as of_b:
-        for settings, listener in ((a, of_a), (b, of_b)):
-            with connected(path_for_commands(state, settings)):
-                listener.accept()[0].close()
+        assert (len(of_a), len(of_b)) == (2, 1)
+        assert accepts(of_a[1], path_for_commands(state, a))
+        assert accepts(of_b[0], path_for_commands(state, b))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_missing", ["state", "settings"])
+def test_a_daemon_listens_in_one_folder_if_it_cannot_do_so_in_the_other(is_missing: str, tmp_path: Path) -> None:
+    folders = {name: tmp_path / ("none" if name == is_missing else ".") for name in ("state", "settings")}
+    state, settings = f"sqlite://{folders['state']}/poller.db", folders["settings"] / "poller.toml"
+    with listening_at(*control_paths(state, settings)) as listeners:
+        (listener,) = listeners
+        assert accepts(listener, path_for_commands(state, settings))
+
+
+def test_a_daemon_that_can_listen_nowhere_says_why(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("")
+    why = r"a: exists already, and is not a socket; the control socket .*none/b: No such file or directory"
+    with pytest.raises(CannotListen, match=why), listening_at(tmp_path / "a", tmp_path / "none" / "b"):
+        raise AssertionError("it cannot have been bound")
 
 
 def test_a_killed_daemons_socket_beside_its_settings_does_not_hide_its_socket_beside_the_state(tmp_path: Path) -> None:
     state, settings = f"sqlite://{tmp_path}/poller.db", tmp_path / "poller.toml"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
         killed.bind(str(tmp_path / "poller.toml-control"))
-    with listening_at(*control_paths(state, settings)):
+    with listening_at(control_paths(state, settings)[0]):
         assert path_for_commands(state, settings) == tmp_path / "poller.db-control"
 
 
@@ -101,13 +143,13 @@ def test_a_socket_without_a_listening_process_is_replaced(tmp_path: Path) -> Non
         pass
 
 
-def another_daemon(path: Path) -> AbstractContextManager[socket.socket]:
+def another_daemon(path: Path) -> AbstractContextManager[Sequence[socket.socket]]:
     return listening_at(path)
 
 
 def test_a_socket_with_a_listening_process_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "control"
-    with another_daemon(path) as first:
+    with another_daemon(path) as (first,):
         with pytest.raises(CannotListen, match="another daemon listens there"), listening_at(path):
             raise AssertionError("it cannot have been bound")
         with connected(path):
