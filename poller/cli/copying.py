@@ -1,7 +1,7 @@
 """How do the positions get from one state into another? `poller state copy` copies them while no daemon runs.
 
 another state    all mappings: a team goes from one daemon with a file to several daemons with a table, or back
-kcl://TABLE      one mapping, whose kcl_table was removed: it goes on in the daemon's state where that table stands
+kcl://TABLE      one mapping, whose kcl_table was removed: the daemon's state gets its positions from that table
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def pause(name: MappingName, config: Config = Path("poller.toml"), as_json: AsJs
 
     Example: `poller pause new_users`
 
-    The mapping finishes the batches in hand, keeps its position, and reads no more. Its messages stay in the queue,
+    The mapping finishes the batches in hand, keeps its position, and stops reading. Its messages stay in the queue,
     and its records stay in the stream for as long as the stream keeps them.
     """
     _change(name, "pause", config, as_json)

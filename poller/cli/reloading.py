@@ -39,7 +39,7 @@ def reload(
 
     Example: `poller reload -c /etc/poller/poller.toml`
 
-    Example: `poller reload --function insert_records` after its code has changed
+    After new code: `poller reload --function insert_records`
 
     Only mappings and functions that the file changes are drained and started again. If the file has a fault, nothing
     changes. The command returns when every change is in use, which may take as long as the grace.

@@ -3,7 +3,7 @@
     begin ──> the task opens what the run needs ──> waits for the run before it ──> works until its stop ──> closes
                                                                                       └── a crash ──> a pause ──> begin
 
-A run works from `begin_all` on. After its own stop, it polls no more, and its invocations continue until they end or
+A run works from `begin_all` on. After its own stop, it does not poll, and its invocations continue until they end or
 time out. The daemon's stop stops all runs.
 The pause after a crash grows with each crash. The next run does not wait for the batches of the crashed run.
 """

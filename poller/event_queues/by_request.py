@@ -1,6 +1,6 @@
 """What does a daemon do with stuck events when a client asks? It lists, retries or drops them in its file of events.
 
-    a stuck event                     a destination has refused its invocation record for good
+    a stuck event                     a destination has refused its invocation record permanently
     an event of a removed function    nothing invokes or delivers it, so it counts as stuck, and cannot be retried
 
 Other events are left alone, unless the client drops those that wait, too.

@@ -20,7 +20,7 @@ from poller.model.ids import FunctionName
 )
 class EventQueueFailed(NamedTuple):
     """A call to the function's event queue failed. The daemon repeats the call in `retry_in_seconds`. If `needs_action`
-    is true, waiting will hardly help, so a person should act.
+    is true, waiting does not help: a person must act.
     """
 
     function: FunctionName
@@ -34,9 +34,7 @@ class EventQueueFailed(NamedTuple):
 
 @declare(Line("info"))
 class EventQueueRecovered(NamedTuple):
-    """All calls to the function's event queue succeed again, and its ended events are accepted where they are
-    delivered.
-    """
+    """All calls to the function's event queue succeed again, and its destinations accept ended events again."""
 
     function: FunctionName
     queue: str

@@ -228,13 +228,14 @@ class EventDeliveryFailed(NamedTuple):
     Line("error", once_per=("function",)),
     Counter(
         "poller_events_stuck_total",
-        "Times that an ended event became stuck, because a destination or the dead-letter queue refused it for good.",
+        "Times that an ended event became stuck, because a destination or the dead-letter queue refused it "
+        "permanently.",
         of="function",
     ).by(1),
 )
 class EventStuck(NamedTuple):
-    """A destination or the dead-letter queue refuses an ended event for good. The event is kept, and is not delivered
-    until a person retries it; a person may also drop it.
+    """A destination or the dead-letter queue refuses an ended event permanently. The event is kept, and is not
+    delivered until a person retries it; a person may also drop it.
 
     `destinations` are the ARNs or functions that refuse it. `reason` has their errors.
     """

@@ -30,7 +30,7 @@ class LeasesTaken(NamedTuple):
     Counter("poller_leases_given_away_total", "Leases that this worker has given away.", of="daemon").by("leases"),
 )
 class LeasesGivenAway(NamedTuple):
-    """This worker has given leases away, because it reads their shards no more. Other workers may take them."""
+    """This worker has given leases away, because it has stopped reading their shards. Other workers may take them."""
 
     leases: int
     named: tuple[RowKey, ...] = ()
@@ -75,8 +75,8 @@ class LostLeasesFound(NamedTuple):
     ).by("leases"),
 )
 class LeasesRenewedLate(NamedTuple):
-    """This worker has renewed leases when it had only `seconds_left` to deliver without a renewal. A slow table, or a
-    host that is too busy, causes this. If it gets worse, the worker loses its leases.
+    """This worker renewed leases late. Without the renewal, it could have used them for only `seconds_left` more
+    seconds. A slow table, or a host that is too busy, causes this. If it gets worse, the worker loses its leases.
     """
 
     leases: int
@@ -123,7 +123,7 @@ class LeaseReceived(NamedTuple):
 )
 class LeaseTableFailed(NamedTuple):
     """This worker could not read or write the table of leases. It tries again in `retry_in_seconds`. If this lasts, the
-    worker loses its leases. If `needs_action` is true, waiting will hardly help, so a person should act.
+    worker loses its leases. If `needs_action` is true, waiting does not help: a person must act.
     """
 
     operation: str

@@ -43,7 +43,7 @@ SOURCE_ERRORS = Counter(
 )
 class SourceFailed(NamedTuple):
     """A request to the mapping's source failed. The mapping tries again in `retry_in_seconds`. If `needs_action` is
-    true, waiting will hardly help, so a person should act.
+    true, waiting does not help: a person must act.
 
     `source` is the ARN of the source. `needs_action` is true if the source is missing, if access is denied, or if AWS
     rejects the request.

@@ -133,7 +133,7 @@ class EventsStatus(NamedTuple):
 
     The numbers were read from the event queues some seconds ago. They count the events of all processes.
     `waiting` counts the events that are due now or later, `in_flight` those that a process has claimed, and `stuck`
-    those that a destination refuses for good.
+    those that a destination refuses permanently.
     `oldest_age_in_seconds` is the time since the oldest event was accepted, or 0 if there is no event or the queue does
     not know the time.
     `is_in_use` is true if the settings have an option for the function's events, or if there was an event.

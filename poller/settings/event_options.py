@@ -55,7 +55,7 @@ class OnEventFailureOptions(Options):
         explained(f"""
             The receiver of the invocation record about each event that failed: another key of [functions], or the ARN
             of {kinds("on_failure")}.
-            If the destination refuses the record for good, the event is stuck until a person retries or drops it.
+            If the destination refuses the record permanently, the event is stuck until a person retries or drops it.
             Default: none.
         """),
     ]

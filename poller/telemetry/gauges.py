@@ -249,8 +249,7 @@ SHARING_GAUGES = (
     SharingGauge(
         Gauge(
             "poller_shard_unread_seconds",
-            "The longest time for which a shard that a mapping waits for has had no reader, although its parents are "
-            "drained.",
+            "How long a shard has had no reader after its parents were drained; the highest value of all shards.",
             of="daemon",
         ),
         lambda status: status.unread_in_seconds,

@@ -1,4 +1,4 @@
-"""Where are batches and events reported, and which of these destinations refuses them?"""
+"""Which destinations get reports, and which of them refuse reports?"""
 
 from __future__ import annotations
 

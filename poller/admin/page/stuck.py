@@ -47,7 +47,7 @@ def _why(report: Mapping[str, Any]) -> str:
     if not report["is_known"]:
         return "The settings no longer have this function, so nothing invokes it with these events or delivers them."
     return (
-        "The function has ended with these events, and a destination has refused their invocation records for good. "
+        "The function has ended with these events, and a destination has refused their invocation records permanently. "
         "A retry delivers the records again, and does not invoke the function."
     )
 

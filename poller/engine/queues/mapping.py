@@ -185,7 +185,7 @@ class QueueMappingRunner:
     async def _walker(self, walkers: TaskGroup) -> None:
         """Poll and deliver, again and again, until the stop.
 
-        After an unexpected exception, this run of the mapping stops: the other walkers poll no more, and finish their
+        After an unexpected exception, this run of the mapping stops: the other walkers stop polling, and finish their
         batches.
         """
         try:
