@@ -34,7 +34,7 @@ class FakeFunctions:
         self.error: Exception | None = None
         self.called: list[Invocation] = []
         self.accepted: list[Event] = []
-        self.record = Recorded()
+        self.emit = Recorded()
 
     async def call(self, _function: Function, invocation: Invocation) -> Response:
         if self.error is not None:
@@ -74,7 +74,7 @@ class FakeFunctions:
         )
 
     def api(self, access: Access | None = None) -> Api:
-        return Api(self.routes(), access=lambda: access or Access(), emit=self.record)
+        return Api(self.routes(), access=lambda: access or Access(), emit=self.emit)
 
     @asynccontextmanager
     async def served(self, access: Access | None = None, stopping: anyio.Event | None = None) -> AsyncIterator[str]:

@@ -52,13 +52,13 @@ def javascript() -> Javascript:
 
 
 async def responses_of(
-    kind: ChildProcess, *payloads: Any, record: Recorded | None = None, timeout_in_seconds: float = 60.0
+    kind: ChildProcess, *payloads: Any, emit: Recorded | None = None, timeout_in_seconds: float = 60.0
 ) -> list[Response]:
     """Call the function with each payload in turn, in one child."""
     with anyio.fail_after(120):
         async with RuntimeTarget(
             function(kind, timeout_in_seconds=timeout_in_seconds),
-            emit=record or Recorded(),
+            emit=emit or Recorded(),
             region="eu-west-1",
             endpoint_url=None,
             inherited=os.environ,
@@ -81,12 +81,12 @@ def error(response: Response) -> tuple[str, str]:
 
 
 async def test_pythons_client_runs_a_handler_again_and_again() -> None:
-    record = Recorded()
-    responses = await responses_of(python("count"), RECORDS, RECORDS, RECORDS, record=record)
+    emit = Recorded()
+    responses = await responses_of(python("count"), RECORDS, RECORDS, RECORDS, emit=emit)
     assert [answer(one)["invocations"] for one in responses] == [1, 2, 3]
     assert answer(responses[0])["records"] == 10
-    assert len(record.of(ChildProcessStarted)) == 1
-    assert [one.reason for one in record.of(ChildProcessStopped)] == ["shutdown"]
+    assert len(emit.of(ChildProcessStarted)) == 1
+    assert [one.reason for one in emit.of(ChildProcessStopped)] == ["shutdown"]
 
 
 async def test_pythons_client_gives_its_handler_the_context() -> None:
@@ -99,11 +99,11 @@ async def test_pythons_client_gives_its_handler_the_context() -> None:
 
 
 async def test_pythons_client_posts_the_error_of_a_handler() -> None:
-    record = Recorded()
-    first, second = await responses_of(python("fail"), {}, {}, record=record)
+    emit = Recorded()
+    first, second = await responses_of(python("fail"), {}, {}, emit=emit)
     assert error(first) == error(second) == ("ValueError", "no such user")
-    assert len(record.of(ChildProcessStarted)) == 1
-    assert record.of(ChildProcessOutput)[0].line.startswith("[ERROR] ValueError: no such user\nTraceback")
+    assert len(emit.of(ChildProcessStarted)) == 1
+    assert emit.of(ChildProcessOutput)[0].line.startswith("[ERROR] ValueError: no such user\nTraceback")
 
 
 async def test_pythons_client_may_send_a_long_error() -> None:
@@ -113,17 +113,17 @@ async def test_pythons_client_may_send_a_long_error() -> None:
 
 
 async def test_pythons_client_reports_an_init_error() -> None:
-    record = Recorded()
-    (response,) = await responses_of(python("absent"), {}, record=record)
+    emit = Recorded()
+    (response,) = await responses_of(python("absent"), {}, emit=emit)
     assert error(response) == ("Runtime.HandlerNotFound", "Handler 'absent' missing on module 'sample'")
-    assert [one.reason for one in record.of(ChildProcessStopped)] == ["init_error"]
+    assert [one.reason for one in emit.of(ChildProcessStopped)] == ["init_error"]
 
 
 async def test_pythons_client_is_killed_at_the_timeout() -> None:
-    record = Recorded()
-    (response,) = await responses_of(python("sleep"), {"seconds": 60}, record=record, timeout_in_seconds=0.3)
+    emit = Recorded()
+    (response,) = await responses_of(python("sleep"), {"seconds": 60}, emit=emit, timeout_in_seconds=0.3)
     assert error(response)[0] == "Sandbox.Timedout"
-    assert [one.reason for one in record.of(ChildProcessStopped)] == ["timeout"]
+    assert [one.reason for one in emit.of(ChildProcessStopped)] == ["timeout"]
 
 
 async def test_pythons_client_may_exit() -> None:
@@ -140,8 +140,8 @@ async def test_a_result_of_pythons_client_that_is_too_large_fails_the_invocation
 
 
 async def test_nodes_client_runs_a_handler_again_and_again(javascript: Javascript) -> None:
-    record = Recorded()
-    responses = await responses_of(javascript("count"), RECORDS, RECORDS, RECORDS, record=record)
+    emit = Recorded()
+    responses = await responses_of(javascript("count"), RECORDS, RECORDS, RECORDS, emit=emit)
     assert [answer(one)["invocations"] for one in responses] == [1, 2, 3]
     assert answer(responses[0]) == {
         "invocations": 1,
@@ -151,15 +151,15 @@ async def test_nodes_client_runs_a_handler_again_and_again(javascript: Javascrip
         "custom": CUSTOM,
         "hasTime": True,
     }
-    assert len(record.of(ChildProcessStarted)) == 1
-    assert any(one.line.endswith("counting 3") for one in record.of(ChildProcessOutput))
+    assert len(emit.of(ChildProcessStarted)) == 1
+    assert any(one.line.endswith("counting 3") for one in emit.of(ChildProcessOutput))
 
 
 async def test_nodes_client_posts_the_error_of_a_handler(javascript: Javascript) -> None:
-    record = Recorded()
-    first, second = await responses_of(javascript("fail"), {}, {}, record=record)
+    emit = Recorded()
+    first, second = await responses_of(javascript("fail"), {}, {}, emit=emit)
     assert error(first) == error(second) == ("TypeError", "no such user")
-    assert len(record.of(ChildProcessStarted)) == 1
+    assert len(emit.of(ChildProcessStarted)) == 1
 
 
 async def test_nodes_client_reports_an_init_error(javascript: Javascript) -> None:
@@ -191,7 +191,7 @@ async def test_the_example_for_node_works_as_described(tmp_path: Path) -> None:
     kind = load(folder / "poller.toml", {}).functions[FunctionName("greet")].kind
     assert isinstance(kind, ChildProcess)
     event = {"Records": [{"messageId": "1", "body": '{"name": "Ada"}'}, {"messageId": "2", "body": "no JSON"}]}
-    record = Recorded()
-    (response,) = await responses_of(kind, event, record=record)
+    emit = Recorded()
+    (response,) = await responses_of(kind, event, emit=emit)
     assert answer(response) == {"batchItemFailures": [{"itemIdentifier": "2"}]}
-    assert any(one.line.endswith("Hello, Ada") for one in record.of(ChildProcessOutput))
+    assert any(one.line.endswith("Hello, Ada") for one in emit.of(ChildProcessOutput))

@@ -96,4 +96,4 @@ def test_every_request_gets_an_answer_in_the_form_of_aws(requests: list[Sent]) -
                         assert orjson.loads(content).keys() & {"message", "Message"}
 
     anyio.run(ask_all)
-    assert functions.record.of(ApiRequestFailed) == []
+    assert functions.emit.of(ApiRequestFailed) == []

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 INSTEAD = {
     r"\bRecorder\b|\b_?record_fact\b": "Telemetry, emit",
+    r"\bemit=(?:\w+\.)?record\b|\brecord(?: =|:) Recorded\b": "emit, because a record is an item of a source",
     r"\b[Cc]aller'?s?\b": "client, identity, or the thing itself",
     r"\b(?:Queue|Lane|Shard|Stream)Parts\b|class Parts\b": "what they are: Context, Dependencies, Piece",
     r"\bNotice\b|\bfailure record": "invocation record",

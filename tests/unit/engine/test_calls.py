@@ -50,7 +50,7 @@ class World:
         self.log: list[str] = []
         self.error: Exception | None = None
         self.crash: Exception | None = None
-        self.record = Recorded()
+        self.emit = Recorded()
         self.stop = Stop()
 
     @asynccontextmanager
@@ -73,7 +73,7 @@ class World:
         async with anyio.create_task_group() as tasks:
             shared = Shared(self.open, tasks=tasks)
             calls = Calls(
-                lambda function: Opening(function, lambda: shared.use(function)), stop=self.stop, emit=self.record
+                lambda function: Opening(function, lambda: shared.use(function)), stop=self.stop, emit=self.emit
             )
             async with calls.running():
                 yield calls
@@ -151,13 +151,13 @@ async def test_after_the_grace_the_end_does_not_wait_for_calls() -> None:
     world.let_go = anyio.Event()
     async with anyio.create_task_group() as tasks:
         shared = Shared(world.open, tasks=tasks)
-        calls = Calls(lambda one: Opening(one, lambda: shared.use(one)), stop=world.stop, emit=world.record)
+        calls = Calls(lambda one: Opening(one, lambda: shared.use(one)), stop=world.stop, emit=world.emit)
         with anyio.fail_after(60):
             async with calls.running():
                 tasks.start_soon(calls.call, OLD, bare_call())
                 await anyio.wait_all_tasks_blocked()
                 world.stop.hurry()
-        assert world.record.of(FunctionCalled) == []
+        assert world.emit.of(FunctionCalled) == []
         world.let_go.set()
 
 
@@ -167,7 +167,7 @@ async def test_a_function_that_crashes_is_reported_and_opened_again() -> None:
     async with world.calls() as calls:
         await calls.call(OLD, bare_call())
         calls.settle(keep=())
-        (fact,) = [await world.record.first(FunctionCrashed)]
+        (fact,) = [await world.emit.first(FunctionCrashed)]
         assert (fact.function, fact.error) == (OLD.name, world.crash)
         assert await calls.call(OLD, bare_call()) == Answered(b"1")
         world.crash = None
@@ -189,6 +189,6 @@ async def test_each_call_is_reported_with_its_outcome(response: Response, expect
     world.response = response
     async with world.calls() as calls:
         assert await calls.call(OLD, bare_call()) == response
-    (fact,) = world.record.of(FunctionCalled)
+    (fact,) = world.emit.of(FunctionCalled)
     assert (fact.outcome, fact.reason, fact.detail) == expected
     assert (fact.function, fact.request_id) == (OLD.name, bare_call().request_id)

@@ -49,19 +49,19 @@ def settings_of(directory: Path) -> Settings:
 
 @pytest.mark.parametrize("name", ["orders", "clicks"])
 async def test_it_reads_nothing_until_its_stop_and_says_why(tmp_path: Path, name: str) -> None:
-    settings, record, stop = settings_of(tmp_path), Recorded(), Stop()
+    settings, emit, stop = settings_of(tmp_path), Recorded(), Stop()
     (mapping,) = [one for one in settings.mappings if one.name == name]
-    async with compose(settings, emit=record, descriptor_limit=1024) as composition:
+    async with compose(settings, emit=emit, descriptor_limit=1024) as composition:
         function = replace(settings.functions[mapping.function_name], reserved_concurrency=0)
         async with composition.open(mapping, function, stop) as runner:
             assert isinstance(runner, IdleRunner)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(runner.run)
-                await record.first(MappingWaiting)
+                await emit.first(MappingWaiting)
                 status = runner.status()
                 stop.begin()
         assert (len(composition.functions._functions), len(composition._aws)) == (0, 0)
-    assert record.facts == [MappingWaiting(mapping.name, mapping.function_name, REASON)]
+    assert emit.facts == [MappingWaiting(mapping.name, mapping.function_name, REASON)]
     assert (status.state, status.reason, status.polls_in_flight) == ("waiting", REASON, 0)
     assert status.since is not None
     assert (status.stream is None) == (name == "orders")

@@ -480,7 +480,7 @@ async def test_a_wrong_signature_or_a_session_token_is_refused_and_reported(how:
             await anyio.to_thread.run_sync(lambda: invoked()(client_of(url, **how)))
     answer: Any = caught.value.response
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 403
-    assert [fact.code for fact in functions.record.of(ApiRequestRejected)] == [answer["Error"]["Code"]]
+    assert [fact.code for fact in functions.emit.of(ApiRequestRejected)] == [answer["Error"]["Code"]]
     assert functions.called == []
 
 
@@ -518,7 +518,7 @@ async def test_requests_from_other_sites_and_for_unknown_hosts_are_refused(
     ):
         assert answer.status == status
         assert "X-Amzn-RequestId" in answer.headers
-    reported = [(fact.code, fact.reason) for fact in functions.record.of(ApiRequestRejected)]
+    reported = [(fact.code, fact.reason) for fact in functions.emit.of(ApiRequestRejected)]
     assert reported == ([] if status == 200 else [("AccessDeniedException", REASONS[status])])
 
 
@@ -539,7 +539,7 @@ async def test_only_a_request_that_is_not_let_in_is_reported_and_its_reason_is_c
         assert answer.status == 403
     async with functions.served() as url, ClientSession(url) as client, client.post("/x") as answer:
         assert answer.status == 404
-    (fact,) = functions.record.of(ApiRequestRejected)
+    (fact,) = functions.emit.of(ApiRequestRejected)
     assert fact.reason == f"Credential should be scoped to a valid region, not '{'x' * 1000}'."[:256]
 
 
@@ -559,7 +559,7 @@ async def test_a_client_that_leaves_before_the_end_of_its_body_is_no_bug_of_poll
         assert await answered(url, head.encode()) == b"HTTP/1.1 100 Continue\r\n\r\n"
         await answered(url, f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n".encode())
     assert len(functions.called) == 1
-    assert functions.record.of(ApiRequestFailed) == []
+    assert functions.emit.of(ApiRequestFailed) == []
 
 
 @pytest.mark.parametrize(
@@ -635,7 +635,7 @@ async def test_a_request_that_is_not_http_gets_an_error_of_aws_without_its_bytes
     assert b"X-Amzn-ErrorType: InvalidRequestContentException" in head
     assert orjson.loads(body).keys() == {"Type", "message"}
     assert b"s3cret" not in answer
-    assert functions.record.of(ApiRequestFailed) == []
+    assert functions.emit.of(ApiRequestFailed) == []
 
 
 async def test_two_hundred_clients_keep_their_connections() -> None:
@@ -655,7 +655,7 @@ async def test_a_bug_of_poller_is_reported_and_the_client_sees_no_detail() -> No
     async with functions.served() as url, ClientSession(url) as client, client.post(PATH) as answer:
         assert answer.status == 500
         assert "s3cret" not in await answer.text()
-    assert len(functions.record.of(ApiRequestFailed)) == 1
+    assert len(functions.emit.of(ApiRequestFailed)) == 1
 
 
 async def test_a_client_gets_503_if_the_function_cannot_be_opened() -> None:

@@ -64,11 +64,11 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def opened(
-    kind: HttpService, record: Recorded | None = None, *, timeout_in_seconds: float = 60.0
+    kind: HttpService, emit: Recorded | None = None, *, timeout_in_seconds: float = 60.0
 ) -> AsyncIterator[HttpTarget]:
     with anyio.fail_after(120):
         async with HttpTarget(
-            function(kind, timeout_in_seconds=timeout_in_seconds), emit=record or Recorded(), clock=lambda: NOW
+            function(kind, timeout_in_seconds=timeout_in_seconds), emit=emit or Recorded(), clock=lambda: NOW
         ) as target:
             yield target
 
@@ -794,15 +794,15 @@ async def test_the_urls_of_a_function_take_turns() -> None:
 
 
 async def test_a_dead_url_is_suspended_and_a_live_one_is_tried() -> None:
-    record = Recorded()
+    emit = Recorded()
     dead = refused_url().replace("http://", "http://user:secret@") + "hook-secret?token=secret"
     async with (
         pool_of(Reply(), Reply()) as (first, second),
-        opened(http_kind(dead, first.url, second.url), record) as target,
+        opened(http_kind(dead, first.url, second.url), emit) as target,
     ):
         for _ in range(6):
             assert await target.invoke(invocation()) == Answered(b"")
-    (fact,) = record.of(UrlSuspended)
+    (fact,) = emit.of(UrlSuspended)
     assert fact.url == dead.replace("user:secret@", "").removesuffix("/hook-secret?token=secret")
     assert "cannot connect" in fact.detail
     assert 0.5 <= fact.retry_in_seconds <= 1.0
@@ -811,41 +811,41 @@ async def test_a_dead_url_is_suspended_and_a_live_one_is_tried() -> None:
 
 @pytest.mark.parametrize("reply", [Reply(status=503), Reply(status=429)])
 async def test_after_a_throttled_url_another_one_is_tried(reply: Reply) -> None:
-    record = Recorded()
+    emit = Recorded()
     async with (
         pool_of(reply, Reply()) as (first, second),
-        opened(http_kind(first.url, second.url), record) as target,
+        opened(http_kind(first.url, second.url), emit) as target,
     ):
         for _ in range(3):
             assert await target.invoke(invocation()) == Answered(b"")
     assert (len(first.requests), len(second.requests)) == (1, 3)
-    assert [fact.detail for fact in record.of(UrlSuspended)] == [f"HTTP.{reply.status}"]
+    assert [fact.detail for fact in emit.of(UrlSuspended)] == [f"HTTP.{reply.status}"]
 
 
 @pytest.mark.parametrize("reply", [Reply(status=502), Reply(status=504), Drop()])
 async def test_a_url_that_may_have_run_the_function_is_suspended_and_no_other_is_tried(reply: Reply | Drop) -> None:
-    record = Recorded()
+    emit = Recorded()
     async with (
         pool_of(reply, Reply()) as (first, second),
-        opened(http_kind(first.url, second.url), record) as target,
+        opened(http_kind(first.url, second.url), emit) as target,
     ):
         assert isinstance(await target.invoke(invocation()), FunctionError | LostAnswer)
         for _ in range(3):
             assert await target.invoke(invocation()) == Answered(b"")
     assert (len(first.requests), len(second.requests)) == (1, 3)
-    assert len(record.of(UrlSuspended)) == 1
+    assert len(emit.of(UrlSuspended)) == 1
 
 
 async def test_a_failing_function_does_not_suspend_its_url() -> None:
-    record = Recorded()
+    emit = Recorded()
     async with (
         pool_of(Reply(status=500), Reply()) as (first, second),
-        opened(http_kind(first.url, second.url), record) as target,
+        opened(http_kind(first.url, second.url), emit) as target,
     ):
         for _ in range(4):
             await target.invoke(invocation())
     assert len(first.requests) == len(second.requests) == 2
-    assert record.facts == []
+    assert emit.facts == []
 
 
 async def test_a_throttle_is_reported_if_all_urls_fail_and_one_is_throttled() -> None:
@@ -878,11 +878,11 @@ async def test_a_url_is_tried_again_after_its_pause() -> None:
 
 
 async def test_a_single_url_is_never_suspended() -> None:
-    record = Recorded()
-    async with opened(http_kind(refused_url()), record) as target:
+    emit = Recorded()
+    async with opened(http_kind(refused_url()), emit) as target:
         for _ in range(3):
             assert isinstance(await target.invoke(invocation()), Unreachable)
-    assert record.facts == []
+    assert emit.facts == []
 
 
 # What would be said too much, or not at all

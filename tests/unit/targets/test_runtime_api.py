@@ -76,12 +76,12 @@ async def serving() -> AsyncIterator[tuple[RuntimeApi, Client]]:
 
 @asynccontextmanager
 async def listening(
-    record: Recorded,
+    emit: Recorded,
     before_event: Callable[[Invocation], Awaitable[None]] = nothing_before,
     child: int | None = None,
 ) -> AsyncIterator[tuple[RuntimeApi, str]]:
     """Yield an API for this child, or for the session of these tests, and its address."""
-    api = RuntimeApi(function(command_kind("x")), before_event=before_event, emit=record)
+    api = RuntimeApi(function(command_kind("x")), before_event=before_event, emit=emit)
     with api.listening() as address:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(api.serve, child or os.getsid(0))
@@ -398,21 +398,21 @@ def status_for_a_stranger(address: str) -> int:
 
 @pytest.mark.slow
 async def test_a_process_of_another_session_gets_no_event() -> None:
-    record = Recorded()
+    emit = Recorded()
     with other_session() as child:
-        async with listening(record, child=child) as (api, address):
+        async with listening(emit, child=child) as (api, address):
             handover = Handover(invocation())
             api.offer(handover)
             status = await anyio.to_thread.run_sync(status_for_a_stranger, address)
             assert status == 403
             assert not handover.taken.is_set()
-    (rejected,) = record.of(RuntimeApiConnectionRejected)
+    (rejected,) = emit.of(RuntimeApiConnectionRejected)
     assert (rejected.child_pid, rejected.reason) == (child, "another_process")
 
 
 async def test_a_connection_that_is_closed_at_once_disturbs_no_other() -> None:
-    record = Recorded()
-    async with listening(record) as (api, address):
+    emit = Recorded()
+    async with listening(emit) as (api, address):
         host, port = address.split(":")
         socket.create_connection((host, int(port))).close()
         async with aiohttp.ClientSession() as session:
@@ -435,15 +435,15 @@ async def test_a_connection_that_is_accepted_as_the_api_ends_is_closed(turns: in
 
 async def test_a_child_has_a_limited_number_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.targets.runtime.api.CONNECTION_LIMIT", 2)
-    record = Recorded()
-    async with listening(record) as (_, address):
+    emit = Recorded()
+    async with listening(emit) as (_, address):
         host, port = address.split(":")
         streams = [await anyio.connect_tcp(host, int(port)) for _ in range(3)]
         with anyio.fail_after(10):
             assert (await streams[2].receive()).startswith(b"HTTP/1.1 403 ")
         for stream in streams:
             await stream.aclose()
-    assert [one.reason for one in record.of(RuntimeApiConnectionRejected)] == ["too_many_connections"]
+    assert [one.reason for one in emit.of(RuntimeApiConnectionRejected)] == ["too_many_connections"]
 
 
 async def test_a_child_that_has_ended_does_not_get_its_event() -> None:

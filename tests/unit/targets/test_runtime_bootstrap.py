@@ -37,7 +37,7 @@ async def responses_of(
     handler: str,
     *payloads: Any,
     directory: Path = SAMPLES,
-    record: Recorded | None = None,
+    emit: Recorded | None = None,
     environment: dict[str, str] | None = None,
     python: str = sys.executable,
 ) -> list[Response]:
@@ -45,7 +45,7 @@ async def responses_of(
     kind = callable_kind(handler, directory=directory, environment=environment, python=python)
     with anyio.fail_after(120):
         async with RuntimeTarget(
-            function(kind), emit=record or Recorded(), region="eu-west-1", endpoint_url=None, inherited=os.environ
+            function(kind), emit=emit or Recorded(), region="eu-west-1", endpoint_url=None, inherited=os.environ
         ) as target:
             return [
                 await target.invoke(invocation(orjson.dumps(payload), request_id=f"6f1d-{number}"))
@@ -119,30 +119,30 @@ async def test_log_entries_have_the_time_of_day_in_utc_wherever_the_function_is(
     (tmp_path / "far.py").write_text(
         "import logging\n\ndef handle(event, context):\n    logging.getLogger().error('now')\n"
     )
-    record = Recorded()
+    emit = Recorded()
     before = time.time()
-    await responses_of("far:handle", None, directory=tmp_path, environment={"TZ": "XYZ-9"}, record=record)
-    (entry,) = record.of(ChildProcessOutput)
+    await responses_of("far:handle", None, directory=tmp_path, environment={"TZ": "XYZ-9"}, emit=emit)
+    (entry,) = emit.of(ChildProcessOutput)
     logged_at = datetime.fromisoformat(entry.line.split("\t")[1]).timestamp()
     assert before - 0.01 <= logged_at <= time.time()
 
 
 async def test_coroutine_handlers_share_one_event_loop() -> None:
-    record = Recorded()
-    first, second = await responses_of("sample:coroutine", None, None, record=record)
+    emit = Recorded()
+    first, second = await responses_of("sample:coroutine", None, None, emit=emit)
     assert isinstance(first, Answered)
     assert first == second
 
 
 async def test_an_exception_is_posted_with_the_handlers_own_frames() -> None:
-    record = Recorded()
-    document = await error_of("sample:fail", record=record)
+    emit = Recorded()
+    document = await error_of("sample:fail", emit=emit)
     assert document["errorType"] == "ValueError"
     assert document["errorMessage"] == "no such user"
     assert document["requestId"] == "6f1d-0"
     (frame,) = document["stackTrace"]
     assert frame.startswith(f'  File "{SAMPLES}/sample.py", line ')
-    (entry,) = record.of(ChildProcessOutput)
+    (entry,) = emit.of(ChildProcessOutput)
     assert entry.line.startswith("[ERROR] ValueError: no such user\nTraceback (most recent call last):\n  File")
 
 
@@ -181,23 +181,23 @@ async def test_sys_exit_ends_the_process() -> None:
 
 
 async def test_a_result_that_is_too_large_is_an_error_and_the_child_goes_on() -> None:
-    record = Recorded()
-    too_much, enough = await responses_of("sample:huge", {"size": 7_000_000}, {"size": 10}, record=record)
+    emit = Recorded()
+    too_much, enough = await responses_of("sample:huge", {"size": 7_000_000}, {"size": 10}, emit=emit)
     assert isinstance(too_much, FunctionError)
     assert too_much.error_type == "Function.ResponseSizeTooLarge"
     assert enough == Answered(b'"xxxxxxxxxx"')
-    assert len(record.of(ChildProcessStarted)) == 1
+    assert len(emit.of(ChildProcessStarted)) == 1
 
 
 async def test_an_error_that_is_too_large_is_still_an_error_and_the_child_goes_on(tmp_path: Path) -> None:
     (tmp_path / "wordy.py").write_text("def handle(event, context):\n    raise ValueError('x' * event)\n")
-    record = Recorded()
-    too_much, enough = await responses_of("wordy:handle", 7_000_000, 10, directory=tmp_path, record=record)
+    emit = Recorded()
+    too_much, enough = await responses_of("wordy:handle", 7_000_000, 10, directory=tmp_path, emit=emit)
     assert isinstance(too_much, FunctionError)
     assert isinstance(enough, FunctionError)
     assert too_much.error_type == "Function.ResponseSizeTooLarge"
     assert enough.message == "x" * 10
-    assert len(record.of(ChildProcessStarted)) == 1
+    assert len(emit.of(ChildProcessStarted)) == 1
 
 
 @pytest.mark.parametrize(

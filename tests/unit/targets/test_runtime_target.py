@@ -67,7 +67,7 @@ def _much_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def opened(
     kind: ChildProcess,
-    record: Recorded,
+    emit: Recorded,
     *,
     timeout_in_seconds: float = 60.0,
     reserved_concurrency: int = 2,
@@ -78,7 +78,7 @@ async def opened(
     with anyio.fail_after(120):
         async with RuntimeTarget(
             function(kind, timeout_in_seconds=timeout_in_seconds, reserved_concurrency=reserved_concurrency),
-            emit=record,
+            emit=emit,
             region="eu-west-1",
             endpoint_url=None,
             inherited=os.environ,
@@ -121,8 +121,8 @@ class Watched:
         return bool(ready)
 
 
-async def grandchild(record: Recorded) -> Watched:
-    fact = await record.first(ChildProcessOutput, lambda fact: fact.line.startswith("grandchild"))
+async def grandchild(emit: Recorded) -> Watched:
+    fact = await emit.first(ChildProcessOutput, lambda fact: fact.line.startswith("grandchild"))
     return Watched(int(fact.line.split()[1]))
 
 
@@ -130,11 +130,11 @@ async def grandchild(record: Recorded) -> Watched:
 
 
 async def test_a_child_is_started_on_demand_used_again_and_keeps_its_state() -> None:
-    record = Recorded()
-    async with opened(callable_kind("sample:count"), record) as target:
-        assert record.facts == []
+    emit = Recorded()
+    async with opened(callable_kind("sample:count"), emit) as target:
+        assert emit.facts == []
         answers = [answer(await target.invoke(call(request_id=str(n)))) for n in range(3)]
-    (started,) = record.of(ChildProcessStarted)
+    (started,) = emit.of(ChildProcessStarted)
     assert [one["invocations"] for one in answers] == [1, 2, 3]
     assert {one["pid"] for one in answers} == {started.pid}
 
@@ -149,10 +149,10 @@ async def test_a_program_is_looked_for_on_the_functions_own_path(tmp_path: Path)
 
 
 async def test_the_first_reason_to_end_a_child_is_reported() -> None:
-    record = Recorded()
+    emit = Recorded()
     kind = command_kind("sleep", "60")
     child = Child(
-        function(kind), init_in_seconds=10.0, output_limit=OutputLimit(), recent_output=RecentOutput(), emit=record
+        function(kind), init_in_seconds=10.0, output_limit=OutputLimit(), recent_output=RecentOutput(), emit=emit
     )
     reading, writing = os.pipe()
     try:
@@ -164,58 +164,58 @@ async def test_the_first_reason_to_end_a_child_is_reported() -> None:
     finally:
         os.close(reading)
         os.close(writing)
-    (stopped,) = record.of(ChildProcessStopped)
+    (stopped,) = emit.of(ChildProcessStopped)
     assert stopped.reason == "timeout"
 
 
 async def test_a_child_is_used_again_after_an_error() -> None:
-    record = Recorded()
-    async with opened(callable_kind("sample:fail"), record) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:fail"), emit) as target:
         for n in range(2):
             assert error(await target.invoke(call(request_id=str(n)))) == ("ValueError", "no such user")
-    assert len(record.of(ChildProcessStarted)) == 1
+    assert len(emit.of(ChildProcessStarted)) == 1
 
 
 async def test_an_invocation_that_has_a_slot_of_the_gate_does_not_wait_for_a_child_that_is_busy() -> None:
-    record = Recorded()
+    emit = Recorded()
     async with (
-        opened(callable_kind("sample:count"), record, reserved_concurrency=1) as target,
+        opened(callable_kind("sample:count"), emit, reserved_concurrency=1) as target,
         anyio.create_task_group() as tasks,
     ):
         for n in range(3):
             tasks.start_soon(target.invoke, call(request_id=str(n)))
-    assert len(record.of(ChildProcessStarted)) == 3
+    assert len(emit.of(ChildProcessStarted)) == 3
 
 
 async def test_the_child_used_last_is_used_first() -> None:
-    record = Recorded()
-    async with opened(callable_kind("sample:count"), record) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:count"), emit) as target:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(target.invoke, call(request_id="a"))
             tasks.start_soon(target.invoke, call(request_id="b"))
         pids = {answer(await target.invoke(call(request_id=str(n))))["pid"] for n in range(4)}
-    assert len(record.of(ChildProcessStarted)) == 2
+    assert len(emit.of(ChildProcessStarted)) == 2
     assert len(pids) == 1
 
 
 async def test_an_idle_child_is_ended_and_another_one_is_started_when_needed() -> None:
-    record = Recorded()
-    async with opened(callable_kind("sample:count"), record, idle_in_seconds=0.05) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:count"), emit, idle_in_seconds=0.05) as target:
         await target.invoke(call())
-        stopped = await record.first(ChildProcessStopped)
+        stopped = await emit.first(ChildProcessStopped)
         assert (stopped.reason, stopped.exit_status) == ("idle", 128 + signal.SIGTERM)
         assert answer(await target.invoke(call()))["invocations"] == 1
 
 
 async def test_after_a_renewal_a_free_child_ends_and_the_next_invocation_gets_the_new_code(tmp_path: Path) -> None:
-    record, code = Recorded(), tmp_path / "renewed.py"
+    emit, code = Recorded(), tmp_path / "renewed.py"
     code.write_text("def handler(event, context):\n    return 'old'\n")
-    async with opened(callable_kind("renewed:handler", directory=tmp_path), record) as target:
+    async with opened(callable_kind("renewed:handler", directory=tmp_path), emit) as target:
         assert answer(await target.invoke(call())) == "old"
         code.write_text("def handler(event, context):\n    return 'newer'\n")
         assert answer(await target.invoke(call())) == "old"
         target.renew()
-        assert (await record.first(ChildProcessStopped)).reason == "reload"
+        assert (await emit.first(ChildProcessStopped)).reason == "reload"
         assert answer(await target.invoke(call())) == "newer"
 
 
@@ -230,24 +230,24 @@ def handler(event, context):
 
 
 async def test_a_renewal_lets_a_running_invocation_end_and_does_not_use_its_child_again(tmp_path: Path) -> None:
-    record, gate, pids = Recorded(), tmp_path / "gate", []
+    emit, gate, pids = Recorded(), tmp_path / "gate", []
     os.mkfifo(gate)
     (tmp_path / "waiting.py").write_text(WAITING)
     kind = callable_kind("waiting:handler", directory=tmp_path)
-    async with opened(kind, record) as target, anyio.create_task_group() as tasks:
+    async with opened(kind, emit) as target, anyio.create_task_group() as tasks:
 
         async def invoke() -> None:
             pids.append(answer(await target.invoke(call({"gate": str(gate)}))))
 
         tasks.start_soon(invoke)
-        old = await record.first(ChildProcessOutput, lambda fact: fact.line == "waits")
+        old = await emit.first(ChildProcessOutput, lambda fact: fact.line == "waits")
         target.renew()
         with await anyio.to_thread.run_sync(gate.open, "w"):
             pass
-        stopped = await record.first(ChildProcessStopped)
+        stopped = await emit.first(ChildProcessStopped)
         assert (stopped.pid, stopped.reason, pids) == (old.pid, "reload", [old.pid])
         assert answer(await target.invoke(call())) != old.pid
-    assert len(record.of(ChildProcessStarted)) == 2
+    assert len(emit.of(ChildProcessStarted)) == 2
 
 
 async def test_a_renewal_ends_the_pause_after_failed_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,19 +262,19 @@ async def test_a_renewal_ends_the_pause_after_failed_starts(tmp_path: Path, monk
 
 
 async def test_the_free_child_that_was_used_longest_ago_is_ended() -> None:
-    record = Recorded()
-    async with opened(callable_kind("sample:count"), record, idle_in_seconds=60) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:count"), emit, idle_in_seconds=60) as target:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(target.invoke, call(request_id="a"))
             tasks.start_soon(target.invoke, call(request_id="b"))
         jump(40)
         used = answer(await target.invoke(call()))["pid"]
         jump(30)
-        stopped = await record.first(ChildProcessStopped)
+        stopped = await emit.first(ChildProcessStopped)
         assert stopped.reason == "idle"
         assert stopped.pid != used
         assert answer(await target.invoke(call()))["pid"] == used
-    assert len(record.of(ChildProcessStarted)) == 2
+    assert len(emit.of(ChildProcessStarted)) == 2
 
 
 @pytest.mark.parametrize("limit", [None, 77, 256])
@@ -289,8 +289,8 @@ async def test_children_get_the_limit_of_open_files_that_the_daemon_was_started_
 
 
 async def test_children_are_leaders_of_their_own_sessions() -> None:
-    record = Recorded()
-    async with opened(callable_kind("sample:count"), record) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:count"), emit) as target:
         pid = answer(await target.invoke(call()))["pid"]
         assert os.getsid(pid) == os.getpgid(pid) == pid
 
@@ -311,11 +311,11 @@ async def test_the_last_lines_of_a_function_are_kept_and_of_a_long_line_its_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("poller.targets.runtime.recent_output.LINE_CHARACTERS", 9)
-    record = Recorded()
-    async with opened(callable_kind("sample:say"), record) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:say"), emit) as target:
         began_at = anyio.current_time()
         await target.invoke(call())
-        await record.first(ChildProcessOutput, lambda fact: fact.line == "y" * (20_000 - 16_384))
+        await emit.first(ChildProcessOutput, lambda fact: fact.line == "y" * (20_000 - 16_384))
         lines, [child] = target.recent_output.lines(), target.children()
     assert "to stdout" in {text for _, _, text in lines}
     assert "to stderr" in {text for _, _, text in lines}
@@ -331,10 +331,10 @@ async def test_no_more_than_the_last_lines_are_kept() -> None:
 
 
 async def test_the_output_of_a_child_is_logged_line_by_line() -> None:
-    record = Recorded()
-    async with opened(callable_kind("sample:say"), record) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:say"), emit) as target:
         await target.invoke(call())
-    lines = [(one.stream, one.line) for one in record.of(ChildProcessOutput)]
+    lines = [(one.stream, one.line) for one in emit.of(ChildProcessOutput)]
     out = [line for stream, line in lines if stream == "stdout"]
     assert out[0] == "to stdout"
     assert out[1].startswith("[INFO]\t")
@@ -344,13 +344,13 @@ async def test_the_output_of_a_child_is_logged_line_by_line() -> None:
 
 
 async def test_output_of_a_child_is_logged_with_its_invocation() -> None:
-    record = Recorded()
-    async with opened(callable_kind("sample:say_who_is_asking"), record) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:say_who_is_asking"), emit) as target:
         for number in range(20):
             await target.invoke(call(request_id=f"request-{number}"))
-    lines = [(one.line, one.request_id, one.mapping) for one in record.of(ChildProcessOutput) if one.stream == "stdout"]
+    lines = [(one.line, one.request_id, one.mapping) for one in emit.of(ChildProcessOutput) if one.stream == "stdout"]
     assert lines == [(f"request-{n}", f"request-{n}", "new_users") for n in range(20)]
-    assert {(one.line, one.request_id) for one in record.of(ChildProcessOutput)} == {(line, line) for line, *_ in lines}
+    assert {(one.line, one.request_id) for one in emit.of(ChildProcessOutput)} == {(line, line) for line, *_ in lines}
 
 
 async def test_output_of_a_child_belongs_to_its_invocation_even_if_logging_is_slow(
@@ -366,22 +366,22 @@ async def test_output_of_a_child_belongs_to_its_invocation_even_if_logging_is_sl
     (tmp_path / "hasty.py").write_text(
         "import os\n\ndef handle(event, context):\n    os.write(1, f'{context.aws_request_id}\\n'.encode() * 200)\n"
     )
-    record = SlowlyRecorded()
-    async with opened(callable_kind("hasty:handle", directory=tmp_path), record) as target:
+    emit = SlowlyRecorded()
+    async with opened(callable_kind("hasty:handle", directory=tmp_path), emit) as target:
         for request_id in ("a", "b"):
             await target.invoke(call(request_id=request_id))
-    assert Counter((one.line, one.request_id) for one in record.of(ChildProcessOutput)) == {
+    assert Counter((one.line, one.request_id) for one in emit.of(ChildProcessOutput)) == {
         ("a", "a"): 200,
         ("b", "b"): 200,
     }
 
 
 async def test_output_of_a_child_before_its_first_event_belongs_to_no_invocation() -> None:
-    record = Recorded()
+    emit = Recorded()
     kind = command_kind("/bin/sh", "-c", 'echo starting; exec "$0" one_shot.py', sys.executable)
-    async with opened(kind, record) as target:
+    async with opened(kind, emit) as target:
         await target.invoke(call())
-    (lines,) = record.of(ChildProcessOutput)
+    (lines,) = emit.of(ChildProcessOutput)
     assert (lines.line, lines.mapping, lines.request_id) == ("starting", None, None)
 
 
@@ -466,54 +466,54 @@ async def test_a_handler_sees_what_a_client_of_the_invoke_api_sent() -> None:
 
 @pytest.mark.parametrize("text", ["", "line"])
 async def test_a_child_that_writes_without_end_is_limited_and_delays_no_other(text: str) -> None:
-    record = Recorded()
+    emit = Recorded()
     async with (
-        opened(command_kind("/bin/sh", "-c", f"yes {text!r}"), record) as target,
+        opened(command_kind("/bin/sh", "-c", f"yes {text!r}"), emit) as target,
         opened(callable_kind("sample:count"), Recorded()) as neighbour,
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(target.invoke, call())
-        assert (await record.first(ChildProcessOutputLeftOut)).lines > 0
+        assert (await emit.first(ChildProcessOutputLeftOut)).lines > 0
         assert answer(await neighbour.invoke(call()))["invocations"] == 1
         tasks.cancel_scope.cancel()
-    assert {one.line for one in record.of(ChildProcessOutput)} <= {text} - {""}
+    assert {one.line for one in emit.of(ChildProcessOutput)} <= {text} - {""}
 
 
 # Who may speak to a child's Runtime API
 
 
 async def test_another_process_cannot_take_the_event_of_a_child_that_is_still_starting() -> None:
-    record = Recorded()
+    emit = Recorded()
     kind = command_kind("/bin/sh", "-c", 'echo "$AWS_LAMBDA_RUNTIME_API"; exec sleep 600')
     async with (
-        opened(kind, record) as target,
+        opened(kind, emit) as target,
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(target.invoke, call({"body": "secret"}))
-        output = await record.first(ChildProcessOutput)
+        output = await emit.first(ChildProcessOutput)
         host, port = output.line.split(":")
         async with await anyio.connect_tcp(host, int(port)) as stranger:
             assert (await stranger.receive()).startswith(b"HTTP/1.1 403 ")
         tasks.cancel_scope.cancel()
-    (rejected,) = record.of(RuntimeApiConnectionRejected)
+    (rejected,) = emit.of(RuntimeApiConnectionRejected)
     assert (rejected.child_pid, rejected.reason) == (output.pid, "another_process")
 
 
 async def test_a_process_that_the_child_starts_may_be_the_runtime_client() -> None:
     """This is so with `npx`, or with `curl` in a runtime that is a shell script."""
-    record = Recorded()
+    emit = Recorded()
     kind = command_kind("/bin/sh", "-c", '"$0" one_shot.py; true', sys.executable)
-    async with opened(kind, record) as target:
+    async with opened(kind, emit) as target:
         assert answer(await target.invoke(call())) == "done"
-    assert record.of(RuntimeApiConnectionRejected) == []
+    assert emit.of(RuntimeApiConnectionRejected) == []
 
 
 # A function that runs too long
 
 
 async def test_a_timeout_kills_the_child_and_all_that_it_started() -> None:
-    record = Recorded()
-    async with opened(callable_kind("sample:sleep"), record, timeout_in_seconds=30) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:sleep"), emit, timeout_in_seconds=30) as target:
         responses: list[Response] = []
 
         async def invoke() -> None:
@@ -521,25 +521,25 @@ async def test_a_timeout_kills_the_child_and_all_that_it_started() -> None:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(invoke)
-            left_behind = await grandchild(record)
+            left_behind = await grandchild(emit)
             jump(30)
         assert error(responses[0]) == (
             "Sandbox.Timedout",
             "RequestId: 6f1d Error: Task timed out after 30.00 seconds",
         )
         assert left_behind.ends()
-        stopped = await record.first(ChildProcessStopped)
+        stopped = await emit.first(ChildProcessStopped)
         assert (stopped.reason, stopped.exit_status) == ("timeout", -signal.SIGKILL)
         assert answer(await target.invoke(call({"seconds": 0}))) is None
-    assert len(record.of(ChildProcessStarted)) == 2
+    assert len(emit.of(ChildProcessStarted)) == 2
 
 
 async def test_a_child_that_timed_out_has_ended_before_the_next_one_starts() -> None:
-    record = Recorded()
-    async with opened(callable_kind("sample:sleep"), record, timeout_in_seconds=0.2) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:sleep"), emit, timeout_in_seconds=0.2) as target:
         for n in range(2):
             await target.invoke(call({"seconds": 60}, request_id=str(n)))
-    kinds = [type(fact) for fact in record.facts if isinstance(fact, ChildProcessStarted | ChildProcessStopped)]
+    kinds = [type(fact) for fact in emit.facts if isinstance(fact, ChildProcessStarted | ChildProcessStopped)]
     assert kinds == [ChildProcessStarted, ChildProcessStopped, ChildProcessStarted, ChildProcessStopped]
 
 
@@ -555,15 +555,15 @@ def _often_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("elsewhere", [False, True])
 @pytest.mark.parity("memory limit")
 async def test_a_child_that_uses_more_memory_than_it_may_is_killed(elsewhere: bool) -> None:
-    record = Recorded()
-    async with opened(callable_kind("sample:hoard", memory_size_in_mb=128), record) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:hoard", memory_size_in_mb=128), emit) as target:
         response = await target.invoke(call({"megabytes": 150, "elsewhere": elsewhere}))
         assert error(response) == (
             "Runtime.OutOfMemory",
             "RequestId: 6f1d Error: Runtime was killed, because it used more than 128 MB of memory",
         )
         assert answer(await target.invoke(call({"megabytes": 1, "seconds": 0}))) == 2**20
-    assert [(one.reason, one.exit_status) for one in record.of(ChildProcessStopped)] == [
+    assert [(one.reason, one.exit_status) for one in emit.of(ChildProcessStopped)] == [
         ("out_of_memory", -signal.SIGKILL),
         ("shutdown", 128 + signal.SIGTERM),
     ]
@@ -571,8 +571,8 @@ async def test_a_child_that_uses_more_memory_than_it_may_is_killed(elsewhere: bo
 
 @pytest.mark.usefixtures("_often_measured")
 async def test_memory_that_a_child_shares_with_its_forks_counts_once() -> None:
-    record = Recorded()
-    async with opened(callable_kind("sample:hoard", memory_size_in_mb=128), record) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:hoard", memory_size_in_mb=128), emit) as target:
         assert answer(await target.invoke(call({"megabytes": 60, "forks": 3, "seconds": 0.5}))) == 60 * 2**20
 
 
@@ -584,55 +584,55 @@ async def test_memory_that_a_child_shares_with_its_forks_counts_once() -> None:
     [(0, "Runtime exited without providing a reason"), (127, "Runtime exited with error: exit status 127")],
 )
 async def test_an_exit_before_the_answer_is_a_function_error(status: int, reason: str) -> None:
-    record = Recorded()
-    async with opened(callable_kind("sample:exit_with"), record) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:exit_with"), emit) as target:
         response = await target.invoke(call({"status": status}))
     assert error(response) == ("Runtime.ExitError", f"RequestId: 6f1d Error: {reason}")
-    (stopped,) = record.of(ChildProcessStopped)
+    (stopped,) = emit.of(ChildProcessStopped)
     assert (stopped.reason, stopped.exit_status) == ("exit", status)
-    assert [one.line for one in record.of(ChildProcessOutput)] == ["last words"]
+    assert [one.line for one in emit.of(ChildProcessOutput)] == ["last words"]
 
 
 @pytest.mark.parametrize(("name", "description"), [("SIGKILL", "killed"), ("SIGSEGV", "segmentation fault")])
 async def test_a_signal_before_the_answer_is_a_function_error(name: str, description: str) -> None:
-    record = Recorded()
-    async with opened(callable_kind("sample:kill_self"), record) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:kill_self"), emit) as target:
         response = await target.invoke(call({"signal": name}))
         assert error(response)[1] == f"RequestId: 6f1d Error: Runtime exited with error: signal: {description}"
         assert isinstance(await target.invoke(call({"signal": name})), FunctionError)
-    assert len(record.of(ChildProcessStarted)) == 2
+    assert len(emit.of(ChildProcessStarted)) == 2
 
 
 async def test_processes_that_an_exited_child_leaves_behind_are_killed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.targets.runtime.child.LAST_OUTPUT_IN_SECONDS", 600.0)
-    record = Recorded()
-    async with opened(callable_kind("sample:exit_leaving_another"), record) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:exit_leaving_another"), emit) as target:
         assert error(await target.invoke(call()))[0] == "Runtime.ExitError"
-        assert (await grandchild(record)).ends()
+        assert (await grandchild(emit)).ends()
 
 
 async def test_a_child_that_died_while_it_was_idle_is_replaced() -> None:
-    record = Recorded()
-    async with opened(callable_kind("sample:count"), record) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:count"), emit) as target:
         pid = answer(await target.invoke(call()))["pid"]
         os.kill(pid, signal.SIGKILL)
-        await record.first(ChildProcessStopped)
+        await emit.first(ChildProcessStopped)
         assert answer(await target.invoke(call()))["invocations"] == 1
-    assert [one.reason for one in record.of(ChildProcessStopped)] == ["exit", "shutdown"]
+    assert [one.reason for one in emit.of(ChildProcessStopped)] == ["exit", "shutdown"]
 
 
 async def test_a_child_that_ends_after_its_answer_is_replaced_without_a_failure() -> None:
-    record = Recorded()
-    async with opened(command_kind(sys.executable, "one_shot.py"), record) as target:
+    emit = Recorded()
+    async with opened(command_kind(sys.executable, "one_shot.py"), emit) as target:
         for n in range(3):
             assert answer(await target.invoke(call(request_id=str(n)))) == "done"
-    assert len(record.of(ChildProcessStarted)) == 3
+    assert len(emit.of(ChildProcessStarted)) == 3
 
 
 async def test_a_child_that_never_asks_for_another_event_is_killed_and_replaced_without_a_failure() -> None:
-    record = Recorded()
+    emit = Recorded()
     kind = command_kind(sys.executable, "one_shot.py", "and stay")
-    async with opened(kind, record, timeout_in_seconds=30, init_in_seconds=30) as target:
+    async with opened(kind, emit, timeout_in_seconds=30, init_in_seconds=30) as target:
         assert answer(await target.invoke(call(request_id="0"))) == "done"
         async with anyio.create_task_group() as tasks:
             responses: list[Response] = []
@@ -644,7 +644,7 @@ async def test_a_child_that_never_asks_for_another_event_is_killed_and_replaced_
             await anyio.wait_all_tasks_blocked()  # until the child has been offered what it never asks for
             jump(30)
         assert answer(responses[0]) == "done"
-    assert [one.reason for one in record.of(ChildProcessStopped)] == ["timeout", "shutdown"]
+    assert [one.reason for one in emit.of(ChildProcessStopped)] == ["timeout", "shutdown"]
 
 
 # A process that a child leaves behind in a session of its own, with the child's output and Runtime API open
@@ -656,14 +656,14 @@ BOTH_LOOPS = pytest.mark.parametrize(
 
 @asynccontextmanager
 async def leaving_a_daemon(
-    record: Recorded, *, idle_in_seconds: float = 300.0, **payload: bool
+    emit: Recorded, *, idle_in_seconds: float = 300.0, **payload: bool
 ) -> AsyncIterator[RuntimeTarget]:
     pid = 0
     try:
         kind = callable_kind("sample:leave_a_daemon")
-        async with opened(kind, record, idle_in_seconds=idle_in_seconds) as target:
+        async with opened(kind, emit, idle_in_seconds=idle_in_seconds) as target:
             await target.invoke(call(payload))
-            pid = int((await record.first(ChildProcessOutput)).line.split()[1])
+            pid = int((await emit.first(ChildProcessOutput)).line.split()[1])
             yield target
     finally:
         if pid:
@@ -672,24 +672,24 @@ async def leaving_a_daemon(
 
 @BOTH_LOOPS
 async def test_the_stop_does_not_wait_for_a_process_that_a_child_left_behind() -> None:
-    record = Recorded()
-    async with leaving_a_daemon(record):
+    emit = Recorded()
+    async with leaving_a_daemon(emit):
         pass  # `opened` limits the time
-    assert [one.reason for one in record.of(ChildProcessStopped)] == ["shutdown"]
+    assert [one.reason for one in emit.of(ChildProcessStopped)] == ["shutdown"]
 
 
 @BOTH_LOOPS
 async def test_an_idle_child_ends_even_if_it_left_a_process_behind() -> None:
-    record = Recorded()
-    async with leaving_a_daemon(record, idle_in_seconds=0.05):
-        assert (await record.first(ChildProcessStopped)).reason == "idle"
+    emit = Recorded()
+    async with leaving_a_daemon(emit, idle_in_seconds=0.05):
+        assert (await emit.first(ChildProcessStopped)).reason == "idle"
 
 
 @BOTH_LOOPS
 async def test_an_exit_is_noticed_even_if_the_child_left_a_process_behind() -> None:
-    record = Recorded()
-    async with leaving_a_daemon(record, exit=True):
-        stopped = await record.first(ChildProcessStopped)
+    emit = Recorded()
+    async with leaving_a_daemon(emit, exit=True):
+        stopped = await emit.first(ChildProcessStopped)
         assert (stopped.reason, stopped.exit_status) == ("exit", 3)
 
 
@@ -705,10 +705,10 @@ async def test_an_exit_is_noticed_even_if_the_child_left_a_process_behind() -> N
     ],
 )
 async def test_a_program_that_cannot_be_started_is_unreachable(command: tuple[str, ...], reason: str) -> None:
-    record = Recorded()
-    async with opened(command_kind(*command), record) as target:
+    emit = Recorded()
+    async with opened(command_kind(*command), emit) as target:
         assert await target.invoke(call()) == Unreachable(reason=reason)
-    assert record.facts == []
+    assert emit.facts == []
 
 
 async def test_a_child_does_not_start_in_a_missing_folder(tmp_path: Path) -> None:
@@ -719,28 +719,28 @@ async def test_a_child_does_not_start_in_a_missing_folder(tmp_path: Path) -> Non
 
 
 async def test_an_exit_before_the_first_invocation_fails_it() -> None:
-    record = Recorded()
-    async with opened(command_kind("/bin/sh", "-c", "echo oh no >&2; exit 4"), record) as target:
+    emit = Recorded()
+    async with opened(command_kind("/bin/sh", "-c", "echo oh no >&2; exit 4"), emit) as target:
         response = await target.invoke(call())
     assert error(response) == (
         "Runtime.ExitError",
         "RequestId: 6f1d Error: Runtime exited with error: exit status 4",
     )
-    (stopped,) = record.of(ChildProcessStopped)
+    (stopped,) = emit.of(ChildProcessStopped)
     assert (stopped.reason, stopped.exit_status) == ("init_error", 4)
-    assert [one.line for one in record.of(ChildProcessOutput)] == ["oh no"]
+    assert [one.line for one in emit.of(ChildProcessOutput)] == ["oh no"]
 
 
 async def test_an_init_error_fails_the_invocation_and_the_next_one_gets_a_new_child() -> None:
-    record = Recorded()
-    async with opened(callable_kind("sample:nothing_of_that_name"), record) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:nothing_of_that_name"), emit) as target:
         for n in range(2):
             assert error(await target.invoke(call(request_id=str(n)))) == (
                 "Runtime.HandlerNotFound",
                 "Handler 'nothing_of_that_name' missing on module 'sample'",
             )
-    assert len(record.of(ChildProcessStarted)) == 2
-    assert [(one.reason, one.exit_status) for one in record.of(ChildProcessStopped)] == [("init_error", 1)] * 2
+    assert len(emit.of(ChildProcessStarted)) == 2
+    assert [(one.reason, one.exit_status) for one in emit.of(ChildProcessStopped)] == [("init_error", 1)] * 2
 
 
 @pytest.mark.parametrize(
@@ -792,14 +792,14 @@ async def test_a_successful_init_resets_the_pause_of_failed_ones(
 
 
 async def test_an_init_that_takes_too_long_is_killed() -> None:
-    record = Recorded()
+    emit = Recorded()
     kind = callable_kind("slow_import:handler")
-    async with opened(kind, record, timeout_in_seconds=0.1, init_in_seconds=0.3) as target:
+    async with opened(kind, emit, timeout_in_seconds=0.1, init_in_seconds=0.3) as target:
         assert error(await target.invoke(call())) == (
             "Sandbox.Timedout",
             "RequestId: 6f1d Error: Init timed out after 0.30 seconds, before the runtime asked for an invocation",
         )
-    (stopped,) = record.of(ChildProcessStopped)
+    (stopped,) = emit.of(ChildProcessStopped)
     assert (stopped.reason, stopped.exit_status) == ("timeout", -signal.SIGKILL)
 
 
@@ -813,43 +813,43 @@ async def test_the_init_may_take_as_long_as_the_functions_timeout() -> None:
 
 
 async def test_leaving_stops_every_child() -> None:
-    record = Recorded()
-    async with opened(callable_kind("sample:count"), record) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:count"), emit) as target:
         watched = Watched(answer(await target.invoke(call()))["pid"])
     assert watched.ends()
-    assert [(one.reason, one.exit_status) for one in record.of(ChildProcessStopped)] == [
+    assert [(one.reason, one.exit_status) for one in emit.of(ChildProcessStopped)] == [
         ("shutdown", 128 + signal.SIGTERM)
     ]
 
 
 async def test_an_error_of_the_block_is_raised_unchanged_and_stops_every_child() -> None:
     """In a group of errors, the command line would not recognise a settings error."""
-    record = Recorded()
+    emit = Recorded()
 
     async def fail() -> None:
-        async with opened(callable_kind("sample:count"), record) as target:
+        async with opened(callable_kind("sample:count"), emit) as target:
             await target.invoke(call())
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         await fail()
-    assert [stopped.reason for stopped in record.of(ChildProcessStopped)] == ["shutdown"]
+    assert [stopped.reason for stopped in emit.of(ChildProcessStopped)] == ["shutdown"]
 
 
 async def test_a_child_that_ignores_the_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.targets.runtime.child.GRACE_IN_SECONDS", 0.1)
-    record = Recorded()
-    async with opened(callable_kind("stubborn:handler"), record) as target:
+    emit = Recorded()
+    async with opened(callable_kind("stubborn:handler"), emit) as target:
         await target.invoke(call())
-    assert [(one.reason, one.exit_status) for one in record.of(ChildProcessStopped)] == [("shutdown", -signal.SIGKILL)]
+    assert [(one.reason, one.exit_status) for one in emit.of(ChildProcessStopped)] == [("shutdown", -signal.SIGKILL)]
 
 
 async def test_a_cancelled_invocation_ends_its_child() -> None:
-    record = Recorded()
-    async with opened(callable_kind("sample:sleep"), record) as target:
+    emit = Recorded()
+    async with opened(callable_kind("sample:sleep"), emit) as target:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(target.invoke, call({"seconds": 60}))
-            left_behind = await grandchild(record)
+            left_behind = await grandchild(emit)
             tasks.cancel_scope.cancel()
         assert left_behind.ends()
         assert answer(await target.invoke(call({"seconds": 0}))) is None
