@@ -26,7 +26,8 @@ from poller.settings.values import Settings
 class ChangeOfEvents(NamedTuple):
     """A change that a person asks for. A `request_id` of None means all events to which the action applies.
 
-    `file` has the events, and `applies_to` is the number of those to which the action applies.
+    `file` has the events, and `applies_to` is the number of those to which the action applies: the stuck ones, and with
+    `drops_waiting` also those that wait.
     """
 
     config: Path
@@ -35,6 +36,7 @@ class ChangeOfEvents(NamedTuple):
     function: FunctionName
     action: EventAction
     request_id: str | None
+    drops_waiting: bool
     applies_to: int
 
     @property
@@ -45,7 +47,9 @@ class ChangeOfEvents(NamedTuple):
     @property
     def events(self) -> str:
         """Return the events in words."""
-        return counted(self.applies_to, "event") if self.request_id is None else f"the event {self.request_id}"
+        if self.request_id is not None:
+            return f"the event {self.request_id}"
+        return counted(self.applies_to, "stuck or waiting event" if self.drops_waiting else "stuck event")
 
     def make(self) -> int:
         """Make the change, and return the number of changed events. Ends the program if the change is refused."""
@@ -61,7 +65,7 @@ class ChangeOfEvents(NamedTuple):
             "function": self.function,
             "action": self.action,
             "request_id": self.request_id,
-            "drops_waiting": self.action == "drop",
+            "drops_waiting": self.drops_waiting,
         }
 
     def _made_by(self, daemon: Path) -> dict[str, Any]:

@@ -42,7 +42,7 @@ events_commands = typer.Typer(
 
 Name = Annotated[str, typer.Argument(metavar="FUNCTION", help="A key of [functions].")]
 Id = Annotated[str | None, typer.Argument(metavar="ID", help="The event's request id.")]
-All = Annotated[bool, typer.Option("--all", help="All events of the function to which the command applies.")]
+All = Annotated[bool, typer.Option("--all", help="All stuck events of the function.")]
 
 
 @events_commands.command("list", epilog=OF_EVENTS)
@@ -122,6 +122,9 @@ def drop(
     request_id: Id = None,
     config: Config = Path("poller.toml"),
     every: All = False,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="With --all: drop the events that wait, too, not only the stuck ones.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation. For scripts.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -129,9 +132,11 @@ def drop(
 
     Example: `poller events drop process_csv 5d3a3a5e-…`
 
+    Example: `poller events drop process_csv --all`, for all stuck events
+
     An event that a daemon has claimed is not removed.
     """
-    change = _asked(function, "drop", request_id, config, is_all=every)
+    change = _asked(function, "drop", request_id, config, is_all=every, drops_waiting=waiting or not every)
     if change.is_needed:
         if not yes:
             typer.echo(f"Would drop {change.events} of {change.function} from {change.file} for good.", err=as_json)
@@ -169,7 +174,15 @@ def forget(
     log_change(ChangeMade(f"forget of {queue}", this_process(), before, function=FunctionName(function)), settings)
 
 
-def _asked(function: str, action: EventAction, request_id: str | None, config: Path, *, is_all: bool) -> ChangeOfEvents:
+def _asked(
+    function: str,
+    action: EventAction,
+    request_id: str | None,
+    config: Path,
+    *,
+    is_all: bool,
+    drops_waiting: bool = False,
+) -> ChangeOfEvents:
     """Return the change that the person asks for. Ends the program if there is no such function."""
     if (request_id is None) != is_all:
         raise refused("give the event's ID, or --all", code=2)
@@ -179,8 +192,10 @@ def _asked(function: str, action: EventAction, request_id: str | None, config: P
         depths = by_hand.depths(path, now=time.time())
     name = _known(function, settings, depths)
     depth = depths.get(name)
-    applies_to = 0 if depth is None else depth.stuck + (depth.waiting if action == "drop" else 0)
-    return ChangeOfEvents(config, settings, path, name, action, request_id, applies_to)
+    if action == "drop" and name not in settings.functions:
+        drops_waiting = True  # no daemon will ever take them
+    applies_to = 0 if depth is None else depth.stuck + (depth.waiting if drops_waiting else 0)
+    return ChangeOfEvents(config, settings, path, name, action, request_id, drops_waiting, applies_to)
 
 
 def _print_count(done: str, count: int, change: ChangeOfEvents, *, as_json: bool) -> None:

@@ -194,7 +194,7 @@ def test_a_daemon_that_still_reads_another_stream_is_not_asked_to_move(poller: P
 def test_a_daemon_with_another_settings_file_is_not_asked(poller: Poller) -> None:
     with daemon("other.toml") as changes:
         assert logged(poller(*SET))["mapping"] == "clicks"
-        assert logged(poller("events", "drop", "count", "--all", "--yes"))["events"] == 2
+        assert logged(poller("events", "drop", "count", "--all", "--waiting", "--yes"))["events"] == 2
     assert changes.asked == []
     assert is_moved()
 
@@ -210,15 +210,18 @@ def test_a_daemon_that_does_not_answer_counts_as_none(poller: Poller, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("action", "asked", "done"),
-    [("retry", "retry count None", "retried"), ("drop", "drop count None or waiting", "dropped")],
+    ("command", "asked", "done"),
+    [
+        (("retry",), "retry count None", "retried"),
+        (("drop", "--yes"), "drop count None", "dropped"),
+        (("drop", "--waiting", "--yes"), "drop count None or waiting", "dropped"),
+    ],
 )
 def test_the_daemon_of_the_settings_file_changes_events_and_logs_it(
-    poller: Poller, action: str, asked: str, done: str
+    poller: Poller, command: tuple[str, ...], asked: str, done: str
 ) -> None:
-    sure = ["--yes"] if action == "drop" else []
     with daemon() as changes:
-        result = poller("events", action, "count", "--all", *sure)
+        result = poller("events", *command, "count", "--all")
     assert (result.exit_code, result.stderr, result.stdout) == (0, "", f"2 events of count {done}.\n")
     assert changes.asked == [(asked, str(Path("poller.toml").absolute()))]
     assert [fact._asdict()["events"] for fact in changes.facts] == [2]
@@ -238,8 +241,9 @@ def test_a_change_of_events_that_the_daemon_refuses_is_not_made_by_the_command(p
     ("command", "change"),
     [
         (["retry", "count", "--all"], {"change": "retry of stuck events", "before": "stuck", "events": 1}),
+        (["drop", "count", "--all", "--yes"], {"change": "drop of stuck events", "before": "stuck", "events": 1}),
         (
-            ["drop", "count", "--all", "--yes"],
+            ["drop", "count", "--all", "--waiting", "--yes"],
             {"change": "drop of stuck or waiting events", "before": "stuck or waiting", "events": 2},
         ),
     ],
@@ -253,7 +257,7 @@ def test_a_command_without_a_daemon_logs_the_change_of_events(
 def test_if_no_event_is_there_nobody_is_asked_and_nothing_is_logged(poller: Poller) -> None:
     assert logged(poller("events", "drop", "count", "--all", "--yes"))
     with daemon() as changes:
-        result = poller("events", "drop", "count", "--all")
+        result = poller("events", "drop", "count", "--all")  # one event still waits
         assert (result.exit_code, result.stdout, result.stderr) == (0, "0 events of count dropped.\n", "")
     assert changes.asked == []
 

@@ -133,6 +133,16 @@ def test_a_stuck_event_is_retried_and_an_event_that_waits_is_not(poller: Poller,
     }
 
 
+def test_all_events_that_wait_are_dropped_only_if_a_person_says_so(poller: Poller, file: Path) -> None:
+    waiting = event(time.time(), due_in=300)
+    stored(file, stuck(), waiting)
+    assert poller("events", "drop", "resize", "--all", "--yes").stdout == "1 event of resize dropped.\n"
+    assert [left.request_id for left in by_hand.listed(file, RESIZE, now=time.time()).events] == [waiting.request_id]
+    asked = poller("events", "drop", "resize", "--all", "--waiting").stdout
+    assert asked.startswith("Would drop 1 stuck or waiting event of resize")
+    assert poller("events", "drop", "resize", "--all", "--waiting", "--yes").stdout == "1 event of resize dropped.\n"
+
+
 def test_an_event_is_dropped_only_with_yes_or_an_answer(poller: Poller, file: Path) -> None:
     one, other = stuck(), stuck()
     stored(file, one, other)
@@ -142,7 +152,7 @@ def test_an_event_is_dropped_only_with_yes_or_an_answer(poller: Poller, file: Pa
     assert (unasked.stdout, "use --yes" in unasked.stderr) == (f"{asked}\n", True)
     unasked = poller("events", "drop", "resize", "--all", "--json")
     assert unasked.stdout == ""
-    assert unasked.stderr.startswith(f"Would drop 2 events of resize from {file} for good.\n")
+    assert unasked.stderr.startswith(f"Would drop 2 stuck events of resize from {file} for good.\n")
     assert by_hand.listed(file, RESIZE, now=time.time()).total == 2
     assert poller("events", "drop", "resize", one.request_id, "--yes").stdout == "1 event of resize dropped.\n"
     assert [left.request_id for left in by_hand.listed(file, RESIZE, now=time.time()).events] == [other.request_id]
