@@ -131,6 +131,15 @@ def test_the_chapter_of_the_operator_is_at_most_a_page() -> None:
         assert f"(deploy/{file})" in CHAPTER
 
 
+def test_the_readme_says_in_short_how_to_go_from_one_worker_to_several_and_what_the_end_of_one_costs() -> None:
+    section = README.partition("\n## Several workers\n")[2].partition("\n## ")[0]
+    assert len(section.strip().splitlines()) <= 20
+    for option in ("--workers", 'state = "dynamodb://'):
+        assert option in section
+    assert f"no reader for up to {2 * LEASE_DURATION_IN_SECONDS:g} seconds" in section
+    assert "(deploy/workers.md)" in section
+
+
 @pytest.mark.parametrize("line", sorted({*commands_in(README), *commands_in(OPERATING), *commands_in(WORKERS)}))
 def test_the_command_line_understands_every_command_of_the_documents(line: str) -> None:
     assert_understood(line)
