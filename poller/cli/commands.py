@@ -107,7 +107,7 @@ def run(
     workers: Annotated[
         int,
         typer.Option(
-            min=1, max=MAXIMUM_WORKERS, help="How many processes run the mappings; one for each core uses all cores."
+            min=1, max=MAXIMUM_WORKERS, help="How many worker processes to run. To use all cores, give their number."
         ),
     ] = 1,
     as_worker: Annotated[str | None, typer.Option(hidden=True)] = None,
@@ -116,7 +116,7 @@ def run(
 
     Example: `poller run -c /etc/poller/poller.toml`
 
-    Example: `poller run --workers 4`, which uses four cores and is one daemon for all who ask it
+    Example: `poller run --workers 4` uses four cores; commands, pages and metrics see one daemon
 
     The first signal stops polling, lets running invocations end within the grace, makes the other messages visible
     again, and stores the last positions. A second signal ends the grace.
@@ -194,7 +194,7 @@ def demo(
         typer.Option(
             min=1,
             max=MAXIMUM_WORKERS,
-            help="Show only a stream that so many workers share; one of them is killed in the middle.",
+            help="Show only one stream, which this number of workers share; one of them is killed in the middle.",
         ),
     ] = 1,
 ) -> None:

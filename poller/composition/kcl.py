@@ -165,8 +165,9 @@ async def _store_of(mapping: StreamMapping, aws: Aws, *, now: float, randomness:
     at_timestamp = begin.timestamp if isinstance(begin, AtTimestamp) else None
     client = await aws.json_client("dynamodb", region=mapping.region, role_arn=mapping.role_arn)
     description = await described(client, table)
-    fault = "does not exist" if description is None else fault_of_key(description)
-    if fault is not None:
+    if description is None:
+        raise SettingsError([f"{_option(mapping)}: there is no table {table}"])
+    if (fault := fault_of_key(description)) is not None:
         raise SettingsError([f"{_option(mapping)}: the table {table} cannot be used: {fault}"])
     meaning = Meaning(mapping.state_key, latest=now, at_timestamp=at_timestamp)
     return KclLeaseStore(Items(client, table=table, rng=randomness), meaning)

@@ -1,6 +1,6 @@
 """What is the status of a mapping that several workers run? One status, made of those of all workers.
 
-    state, reason, since, tries    those of the worker that is worst off
+    state, reason, since, tries    those of the worker with the worst state
     numbers of work in hand        their sum: polls, batches, records, bytes, shards that are read
     ages                           the highest one
     the last error                 the newest one

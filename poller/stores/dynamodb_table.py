@@ -96,7 +96,7 @@ def fault_of_key(description: Mapping[str, Any]) -> str | None:
     if schema == WANTED_KEY and types.get(KEY) == "S":
         return None
     found = " and ".join(f"{each['AttributeName']} ({types.get(each['AttributeName'])})" for each in schema)
-    return f"the table's key is {found}; it must be {KEY} (S) alone, so this is a table of something else"
+    return f"the table's key is {found}; it must be {KEY} (S) alone, so another program uses this table"
 
 
 def _check_key(description: Mapping[str, Any], option: str) -> None:

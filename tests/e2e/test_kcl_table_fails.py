@@ -49,7 +49,7 @@ async def test_a_table_that_fails_stops_only_the_mapping_that_uses_it(world: Wor
                 return found
 
             crashed = await daemon.until_logged("mapping_crashed", mapping="clicks")
-            assert "the table my-application cannot be used: does not exist" in crashed["exception"]
+            assert "there is no table my-application" in crashed["exception"]
             await until_delivered(*views.put_all("a", "b", "c", "d"))
             assert (await state_of("views"))["state"] == "ready"
             await create_table(service)

@@ -152,7 +152,7 @@ async def test_a_paused_mapping_is_moved_in_the_memory_of_the_daemon(world: Worl
         assert f"would continue at {first}." in refused.stdout
         assert "standard input is not a terminal; use --yes" in refused.stderr
         assert (
-            "would continue at the records that arrived at"
+            "would continue at the first record that arrived at"
             in (await run(world, "state", "set", "clicks", "10m")).stdout
         )
         moved = await run(world, *command, "--yes", "--json")

@@ -127,8 +127,11 @@ async def test_the_state_notes_which_table_has_the_positions() -> None:
 
 async def test_a_table_that_does_not_exist_or_has_another_key_is_a_fault_and_is_not_created() -> None:
     async with dynamodb_over_http() as service:
-        for rule in ("does not exist", r"the table's key is id \(S\)"):
-            with pytest.raises(SettingsError, match=rf"mappings\.clicks\.kcl_table: .*my-application.*: {rule}"):
+        for fault in (
+            "there is no table my-application",
+            r"the table my-application cannot be used: the table's key is id \(S\)",
+        ):
+            with pytest.raises(SettingsError, match=rf"mappings\.clicks\.kcl_table: {fault}"):
                 async with taken_over(service, MemoryLeaseStore()):
                     raise AssertionError("the table must not be used")
             if not service.tables.tables:
@@ -251,7 +254,7 @@ async def test_a_table_that_was_refused_may_be_replaced_by_another_one() -> None
         tables = KclTables(RoutedLeaseStore(MemoryLeaseStore()), open_clients, VirtualClock(), random.Random(0))
         failures: list[PollerError] = []
         await tables.use(replace(MAPPING, kcl_table="misspelled"), failed=failures.append)
-        assert "the table misspelled cannot be used: does not exist" in str(failures.pop())
+        assert "there is no table misspelled" in str(failures.pop())
         await tables.use(MAPPING, failed=refuse)
 
 

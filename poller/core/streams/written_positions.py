@@ -111,13 +111,13 @@ def in_words(position: Position) -> str:
         case Latest():
             return "at the records that are written after the next start (LATEST)"
         case AtTimestamp(timestamp):
-            return f"at the records that arrived at {when(timestamp)} or later"
+            return f"at the first record that arrived at {when(timestamp)} or later"
         case AtSequence(number):
             return f"at {number}"
         case AfterSequence(number):
             return f"after {number}"
         case ShardEnd():
-            return "at the end: the shard is closed, and all of it done"
+            return "at the end: the shard is closed, and all its records are done"
         case _:
             assert_never(position)
 

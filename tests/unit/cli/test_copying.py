@@ -175,7 +175,7 @@ def test_a_mapping_goes_on_in_the_state_where_its_table_of_kcl_stands(
         copy = ("state", "copy", "kcl://my-application", "--mapping", "clicks")
         missing = poller(*copy)
         assert (missing.exit_code, missing.stdout) == (2, "")
-        assert "mappings.clicks.kcl_table: the table my-application cannot be used: does not exist" in missing.stderr
+        assert "mappings.clicks.kcl_table: there is no table my-application" in missing.stderr
         portal.call(partial(made_ready, dynamodb.tables, "my-application", option="kcl_table"))
         empty = poller(*copy)
         why = "the table my-application has no leases, so choose a position by `poller state set clicks`"
@@ -186,7 +186,8 @@ def test_a_mapping_goes_on_in_the_state_where_its_table_of_kcl_stands(
         before = dict(table.items)
         result = poller(*copy)
         change = "copy of the positions in kcl://my-application"
-        older = f"{A} after 5; {B} at the end: the shard is closed, and all of it done; other shards at the records "
+        ended = "at the end: the shard is closed, and all its records are done"
+        older = f"{A} after 5; {B} {ended}; other shards at the records "
         made = logged(result)
         assert (made["change"], made["mapping"], made["before"].startswith(older)) == (change, "clicks", True)
         assert result.stdout == f"Done; {Path('poller.db').resolve()} has the positions of 2 shards.\n"

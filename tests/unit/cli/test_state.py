@@ -122,7 +122,7 @@ def test_each_shard_is_shown_in_its_own_line(poller: Poller) -> None:
   SHARD  SAVED        POSITION                                             OPEN WINDOW
   {A}    2 hours ago  after {FIRST + 5}
   {B}    2 hours ago  after {FIRST + 7}  2026-01-31T12:00:00Z to 2026-01-31T12:01:00Z, 16 bytes of state
-  {C}    2 hours ago  at the end: the shard is closed, and all of it done
+  {C}    2 hours ago  at the end: the shard is closed, and all its records are done
 
 {USERS.mapping}: {USERS.stream_arn}
   SHARD  SAVED        POSITION
@@ -187,7 +187,7 @@ def test_before_the_first_start_each_mapping_is_shown_with_its_starting_position
         f"{Path('poller.db').resolve()}: there is no such file, so mappings begin at starting_position",
         "",
         f"clicks: {CLICKS.stream_arn}",
-        "  nothing is stored; it begins at the records that arrived at 2026-01-31T12:00:00Z or later",
+        "  nothing is stored; it begins at the first record that arrived at 2026-01-31T12:00:00Z or later",
         "",
         f"users: {USERS.stream_arn}",
         "  nothing is stored; it begins at the records that are written after the next start (LATEST)",
@@ -372,7 +372,8 @@ def test_a_mapping_is_moved_after_the_consequences_were_printed(
     poller: Poller, position: str, expected: StartingPosition, meaning: str
 ) -> None:
     result = poller("state", "set", "clicks", position, "--yes")
-    before = f"{A} after {FIRST + 5}; {B} after {FIRST + 7}; {C} at the end: the shard is closed, and all of it done"
+    ended = "at the end: the shard is closed, and all its records are done"
+    before = f"{A} after {FIRST + 5}; {B} after {FIRST + 7}; {C} {ended}"
     assert logged(result) == {"change": f"move to {position}", "before": before, "mapping": "clicks"}
     assert f"after {FIRST + 5}" in result.stdout, "the old position is shown"
     assert meaning in result.stdout

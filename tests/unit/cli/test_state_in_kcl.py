@@ -91,7 +91,7 @@ clicks: {CLICKS.stream_arn}
   its positions are in my-application, the table of a KCL application
   SHARD POSITION READER
   {A} after 77 ip-10-0-0-1:7a0f
-  {B} at the end: the shard is closed, and all of it done""".splitlines()
+  {B} at the end: the shard is closed, and all its records are done""".splitlines()
     ]
     [found] = json.loads(poller("state", "show", "--json").stdout)["mappings"]
     assert found["kcl_table"] == "my-application"

@@ -115,7 +115,7 @@ async def test_a_table_with_another_key_is_refused(keys: list[tuple[str, str, st
     }
     service._CreateTable(request)
     assert await refused(service) == (
-        f"the table's key is {found}; it must be leaseKey (S) alone, so this is a table of something else"
+        f"the table's key is {found}; it must be leaseKey (S) alone, so another program uses this table"
     )
 
 

@@ -133,7 +133,7 @@ def test_a_printed_time_can_be_given_as_a_position(milliseconds: int) -> None:
         (Latest(), "at the records that are written after the next start (LATEST)", {"type": "LATEST"}),
         (
             AtTimestamp(NOON + 0.25),
-            "at the records that arrived at 2026-01-31T12:00:00.250Z or later",
+            "at the first record that arrived at 2026-01-31T12:00:00.250Z or later",
             {"type": "AT_TIMESTAMP", "timestamp": NOON + 0.25},
         ),
         (
@@ -146,7 +146,7 @@ def test_a_printed_time_can_be_given_as_a_position(milliseconds: int) -> None:
             "after 7",
             {"type": "AFTER_SEQUENCE_NUMBER", "sequence_number": "7"},
         ),
-        (ShardEnd(), "at the end: the shard is closed, and all of it done", {"type": "SHARD_END"}),
+        (ShardEnd(), "at the end: the shard is closed, and all its records are done", {"type": "SHARD_END"}),
     ],
 )
 def test_every_kind_of_position_is_printed(position: Position, words: str, document: dict[str, object]) -> None:
