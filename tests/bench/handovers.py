@@ -38,15 +38,19 @@ def main(
 ) -> None:
     """Print the median and the 99th percentile of the gaps."""
     warn_if_busy(console)
-    how = signal.SIGKILL if kill else signal.SIGTERM
-    gaps = anyio.run(_gaps, replacements, how)
-    console.print(
+    console.print(told(replacements, signal.SIGKILL if kill else signal.SIGTERM, console))
+
+
+def told(replacements: int, how: signal.Signals, console: Console) -> str:
+    """Replace workers, and return a sentence with the gaps."""
+    gaps = anyio.run(_gaps, replacements, how, console)
+    return (
         f"{len(gaps)} hand-overs of shards after {replacements} times {how.name}: the gap is {median(gaps):.2f} s "
         f"(median), {quantiles(gaps, n=100)[98]:.2f} s (99th percentile), {max(gaps):.2f} s (longest)"
     )
 
 
-async def _gaps(replacements: int, how: signal.Signals) -> list[float]:
+async def _gaps(replacements: int, how: signal.Signals, console: Console) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         async with world(Path(folder)) as around:
             scene = Scene(around)

@@ -52,6 +52,13 @@ def main(
 ) -> None:
     """Measure the daemon while it has nothing to do."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    Console().print(told(kind, mappings=mappings, shards=shards, streams=streams, workers=workers, seconds=seconds))
+
+
+def told(
+    kind: Kind, *, mappings: int = 0, shards: int = 0, streams: int = 0, workers: int = 1, seconds: float = 60.0
+) -> str:
+    """Watch an idle daemon, and return a sentence that says what it costs."""
     with tempfile.TemporaryDirectory(prefix="poller-bench-") as name:
         folder = Path(name)
         with (
@@ -66,7 +73,7 @@ def main(
             calls, cpu = _calls(idle) - calls, child.cpu_seconds() - cpu
             memory = child.memory()
     minutes = seconds / 60
-    Console().print(
+    return (
         f"{idle.title}{f' and {workers} workers' if workers > 1 else ''} for {seconds:.0f} s: "
         f"{cpu / minutes:.3f} CPU seconds a minute ({cpu / seconds:.2%} of one core), "
         f"{calls / idle.polled / minutes:.1f} times {idle.call} a minute for each, "

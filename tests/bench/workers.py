@@ -1,9 +1,12 @@
 """What do several workers cost, and what do they gain? One, two and four workers of one host, side by side in one run.
 
-    python tests/bench/workers.py                  everything, some five minutes
-    python tests/bench/workers.py --case queue     one case
+    python tests/bench/workers.py                    everything, some twenty minutes
+    python tests/bench/workers.py --case queue       one case of throughput: queue or stream-64
+    python tests/bench/workers.py --case leases      what idle shards cost in a minute, with more and more workers
+    python tests/bench/workers.py --case handovers   how long a shard waits when its worker is replaced
 
-`runs.py` says what is measured. The CPU time is that of the parent and of all its workers.
+`runs.py` says what is measured about throughput, and `idle.py` and `handovers.py` about the last two.
+The CPU time is that of the parent and of all its workers.
 The first contender is a daemon of one process. With enough cores, the records a second should grow with the workers,
 and the CPU time of a record should not.
 On a machine with few cores, processes that run at the same time slow each other down. Daemons that know nothing of each
@@ -19,7 +22,7 @@ import json
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +33,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.bench import contenders, stream_contenders
+from tests.bench import contenders, handovers, idle, stream_contenders
 from tests.bench.brokers import canned, canned_stream
 from tests.bench.contenders import CONCURRENCY, Case
 from tests.bench.machine import described
@@ -41,6 +44,14 @@ from tests.bench.tables import Shown, as_json, line, show
 
 PER_SECOND = 300.0
 PACED = 600
+
+LEASES = "leases"
+IDLE_SHARDS = (64, 1_000)
+SIZES = (1, 2, 4)
+
+HANDOVERS = "handovers"
+REPLACEMENTS = 150
+"""Three workers are replaced in turn, so this is as much as fifty deploys."""
 
 QUEUE = Case(name="queue", title="a queue, Lambda function, batches of 10")
 STREAM = StreamCase(
@@ -119,16 +130,31 @@ CASES = {
 
 
 def main(
-    case: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(CASES)}.")] = None,
+    case: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join([*CASES, LEASES, HANDOVERS])}.")] = None,
     rounds: Annotated[int, typer.Option(help="Turns of each number of workers; the median counts.")] = 3,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures there.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures of throughput there.")] = None,
 ) -> None:
     """Measure one, two and four workers. The exit code is 1 if some figures are void."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    if unknown := set(case or ()) - CASES.keys():
+    wanted = set(case or [*CASES, LEASES, HANDOVERS])
+    if unknown := wanted - {*CASES, LEASES, HANDOVERS}:
         raise typer.BadParameter(f"no such case: {', '.join(sorted(unknown))}")
-    chosen = {name: compared for name, compared in CASES.items() if not case or name in case}
     warn_if_busy(console)
+    results = _throughput({name: compared for name, compared in CASES.items() if name in wanted}, rounds)
+    if json_file:
+        json_file.write_text(json.dumps(as_json(results), indent=2) + "\n")
+    if LEASES in wanted:
+        for shards in IDLE_SHARDS:
+            for size in SIZES:
+                console.print(idle.told("kinesis", shards=shards, workers=size), soft_wrap=True)
+    if HANDOVERS in wanted:
+        console.print(handovers.told(REPLACEMENTS, signal.SIGTERM, console), soft_wrap=True)
+    outcomes = [outcome for found in results.values() for outcome in found.values()]
+    raise typer.Exit(0 if all(isinstance(outcome, Measured) for outcome in outcomes) else 1)
+
+
+def _throughput(chosen: Mapping[str, Compared], rounds: int) -> dict[str, dict[str, Outcome]]:
+    """Run these cases and print their tables."""
     results: dict[str, dict[str, Outcome]] = {}
     with bar_of((rounds + 1) * sum(len(compared.entries) for compared in chosen.values()), console) as tell:
         for name, compared in chosen.items():
@@ -136,12 +162,9 @@ def main(
             console.print(line(compared.title, results[name]), markup=False, highlight=False, soft_wrap=True)
     titles = {name: compared.title for name, compared in chosen.items()}
     names = dict.fromkeys(entry.name for compared in CASES.values() for entry in compared.entries)
-    shown = Shown("records", titles, list(names), described())
-    show(shown, results, console, per_second=PER_SECOND)
-    if json_file:
-        json_file.write_text(json.dumps(as_json(results), indent=2) + "\n")
-    outcomes = [outcome for found in results.values() for outcome in found.values()]
-    raise typer.Exit(0 if all(isinstance(outcome, Measured) for outcome in outcomes) else 1)
+    if results:
+        show(Shown("records", titles, list(names), described()), results, console, per_second=PER_SECOND)
+    return results
 
 
 if __name__ == "__main__":
