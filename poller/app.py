@@ -52,8 +52,8 @@ from poller.model.status import MappingStatus
 from poller.reloading import Reloader
 from poller.requested_changes import RequestedChanges
 from poller.running import Running
-from poller.settings.loading import load
-from poller.settings.showing import effective_text
+from poller.settings.in_use import shown_settings
+from poller.settings.loading import Examined, examine
 from poller.settings.values import Settings
 from poller.telemetry import logs
 from poller.telemetry.history import History
@@ -71,7 +71,7 @@ While a worker thread reads the settings or renders a page, the event loop waits
 
 
 def run(
-    settings: Settings,
+    found: Examined,
     *,
     settings_path: Path,
     verbose: bool = False,
@@ -88,7 +88,7 @@ def run(
     process_memory.protect()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the counters' series
     logs.configure(
-        settings.daemon.log_format,
+        found.settings.daemon.log_format,
         verbose,
         quiet,
         worker=None if membership is None else membership.number,
@@ -97,16 +97,22 @@ def run(
     with_uvloop = importlib.util.find_spec("uvloop") is not None
     gc.freeze()  # the collector skips the modules, which live until the end
     sys.setswitchinterval(SWITCH_INTERVAL_IN_SECONDS)
-    return anyio.run(_run, settings, settings_path, membership, backend_options={"use_uvloop": with_uvloop})
+    return anyio.run(
+        _run, found.settings, found.text, settings_path, membership, backend_options={"use_uvloop": with_uvloop}
+    )
 
 
-async def _run(settings: Settings, settings_path: Path, membership: Membership | None) -> int:
+async def _run(settings: Settings, text: str, settings_path: Path, membership: Membership | None) -> int:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-        return await _run_until(signals, settings, settings_path, membership)
+        return await _run_until(signals, settings, text, settings_path, membership)
 
 
 async def _run_until(
-    signals: AsyncIterator[signal.Signals], settings: Settings, settings_path: Path, membership: Membership | None
+    signals: AsyncIterator[signal.Signals],
+    settings: Settings,
+    text: str,
+    settings_path: Path,
+    membership: Membership | None,
 ) -> int:
     stop, limits = Stop(), raise_limit()
     parent = None if membership is None else Parent(membership)
@@ -149,8 +155,9 @@ async def _run_until(
         telemetry.watch(lambda: from_thread.run_sync(statuses))  # a worker thread renders /metrics
         reloader = Reloader(
             settings,
+            text=text,
             file=settings_path,
-            read=partial(load, settings_path, os.environ, copy=membership.settings_copy if membership else None),
+            read=partial(examine, settings_path, os.environ, copy=membership.settings_copy if membership else None),
             running=running,
             stop=stop,
             clock=composition.clock,
@@ -170,7 +177,7 @@ async def _run_until(
             functions=lambda: list(reloader.in_use.functions.values()),
             changes=recent.changes,
             function_statuses=function_statuses,
-            settings=partial(effective_text, settings_path, os.environ),
+            settings=lambda: shown_settings(reloader.text_in_use, settings_path, os.environ),
         )
         pages = Pages(telemetry.registry, statuses, backlogs, page=page, sharing=composition.worker.sharing)
         calls = composition.functions.calls_of_clients(stop)

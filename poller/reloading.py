@@ -33,6 +33,8 @@ from poller.model.status import ReloadStatus
 from poller.model.stream import StateKey
 from poller.ports import Clock
 from poller.settings.changes import Changes, Renamed, changes
+from poller.settings.in_use import TextInUse
+from poller.settings.loading import Examined
 from poller.settings.values import Settings
 
 MAXIMUM_WAITING = 16
@@ -82,15 +84,20 @@ class Reloader:
         self,
         in_use: Settings,
         *,
+        text: str,
         file: Path,
-        read: Callable[[], Settings],
+        read: Callable[[], Examined],
         running: Running,
         stop: Stop,
         clock: Clock,
         emit: Emit,
     ) -> None:
-        """`read` reads the file, in a worker thread. It raises SettingsError if the file is faulty."""
+        """`text` is the file as it was read for `in_use`.
+
+        `read` reads the file again, in a worker thread. It raises SettingsError if the file is faulty.
+        """
         self.in_use = in_use
+        self._text = text
         self.status = ReloadStatus(was_successful=True, succeeded_at=clock.now())
         self._not_replaced: frozenset[MappingName] = frozenset()
         self._file = file
@@ -100,6 +107,10 @@ class Reloader:
         self._clock = clock
         self._emit = emit
         self._line, self._requests = anyio.create_memory_object_stream[_Request](MAXIMUM_WAITING)
+
+    @property
+    def text_in_use(self) -> TextInUse:
+        return TextInUse(self._text, self.in_use.daemon, self._not_replaced)
 
     async def run(self) -> None:
         """Do one request after another, until cancelled."""
@@ -173,12 +184,12 @@ class Reloader:
 
     async def _reloaded(self) -> Mapping[str, Any]:
         before = self.in_use
-        found = await to_thread.run_sync(self._found)
+        found, text = await to_thread.run_sync(self._found)
         warnings = [*found.settings.warnings, *await self._beginning_anew(found.renamed)]
         for warning in warnings:
             if warning not in before.warnings:
                 self._emit(SettingsWarning(warning))
-        self.in_use = found.settings
+        self.in_use, self._text = found.settings, text
         functions = {**before.functions, **found.settings.functions}
         try:
             failures = await self._running.apply(found)
@@ -191,9 +202,10 @@ class Reloader:
         self._emit(_fact(found, failures, self._file))
         return _report(found, failures, warnings)
 
-    def _found(self) -> Changes:
-        """Read the file, and return what differs from the settings in use. Runs in a worker thread."""
-        return changes(self.in_use, self._read(), failed=self._not_replaced)
+    def _found(self) -> tuple[Changes, str]:
+        """Read the file, and return what differs from the settings in use, and its text. Runs in a worker thread."""
+        read = self._read()
+        return changes(self.in_use, read.settings, failed=self._not_replaced), read.text
 
     async def _beginning_anew(self, renamed: Sequence[Renamed]) -> Sequence[str]:
         """Return a warning for each renamed mapping that has no stored positions under its new name."""

@@ -1,7 +1,7 @@
 """How does a person act on the page? A form makes each change, and its answer leads back to the page.
 
     GET  /           the page                           POST /change     one call of /api/ (`calls.py`)
-    GET  /settings   the settings file                  POST /login      begin a session, with the admin token
+    GET  /settings   the settings in use                POST /login      begin a session, with the admin token
     GET  /login      asks for the admin token           POST /logout     end it
     GET  /page.css, /page.js
 
@@ -48,7 +48,7 @@ from poller.admin.rendering import Rendering
 from poller.admin.sessions import COOKIE, LASTS_IN_SECONDS
 from poller.admin.viewing import Viewing
 from poller.facts import Emit
-from poller.model.status import MappingStatus
+from poller.model.status import MappingStatus, ShownSettings
 
 PAGE_SECONDS = 1.0
 """The largest age of a page that is shown again, so that many open tabs cost no more than one."""
@@ -68,16 +68,16 @@ class Acting:
         self,
         viewing: Viewing,
         statuses: Callable[[], Sequence[MappingStatus]],
-        settings: Callable[[], str] | None,
+        settings: Callable[[], ShownSettings] | None,
         *,
         guard: Guard,
         changes: Changes,
         connections: Connections,
         emit: Emit,
     ) -> None:
-        """`settings` returns the settings file as text, in a worker thread; None means no such page."""
+        """`settings` returns the settings in use, in a worker thread; None means no such page."""
         self._viewing = viewing
-        self._settings_text = settings
+        self._settings_in_use = settings
         self._guard = guard
         self._changes = changes
         self._connections = connections
@@ -112,11 +112,11 @@ class Acting:
         return web.Response(body=await page.get(), content_type="text/html", charset="utf-8")
 
     async def _settings(self, request: web.Request) -> web.Response:
-        if self._settings_text is None:
+        if self._settings_in_use is None:
             raise web.HTTPNotFound
         if not self._guard.viewer(request).sees_words:
             return html(login(), status=401)
-        return html(settings(await to_thread.run_sync(self._settings_text, abandon_on_cancel=True)))
+        return html(settings(await to_thread.run_sync(self._settings_in_use, abandon_on_cancel=True)))
 
     async def _ask_for_token(self, _request: web.Request) -> web.Response:
         return html(login())

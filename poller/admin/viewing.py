@@ -25,7 +25,7 @@ from poller.model.function import Function
 from poller.model.function_status import FunctionStatus
 from poller.model.ids import MappingName
 from poller.model.sharing import SharingStatus
-from poller.model.status import MappingStatus, WorkerStatus
+from poller.model.status import MappingStatus, ShownSettings, WorkerStatus
 from poller.telemetry.history import History
 
 
@@ -34,14 +34,14 @@ class PageSources(NamedTuple):
 
     `functions` returns the functions of the settings, `function_statuses` the status of each function that is in use,
     and `changes` the last changes, the oldest first. They are called in the event loop.
-    `settings` returns the settings file as text; it is called in a worker thread. If it is None, there is no such page.
+    `settings` returns the settings in use; it is called in a worker thread. If it is None, there is no such page.
     """
 
     history: History | None = None
     functions: Callable[[], Sequence[Function]] = tuple
     changes: Callable[[], Sequence[RecentChange]] = tuple
     function_statuses: Callable[[], Sequence[FunctionStatus]] = tuple
-    settings: Callable[[], str] | None = None
+    settings: Callable[[], ShownSettings] | None = None
 
 
 class Viewing:

@@ -135,9 +135,9 @@ def run(
 
     membership = None if as_worker is None else Membership.parsed(as_worker)
     copy = None if membership is None else membership.settings_copy
-    settings = examined(config, prints_warnings=False, copy=copy).settings
+    found = examined(config, prints_warnings=False, copy=copy)
     with exit_on_failure(config):
-        status = run_daemon(settings, settings_path=config, verbose=verbose, quiet=quiet, membership=membership)
+        status = run_daemon(found, settings_path=config, verbose=verbose, quiet=quiet, membership=membership)
     raise typer.Exit(status)
 
 

@@ -128,6 +128,16 @@ class ReloadStatus(NamedTuple):
     succeeded_at: float
 
 
+class ShownSettings(NamedTuple):
+    """The settings that the daemon uses, as TOML without secrets.
+
+    `notes` say in which ways they are not the settings of the file as it is now.
+    """
+
+    toml: str
+    notes: tuple[str, ...] = ()
+
+
 class EventsStatus(NamedTuple):
     """The part of a mapping's status that only the asynchronous events of a function have.
 

@@ -39,6 +39,7 @@ A mapping in a JSON request goes through the same steps, beginning with the tabl
 For a reload:
 
     changes.py        what changes in the daemon when it reads its file again?
+    in_use.py         which settings does the daemon use, and what would a reload change?
 
 For `poller check`:
 

@@ -118,10 +118,16 @@ def changes(in_use: Settings, written: Settings, *, failed: Collection[MappingNa
         functions=_difference(_functions(in_use), _functions(settings)),
         events=_difference(_events(in_use), _events(settings)),
         options=tuple(dotted(("daemon", option)) for option in changed if option not in fixed),
-        needs_restart=tuple(dotted(("daemon", option)) for option in changed if option in fixed),
+        needs_restart=needs_restart(in_use.daemon, written.daemon),
         renamed=tuple(_renamed(in_use, written)),
         settings=settings,
     )
+
+
+def needs_restart(in_use: Daemon, written: Daemon) -> tuple[str, ...]:
+    """Return the paths of the options whose written value is not in use before the next start."""
+    differ = (option for option in READ_AT_THE_START if getattr(in_use, option) != getattr(written, option))
+    return tuple(dotted(("daemon", option)) for option in differ)
 
 
 def _with_kept_arn(function: Function, in_use: Settings, written: Settings) -> Function:

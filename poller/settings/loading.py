@@ -54,8 +54,13 @@ def load(path: FilePath, environ: Mapping[str, str], *, copy: FilePath | None = 
 
 
 def examine(path: FilePath, environ: Mapping[str, str], *, copy: FilePath | None = None) -> Examined:
+    return examine_text(text_of(path if copy is None else copy), path, environ)
+
+
+def examine_text(text: str, path: FilePath, environ: Mapping[str, str]) -> Examined:
+    """Examine a text as if it stood in the file at `path`."""
     with _too_deep_is_a_fault(path):
-        return _examined(path, environ, path if copy is None else copy)
+        return _examined(text, path, environ)
 
 
 def state_of(path: FilePath, environ: Mapping[str, str]) -> str:
@@ -64,7 +69,7 @@ def state_of(path: FilePath, environ: Mapping[str, str]) -> str:
     Raise SettingsError if this option, or the file as a whole, cannot be read.
     """
     with _too_deep_is_a_fault(path):
-        table, not_replaced = substitute(_parsed(path, _text(path)), environ)
+        table, not_replaced = substitute(_parsed(path, text_of(path)), environ)
         file, unreadable = read_file(table, not_replaced)
     if faults := [fault for fault in unreadable if fault.path in (("daemon",), ("daemon", "state"))]:
         raise SettingsError(in_lines(faults, table, FileOptions))
@@ -79,8 +84,7 @@ def _too_deep_is_a_fault(path: FilePath) -> Iterator[None]:
         raise SettingsError([f"{path}: is nested too deeply"]) from None
 
 
-def _examined(path: FilePath, environ: Mapping[str, str], read: FilePath) -> Examined:
-    text = _text(read)
+def _examined(text: str, path: FilePath, environ: Mapping[str, str]) -> Examined:
     table, not_replaced = substitute(_parsed(path, text), environ)
     file, unreadable = read_file(table, not_replaced)
     functions = resolve(file, path.resolve().parent)
@@ -89,7 +93,8 @@ def _examined(path: FilePath, environ: Mapping[str, str], read: FilePath) -> Exa
     return Examined(_settings(file, functions, withheld_variables(table), path, environ), table, text)
 
 
-def _text(path: FilePath) -> str:
+def text_of(path: FilePath) -> str:
+    """Return the text of the file. Raise SettingsError if it cannot be read."""
     try:
         if path.is_fifo() and path.resolve().parts[1] not in ("dev", "proc"):  # the shell's <(…) is allowed
             raise SettingsError([f"{path}: is a named pipe, not a file"])

@@ -13,18 +13,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from poller.errors import SettingsError
 from poller.model.function import Function
 from poller.model.ids import FunctionName
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.settings.daemon import DaemonOptions
 from poller.settings.functions import KINDS, FunctionOptions
-from poller.settings.loading import examine
 from poller.settings.mappings import MappingOptions
 from poller.settings.masking import masked
 from poller.settings.options import Follows, Range, Secret, Unstated, declaration, leaves, limited, marker
@@ -37,15 +34,6 @@ class Line(NamedTuple):
 
     text: str
     remark: str = ""
-
-
-def effective_text(path: FilePath, environ: Mapping[str, str]) -> str:
-    """Return the file as it is now, with its defaults and without secrets. If it is faulty, return its faults."""
-    try:
-        found = examine(path, environ)
-    except SettingsError as error:
-        return f"the settings file has faults; the daemon keeps its settings:\n{error}"
-    return effective_toml(found.settings, found.table)
 
 
 def effective_toml(settings: Settings, table: dict[str, Any]) -> str:

@@ -33,8 +33,8 @@ from poller.engine.stop import Stop
 from poller.errors import CannotListen, SettingsError
 from poller.facts import ControlSocketFailed, DaemonStarted, SettingsWarning
 from poller.lambda_api.server import OPTION as API_OPTION
+from poller.settings.in_use import shown_settings
 from poller.settings.loading import Examined, examine
-from poller.settings.showing import effective_text
 from poller.settings.values import Daemon
 from poller.telemetry import logs
 from poller.telemetry.history import History
@@ -101,7 +101,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], found: Examined, se
             functions=lambda: list(changes.in_use.functions.values()),
             changes=recent.changes,
             function_statuses=view.functions,
-            settings=partial(effective_text, settings_path, os.environ),
+            settings=lambda: shown_settings(changes.text_in_use, settings_path, os.environ),
         )
         pages = Pages(
             registry,

@@ -39,6 +39,7 @@ from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.move import MoveOrder
 from poller.model.order import ShardOrder
 from poller.model.status import ReloadStatus
+from poller.settings.in_use import TextInUse
 from poller.settings.loading import Examined
 from poller.settings.values import Settings
 from poller.workers.asking import HANGS, Reply, all_asked, asked
@@ -71,6 +72,7 @@ class Changes:
     ) -> None:
         """`read` reads the file, in a worker thread. It raises SettingsError if the file is faulty."""
         self.in_use: Settings = in_use.settings
+        self.text_in_use = TextInUse(in_use.text, in_use.settings.daemon)
         self.status = ReloadStatus(was_successful=True, succeeded_at=now())
         self._file = file
         self._read = read
@@ -109,6 +111,7 @@ class Changes:
                     self._emit(SettingsWarning(warning))
             await to_thread.run_sync(_write, self._folder, found.text)
             self.in_use = found.settings
+            self.text_in_use = self.text_in_use._replace(text=found.text)
             self._team.settings_number += 1
             replies = await self._ask_all("/api/reload", {})
             self._note(replies)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import signal
@@ -100,11 +101,17 @@ async def test_a_sighup_reloads_and_a_faulty_file_changes_nothing(world: World) 
         answer = await to_thread.run_sync(partial(poller, world.folder, "reload", "-c", str(file)))
         assert (answer.returncode, answer.stdout, answer.stderr) == (1, "", check.stderr)
         assert [check.stderr.splitlines()[0], *refused["faults"]] == check.stderr.splitlines()
+        settings = html.unescape((await daemon.get("/settings")).text)
+        assert "has faults now" in settings
+        assert all(fault in settings for fault in refused["faults"])
+        assert "[mappings.orders]" in settings
+        assert "[mappings.returns]" not in settings
         world.send(orders, "a")
         await world.until_deleted(orders, 1)
         world.write(mapping("orders", orders) + mapping("returns", returns))
         daemon.signal(signal.SIGHUP)
         await daemon.until_logged("mapping_ready", mapping="returns")
+        assert "[mappings.returns]" in (await daemon.get("/settings")).text
         assert await daemon.stop() == 0
 
 

@@ -22,7 +22,7 @@ from poller.model.stream import ShardId, StateKey
 from poller.reloading import MAXIMUM_WAITING, Reloader
 from poller.requested_changes import RequestedChanges
 from poller.settings.changes import Changes
-from poller.settings.loading import load
+from poller.settings.loading import Examined, examine, load
 from poller.settings.values import Settings
 
 pytestmark = pytest.mark.anyio
@@ -142,11 +142,12 @@ class Scene:
         self.facts: list[Fact] = []
         self.reads = 0
         self.fails_to_read: Exception | None = None
-        settings = load(file, {})
-        self.running = FakeRunning(settings)
+        found = examine(file, {})
+        self.running = FakeRunning(found.settings)
         self.clock = SetClock(START)
         self.reloader = Reloader(
-            settings,
+            found.settings,
+            text=found.text,
             file=file,
             read=self.read,
             running=self.running,
@@ -159,12 +160,12 @@ class Scene:
     def write(self, text: str) -> None:
         self.file.write_text(DAEMON + STORE + AUDIT + text)
 
-    def read(self) -> Settings:
+    def read(self) -> Examined:
         from_thread.check_cancelled()  # raises unless this is a worker thread
         self.reads += 1
         if self.fails_to_read is not None:
             raise self.fails_to_read
-        return load(self.file, {})
+        return examine(self.file, {})
 
     def facts_of(self, kind: type[Fact]) -> list[Fact]:
         return [fact for fact in self.facts if isinstance(fact, kind)]
@@ -242,8 +243,10 @@ async def test_a_faulty_file_changes_nothing_and_all_its_faults_are_reported(tmp
         assert len(caught.value.faults) == 2
         assert made.facts_of(ReloadRefused) == [ReloadRefused(str(made.file), tuple(caught.value.faults))]
         assert (made.reloader.in_use, made.running.mappings) == (before, {"orders"})
+        assert "mappings.new" not in made.reloader.text_in_use.text
         made.write(queue("new"))
         assert (await made.reloader.reload())["mappings"]["added"] == ("new",)
+        assert "mappings.new" in made.reloader.text_in_use.text
 
 
 async def test_the_status_says_how_the_last_reload_ended_and_when_one_succeeded(tmp_path: Path) -> None:
@@ -331,6 +334,7 @@ async def test_a_function_that_is_still_invoked_after_a_failed_replacement_is_re
         for _ in range(2):
             assert (await made.reloader.reload())["functions"]["removed"] == ("resize",)
             assert await made.reloader.restart_function("resize") == {"restarted": "resize"}
+            assert made.reloader.text_in_use.not_replaced == {"orders"}
         made.running.cannot_open = set()
         assert (await made.reloader.reload())["functions"]["removed"] == ("resize",)
         assert (await made.reloader.reload())["functions"]["removed"] == ()

@@ -7,7 +7,7 @@ from poller.admin.page.forms import CALL, CHANGE_PATH, IS_SURE, LOGIN_PATH, PROO
 from poller.admin.page.markup import NOTHING, Html, element, field, joined, text
 from poller.admin.page.view import Viewer
 from poller.admin.words import count
-from poller.model.status import BlockedShard, MappingStatus
+from poller.model.status import BlockedShard, MappingStatus, ShownSettings
 
 
 def question(status: MappingStatus, shard: BlockedShard, viewer: Viewer, *, back: str) -> str:
@@ -86,13 +86,13 @@ def failure(why: str, *, back: str = "/", title: str = "Nothing was changed") ->
     )
 
 
-def settings(toml: str) -> str:
-    """Return the page with the settings file as it is now."""
+def settings(shown: ShownSettings) -> str:
+    """Return the page with the settings that the daemon uses."""
     return _dialog(
         "Settings",
-        element("p", text("This is the file as it is now, with its defaults.")),
-        element("p", text("The daemon uses the file as it was at the last reload.")),
-        element("pre", text(toml), tabindex="0", role="region", aria_label="settings"),
+        element("p", text("The daemon uses these settings. Secrets are masked, and each default is marked.")),
+        *(element("p", text(note), class_="troubled") for note in shown.notes),
+        element("pre", text(shown.toml), tabindex="0", role="region", aria_label="settings"),
         element("p", element("a", text("Back"), href="/")),
     )
 

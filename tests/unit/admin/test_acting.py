@@ -18,7 +18,7 @@ from poller.admin.viewing import PageSources
 from poller.errors import CannotChange
 from poller.facts import ChangeMade
 from poller.model.order import ShardOrder
-from poller.model.status import MappingStatus, StreamStatus
+from poller.model.status import MappingStatus, ShownSettings, StreamStatus
 from poller.telemetry.telemetry import Telemetry
 from tests.fakes.changes import FakeChanges
 from tests.unit.admin.test_page import BLOCKED, QUEUE, STREAM, Reader
@@ -87,7 +87,7 @@ async def browsing(
     *statuses: MappingStatus,
     token: str | None = None,
     host: str = "127.0.0.1",
-    settings: Callable[[], str] | None = lambda: "[daemon]\nregion = 'eu<west>'",
+    settings: Callable[[], ShownSettings] | None = lambda: ShownSettings("region = 'eu<west>'", ("the file changed",)),
 ) -> AsyncIterator[Browser]:
     changes, tokens, looks = FakeChanges(), [token], list[Sequence[MappingStatus]]([statuses or (QUEUE, STREAM)])
     changes.report = {"was_paused": False, "reason": "KeyError", "blocked_since": "2026-01-31T12:00:00Z", "records": 3}
@@ -370,7 +370,8 @@ async def test_the_settings_are_shown_as_text() -> None:
     async with browsing() as browser:
         status, page = await browser.page("/settings")
         assert (status, "region = 'eu<west>'" in Reader(page).text) == (200, True)
-        assert "The daemon uses the file as it was at the last reload." in Reader(page).text
+        assert "The daemon uses these settings." in Reader(page).text
+        assert "the file changed" in Reader(page).text
     async with browsing(settings=None) as browser:
         assert (await browser.page("/settings"))[0] == 404
 

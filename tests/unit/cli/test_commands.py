@@ -174,9 +174,9 @@ def test_run_passes_on_the_settings_and_ends_with_the_daemons_exit_code(
 ) -> None:
     handed: list[tuple[Settings, Path, bool, bool]] = []
 
-    def run(settings: Settings, *, settings_path: Path, verbose: bool, quiet: bool, membership: None) -> int:
+    def run(found: Examined, *, settings_path: Path, verbose: bool, quiet: bool, membership: None) -> int:
         assert membership is None
-        handed.append((settings, settings_path, verbose, quiet))
+        handed.append((found.settings, settings_path, verbose, quiet))
         return 7
 
     monkeypatch.setattr("poller.app.run", run)
@@ -207,8 +207,8 @@ def test_run_with_workers_runs_their_parent(poller: Poller, monkeypatch: pytest.
 def test_a_worker_reads_the_copy_of_its_parent(poller: Poller, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     handed: list[tuple[Settings, Path, Membership]] = []
 
-    def run(settings: Settings, *, settings_path: Path, membership: Membership, **_: bool) -> int:
-        handed.append((settings, settings_path, membership))
+    def run(found: Examined, *, settings_path: Path, membership: Membership, **_: bool) -> int:
+        handed.append((found.settings, settings_path, membership))
         return 7
 
     monkeypatch.setattr("poller.app.run", run)

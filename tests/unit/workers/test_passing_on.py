@@ -176,7 +176,8 @@ async def test_a_reload_reaches_all_workers_with_one_copy_of_the_file(daemon: Da
         answer = await daemon.changes.reload(settings=str(daemon.file))
     assert answer == dict(daemon.workers[1].report) | {"failed": {}}
     assert (daemon.asked(1), daemon.asked(2)) == ([None], [None])
-    assert daemon.copy == NEW
+    assert daemon.copy == daemon.changes.text_in_use.text == NEW
+    assert daemon.changes.text_in_use.at_start.http_listen is None
     assert daemon.changes.in_use.daemon.http_hosts == ("poller.internal",)
     assert daemon.changes.status == (True, 1001.0)
 
