@@ -182,7 +182,7 @@ class Reader:
                 return True
             if succeeded is False:
                 attempts += 1
-                lease.block(first, len(records), attempts=attempts, request_id=RequestId("request"))
+                lease.block(first, len(records), attempts=attempts, request_id=RequestId("request"), at=0.0)
             if attempts < ATTEMPTS:
                 await self._pause(lease, RETRY_IN_SECONDS)
                 if self._must_leave(lease):

@@ -241,6 +241,28 @@ def test_a_shard_is_as_old_and_as_long_blocked_as_the_worst_of_its_lanes() -> No
     assert len(world.facts_of(ShardBlocked)) > 1, "several lanes are blocked, and the shard is listed once"
 
 
+def test_a_pause_does_not_move_the_time_since_which_a_shard_is_blocked() -> None:
+    world = Watched()
+    world.poison = {"a/0"}
+    blocked: list[BlockedShard] = []
+
+    async def until(life: Life) -> None:
+        world.put_in(LOWER, "a/0")
+        for _ in range(2):
+            await anyio.sleep(5)
+            [stream] = streams(list(life.supervisor.statuses()))
+            blocked.extend(stream.blocked)
+            await life.supervisor.pause(world.mapping.name)
+            await anyio.sleep(20)
+            await life.supervisor.resume(world.mapping.name)
+        life.begin_stop()
+
+    play_life(world, until)
+    before, after = blocked
+    assert after.since == before.since
+    assert (after.attempt or 0) > (before.attempt or 0)
+
+
 def test_every_retry_is_counted_and_a_discarded_batch_is_reported_once() -> None:
     world = Watched(maximum_retry_attempts=5)
     world.poison = {"a/0"}

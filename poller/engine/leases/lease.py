@@ -26,6 +26,7 @@ class Block(NamedTuple):
 
     The batch has `records` records from `first` on. Without records, it is the last invocation of a tumbling window.
     `attempts` have been made with this request id. `since` is the time on this process's MonotonicClock.
+    `began_at` is the time of day at which the block began, in epoch seconds, or None if an older row does not tell.
     """
 
     first: SequenceNumber | None
@@ -33,11 +34,12 @@ class Block(NamedTuple):
     attempts: int
     request_id: RequestId
     since: float
+    began_at: float | None
 
     def detail(self, now: float) -> Detail:
         """Return the block as a detail of a row.
 
-        It has the block's age instead of a time, because hosts have different clocks.
+        The age is right even if hosts have different clocks, but lacks the time without a user, such as a pause.
         """
         return {
             "first": self.first,
@@ -45,6 +47,7 @@ class Block(NamedTuple):
             "attempts": self.attempts,
             "request_id": self.request_id,
             "age_in_seconds": now - self.since,
+            "began_at": self.began_at,
         }
 
     @classmethod
@@ -57,9 +60,12 @@ class Block(NamedTuple):
                 "attempts": int(attempts),
                 "request_id": str(request_id),
                 "age_in_seconds": int() | float() as age,
+                **others,
             }:
                 number = None if first is None else SequenceNumber(first)
-                return cls(number, records, attempts, RequestId(request_id), now - age)
+                began_at = others.get("began_at")
+                at = float(began_at) if isinstance(began_at, int | float) else None
+                return cls(number, records, attempts, RequestId(request_id), now - age, at)
         return None
 
 
@@ -141,16 +147,23 @@ class Lease:
         if self._unstored_since is None:
             self._unstored_since = self._clock.now()
 
-    def block(self, first: SequenceNumber | None, records: int, *, attempts: int, request_id: RequestId) -> None:
-        """Note that a batch blocks a lane. `Block` explains the arguments."""
+    def block(
+        self, first: SequenceNumber | None, records: int, *, attempts: int, request_id: RequestId, at: float
+    ) -> None:
+        """Note that a batch blocks a lane. `Block` explains the arguments. `at` is the time of day now."""
         before = self.blocks.get(first)
-        since = self._clock.now() if before is None else before.since
-        self.blocks[first] = Block(first, records, attempts, request_id, since)
+        since, began_at = (self._clock.now(), at) if before is None else (before.since, before.began_at)
+        self.blocks[first] = Block(first, records, attempts, request_id, since, began_at)
 
-    def seconds_blocked(self, first: SequenceNumber | None) -> float:
-        """Return how long the batch with this first record has blocked its lane, also at earlier workers."""
+    def blocked_since(self, first: SequenceNumber | None, *, now: float) -> float:
+        """Return since when the batch with this first record has blocked its lane, also at earlier workers.
+
+        The time and `now` are the time of day in epoch seconds.
+        """
         block = self.blocks.get(first)
-        return 0.0 if block is None else self._clock.now() - block.since
+        if block is None:
+            return now
+        return now - (self._clock.now() - block.since) if block.began_at is None else min(block.began_at, now)
 
     def store_soon(self) -> None:
         """Let the worker store the checkpoint now, without waiting for it."""

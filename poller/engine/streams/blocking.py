@@ -61,7 +61,7 @@ class LaneBlock:
         self.blocked = BlockedShard(
             self._shard_id,
             reason,
-            since=now - self._lease.seconds_blocked(start) if before is None else before.since,
+            since=self._lease.blocked_since(start, now=now) if before is None else before.since,
             records=count,
             start_sequence_number=start,
             end_sequence_number=end,

@@ -232,7 +232,8 @@ class Lane:
     def _note_block(self, delivery: Delivery[StreamRecord]) -> None:
         attempts, records = delivery.made, delivery.tried
         assert attempts is not None, "no wait follows the last record"
-        self._lease.block(_first(records), len(records), attempts=attempts.number, request_id=attempts.request_id)
+        first, at = _first(records), self._context.clock.now()
+        self._lease.block(first, len(records), attempts=attempts.number, request_id=attempts.request_id, at=at)
 
     def _done(self, records: Records) -> None:
         self._block.end()
