@@ -8,14 +8,14 @@ A method that calls a service raises `errors.ServiceError` and no other exceptio
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from poller.core.document import Document
 from poller.model.event import Event, EventQueueDepth, TakenEvent
 from poller.model.ids import FunctionName, MappingName
 from poller.model.invocation import Invocation, Response
-from poller.model.lease import Row, RowKey
+from poller.model.lease import Pause, Row, RowKey
 from poller.model.message import Message, QueueAttributes, RejectedEntry
 from poller.model.stream import (
     Position,
@@ -155,14 +155,17 @@ class PauseStore(Protocol):
     Several workers may share the store.
     """
 
-    async def load(self) -> frozenset[MappingName]:
+    async def load(self) -> Mapping[MappingName, Pause]:
         """Return the mappings that are paused. A change by another worker may be missing for some seconds."""
 
-    async def is_paused(self, mapping: MappingName) -> bool:
-        """Return whether the mapping is paused now."""
+    async def read(self, mapping: MappingName) -> Pause | None:
+        """Return the pause of the mapping, or None if it is not paused now."""
 
-    async def pause(self, mapping: MappingName) -> None:
-        """Store durably that the mapping is paused. Idempotent."""
+    async def pause(self, mapping: MappingName, *, at: float) -> Pause:
+        """Store durably that the mapping is paused, and return the pause. `at` is the time now, in epoch seconds.
+
+        Idempotent: if the mapping is paused already, its pause does not change.
+        """
 
     async def resume(self, mapping: MappingName) -> None:
         """Store durably that the mapping is not paused. Idempotent."""

@@ -186,7 +186,7 @@ class MappingNumbers(MappingEntry):
     records_in_hand: int
     concurrency_limit: int
     last_error: LastErrorEntry | None
-    iterator_age_in_seconds: float = 0.0
+    iterator_age_in_seconds: float | None = Field(None, description="Null while no shard is read.")
     shards: Shards | None = None
     last_30_minutes: LastMinutesOfMapping | None = None
     shards_read: list[ReadShard] = Field(

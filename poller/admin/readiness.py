@@ -15,8 +15,8 @@ source.
     stopping   the daemon stops                                            503
 
 Each mapping also has these members: `reason`, a text from the source or the function; `since`, the time when the state
-began, which is null for paused, disabled and stopping; `attempt`, the number of failed tries in a row; and `next_try`,
-which is null if the queue decides when a message is received again.
+began, which is null for disabled and stopping, and for a pause that an older version has stored; `attempt`, the number
+of failed tries in a row; and `next_try`, which is null if the queue decides when a message is received again.
 The entry of a stream has the number of its blocked shards, and lists the shards that have been blocked longest. Each
 shard has the reason, the message of the failure, the time when it became blocked, and the first and the last of the
 records that are tried together:

@@ -73,7 +73,7 @@ def _rows(report: Mapping[str, Any], now: float) -> Iterator[Sequence[str]]:
             _since(entry, now),
             entry["function"],
             str(entry["batches_in_flight"]),
-            duration(entry["iterator_age_in_seconds"]) if "iterator_age_in_seconds" in entry else "",
+            _behind(entry),
             "; ".join(_reasons(entry, now)),
         )
     for function, entry in sorted(report["events"].items()):
@@ -82,6 +82,14 @@ def _rows(report: Mapping[str, Any], now: float) -> Iterator[Sequence[str]]:
         yield (f"events of {function}", entry["state"], _since(entry, now), function, "", "", why)
     for number, entry in report.get("workers", {}).items():
         yield (f"worker {number}", entry["state"], _since(entry, now), "", "", "", "; ".join(_of_worker(entry)))
+
+
+def _behind(entry: Mapping[str, Any]) -> str:
+    """Return how far a stream is behind; a mapping that reads no shard does not know it."""
+    if "iterator_age_in_seconds" not in entry:
+        return ""
+    age = entry["iterator_age_in_seconds"]
+    return "unknown" if age is None else duration(age)
 
 
 def _rank(entry: Mapping[str, Any]) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import NamedTuple
@@ -37,7 +37,7 @@ from poller.errors import PollerError
 from poller.facts import Emit
 from poller.functions.units import Units
 from poller.model.ids import MappingName
-from poller.model.lease import Owner
+from poller.model.lease import Owner, Pause
 from poller.model.mapping import StreamMapping
 from poller.model.sharing import SharingStatus
 from poller.ports import Clock, PauseStore
@@ -196,19 +196,20 @@ class Pauses:
     def __init__(self, worker: WorkerComposition) -> None:
         self._worker = worker
 
-    async def load(self) -> frozenset[MappingName]:
+    async def load(self) -> Mapping[MappingName, Pause]:
         state = self._worker.settings().daemon.state
         if state == "memory:" or ((path := path_of(state)) is not None and not await anyio.Path(path).exists()):
-            return frozenset()
+            return {}
         return await (await self._worker.state()).pauses.load()
 
-    async def is_paused(self, mapping: MappingName) -> bool:
-        return await (await self._worker.state()).pauses.is_paused(mapping)
+    async def read(self, mapping: MappingName) -> Pause | None:
+        return await (await self._worker.state()).pauses.read(mapping)
 
-    async def pause(self, mapping: MappingName) -> None:
+    async def pause(self, mapping: MappingName, *, at: float) -> Pause:
         state = await self._worker.state()
-        await state.pauses.pause(mapping)
+        pause = await state.pauses.pause(mapping, at=at)
         state.worker.has_paused(mapping)
+        return pause
 
     async def resume(self, mapping: MappingName) -> None:
         await (await self._worker.state()).pauses.resume(mapping)

@@ -2,7 +2,7 @@
 
     state, reason, since, tries    those of the worker with the worst state
     numbers of work in hand        their sum: polls, batches, records, bytes, shards that are read
-    ages                           the highest one
+    ages                           the highest one that a worker knows
     the last error                 the newest one
     what every worker knows        counted once: drained shards, and the events of a shared event queue
     blocked shards                 those of all workers, the longest blocked first
@@ -112,7 +112,7 @@ def _badness(status: MappingStatus) -> tuple[int, float]:
 def _streams(streams: Sequence[StreamStatus]) -> StreamStatus:
     blocked = sorted((shard for stream in streams for shard in stream.blocked), key=lambda shard: shard.since)
     return StreamStatus(
-        iterator_age_in_seconds=max(stream.iterator_age_in_seconds for stream in streams),
+        iterator_age_in_seconds=_highest(stream.iterator_age_in_seconds for stream in streams),
         unblocked_age_in_seconds=max(stream.unblocked_age_in_seconds for stream in streams),
         checkpoint_age_in_seconds=max(stream.checkpoint_age_in_seconds for stream in streams),
         shards_reading=sum(stream.shards_reading for stream in streams),
@@ -126,8 +126,12 @@ def _streams(streams: Sequence[StreamStatus]) -> StreamStatus:
 
 
 def _queues(queues: Sequence[QueueStatus]) -> QueueStatus:
-    ages = [queue.oldest_age_in_seconds for queue in queues if queue.oldest_age_in_seconds is not None]
-    return QueueStatus(max(ages, default=None))
+    return QueueStatus(_highest(queue.oldest_age_in_seconds for queue in queues))
+
+
+def _highest(ages: Iterable[float | None]) -> float | None:
+    """Return the highest age that a worker knows, or None if no worker knows one."""
+    return max((age for age in ages if age is not None), default=None)
 
 
 def _events(events: Sequence[EventsStatus]) -> EventsStatus:

@@ -17,6 +17,7 @@ import anyio
 
 from poller.engine.stop import Stop
 from poller.model.function import Function
+from poller.model.lease import Pause
 from poller.model.mapping import AnyMapping, EventMapping, QueueMapping, StreamMapping
 from poller.model.order import ShardOrder
 from poller.model.status import BlockedShard, EventsStatus, Health, MappingStatus, QueueStatus, StreamStatus
@@ -42,19 +43,23 @@ class ShardRunner(Runner, Protocol):
 class Supervised:
     """A mapping with its options and its runs. `run` is the newest run, `runs` are all runs that have not ended.
 
-    `found` is the source that an earlier run has found, or None.
+    `found` is the source that an earlier run has found, or None. `pause` is None if the mapping is not paused.
     """
 
-    def __init__(self, mapping: AnyMapping, function: Function, *, is_paused: bool) -> None:
+    def __init__(self, mapping: AnyMapping, function: Function, *, pause: Pause | None) -> None:
         self.mapping = mapping
         self.function = function
-        self.is_paused = is_paused
+        self.pause = pause
         self.run: Run | None = None
         self.runs: dict[Run, None] = {}  # in the order of their begin, so that a seed of the simulation replays exactly
         self.found: str | None = None
         self.crash: Health | None = None
         self.crashes = 0
         self.changing = anyio.Lock()
+
+    @property
+    def is_paused(self) -> bool:
+        return self.pause is not None
 
 
 class Run:
@@ -108,8 +113,8 @@ def _health(supervised: Supervised, status: MappingStatus, *, is_stopping: bool)
         return Health("disabled")
     if is_stopping:
         return Health("stopping", status.reason)
-    if supervised.is_paused:
-        return Health("paused", "paused by a person, until it is resumed")
+    if supervised.pause is not None:
+        return Health("paused", "paused by a person, until it is resumed", supervised.pause.since)
     if supervised.crash is not None:
         return supervised.crash
     if run is not None and not run.began.is_set():

@@ -39,6 +39,7 @@ from poller.errors import CannotChange
 from poller.facts import Emit, MappingPausedByRequest, MappingResumedByRequest
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
+from poller.model.lease import Pause
 from poller.model.mapping import AnyMapping, EventMapping, StreamMapping
 from poller.model.order import ShardOrder
 from poller.model.status import BlockedShard, MappingStatus
@@ -77,11 +78,12 @@ class Supervisor:
     ) -> None:
         self.grace_in_seconds = grace_in_seconds
         self._pauses = pauses
+        self._clock = clock
         self._series = series
         self._stop = stop
         self._emit = emit
         self._mappings: dict[MappingName, Supervised] = {}
-        self._paused: set[MappingName] = set()
+        self._paused: dict[MappingName, Pause] = {}
         self._runs = Runs(
             open_runner,
             stop=stop,
@@ -99,7 +101,7 @@ class Supervisor:
         runs.
         """
         async with self._runs.running():
-            self._paused = set(await self._pauses.load())
+            self._paused = dict(await self._pauses.load())
             yield
 
     def begin(self) -> None:
@@ -116,7 +118,7 @@ class Supervisor:
         If the mapping cannot be opened, raises that error, and the mapping does not exist.
         """
         assert mapping.name not in self._mappings, f"{mapping.name} is there already"
-        supervised = Supervised(mapping, function, is_paused=mapping.name in self._paused)
+        supervised = Supervised(mapping, function, pause=self._paused.get(mapping.name))
         self._mappings[mapping.name] = supervised
         self._begin_series(mapping)
         try:
@@ -171,8 +173,7 @@ class Supervisor:
         supervised = self._mappings[name]
         async with supervised.changing:
             self._refuse_if_removed(supervised)
-            await self._pauses.pause(name)
-            self._pause(supervised)
+            self._pause(supervised, await self._pauses.pause(name, at=self._clock.now()))
 
     async def resume(self, name: MappingName) -> None:
         """End the pause of the mapping and begin a run.
@@ -210,8 +211,8 @@ class Supervisor:
         supervised = self._mappings[name]
         async with supervised.changing:
             self._refuse_if_removed(supervised)
-            if await self._pauses.is_paused(name):
-                self._pause(supervised)
+            if (pause := await self._pauses.read(name)) is not None:
+                self._pause(supervised, pause)
             elif supervised.is_paused:
                 await self._resume(supervised, turn)
 
@@ -222,7 +223,8 @@ class Supervisor:
 
         A mapping that is added later begins paused if it is in `paused`.
         """
-        self._paused = (self._paused & self._mappings.keys()) | (set(paused) - self._mappings.keys())
+        kept = {name: pause for name, pause in self._paused.items() if name in self._mappings or name in paused}
+        self._paused = {name: Pause(None) for name in paused if name not in self._mappings} | kept
         return [name for name, one in self._mappings.items() if one.is_paused != (name in paused)]
 
     def order(self, name: MappingName, order: ShardOrder) -> BlockedShard:
@@ -249,29 +251,28 @@ class Supervisor:
         """Return the status of each mapping, in the order in which the mappings were added."""
         return [status_of(supervised, is_stopping=self._stop.has_begun) for supervised in self._mappings.values()]
 
-    def _pause(self, supervised: Supervised) -> None:
-        name = supervised.mapping.name
-        self._paused.add(name)
-        if not supervised.is_paused:
-            supervised.is_paused = True
+    def _pause(self, supervised: Supervised, pause: Pause) -> None:
+        name, was_paused = supervised.mapping.name, supervised.is_paused
+        supervised.pause = self._paused[name] = pause
+        if not was_paused:
             self._emit(MappingPausedByRequest(name))
         if supervised.run is not None:
             supervised.run.stop.begin()
 
     async def _resume(self, supervised: Supervised, store: Callable[[], Awaitable[None]]) -> None:
         """Begin a run and store the change. If one of both fails, raises that error, and the mapping stays paused."""
-        supervised.is_paused = False
+        pause, supervised.pause = supervised.pause, None
         run = None
         try:
             run = await self._runs.begin(supervised, supervised.mapping, supervised.function)
             await store()
         except BaseException:
-            supervised.is_paused = True
+            supervised.pause = pause
             if run is not None:
                 run.stop.begin()
             raise
         supervised.run = run
-        self._paused.discard(supervised.mapping.name)
+        self._paused.pop(supervised.mapping.name, None)
         self._emit(MappingResumedByRequest(supervised.mapping.name))
 
     def _refuse_if_removed(self, supervised: Supervised) -> None:

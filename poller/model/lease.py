@@ -92,6 +92,12 @@ def pause_key(mapping: MappingName) -> RowKey:
     return RowKey(f"{PAUSE}{mapping}")
 
 
+class Pause(NamedTuple):
+    """A pause of a mapping. `since` is in epoch seconds, or None if an older version has stored the pause."""
+
+    since: float | None
+
+
 def paused_in(keys: Iterable[RowKey]) -> frozenset[MappingName]:
     """Return the mappings whose pauses are among the rows with these keys."""
     return frozenset(MappingName(key.removeprefix(PAUSE)) for key in keys if key.startswith(PAUSE))

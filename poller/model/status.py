@@ -86,7 +86,8 @@ class ShardStatus(NamedTuple):
 class StreamStatus(NamedTuple):
     """The part of a mapping's status that only streams have.
 
-    `iterator_age_in_seconds` is the highest age of all shards. A shard's age is the time since the arrival of its
+    `iterator_age_in_seconds` is the highest age of all shards that are read, or None if no shard is read: then nobody
+    knows how far the mapping is behind. A shard's age is the time since the arrival of its
     oldest record in hand. Without a record in hand, the age is how far the last read was behind the end of the shard,
     plus the time for which reads have failed.
     `unblocked_age_in_seconds` is the highest age of the shards that are not blocked.
@@ -95,7 +96,7 @@ class StreamStatus(NamedTuple):
     `shards` has the first shards that are read (`core/streams/trouble_first.py`).
     """
 
-    iterator_age_in_seconds: float = 0.0
+    iterator_age_in_seconds: float | None = None
     unblocked_age_in_seconds: float = 0.0
     checkpoint_age_in_seconds: float = 0.0
     shards_reading: int = 0

@@ -109,10 +109,10 @@ GAUGES = (
         Gauge(
             "poller_iterator_age_seconds",
             "Age of the oldest record that was read and is not done. If there is none, how far reading is behind "
-            "the end of the shard. The highest value of all shards.",
+            "the end of the shard. The highest value of all shards; 0 if this daemon reads no shard.",
             of="stream",
         ),
-        lambda _, stream: stream.iterator_age_in_seconds,
+        lambda _, stream: stream.iterator_age_in_seconds or 0.0,
     ),
     StatusGauge(
         Gauge(

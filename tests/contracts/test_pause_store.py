@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from poller.model.ids import MappingName
-from poller.model.lease import Row, RowKey
+from poller.model.lease import Pause, Row, RowKey, pause_key
 from poller.ports import PauseStore
 from poller.stores.lease_pauses import LeasePauses
 from poller.stores.memory_leases import MemoryLeaseStore
@@ -48,34 +48,43 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: s
 
 
 async def test_no_mapping_is_paused_at_first(store: PauseStore) -> None:
-    assert await store.load() == frozenset()
-    assert not await store.is_paused(CLICKS)
+    assert await store.load() == {}
+    assert await store.read(CLICKS) is None
 
 
 async def test_a_mapping_is_paused_until_it_is_resumed_and_the_others_stay_as_they_are(store: PauseStore) -> None:
-    await store.pause(CLICKS)
-    await store.pause(USERS)
-    assert await store.load() == {CLICKS, USERS}
+    await store.pause(CLICKS, at=1.5)
+    await store.pause(USERS, at=2.5)
+    assert await store.load() == {CLICKS: Pause(1.5), USERS: Pause(2.5)}
     await store.resume(CLICKS)
-    assert await store.load() == {USERS}
-    assert not await store.is_paused(CLICKS)
-    assert await store.is_paused(USERS)
+    assert await store.load() == {USERS: Pause(2.5)}
+    assert await store.read(CLICKS) is None
+    assert await store.read(USERS) == Pause(2.5)
 
 
 async def test_a_second_pause_or_resume_changes_nothing(store: PauseStore) -> None:
-    for _ in range(2):
-        await store.pause(CLICKS)
-    assert await store.load() == {CLICKS}
+    for at in (1.5, 9.5):
+        assert await store.pause(CLICKS, at=at) == Pause(1.5)
+    assert await store.load() == {CLICKS: Pause(1.5)}
     for _ in range(2):
         await store.resume(CLICKS)
-    assert await store.load() == frozenset()
+    assert await store.load() == {}
 
 
 async def test_a_pause_survives_a_restart_if_the_state_is_a_file(tmp_path: Path, anyio_backend: str) -> None:
     async with opened("sqlite", tmp_path) as store:
-        await store.pause(CLICKS)
+        await store.pause(CLICKS, at=1.5)
     async with opened("sqlite", tmp_path) as store:
-        assert await store.load() == {CLICKS}
+        assert await store.load() == {CLICKS: Pause(1.5)}
         await store.resume(CLICKS)
     async with opened("sqlite", tmp_path) as store:
-        assert await store.load() == frozenset()
+        assert await store.load() == {}
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"], indirect=True)
+async def test_a_pause_that_an_older_version_has_stored_has_no_time() -> None:
+    leases = MemoryLeaseStore()
+    await leases.create([Row(key=pause_key(CLICKS))])
+    store = LeasePauses(leases)
+    assert await store.load() == {CLICKS: Pause(None)}
+    assert await store.pause(CLICKS, at=9.5) == await store.read(CLICKS) == Pause(None)

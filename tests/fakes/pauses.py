@@ -1,4 +1,4 @@
-"""Which fake replaces the store of paused mappings? A set that outlives the daemon. A test can make it fail."""
+"""Which fake replaces the store of paused mappings? A table that outlives the daemon. A test can make it fail."""
 
 from __future__ import annotations
 
@@ -7,34 +7,35 @@ from anyio.lowlevel import checkpoint as turn
 
 from poller.errors import Unreachable
 from poller.model.ids import MappingName
+from poller.model.lease import Pause
 
 
 class FakePauses:
     """`ports.PauseStore`. While `is_broken` is true, calls other than `load` fail. Changes wait until `go` is set."""
 
     def __init__(self) -> None:
-        self.paused: set[MappingName] = set()
+        self.paused: dict[MappingName, Pause] = {}
         self.is_broken = False
         self.go = anyio.Event()
         self.go.set()
 
-    async def load(self) -> frozenset[MappingName]:
+    async def load(self) -> dict[MappingName, Pause]:
         await turn()
-        return frozenset(self.paused)
+        return dict(self.paused)
 
-    async def is_paused(self, mapping: MappingName) -> bool:
+    async def read(self, mapping: MappingName) -> Pause | None:
         await turn()
         if self.is_broken:
             raise Unreachable("the store refuses, by plan", code="StoreFailed", was_sent=False)
-        return mapping in self.paused
+        return self.paused.get(mapping)
 
-    async def pause(self, mapping: MappingName) -> None:
+    async def pause(self, mapping: MappingName, *, at: float) -> Pause:
         await self._change()
-        self.paused.add(mapping)
+        return self.paused.setdefault(mapping, Pause(at))
 
     async def resume(self, mapping: MappingName) -> None:
         await self._change()
-        self.paused.discard(mapping)
+        self.paused.pop(mapping, None)
 
     async def _change(self) -> None:
         await turn()

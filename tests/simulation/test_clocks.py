@@ -70,7 +70,7 @@ def test_the_iterator_age_is_measured_by_the_clock_that_dates_the_records(ahead:
             await anyio.sleep(1)
             [status] = life.supervisor.statuses()
             assert status.stream is not None
-            ages.append(status.stream.iterator_age_in_seconds)
+            ages.append(status.stream.iterator_age_in_seconds or 0.0)
         life.begin_stop()
 
     play_life(world, until)

@@ -350,7 +350,7 @@ def test_the_iterator_age_grows_while_a_shard_cannot_be_read() -> None:
         for _ in range(3):
             stream = life.supervisor.statuses()[0].stream
             assert stream is not None
-            ages.append(stream.iterator_age_in_seconds)
+            ages.append(stream.iterator_age_in_seconds or 0.0)
             await anyio.sleep(150)
         life.begin_stop()
 

@@ -111,7 +111,9 @@ def test_a_shard_with_a_poison_record_is_shown_as_blocked_until_the_record_is_gi
     )
     assert shard.since == pytest.approx(EPOCH, abs=1)
     assert {status.shards_blocked for status in standing} == {1}
-    assert max(status.unblocked_age_in_seconds for status in standing) < 5 < standing[-1].iterator_age_in_seconds
+    assert (
+        max(status.unblocked_age_in_seconds for status in standing) < 5 < (standing[-1].iterator_age_in_seconds or 0.0)
+    )
     assert {(status.state, status.reason) for status in statuses} == {("ready", None)}
     assert set(world.succeeded) == {f"b/{number}" for number in range(5)}
     [blocked], [unblocked] = world.facts_of(ShardBlocked), world.facts_of(ShardUnblocked)
@@ -248,12 +250,18 @@ def test_a_pause_does_not_move_the_time_since_which_a_shard_is_blocked() -> None
 
     async def until(life: Life) -> None:
         world.put_in(LOWER, "a/0")
+        started_at = anyio.current_time()
         for _ in range(2):
             await anyio.sleep(5)
             [stream] = streams(list(life.supervisor.statuses()))
             blocked.extend(stream.blocked)
             await life.supervisor.pause(world.mapping.name)
+            paused_at = EPOCH + anyio.current_time() - started_at
             await anyio.sleep(20)
+            [paused] = life.supervisor.statuses()
+            assert paused.state == "paused"
+            assert paused.since == pytest.approx(paused_at, abs=0.1)
+            assert streams([paused])[0].iterator_age_in_seconds is None, "nobody knows how far it is behind"
             await life.supervisor.resume(world.mapping.name)
         life.begin_stop()
 
@@ -417,7 +425,7 @@ def test_without_records_in_hand_the_age_is_the_lag_that_the_source_reports() ->
         async def until(life: Life) -> None:
             for seconds in (0.1, 10):
                 await anyio.sleep(seconds)
-                ages.append(streams(list(life.supervisor.statuses()))[0].iterator_age_in_seconds)
+                ages.append(streams(list(life.supervisor.statuses()))[0].iterator_age_in_seconds or 0.0)
             life.begin_stop()
 
         await world.live(until)

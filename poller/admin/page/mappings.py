@@ -219,9 +219,10 @@ def _backlog(status: MappingStatus, view: View) -> Iterator[Html]:
 
 
 def _behind(stream: StreamStatus) -> Iterator[Html]:
+    age = stream.iterator_age_in_seconds
     yield element(
         "span",
-        text(f"{duration(stream.iterator_age_in_seconds)} behind"),
+        text("behind: unknown" if age is None else f"{duration(age)} behind"),
         title="iterator age: the age of the oldest record that is not done",
     )
     shards = f"{count(stream.shards_reading, 'shard')} read"

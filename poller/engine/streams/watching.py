@@ -43,7 +43,7 @@ def stream_status(
     blocked = sorted((seen.blocked for seen in every if seen.blocked is not None), key=attrgetter("since"))
     shown = nsmallest(SHARDS_SHOWN, every, key=attrgetter("rank"))
     return StreamStatus(
-        iterator_age_in_seconds=max((seen.age_in_seconds for seen in every), default=0.0),
+        iterator_age_in_seconds=max((seen.age_in_seconds for seen in every), default=None),
         unblocked_age_in_seconds=max((seen.age_in_seconds for seen in every if seen.blocked is None), default=0.0),
         checkpoint_age_in_seconds=max((reader.seconds_unstored for reader in readers), default=0.0),
         shards_reading=len(readers),

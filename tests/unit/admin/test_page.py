@@ -334,6 +334,13 @@ def test_a_row_shows_the_state_the_rate_the_picture_and_the_last_error_of_a_mapp
     assert page.count("<polyline") == 1
 
 
+def test_a_paused_mapping_shows_since_when_and_that_nobody_knows_how_far_it_is_behind() -> None:
+    paused = STREAM._replace(state="paused", since=NOW - 3600, stream=StreamStatus())
+    row = next(row for row in read(paused).rows if row.startswith("clicks"))
+    assert "paused for 1.0 h" in " ".join(row.split())
+    assert "behind: unknown" in row
+
+
 def test_a_row_shows_the_messages_of_a_queue_and_the_oldest_in_hand_or_why_they_are_unknown() -> None:
     orders = QUEUE._replace(queue=QueueStatus(oldest_age_in_seconds=3.5))
     gone, streams = QUEUE._replace(mapping=MappingName("gone"), queue=QueueStatus()), STREAM

@@ -541,7 +541,7 @@ def test_a_mapping_can_be_renamed_after_the_settings_file_was_changed(poller: Po
 async def pause(*names: str) -> None:
     async with SqliteLeaseStore(Path("poller.db")) as store:
         for name in names:
-            await LeasePauses(store).pause(MappingName(name))
+            await LeasePauses(store).pause(MappingName(name), at=0.0)
 
 
 def test_paused_mappings_are_shown_also_those_of_queues(poller: Poller) -> None:

@@ -60,7 +60,7 @@ def statuses() -> list[MappingStatus]:
     )
     return [
         status("alpha"),
-        status("beta", "disabled"),
+        status("beta", "disabled", source=CLICKS, stream=StreamStatus()),
         status("gamma", "waiting", reason="the function is throttled", since=now - 130),
         status("delta", "troubled", reason="AccessDenied (403)", since=now - 7300, attempt=4),
         status("epsilon", source=CLICKS, stream=StreamStatus(500.0, shards_blocked=1, blocked=(blocked,))),
@@ -115,6 +115,7 @@ def test_the_status_lists_what_is_in_trouble_first_and_says_why(poller: Poller) 
     assert " ".join(lines[1]) == "epsilon ready, 1 blocked f 3 8 min shardId-000000000003 for 6 min: KeyError: 'email'"
     assert " ".join(lines[2]) == "delta troubled 2 hours ago f 3 AccessDenied (403)"
     assert " ".join(lines[3]) == "gamma waiting 2 min ago f 3 the function is throttled"
+    assert " ".join(lines[5]) == "beta disabled f 3 unknown", "no shard is read, so nobody knows how far it is behind"
     assert " ".join(lines[6]) == "events of f ready f 3 waiting, 1 in flight, 2 stuck"
     assert " ".join(lines[7]) == "worker 1 ready 2 hours ago"
     why = "its process has ended, and is started again soon; restarted 2 times"

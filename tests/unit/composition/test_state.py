@@ -16,7 +16,7 @@ from poller.composition.state import OpenState, open_by_hand, open_state, rows_o
 from poller.errors import CannotStore, InUse, ServiceError, SettingsError
 from poller.facts import Fact, StateOpened
 from poller.model.ids import MappingName
-from poller.model.lease import Row, RowKey
+from poller.model.lease import Pause, Row, RowKey
 from poller.model.stream import AtTimestamp, Checkpoint, ShardId, StateKey, TrimHorizon
 from poller.stores.lease_file import shared
 from tests.fakes.dynamodb_over_http import dynamodb_over_http, use_own_credentials
@@ -58,7 +58,7 @@ async def test_leases_and_pauses_are_in_the_same_file_and_its_positions_are_coun
     address = f"sqlite://{tmp_path / 'poller.db'}"
     async with opened(address) as (state, facts):
         await state.leases.create([Row(key=SHARD, checkpoint=Checkpoint(TrimHorizon()))])
-        await state.pauses.pause(MappingName("clicks"))
+        await state.pauses.pause(MappingName("clicks"), at=0.0)
         assert facts == [StateOpened(state=address, positions=0)]
     async with opened(address) as (state, facts):
         assert {row.key for row in await state.leases.scan()} == {SHARD, ":pause/clicks"}
@@ -91,9 +91,9 @@ async def test_a_table_is_created_once_and_reached_at_the_endpoint_in_the_region
         aws = AwsSettings(region="eu-west-1", endpoint_url="http://127.0.0.1:9", endpoints={"sts": service.url})
         async with opened(address, aws) as (state, _):
             await state.leases.create([Row(key=SHARD, checkpoint=Checkpoint(TrimHorizon()))])
-            await state.pauses.pause(MappingName("clicks"))
+            await state.pauses.pause(MappingName("clicks"), at=0.0)
         async with opened(address, aws) as (state, facts):
-            assert await state.pauses.load() == {"clicks"}
+            assert await state.pauses.load() == {"clicks": Pause(0.0)}
             assert facts == [StateOpened(state=address, positions=1)]
         assert [operation for operation, _ in service.tables.calls].count("CreateTable") == 1
         assert service.clients() == {"ASIAROLE in eu-west-3"}

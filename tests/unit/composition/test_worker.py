@@ -17,6 +17,7 @@ from poller.errors import SettingsError
 from poller.facts import Fact
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName
+from poller.model.lease import Pause
 from poller.model.mapping import StreamMapping
 from poller.model.move import MoveOrder
 from poller.model.stream import Latest, ShardId
@@ -40,13 +41,13 @@ async def test_a_pause_survives_in_the_state_file_and_without_a_pause_no_file_is
     facts: list[Fact] = []
     state = Path(settings.daemon.state.removeprefix("sqlite://"))
     async with compose(settings, emit=facts.append, descriptor_limit=1024) as composition:
-        assert await Pauses(composition.worker).load() == frozenset()
+        assert await Pauses(composition.worker).load() == {}
         assert not await anyio.Path(state).exists()
-        await Pauses(composition.worker).pause(MappingName("a"))
+        await Pauses(composition.worker).pause(MappingName("a"), at=0.0)
     async with compose(settings, emit=facts.append, descriptor_limit=1024) as composition:
-        assert await Pauses(composition.worker).load() == {"a"}
+        assert await Pauses(composition.worker).load() == {"a": Pause(0.0)}
         await Pauses(composition.worker).resume(MappingName("a"))
-        assert await Pauses(composition.worker).load() == frozenset()
+        assert await Pauses(composition.worker).load() == {}
 
 
 CLICKS = StreamMapping(
@@ -65,7 +66,7 @@ async def test_positions_move_in_any_state(tmp_path: Path, state: str) -> None:
     settings = replace(settings, daemon=replace(settings.daemon, state=state.format(folder=tmp_path)))
     order = MoveOrder("TRIM_HORIZON")
     async with compose(settings, emit=lambda _: None, descriptor_limit=1024) as composition:
-        await Pauses(composition.worker).pause(CLICKS.name)
+        await Pauses(composition.worker).pause(CLICKS.name, at=0.0)
         assert (await composition.move(CLICKS, order)).before == "nothing was stored"
         assert "TRIM_HORIZON" in str((await composition.positions(CLICKS)).set_by_hand)
 
@@ -84,7 +85,7 @@ async def test_positions_move_in_the_table_of_a_kcl_application(
             lease: Item = {"leaseKey": {"S": shard_id}, "leaseCounter": {"N": "5"}, "checkpoint": {"S": checkpoint}}
             table.items[table.key_of(lease)] = lease
         async with compose(settings, emit=lambda _: None, descriptor_limit=1024) as composition:
-            await Pauses(composition.worker).pause(of_kcl.name)
+            await Pauses(composition.worker).pause(of_kcl.name, at=0.0)
             known = await composition.positions(of_kcl)
             assert [str(shard.position).partition(":")[0] for shard in known.shards] == ["after 77", "at the end"]
             await composition.move(of_kcl, MoveOrder("TRIM_HORIZON"))
@@ -139,7 +140,7 @@ async def test_a_daemon_that_reads_queues_alone_sees_the_pause_that_another_daem
         await anyio.wait_all_tasks_blocked()
         assert not await anyio.Path(file).exists()
         async with SqliteLeaseStore(file) as another:
-            await LeasePauses(another).pause(MappingName("orders"))
+            await LeasePauses(another).pause(MappingName("orders"), at=0.0)
             with anyio.fail_after(30):  # the worker's first scan may have come before the pause
                 await seen.wait()
         services.cancel_scope.cancel()

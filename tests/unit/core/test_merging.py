@@ -97,6 +97,16 @@ def test_the_oldest_message_in_hand_of_all_workers_is_the_oldest() -> None:
     assert status.queue == QueueStatus(None)
 
 
+def test_a_stream_is_as_far_behind_as_the_worst_worker_that_reads_it_and_unknown_if_none_does() -> None:
+    ages = (3.5, None, 8.25)
+    (status,) = merged([[READY._replace(stream=StreamStatus(age))] for age in ages])
+    assert status.stream is not None
+    assert status.stream.iterator_age_in_seconds == 8.25
+    (status,) = merged([[READY._replace(stream=StreamStatus())]] * 2)
+    assert status.stream == StreamStatus()
+    assert status.stream.iterator_age_in_seconds is None
+
+
 def test_without_a_worker_there_is_no_status() -> None:
     assert merged([]) == []
 

@@ -21,6 +21,7 @@ from poller.facts import DaemonStopping, EventsCrashed, Fact, MappingCrashed
 from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName
+from poller.model.lease import Pause
 from poller.model.mapping import AnyMapping, EventMapping, QueueMapping
 from poller.model.order import ShardOrder
 from poller.model.status import EventsStatus, MappingStatus
@@ -429,15 +430,22 @@ async def test_a_pause_survives_a_restart_and_a_replacement() -> None:
     world = World(pauses=pauses)
 
     async def pause() -> None:
+        await anyio.sleep(3)
+        await world.supervisor.pause(NAME)
+        paused_at.append(world.status().since)
+        await anyio.sleep(10)
         await world.supervisor.pause(NAME)
 
+    paused_at: list[float | None] = []
     await world.live(mapping(), until=pause)
+    assert paused_at != [None]
     world = World(pauses=pauses)
 
     async def until() -> None:
         await anyio.sleep(10)
         await world.supervisor.replace(mapping(batch_size=7), FUNCTION)
         assert (world.status().state, len(world.runs)) == ("paused", 0)
+        assert [world.status().since] == paused_at
         await world.supervisor.resume(NAME)
 
     await world.live(mapping(), until=until)
@@ -450,20 +458,20 @@ async def test_a_mapping_follows_the_pauses_that_other_workers_store() -> None:
 
     async def until() -> None:
         assert world.supervisor.changed_pauses([]) == []
-        world.pauses.paused = {NAME}
+        world.pauses.paused = {NAME: Pause(5.0)}
         assert world.supervisor.changed_pauses([NAME, MappingName("unknown")]) == [NAME]
         for _ in range(2):
             await world.supervisor.follow_pause(NAME)
-            assert world.status().state == "paused"
+            assert (world.status().state, world.status().since) == ("paused", 5.0)
         assert world.supervisor.changed_pauses([NAME]) == []
         await anyio.sleep(10)
-        world.pauses.paused = set()
+        world.pauses.paused = {}
         assert world.supervisor.changed_pauses([]) == [NAME]
         for _ in range(2):
             await world.supervisor.follow_pause(NAME)
             await anyio.wait_all_tasks_blocked()
             assert world.status().state == "ready"
-        assert world.pauses.paused == set()
+        assert world.pauses.paused == {}
 
     await world.live(mapping(), until=until)
     assert [run.began_at for run in world.runs] == [0, 10]
@@ -490,7 +498,7 @@ async def test_a_mapping_that_another_worker_resumes_and_that_cannot_be_opened_s
 
     async def until() -> None:
         await world.supervisor.pause(NAME)
-        world.pauses.paused = set()
+        world.pauses.paused = {}
         world.fails_to_open = SettingsError(["no such thing"])
         with pytest.raises(SettingsError):
             await world.supervisor.follow_pause(NAME)
@@ -508,7 +516,7 @@ async def test_a_mapping_that_is_added_later_is_paused_if_another_worker_has_pau
     other = MappingName("other")
 
     async def until() -> None:
-        world.pauses.paused = {other}
+        world.pauses.paused = {other: Pause(5.0)}
         world.supervisor.changed_pauses([other])
         await world.supervisor.add(mapping(other), FUNCTION)
         assert world.supervisor.is_paused(other)
@@ -595,7 +603,7 @@ async def test_a_mapping_that_cannot_be_opened_stays_paused() -> None:
         with pytest.raises(SettingsError):
             await world.supervisor.resume(NAME)
         assert world.status().state == "paused"
-        assert world.pauses.paused == {NAME}
+        assert world.pauses.paused.keys() == {NAME}
 
     await world.live(mapping(), until=until)
 
