@@ -1,12 +1,14 @@
 """What needs a person? The blocked shards, the mappings that do not work, and the events that are stuck.
 
 Each card says what is wrong, since when, why, what happens next, and what can be done.
-Mappings with the same state and reason share a card, because one cause often stops many mappings.
+Mappings with the same state and reason share a card, because one cause often stops many mappings. Names of sources in
+the reasons do not count.
 A search narrows the cards, too.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -115,15 +117,28 @@ def _trouble_cards(statuses: Sequence[MappingStatus], view: View) -> Iterator[Ht
     causes: defaultdict[Cause, list[MappingStatus]] = defaultdict(list)
     for status in statuses:
         if status.state in _TROUBLES:
-            causes[status.state, reason_for(status, sees_words=view.viewer.sees_words) or ""].append(status)
+            reason = reason_for(status, sees_words=view.viewer.sees_words) or ""
+            causes[status.state, _without_source(reason, status.source)].append(status)
     found = sorted(causes.items(), key=lambda item: (_TROUBLES.index(item[0][0]), -len(item[1])))
     yield from (_trouble(cause, members, view) for cause, members in found[:CARDS_SHOWN])
     if more := len(found) - CARDS_SHOWN:
         yield from _more(more, "cause")
 
 
+def _without_source(reason: str, source: str) -> str:
+    """Return the reason without the source's ARN and name: a failure of several sources often has one cause."""
+    if not source.startswith("arn:"):
+        return reason
+    resource = source.split(":", 5)[-1].split("/")
+    name = resource[min(1, len(resource) - 1)]  # as in `queue`, `stream/NAME`, `table/NAME/stream/…`
+    reason = reason.removesuffix(f" ({source})").replace(source, "the source")
+    return re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "…", reason)
+
+
 def _trouble(cause: Cause, members: Sequence[MappingStatus], view: View) -> Html:
     (state, why), first, now = cause, members[0], view.now
+    if len(members) == 1:
+        why = reason_for(first, sees_words=view.viewer.sees_words) or ""
     title = f"{_name(first)} is {state}" if len(members) == 1 else f"{count(len(members), 'mapping')} are {state}"
     beginnings = [status.since for status in members if status.since is not None]
     tries = [status.next_try for status in members if status.next_try is not None]

@@ -9,6 +9,7 @@ from typing import Literal
 from poller.admin.page.markup import Html, table, text
 from poller.admin.page.view import View
 from poller.admin.words import count
+from poller.model.function import Function
 
 ROWS_SHOWN = 200
 
@@ -20,12 +21,12 @@ def destinations(view: View) -> Html:
     gets: defaultdict[str, Counter[What]] = defaultdict(Counter)
     for destination, what in _uses(view):
         gets[destination][what] += 1
-    refused = _shards_blocked(view)
+    shards, events = _shards_blocked(view), _events_stuck(view)
     rows = [
-        [text(name), text(_in_words(gets[name])), text(count(refused[name], "shard") if refused[name] else "none")]
-        for name in sorted(gets, key=lambda name: (-refused[name], name))
+        [text(name), text(_in_words(gets[name])), text(_trouble(shards[name], events[name]))]
+        for name in sorted(gets, key=lambda name: (-shards[name], -events[name], name))
     ]
-    return table("Destinations", ("destination", "gets", "shards blocked by it"), rows[:ROWS_SHOWN])
+    return table("Destinations", ("destination", "gets", "trouble"), rows[:ROWS_SHOWN])
 
 
 def _uses(view: View) -> Iterator[tuple[str, What]]:
@@ -33,13 +34,17 @@ def _uses(view: View) -> Iterator[tuple[str, What]]:
         if status.destination is not None:
             yield status.destination, "discarded batches"
     for function in view.functions:
-        config = function.event_invoke_config
-        if config.on_success is not None:
-            yield str(config.on_success), "successful events"
-        if config.on_failure is not None:
-            yield str(config.on_failure), "failed events"
-        if config.dead_letter_arn is not None:
-            yield str(config.dead_letter_arn), "dead letters"
+        yield from _of_events(function)
+
+
+def _of_events(function: Function) -> Iterator[tuple[str, What]]:
+    config = function.event_invoke_config
+    if config.on_success is not None:
+        yield str(config.on_success), "successful events"
+    if config.on_failure is not None:
+        yield str(config.on_failure), "failed events"
+    if config.dead_letter_arn is not None:
+        yield str(config.dead_letter_arn), "dead letters"
 
 
 def _shards_blocked(view: View) -> Counter[str]:
@@ -50,6 +55,25 @@ def _shards_blocked(view: View) -> Counter[str]:
                 shard.reason.startswith("destination: ") for shard in status.stream.blocked
             )
     return refused
+
+
+def _events_stuck(view: View) -> Counter[str]:
+    """Count the stuck events by destination. An event counts for each destination of its function.
+
+    Nobody counts which of these destinations refuses the event; the page of the stuck events tells it.
+    """
+    of_function = {status.function: status.events.stuck for status in view.statuses if status.events is not None}
+    stuck: Counter[str] = Counter()
+    for function in view.functions:
+        for destination in {name for name, _ in _of_events(function)}:
+            stuck[destination] += of_function.get(function.name, 0)
+    return stuck
+
+
+def _trouble(shards: int, events: int) -> str:
+    blocked = [f"blocks {count(shards, 'shard')}"] if shards else []
+    stuck = [f"{count(events, 'event')} of its functions stuck"] if events else []
+    return "; ".join(blocked + stuck) or "none"
 
 
 def _in_words(gets: Counter[What]) -> str:

@@ -1,13 +1,15 @@
 """What do the functions do? Their concurrency in use, child processes, throttles, durations and last lines.
 
+A search narrows the functions, and those in trouble come first.
 The durations and throttles are those of the batches and asynchronous events of the last 30 minutes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from poller.admin.page.mappings import matches
 from poller.admin.page.markup import NOTHING, Html, element, joined, moment, small, table, text
 from poller.admin.page.view import View
 from poller.admin.words import count, duration, of_limit
@@ -27,16 +29,22 @@ HEADINGS = ("function", "kind", "in use", "child processes", "throttles", "durat
 
 def functions(view: View) -> Html:
     mappings, histories = Counter(status.function for status in view.mappings), view.histories_by_function()
+    found = _found(view)
     rows = [
         list(_cells(function, mappings[function.name], last_minutes(histories.get(function.name, ())), view))
-        for function in view.functions[:ROWS_SHOWN]
+        for function in found[:ROWS_SHOWN]
     ]
-    caption = (
-        "Functions"
-        if len(rows) == len(view.functions)
-        else f"Functions: the first {ROWS_SHOWN} of {len(view.functions):,}"
-    )
+    caption = "Functions" if len(rows) == len(found) else f"Functions: the first {ROWS_SHOWN} of {len(found):,}"
     return joined([table(caption, HEADINGS, rows), *_logs(view)])
+
+
+def _found(view: View) -> Sequence[Function]:
+    """Return the functions that the search finds by their own names or through a mapping, those in trouble first."""
+    matching = {status.function for status in view.mappings if matches(status, view.query)}
+    words = view.query.text.lower()
+    found = [each for each in view.functions if words in each.name.lower() or each.name in matching]
+    troubled = {status.function for status in view.statuses if status.state in ("waiting", "troubled")}
+    return sorted(found, key=lambda each: each.name not in troubled and not view.failed_children.get(each.name, 0))
 
 
 def _cells(function: Function, mappings: int, minutes: LastMinutes, view: View) -> Iterator[Html]:

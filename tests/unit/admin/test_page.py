@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from poller.admin.page.attention import CARDS_SHOWN, HIDDEN_WORDS, NAMES_SHOWN
 from poller.admin.page.document import render
-from poller.admin.page.functions import LOGS_SHOWN
+from poller.admin.page.functions import LOGS_SHOWN, ROWS_SHOWN
 from poller.admin.page.mappings import MAPPINGS_A_PART
 from poller.admin.page.shards import SHARDS_LISTED
 from poller.admin.page.view import FILTERS, Grouping, Query, RecentChange, View, Viewer
@@ -267,6 +267,57 @@ def test_mappings_with_one_cause_share_a_card_that_names_the_first_of_them() -> 
     assert reader.links["m0007"] == "/?q=m0007"
     assert reader.links["and 2 more"] == "/?state=troubled"
     assert second.startswith("orders is waiting waiting for 2.2 min why function store is throttled failed tries 4")
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (
+            "arn:aws:sqs:eu-west-1:123456789012:q{}",
+            "GetQueueUrl: gone (arn:aws:sqs:eu-west-1:123456789012:q{})",
+        ),
+        ("arn:aws:kinesis:eu-west-1:123456789012:stream/q{}", "ListShards: Stream q{} under account 1 not found"),
+        ("arn:aws:dynamodb:eu-west-1:123456789012:table/q{}/stream/2026", "no table q{}: table/q{}/stream/2026"),
+    ],
+)
+def test_the_name_of_its_own_source_does_not_make_a_cause_another_one(source: str, reason: str) -> None:
+    missing = [
+        QUEUE._replace(mapping=MappingName(f"m{n}"), source=source.format(n), state="starting", reason=text)
+        for n in range(300)
+        if (text := reason.replace("{}", str(n)))
+    ]
+    [card] = read(*missing).cards
+    assert card.startswith("300 mappings are starting why ")
+    [card] = read(missing[7]).cards
+    assert missing[7].reason is not None
+    assert missing[7].reason in card, "a card of one mapping has the whole reason"
+    other = missing[8]._replace(reason=f"AccessDenied ({missing[8].source})")
+    assert len(read(missing[7], other).cards) == 2
+
+
+def test_a_search_narrows_the_functions_and_those_in_trouble_come_first() -> None:
+    def function(number: int) -> Function:
+        name = f"fn{number:04}"
+        arn = Arn.parse(f"arn:aws:lambda:eu-west-1:123456789012:function:{name}")
+        return Function(
+            name=FunctionName(name),
+            arn=arn,
+            kind=HttpService(urls=("http://a",)),
+            timeout_in_seconds=3,
+            reserved_concurrency=20,
+        )
+
+    functions = [function(number) for number in range(1000)]
+    mapping = QUEUE._replace(function=FunctionName("fn0950"))
+    names = [row.split()[0] for row in read(mapping, functions=functions).rows if row.startswith("fn")]
+    assert names == [function.name for function in functions[:ROWS_SHOWN]]
+    waiting = mapping._replace(state="waiting", reason="function fn0950 is throttled")
+    reader = read(waiting, functions=functions, failed_children={"fn0940": 1})
+    assert [row.split()[0] for row in reader.rows if row.startswith("fn")][:3] == ["fn0940", "fn0950", "fn0000"]
+    assert f"Functions: the first {ROWS_SHOWN} of 1,000" in reader.text
+    for words in ("FN0950", "orders-queue"):
+        rows = read(mapping, functions=functions, query=Query(words)).rows
+        assert [row.split()[0] for row in rows if row.startswith("fn")] == ["fn0950"]
 
 
 @pytest.mark.parametrize(
@@ -524,6 +575,7 @@ def test_functions_destinations_and_changes_have_tables() -> None:
         "of",
         "1",
         "mapping",
+        "blocks",
         "1",
         "shard",
     ] in rows
@@ -568,10 +620,19 @@ def test_the_destinations_of_events_are_listed_with_those_of_batches() -> None:
     blocked = (BLOCKED._replace(reason="destination: AccessDenied"),)
     refused = STREAM._replace(stream=StreamStatus(shards_blocked=1, blocked=blocked))
     rows = [" ".join(row.split()) for row in read(QUEUE, refused, functions=functions).rows]
-    assert rows[rows.index("destination gets shards blocked by it") + 1 :] == [
-        f"{failures} discarded batches of 1 mapping, failed events of 2 functions 1 shard",
+    assert rows[rows.index("destination gets trouble") + 1 :] == [
+        f"{failures} discarded batches of 1 mapping, failed events of 2 functions blocks 1 shard",
         f"{dead} dead letters of 2 functions none",
         "store successful events of 2 functions none",
+    ]
+    events = QUEUE._replace(mapping=MappingName("a:events"), function=FunctionName("a"), events=EventsStatus(stuck=3))
+    only_dead = [functions[0], replace(functions[1], event_invoke_config=EventInvokeConfig(dead_letter_arn=dead))]
+    rows = [" ".join(row.split()) for row in read(QUEUE, refused, events, functions=only_dead).rows]
+    begin = rows.index("destination gets trouble") + 1
+    assert rows[begin : begin + 2] == [
+        f"{failures} discarded batches of 1 mapping, failed events of 1 function blocks 1 shard; "
+        "3 events of its functions stuck",
+        f"{dead} dead letters of 2 functions 3 events of its functions stuck",
     ]
 
 
