@@ -115,7 +115,7 @@ class Asking:
         await self._refresh()
         found = self._found(body)
         if found is None or "discard" not in found[1].actions:
-            return html(failure("This batch blocks the shard no more.", back=back), status=409)
+            return html(failure("This batch no longer blocks the shard.", back=back), status=409)
         return html(question(*found, viewer, back=back))
 
     def _found(self, body: Mapping[str, Any]) -> tuple[MappingStatus, BlockedShard] | None:

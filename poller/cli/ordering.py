@@ -78,7 +78,7 @@ def shard(
     if as_json:
         print_json(answer)
     else:
-        typer.echo(f"Asked for: {action}. `poller status` shows what becomes of the batch.")
+        typer.echo(f"Asked for: {action}. `poller status` shows what happens to the batch.")
 
 
 def _blocked(path: Path, name: str, shard_id: str) -> tuple[Mapping[str, Any], str | None]:

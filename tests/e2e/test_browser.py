@@ -128,6 +128,74 @@ async def test_the_page_shows_a_change_by_itself(world: World) -> None:
         assert await daemon.stop() == 0
 
 
+async def test_the_page_shows_a_change_also_while_a_person_types_a_search(world: World) -> None:
+    source, _, function = poisoned(world)
+    async with world.daemon(mapping("clicks", source, BILL)) as daemon:
+        await daemon.until_logged("shard_blocked")
+        address = (await daemon.until_logged("daemon_started"))["http"]
+        async with page_of(address) as page:
+            await page.get_by_text("clicks is blocked").wait_for()
+            search = page.get_by_role("searchbox", name="Search")
+            await search.press_sequentially("cli")
+            function.plan.poison.clear()
+            await page.get_by_text("Nothing: no shard is blocked").wait_for(timeout=60_000)
+            await page.locator(".mappings .badge.ready").wait_for(timeout=60_000)
+            await page.keyboard.type("cks")
+            assert await search.input_value() == "clicks"
+            assert await search.evaluate("search => search === document.activeElement")
+            ids = await page.evaluate("[...document.querySelectorAll('[id]')].map(each => each.id)")
+            assert len(ids) == len(set(ids)), "nothing is there twice"
+            assert {"attention", "mappings", "q"} <= set(ids)
+        assert await daemon.stop() == 0
+
+
+async def test_a_screen_reader_hears_only_when_the_page_becomes_old_and_when_it_is_up_to_date_again(
+    world: World,
+) -> None:
+    async with world.daemon("") as daemon:
+        address = (await daemon.until_logged("daemon_started"))["http"]
+        async with page_of(address) as page:
+            await page.evaluate(
+                """() => {
+                    window.heard = [];
+                    const note = (each) => window.heard.push(each[0].target.textContent);
+                    for (const each of document.querySelectorAll("[role=status], [role=alert], [aria-live]"))
+                        new MutationObserver(note).observe(each, { childList: true, subtree: true });
+                }"""
+            )
+            for _ in range(2):
+                async with page.expect_response(f"http://{address}/"):
+                    pass
+            await page.route("**/", lambda route: route.fulfill(body="<p>no page</p>", content_type="text/html"))
+            await page.get_by_text("s ago: the daemon does not answer").wait_for()
+            async with page.expect_response(f"http://{address}/"):
+                pass
+            await page.unroute_all()
+            await page.get_by_text("just now").wait_for()
+            await page.wait_for_function("() => window.heard.length >= 2")
+            said = await page.evaluate("() => window.heard")
+        assert await daemon.stop() == 0
+    assert said == ["The daemon does not answer; the page is old.", "The page is up to date again."]
+
+
+async def test_exact_times_are_shown_to_a_person_who_has_no_mouse(world: World) -> None:
+    """A link that the keyboard reaches shows them, and the pages behind the first one always do."""
+    exact = "() => [...document.querySelectorAll('time')].map(each => getComputedStyle(each, '::after').content)"
+    source, _, _ = poisoned(world)
+    async with world.daemon(mapping("clicks", source, BILL)) as daemon:
+        await daemon.until_logged("shard_blocked")
+        address = (await daemon.until_logged("daemon_started"))["http"]
+        async with page_of(address, bypass_csp=True) as page:
+            await page.locator(".card.blocked").wait_for()
+            assert set(await page.evaluate(exact)) == {"none"}
+            await page.get_by_role("link", name="show exact times").focus()
+            await page.keyboard.press("Enter")
+            await page.get_by_role("link", name="hide exact times").wait_for()
+            assert all("20" in text and "Z" in text for text in await page.evaluate(exact))
+            await looks_good(page)
+        assert await daemon.stop() == 0
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_the_page_fits_and_has_no_serious_finding_of_axe(world: World, scheme: str) -> None:
     source, _, _ = poisoned(world)

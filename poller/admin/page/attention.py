@@ -139,7 +139,7 @@ def _trouble(cause: Cause, members: Sequence[MappingStatus], view: View) -> Html
     (state, why), first, now = cause, members[0], view.now
     if len(members) == 1:
         why = reason_for(first, sees_words=view.viewer.sees_words) or ""
-    title = f"{_name(first)} is {state}" if len(members) == 1 else f"{count(len(members), 'mapping')} are {state}"
+    title = _title(first) if len(members) == 1 else f"{count(len(members), 'mapping')} are {state}"
     beginnings = [status.since for status in members if status.since is not None]
     tries = [status.next_try for status in members if status.next_try is not None]
     facts = [
@@ -158,6 +158,12 @@ def _trouble(cause: Cause, members: Sequence[MappingStatus], view: View) -> Html
         pausing(first, view.viewer, view.query) if len(members) == 1 and first.events is None else NOTHING,
         class_=f"card {state}",
     )
+
+
+def _title(status: MappingStatus) -> str:
+    if status.events is None:
+        return f"{status.mapping} is {status.state}"
+    return f"The events of {status.function} are {'in trouble' if status.state == 'troubled' else status.state}"
 
 
 def _names(members: Sequence[MappingStatus]) -> Iterator[Html]:

@@ -11,7 +11,7 @@ from poller import __version__
 from poller.admin.page.attention import attention
 from poller.admin.page.forms import LOGIN_PATH, LOGOUT_PATH, PROOF, hidden
 from poller.admin.page.functions import functions
-from poller.admin.page.mappings import mappings
+from poller.admin.page.mappings import mappings, state_of
 from poller.admin.page.markup import NOTHING, Html, element, joined, lasting, moment, text
 from poller.admin.page.others import others
 from poller.admin.page.shards import shards
@@ -35,11 +35,16 @@ def render(view: View) -> str:
         f"{summary(view)} — poller",
         joined([_header(view), live, _footer()]),
         head=joined([refresh, Html('<script src="/page.js" defer></script>')]),
+        has_exact_times=view.query.has_exact_times,
     )
 
 
-def document(title: str, body: Html, *, head: Html = NOTHING) -> str:
-    """Return a complete HTML document with our style."""
+def document(title: str, body: Html, *, head: Html = NOTHING, has_exact_times: bool = True) -> str:
+    """Return a complete HTML document with our style.
+
+    With `has_exact_times`, the style shows the exact time after each time such as `3 min ago`.
+    """
+    class_ = ' class="exact"' if has_exact_times else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -50,7 +55,7 @@ def document(title: str, body: Html, *, head: Html = NOTHING) -> str:
 <link rel="icon" href="data:,">
 {head}
 </head>
-<body>
+<body{class_}>
 {body}
 </body>
 </html>
@@ -58,21 +63,23 @@ def document(title: str, body: Html, *, head: Html = NOTHING) -> str:
 
 
 def summary(view: View) -> str:
-    """Return the state of all mappings in a few words."""
+    """Return the state of all mappings in a few words. A mapping with a blocked shard does not count as ready."""
     enabled = [status for status in view.mappings if status.state != "disabled"]
-    ready = sum(status.state == "ready" for status in enabled)
+    ready = sum(state_of(status) == "ready" for status in enabled)
     paused = sum(status.state == "paused" for status in enabled)
-    blocked = sum(status.stream.shards_blocked for status in enabled if status.stream is not None)
+    shards = [status.stream.shards_blocked for status in enabled if state_of(status) == "blocked" and status.stream]
     stuck = sum((status.events or EventsStatus()).stuck for status in view.statuses)
     words = f"{ready:,} of {len(enabled) - paused:,} mappings ready"
     if paused:
         words += f", {paused:,} paused"
-    if blocked:
-        words += f", {count(blocked, 'shard')} blocked"
+    if shards:
+        words += f", {len(shards):,} blocked at {count(sum(shards), 'shard')}"
     return f"{words}, {count(stuck, 'event')} stuck" if stuck else words
 
 
 def _header(view: View) -> Html:
+    query = view.query
+    times = "hide exact times" if query.has_exact_times else "show exact times"
     return element(
         "header",
         element("a", text("Skip to what needs attention"), href="#attention", class_="skip"),
@@ -82,7 +89,10 @@ def _header(view: View) -> Html:
             text(f"version {__version__}, up for "),
             lasting(view.started_at, view.now),
             text("; seen "),
-            element("span", moment(view.now, view.now), id="seen", role="status"),
+            element("span", moment(view.now, view.now), id="seen"),
+            element("span", id="announced", class_="unseen", role="status"),
+            text("; "),
+            element("a", text(times), href=query._replace(has_exact_times=not query.has_exact_times).url),
         ),
         _stillness(view.query),
         _session(view.viewer),

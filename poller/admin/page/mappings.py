@@ -34,7 +34,7 @@ def mappings(view: View) -> Html:
         element("h2", text("Mappings"), id="mappings"),
         _filters(view),
         _search(view),
-        element("p", text(_summary(view, found, shown, part)), role="status"),
+        element("p", text(_summary(view, found, shown, part))),
         _table(view, shown),
         _parts(view, part, parts),
         aria_labelledby="mappings",
@@ -111,7 +111,11 @@ def _search(view: View) -> Html:
         element("option", text(grouping), value=grouping, selected="selected" if grouping == query.grouping else "")
         for grouping in GROUPINGS
     )
-    kept = {"state": query.state or "", "still": "yes" if query.is_still else ""}
+    kept = {
+        "state": query.state or "",
+        "still": "yes" if query.is_still else "",
+        "times": "exact" if query.has_exact_times else "",
+    }
     return element(
         "form",
         element("label", text("Search "), search),

@@ -32,7 +32,7 @@ class Query(NamedTuple):
     """The mappings that a reader wants to see: those that have this state, and this text in name, source or function.
 
     `page` is the number of the part of the list, from 1. With `is_still`, a browser without scripts does not load the
-    page again by itself, which would fold all lists.
+    page again by itself, which would fold all lists. With `has_exact_times`, the page shows exact times beside others.
     """
 
     text: str = ""
@@ -40,6 +40,7 @@ class Query(NamedTuple):
     grouping: Grouping = "state"
     page: int = 1
     is_still: bool = False
+    has_exact_times: bool = False
 
     @classmethod
     def of(cls, parameters: Mapping[str, str]) -> Query:
@@ -51,6 +52,7 @@ class Query(NamedTuple):
             next((each for each in GROUPINGS if each == grouping), "state"),
             int(page) if re.fullmatch("[1-9][0-9]{0,5}", page) else 1,
             parameters.get("still") == "yes",
+            parameters.get("times") == "exact",
         )
 
     @property
@@ -58,7 +60,8 @@ class Query(NamedTuple):
         """Return the address of the page with this query. Defaults are left out."""
         given = {"q": self.text, "state": self.state or "", "group": self.grouping, "page": str(self.page)}
         given["still"] = "yes" if self.is_still else ""
-        defaults = {"q": "", "state": "", "group": "state", "page": "1", "still": ""}
+        given["times"] = "exact" if self.has_exact_times else ""
+        defaults = {"q": "", "state": "", "group": "state", "page": "1", "still": "", "times": ""}
         changed = {key: value for key, value in given.items() if value != defaults[key]}
         return f"/?{urlencode(changed)}" if changed else "/"
 

@@ -195,7 +195,7 @@ async def test_a_discard_of_a_shard_that_is_not_blocked_any_more_is_not_asked_fo
         form = next(form for form in await browser.forms() if form.get("action") == "discard")
         status, _, answer = await browser.send("/change", form | {"shard": "another"})
     assert (status, browser.changes.orders) == (409, [])
-    assert "This batch blocks the shard no more." in Reader(answer).text
+    assert "This batch no longer blocks the shard." in Reader(answer).text
     reported = BLOCKED._replace(actions=("retry",))  # its records are discarded already
     async with browsing(STREAM._replace(stream=StreamStatus(shards_blocked=1, blocked=(reported,)))) as browser:
         form |= {"proof": (await browser.forms())[0]["proof"]}

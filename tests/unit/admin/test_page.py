@@ -713,12 +713,17 @@ def test_no_two_elements_have_the_same_id() -> None:
     assert {"live", "attention", "mappings", "seen"} <= set(ids)
 
 
+def test_events_that_are_troubled_are_in_trouble() -> None:
+    events = QUEUE._replace(mapping=MappingName("e"), state="troubled", reason="no", events=EventsStatus())
+    assert read(events).cards[0].startswith("The events of store are in trouble ")
+
+
 def test_the_title_says_how_many_mappings_are_ready() -> None:
     paused = QUEUE._replace(mapping=MappingName("p"), state="paused")
     disabled = QUEUE._replace(mapping=MappingName("d"), state="disabled")
     events = QUEUE._replace(mapping=MappingName("e"), events=EventsStatus(stuck=2))
     page = render(view(QUEUE, STREAM, paused, disabled, events))
-    assert "<title>2 of 2 mappings ready, 1 paused, 1 shard blocked, 2 events stuck — poller</title>" in page
+    assert "<title>1 of 2 mappings ready, 1 paused, 1 blocked at 1 shard, 2 events stuck — poller</title>" in page
 
 
 def test_a_thousand_mappings_make_a_short_page_in_a_short_time() -> None:

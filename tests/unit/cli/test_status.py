@@ -159,7 +159,7 @@ def test_an_order_shows_the_batch_and_names_it_to_the_daemon(
     heading, batch, end = done.stdout.splitlines()
     assert heading.split() == ["records", "from", "to", "keys", "blocked", "for", "why"]
     assert batch.split() == ["2", "4959", "4961", "user-1,", r"user\n2", "6", "min", "KeyError:", "'email'"]
-    assert end == f"Asked for: {action}. `poller status` shows what becomes of the batch."
+    assert end == f"Asked for: {action}. `poller status` shows what happens to the batch."
     assert changes.orders == [DISCARD._replace(action=action)]
     assert changes.asked == [("order epsilon", str(tmp_path / "poller.toml"))]
 
