@@ -22,6 +22,7 @@
     sessions.py     which browsers have logged in
     checking.py     what a request may do
     words.py        how the page writes numbers
+    own_words.py    which words of a function a reader may see
 
 Belongs here: /metrics, /healthz, /readyz, the status page and /api/.
 Does not belong here: counting (telemetry/), the state of a mapping (engine/), making a change (requested_changes.py).

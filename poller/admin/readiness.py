@@ -30,8 +30,9 @@ records that are tried together:
                             "end_sequence_number": "49590338271490256608559692540925702759324208523137515618",
                             "kept_until": "2026-02-01T11:59:58Z", "actions": ["retry", "bisect", "discard"]}]}
 
-`detail` is null if the reader may not see it (`checking.py`). The stream keeps the first record until `kept_until`, at
-least. `actions` are what a person may order (`calls.py`). The keys of the records are in /api/shards only.
+`detail` is null if the reader may not see it (`checking.py`), and a `reason` that the function chose is then
+`FunctionError`. The stream keeps the first record until `kept_until`, at least. `actions` are what a person may order
+(`calls.py`). The keys of the records are in /api/shards only.
 
 `events` has an entry for the asynchronous events of each function, with the numbers of its event queue:
 
@@ -49,6 +50,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from poller.admin.own_words import shown_reason
 from poller.admin.words import written, written_if_known
 from poller.model.status import BlockedShard, EventsStatus, MappingStatus, WorkerStatus
 
@@ -113,10 +115,13 @@ def kept_until(shard: BlockedShard) -> float | None:
 def reason_for(status: MappingStatus, *, sees_words: bool) -> str | None:
     """Return the reason of the state, without the function's own words unless the reader may see them.
 
-    Only a waiting mapping has a reason from its function: `function f cannot start: …` (functions/health.py).
+    They follow `function f cannot start: `, which may come after a trouble of the source (functions/health.py).
     """
     reason = status.reason
-    return reason if sees_words or reason is None or status.state != "waiting" else reason.partition(": ")[0]
+    if sees_words or reason is None:
+        return reason
+    trouble, function, words = reason.partition(f"function {status.function} ")
+    return f"{trouble}{function}{words.partition(': ')[0]}"
 
 
 def is_ready(status: MappingStatus) -> bool:
@@ -143,7 +148,7 @@ def _entry(status: MappingStatus, *, sees_words: bool) -> dict[str, Any]:
 def _blocked(shard: BlockedShard, *, sees_words: bool) -> dict[str, Any]:
     return {
         "shard": shard.shard_id,
-        "reason": shard.reason,
+        "reason": shown_reason(shard.reason, is_function_error=shard.is_function_error, sees_words=sees_words),
         "detail": shard.detail if sees_words else None,
         "since": written(shard.since),
         "attempt": shard.attempt,

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from poller.admin.own_words import shown_error, shown_reason
 from poller.admin.page.view import View
 from poller.admin.readiness import readiness
 from poller.admin.scaling import entry_of_queue
@@ -28,7 +29,7 @@ from poller.model.function import ChildProcess, Function
 from poller.model.function_status import FunctionStatus
 from poller.model.lease import shard_of
 from poller.model.sharing import SharingStatus, label_of, mapping_of
-from poller.model.status import MappingStatus, ShardStatus
+from poller.model.status import LaneStatus, MappingStatus, ShardStatus
 from poller.telemetry.history import INTERVAL_IN_SECONDS, MappingHistory, last_minutes
 
 NOT_SHOWN = UnknownBacklog("nobody has asked the queue")
@@ -62,7 +63,11 @@ def _numbers_of_mapping(status: MappingStatus, view: View) -> dict[str, Any]:
         "concurrency_limit": status.concurrency_limit,
         "last_error": None
         if error is None
-        else {"at": written(error.at), "error": error.error, "detail": error.detail if sees_words else None},
+        else {
+            "at": written(error.at),
+            "error": shown_error(error.error, sees_words=sees_words),
+            "detail": error.detail if sees_words else None,
+        },
     }
     if status.stream is not None:
         stream = status.stream
@@ -72,7 +77,7 @@ def _numbers_of_mapping(status: MappingStatus, view: View) -> dict[str, Any]:
             "waiting": stream.shards_waiting,
             "drained": stream.shards_drained,
         }
-        numbers["shards_read"] = [_shard(shard) for shard in stream.shards]
+        numbers["shards_read"] = [_shard(shard, sees_words=sees_words) for shard in stream.shards]
     if status.queue is not None:
         numbers["queue"] = {
             **entry_of_queue(view.depths.get(status.mapping, NOT_SHOWN)),
@@ -112,7 +117,7 @@ def _function(function: Function, view: View) -> dict[str, Any]:
     }
 
 
-def _shard(shard: ShardStatus) -> dict[str, Any]:
+def _shard(shard: ShardStatus, *, sees_words: bool) -> dict[str, Any]:
     return {
         "shard": shard.shard_id,
         "worker": label_of(shard.worker),
@@ -121,7 +126,19 @@ def _shard(shard: ShardStatus) -> dict[str, Any]:
         "behind_in_seconds": shard.age_in_seconds,
         "records_in_hand": shard.records,
         "blocked_since": written_if_known(shard.blocked_since),
-        "lanes": [lane._asdict() | {"next_try": written_if_known(lane.next_try)} for lane in shard.lanes],
+        "lanes": [_lane(lane, sees_words=sees_words) for lane in shard.lanes],
+    }
+
+
+def _lane(lane: LaneStatus, *, sees_words: bool) -> dict[str, Any]:
+    reason, is_function_error = lane.reason, lane.is_function_error
+    return {
+        "number": lane.number,
+        "records": lane.records,
+        "is_invoking": lane.is_invoking,
+        "reason": reason and shown_reason(reason, is_function_error=is_function_error, sees_words=sees_words),
+        "attempt": lane.attempt,
+        "next_try": written_if_known(lane.next_try),
     }
 
 

@@ -27,6 +27,7 @@ class BlockedShard(NamedTuple):
     `oldest_arrived_at` is when the stream got the first of the records, in epoch seconds of the stream's clock.
     `attempt` is the number of failed tries in a row, and `next_try` is the time of the next try.
     `actions` are what a person may order for the records.
+    `is_function_error` is true if `reason` is the error type that the function gave, which may be any text.
     """
 
     shard_id: ShardId
@@ -41,6 +42,7 @@ class BlockedShard(NamedTuple):
     attempt: int | None = None
     next_try: float | None = None
     actions: tuple[Action, ...] = ()
+    is_function_error: bool = False
 
     @property
     def ends(self) -> Ends:
@@ -51,7 +53,8 @@ class LaneStatus(NamedTuple):
     """A lane of a shard that has records in hand. `number` is from 1.
 
     `records` are read and not done. `is_invoking` is true while the function runs with some of them.
-    `reason` says why the lane is blocked; it is None if the lane is not blocked.
+    `reason` says why the lane is blocked; it is None if the lane is not blocked. `is_function_error` is the same as in
+    `BlockedShard`.
     `attempt` is the number of failed tries in a row, and `next_try` is the time of the next try.
     """
 
@@ -61,6 +64,7 @@ class LaneStatus(NamedTuple):
     reason: str | None = None
     attempt: int | None = None
     next_try: float | None = None
+    is_function_error: bool = False
 
 
 class ShardStatus(NamedTuple):

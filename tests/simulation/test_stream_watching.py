@@ -108,6 +108,7 @@ def test_a_shard_with_a_poison_record_is_shown_as_blocked_until_the_record_is_gi
         keys=("a/0", "a/1", "a/2", "a/3", "a/4"),
         oldest_arrived_at=EPOCH,
         actions=("retry", "bisect", "discard"),
+        is_function_error=True,
     )
     assert shard.since == pytest.approx(EPOCH, abs=1)
     assert {status.shards_blocked for status in standing} == {1}

@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from poller.admin.own_words import shown_reason
 from poller.admin.page.forms import events_url, orders, pausing
 from poller.admin.page.mappings import matches
 from poller.admin.page.markup import NOTHING, Html, element, joined, lasting, moment, small, text
@@ -59,9 +60,10 @@ def _blocked_cards(statuses: Sequence[MappingStatus], view: View) -> Iterator[Ht
 
 def _blocked(status: MappingStatus, shard: BlockedShard, view: View) -> Html:
     viewer, now = view.viewer, view.now
+    reason = shown_reason(shard.reason, is_function_error=shard.is_function_error, sees_words=viewer.sees_words)
     words = (shard.detail if viewer.sees_words else HIDDEN_WORDS) if shard.detail else ""
     facts = [
-        ("why", joined([element("strong", text(shard.reason)), _words(words)])),
+        ("why", joined([element("strong", text(reason)), _words(words)])),
         ("records", joined(_range(shard))),
         ("failed tries", text(f"{shard.attempt:,}") if shard.attempt else NOTHING),
         ("next try", _next_try(shard.next_try, now)),

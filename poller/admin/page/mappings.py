@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from poller.admin.own_words import shown_error
 from poller.admin.page.forms import hidden, pausing
 from poller.admin.page.markup import NOTHING, Html, element, field, joined, lasting, moment, row, small, text
 from poller.admin.page.picture import picture
@@ -239,7 +240,7 @@ def _behind(stream: StreamStatus) -> Iterator[Html]:
 def _last_error(status: MappingStatus, view: View) -> Iterator[Html]:
     if (error := status.last_error) is None:
         return
-    yield element("span", text(error.error))
+    yield element("span", text(shown_error(error.error, sees_words=view.viewer.sees_words)))
     if error.detail and view.viewer.sees_words:
         yield small(text(error.detail[:200]))
     yield small(moment(error.at, view.now))

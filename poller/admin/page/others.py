@@ -90,7 +90,8 @@ def _changes(view: View) -> Html:
                 [text(change.mapping or change.function or ""), small(text(change.shard)) if change.shard else NOTHING]
             ),
             text(change.by),
-            text(change.before or ""),
+            # what was before an order about a shard names the error of the function
+            text(change.before or "") if view.viewer.sees_words or change.shard is None else NOTHING,
         ]
         for at, change in reversed(view.changes)
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from poller.admin.own_words import shown_reason
 from poller.admin.page.mappings import is_found
 from poller.admin.page.markup import NOTHING, Html, element, joined, lasting, moment, small, table, text
 from poller.admin.page.view import View
@@ -41,7 +42,7 @@ def shards(view: View) -> Html:
     if not known:
         return NOTHING
     listed = known[:SHARDS_LISTED]
-    rows = [list(_cells(mapping, shard, view.now)) for mapping, shard in listed]
+    rows = [list(_cells(mapping, shard, view)) for mapping, shard in listed]
     more = max(0, read - len(listed))
     return element(
         "details",
@@ -53,7 +54,8 @@ def shards(view: View) -> Html:
     )
 
 
-def _cells(mapping: MappingName, shard: ShardStatus, now: float) -> Iterator[Html]:
+def _cells(mapping: MappingName, shard: ShardStatus, view: View) -> Iterator[Html]:
+    now = view.now
     state = element("strong", text("blocked"), class_="badge blocked") if shard.blocked_since is not None else NOTHING
     yield joined([text(mapping), small(text(shard.shard_id)), state])
     since = NOTHING if shard.read_since is None else small(text("for "), lasting(shard.read_since, now))
@@ -61,7 +63,7 @@ def _cells(mapping: MappingName, shard: ShardStatus, now: float) -> Iterator[Htm
     yield _position(shard.position, now)
     yield text(duration(shard.age_in_seconds))
     yield text(count(shard.records, "record"))
-    yield joined(_lane(lane, now) for lane in shard.lanes[:LANES_LISTED])
+    yield joined(_lane(lane, view) for lane in shard.lanes[:LANES_LISTED])
 
 
 def _position(position: str, now: float) -> Html:
@@ -76,10 +78,12 @@ def _position(position: str, now: float) -> Html:
     return joined([text(word), element("span", text(shown), title=value, class_="number")])
 
 
-def _lane(lane: LaneStatus, now: float) -> Html:
+def _lane(lane: LaneStatus, view: View) -> Html:
+    now, sees_words = view.now, view.viewer.sees_words
     words = [f"lane {lane.number}: {count(lane.records, 'record')}"]
     words += ["the function runs"] if lane.is_invoking else []
-    words += [lane.reason] if lane.reason is not None else []
+    if lane.reason is not None:
+        words += [shown_reason(lane.reason, is_function_error=lane.is_function_error, sees_words=sees_words)]
     words += [f"failed tries: {lane.attempt:,}"] if lane.attempt else []
     next_try = NOTHING
     if lane.next_try is not None and lane.next_try > now:

@@ -33,12 +33,16 @@ KEY_LIMIT_IN_CHARACTERS = 128
 
 
 class LaneBlock:
-    """The block of one lane. `blocked` says why the lane is blocked; None if it is not blocked."""
+    """The block of one lane. `blocked` says why the lane is blocked; None if it is not blocked.
+
+    The lane sets `is_function_error` after each invocation: whether the function has failed with an error of its own.
+    """
 
     def __init__(
         self, lease: Lease, *, mapping: MappingName, shard_id: ShardId, stop: Stop, clock: Clock, emit: Emit
     ) -> None:
         self.blocked: BlockedShard | None = None
+        self.is_function_error = False
         self._lease = lease
         self._mapping = mapping
         self._shard_id = shard_id
@@ -71,6 +75,7 @@ class LaneBlock:
             attempt=attempt,
             next_try=now + wait.seconds,
             actions=actions,
+            is_function_error=self.is_function_error,
         )
         if before is None:
             self._emit(ShardBlocked(self._mapping, self._shard_id, reason, count, start, end, detail))

@@ -41,7 +41,7 @@ from poller.facts import BatchBisected, BatchRetried, Emit
 from poller.functions.opened import Contents, Invoked, OpenFunction
 from poller.functions.telling import Invocations
 from poller.model.ids import RequestId
-from poller.model.invocation import Invocation
+from poller.model.invocation import FunctionError, Invocation
 from poller.model.mapping import StreamMapping
 from poller.model.order import ACTIONS, Action, Ends
 from poller.model.outcome import Failed, Oversized, PartlyFailed, Postponed
@@ -141,7 +141,10 @@ class Lane:
         records = self._gathering.records_in_hand
         if (blocked := self.blocked) is None:
             return LaneStatus(number, records, self.is_invoking)
-        return LaneStatus(number, records, self.is_invoking, blocked.reason, blocked.attempt, blocked.next_try)
+        is_function_error = blocked.is_function_error
+        return LaneStatus(
+            number, records, self.is_invoking, blocked.reason, blocked.attempt, blocked.next_try, is_function_error
+        )
 
     def is_blocked_by(self, ends: Ends) -> bool:
         """Return whether the lane is blocked now by the records with these ends."""
@@ -262,6 +265,7 @@ class Lane:
         invoked = self._interpret(invoked, step.records)
         is_bisected = delivery.answered(invoked.outcome, invoked.response, now=context.source_clock.now())
         pause = delivery.pause
+        self._block.is_function_error = isinstance(invoked.response, FunctionError)
         context.invocations.ended(invoked, retry_in=pause.seconds if pause is not None else None)
         if isinstance(invoked.outcome, Postponed | Oversized):
             return True

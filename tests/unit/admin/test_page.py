@@ -235,17 +235,24 @@ def test_the_last_invocation_of_a_window_has_no_records_and_no_numbers_in_its_fo
 
 def test_a_reader_without_the_token_sees_no_words_of_a_function_no_keys_and_no_forms() -> None:
     waiting = QUEUE._replace(state="waiting", reason="function store cannot start: ImportError: No module 'secret'")
-    erring = QUEUE._replace(mapping=MappingName("b"), last_error=LastError(NOW - 60, "KeyError", "'email'"))
-    statuses = (STREAM, waiting, erring)
-    page = render(view(*statuses, viewer=Viewer(can_log_in=True)))
+    erring = QUEUE._replace(mapping=MappingName("b"), last_error=LastError(NOW - 60, "No_such_key", "'email'"))
+    both = waiting._replace(mapping=MappingName("c"), state="troubled", reason=f"AccessDenied: no; {waiting.reason}")
+    shard = BLOCKED._replace(reason="No such key", is_function_error=True)
+    lane = SHARD._replace(lanes=(LANES[0]._replace(reason="No such key", is_function_error=True),))
+    failing = STREAM._replace(stream=StreamStatus(shards_blocked=1, blocked=(shard,), shards=(lane,)))
+    statuses = (failing, waiting, erring, both)
+    changes = [RecentChange(NOW, ChangeMade("retry", "uid 1", "blocked by No such key", shard="shard"))]
+    page = render(view(*statuses, viewer=Viewer(can_log_in=True), changes=changes))
     reader = Reader(page)
-    assert not any(words in page for words in ("'email'", "&#x27;email", "user-1", "No module", "ImportError"))
+    hidden = ("'email'", "&#x27;email", "user-1", "No module", "ImportError", "No such key", "No_such_key")
+    assert not any(words in page for words in hidden)
     assert "function store cannot start" in reader.text
-    assert "KeyError" in reader.text
+    assert "AccessDenied: no; function store cannot start" in reader.text
+    assert page.count("FunctionError") == 3
     assert HIDDEN_WORDS in reader.cards[0]
     assert [form for form in reader.forms if form["to"] != "/"] == []
     assert reader.links["Log in"] == "/login"
-    for words in ("'email'", "No module 'secret'"):
+    for words in ("'email'", "No module 'secret'", "No such key", "No_such_key"):
         assert words in read(*statuses).text
     assert "user-1" not in read(*statuses).text, "only the question before a discard shows keys"
 
