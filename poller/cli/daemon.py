@@ -85,29 +85,47 @@ def _daemon_at(path: Path, *, seconds: float = LONGEST_SECONDS) -> Mapping[str, 
     return daemon if isinstance(daemon, dict) else {}
 
 
+class NoAnswer(Exception):
+    """No daemon answers. The text says why. `asked` and `poller status --watch` catch it."""
+
+
 def asked(
     path: Path, method: str, page: str, body: Mapping[str, object] | None = None, *, advice: str = ""
 ) -> tuple[int, dict[str, Any]]:
     """Return the status code and the body of the daemon's answer. Ends the program if no daemon answers.
 
     `advice` says what else to do if no daemon listens.
+    """
+    try:
+        return answer(path, method, page, body)
+    except NoAnswer as error:
+        raise refused(f"{error}{advice if isinstance(error, NoDaemon) else ''}", code=1) from None
+
+
+class NoDaemon(NoAnswer):
+    """No daemon listens at the socket."""
+
+
+def answer(path: Path, method: str, page: str, body: Mapping[str, object] | None = None) -> tuple[int, dict[str, Any]]:
+    """Return the status code and the body of the daemon's answer. Raises NoAnswer if no daemon answers.
+
     Another program may listen at the socket, and a fault of the daemon has an answer that is not JSON.
     """
     connection = ControlConnection(path)
     try:
         connection.request(method, page, None if body is None else json.dumps(body))
         reply = connection.getresponse()
-        answer = json.loads(reply.read())
+        found = json.loads(reply.read())
     except (FileNotFoundError, ConnectionRefusedError):
-        raise refused(f"no daemon listens at {path}: start it with `poller run`{advice}", code=1) from None
+        raise NoDaemon(f"no daemon listens at {path}: start it with `poller run`") from None
     except (http.client.HTTPException, ConnectionError):
-        raise refused("the daemon ended before it answered", code=1) from None
+        raise NoAnswer("the daemon ended before it answered") from None
     except OSError as error:
-        raise refused(f"{path}: {error.strerror or error}", code=1) from None
+        raise NoAnswer(f"{path}: {error.strerror or error}") from None
     except ValueError:
-        answer = None
+        found = None
     finally:
         connection.close()
-    if not isinstance(answer, dict):
-        raise refused(f"{path}: the answer ({reply.status}) is not a JSON object; see the log of the daemon", code=1)
-    return reply.status, answer
+    if not isinstance(found, dict):
+        raise NoAnswer(f"{path}: the answer ({reply.status}) is not a JSON object; see the log of the daemon")
+    return reply.status, found

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.live import Live
+from rich.text import Text
 
 from poller.cli.as_json import AsJson, print_json
-from poller.cli.daemon import asked, socket_of
+from poller.cli.daemon import NoAnswer, answer, asked, socket_of
 from poller.cli.ending import Config, refused
 from poller.cli.printing import print_table, table_of
 from poller.cli.times import ago, duration, epoch_seconds
@@ -38,17 +39,32 @@ def status(
     Example: `poller status --json | jq '.mappings[] | select(.state != "ready")'`
     """
     path = socket_of(config)
+    report = _report(*asked(path, "GET", "/api/status"))
     if not watch:
-        _print(_report(path), as_json=as_json)
+        _print(report, as_json=as_json)
         return
     is_screen = sys.stdout.isatty() and not as_json
     with suppress(KeyboardInterrupt), Live(auto_refresh=False) if is_screen else nullcontext() as live:
         while True:
             if live is None:
-                _print(_report(path), as_json=as_json)
+                _print(report, as_json=as_json)
             else:
-                live.update(table_of(COLUMNS, _rows(_report(path), time.time())), refresh=True)
-            time.sleep(REFRESH_IN_SECONDS)
+                live.update(table_of(COLUMNS, _rows(report, time.time())), refresh=True)
+            report = _next_report(path, live)
+
+
+def _next_report(path: Path, live: Live | None) -> dict[str, Any]:
+    """Wait, and return the next report. While no daemon answers, because it restarts, say so and try again."""
+    while True:
+        time.sleep(REFRESH_IN_SECONDS)
+        try:
+            return _report(*answer(path, "GET", "/api/status"))
+        except NoAnswer:
+            words = "no daemon answers; trying again"
+            if live is None:
+                typer.echo(words, err=True)
+            else:
+                live.update(Text(words), refresh=True)
 
 
 def _print(report: dict[str, Any], *, as_json: bool) -> None:
@@ -58,8 +74,7 @@ def _print(report: dict[str, Any], *, as_json: bool) -> None:
         print_table(COLUMNS, _rows(report, time.time()))
 
 
-def _report(path: Path) -> dict[str, Any]:
-    status, report = asked(path, "GET", "/api/status")
+def _report(status: int, report: dict[str, Any]) -> dict[str, Any]:
     if status != 200:
         raise refused(f"the daemon does not show its status: {report.get('error')}", code=1)
     return report

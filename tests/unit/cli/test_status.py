@@ -106,6 +106,28 @@ def test_a_watched_status_is_printed_again_and_again_where_no_terminal_is(
     assert result.stdout.count("AccessDenied (403)") == 3
 
 
+def test_a_watched_status_goes_on_while_the_daemon_restarts(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changes: FakeChanges
+) -> None:
+    """The daemon is away for two of the looks."""
+    [control] = tmp_path.glob("*-control")
+    away = control.with_name("away")
+    steps: Iterator[Callable[[], object]] = iter(
+        [lambda: control.rename(away), lambda: None, lambda: away.rename(control), lambda: None]
+    )
+
+    def wait(_: float) -> None:
+        if (step := next(steps, None)) is None:
+            raise KeyboardInterrupt
+        step()
+
+    monkeypatch.setattr("poller.cli.status.time.sleep", wait)
+    result = poller("status", "--watch")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == ["no daemon answers; trying again"] * 2
+    assert result.stdout.count("AccessDenied (403)") == 3
+
+
 @pytest.mark.usefixtures("changes")
 def test_the_status_lists_what_is_in_trouble_first_and_says_why(poller: Poller) -> None:
     lines = [line.split() for line in poller("status").stdout.splitlines()]
