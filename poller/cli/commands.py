@@ -157,7 +157,8 @@ def check(
 
     Example: `poller check --live`, before the first start
 
-    It warns of missing modules, programs and folders, and shows `${NAME}` in place of a value from the environment.
+    It warns of missing modules, programs and folders, and shows `${NAME}` in place of a value from the environment and
+    `***` in place of a secret.
     Without `--live` it sends no request over the network. With `--live` it prints a table of what AWS says: whether
     sources, functions and destinations are there and suit each other, and whether they may be used, if AWS has a call
     for this that changes nothing. It connects to the urls of HTTP functions. The exit code is 1 if there is a fault;
