@@ -133,8 +133,7 @@ def _without_source(reason: str, source: str) -> str:
         return reason
     resource = source.split(":", 5)[-1].split("/")
     name = resource[min(1, len(resource) - 1)]  # as in `queue`, `stream/NAME`, `table/NAME/stream/…`
-    reason = reason.removesuffix(f" ({source})").replace(source, "the source")
-    return re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "…", reason)
+    return re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "…", reason.replace(source, "the source"))
 
 
 def _trouble(cause: Cause, members: Sequence[MappingStatus], view: View) -> Html:

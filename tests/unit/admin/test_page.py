@@ -176,9 +176,11 @@ def test_without_scripts_a_reader_can_end_the_reloads_which_fold_all_lists() -> 
     assert refresh in page
     still = Reader(page).links["Stop reloading this page every 10 seconds"]
     assert Query.of(dict(parse_qsl(urlsplit(still).query))) == query._replace(is_still=True)
+    query = query._replace(has_exact_times=True)
     page = render(view(QUEUE, query=query._replace(is_still=True)))
     assert refresh not in page
     assert Reader(page).forms[0]["still"] == "yes", "a search keeps it"
+    assert Reader(page).forms[0]["times"] == "exact"
     assert Reader(page).links["Reload this page every 10 seconds"] == query.url
 
 
@@ -284,12 +286,15 @@ def test_mappings_with_one_cause_share_a_card_that_names_the_first_of_them() -> 
             "GetQueueUrl: gone (arn:aws:sqs:eu-west-1:123456789012:q{})",
         ),
         ("arn:aws:kinesis:eu-west-1:123456789012:stream/q{}", "ListShards: Stream q{} under account 1 not found"),
-        ("arn:aws:dynamodb:eu-west-1:123456789012:table/q{}/stream/2026", "no table q{}: table/q{}/stream/2026"),
+        (
+            "arn:aws:dynamodb:eu-west-1:123456789012:table/q{}/stream/2026-{}",
+            "no table q{} (arn:aws:dynamodb:eu-west-1:123456789012:table/q{}/stream/2026-{})",
+        ),
     ],
 )
 def test_the_name_of_its_own_source_does_not_make_a_cause_another_one(source: str, reason: str) -> None:
     missing = [
-        QUEUE._replace(mapping=MappingName(f"m{n}"), source=source.format(n), state="starting", reason=text)
+        QUEUE._replace(mapping=MappingName(f"m{n}"), source=source.replace("{}", str(n)), state="starting", reason=text)
         for n in range(300)
         if (text := reason.replace("{}", str(n)))
     ]
@@ -641,6 +646,12 @@ def test_the_destinations_of_events_are_listed_with_those_of_batches() -> None:
         "3 events of its functions stuck",
         f"{dead} dead letters of 2 functions 3 events of its functions stuck",
     ]
+    store = EventInvokeConfig(on_success=FunctionName("store"))
+    rows = [
+        " ".join(row.split())
+        for row in read(QUEUE, events, functions=[replace(functions[0], event_invoke_config=store), only_dead[1]]).rows
+    ]
+    assert rows[rows.index("destination gets trouble") + 1].startswith("store "), "what is in trouble comes first"
 
 
 def test_only_some_of_many_child_processes_are_listed() -> None:
@@ -750,8 +761,9 @@ def test_a_thousand_mappings_make_a_short_page_in_a_short_time() -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from(["q", "state", "group", "page", "x"]),
-        st.text(max_size=300) | st.sampled_from(["blocked", "ready", "function", "source", "0", "7", "1234567"]),
+        st.sampled_from(["q", "state", "group", "page", "still", "times", "x"]),
+        st.text(max_size=300)
+        | st.sampled_from(["blocked", "ready", "function", "source", "0", "7", "1234567", "yes", "exact"]),
     )
 )
 def test_any_parameters_make_a_query_whose_address_makes_the_same_query(parameters: dict[str, str]) -> None:

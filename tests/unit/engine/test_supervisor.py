@@ -513,13 +513,15 @@ async def test_a_mapping_that_another_worker_resumes_and_that_cannot_be_opened_s
 
 async def test_a_mapping_that_is_added_later_is_paused_if_another_worker_has_paused_it() -> None:
     world = World()
-    other = MappingName("other")
+    other, restored = MappingName("other"), MappingName("restored")
+    world.pauses.paused = {restored: Pause(5.0)}
 
     async def until() -> None:
-        world.pauses.paused = {other: Pause(5.0)}
-        world.supervisor.changed_pauses([other])
+        world.supervisor.changed_pauses([other, restored])
         await world.supervisor.add(mapping(other), FUNCTION)
         assert world.supervisor.is_paused(other)
+        await world.supervisor.add(mapping(restored), FUNCTION)
+        assert world.supervisor.status(restored).since == 5.0, "the file has the mapping again"
         await world.supervisor.remove(other)
         world.supervisor.changed_pauses([])
         await world.supervisor.add(mapping(other), FUNCTION)
