@@ -50,7 +50,7 @@ class SharingStatus(NamedTuple):
     `workers` are all workers that live, and this one among them.
     `leases` are the first LEASES_SHOWN leases of all shards that are not drained.
     `table_silence_in_seconds` is the time since the table last answered this worker.
-    `heartbeat_age_in_seconds` is the time since the table last accepted this worker's sign of life.
+    `heartbeat_age_in_seconds` is the time since the table last confirmed this worker's sign of life.
     `unread_in_seconds` is the longest time for which a shard that a mapping of this worker waits for has had no reader,
     although the shard's parents are drained.
     """

@@ -240,7 +240,7 @@ SHARING_GAUGES = (
     SharingGauge(
         Gauge(
             "poller_worker_heartbeat_age_seconds",
-            "Time since the state last accepted the sign of life of this worker, which is written as often as leases "
+            "Time since the state last confirmed the sign of life of this worker, which is written as often as leases "
             "are renewed.",
             of="daemon",
         ),

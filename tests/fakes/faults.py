@@ -32,11 +32,15 @@ class Fault(Enum):
 
 
 class Outage(NamedTuple):
-    """A time in which every call has the same fault: from `begins_at` until `ends_at`, in seconds on anyio's clock."""
+    """A time in which every call has the same fault: from `begins_at` until `ends_at`, in seconds on anyio's clock.
+
+    If `operation` is set, only the calls of this operation have the fault.
+    """
 
     begins_at: float
     ends_at: float
     fault: Fault
+    operation: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -75,7 +79,7 @@ class FaultPlan:
         if self._scripts[operation]:
             return self._scripts[operation].popleft()
         for outage in self.outages:
-            if outage.begins_at <= now < outage.ends_at:
+            if outage.begins_at <= now < outage.ends_at and outage.operation in (None, operation):
                 return outage.fault
         return self._drawn_by_rate() if now < self.ends_at else Fault.NONE
 

@@ -133,6 +133,24 @@ bool needs_unit[WORKERS];              /* an invocation waits at this worker, an
 #endif
 #endif
 
+/* With MUTE, a fault may let each later write of worker 0 arrive without an answer, for ever. So the answer to the write
+   of its own row is missing, too: then it takes nothing (R6), and the others do not count it as one that lives. */
+#ifndef MUTE
+#define IS_MUTE(me) false
+#define HAS_TRIED(me, row) false
+#define HAS_ANSWERS(me, row) true
+#else
+bool mute;
+bool tried[WORKERS * ROWS];            /* the worker has written the row in vain since the last tick; the next try waits */
+#define IS_MUTE(me) ((me) == 0 && mute)
+#define HAS_TRIED(me, row) tried[(me) * ROWS + (row)]
+#ifndef R6_TAKES_ON
+#define HAS_ANSWERS(me, row) (!IS_MUTE(me))
+#else
+#define HAS_ANSWERS(me, row) (!HAS_TRIED(me, row))
+#endif
+#endif
+
 byte n, m, sender, content;            /* variables inside one step; they are 0 between two steps */
 mtype kind = NOTHING;
 
@@ -164,7 +182,7 @@ mtype kind = NOTHING;
 #define IS_FREE(me, row) (table[row].owner == NOBODY || table[row].owner == me || HAS_ENDED(table[row].owner) || \
     HAS_EXPIRED(me, row))
 #define MAY_TAKE(me, row) (IS_IDLE(me, row) && OF(me, row).knows && !HOLDS(me, row) && IS_FREE(me, row) && \
-    !IS_DRAINED(row) && !IS_LEAVING(me) && \
+    !IS_DRAINED(row) && !IS_LEAVING(me) && HAS_ANSWERS(me, row) && \
     (IS_SHARD(row) -> PARENTS_ARE_DRAINED(me, row) && HAS_A_UNIT_TO_TAKE(me) && HAS_TOO_LITTLE(me) \
                     : !IS_NEEDED_ELSEWHERE(me)))
 
@@ -180,7 +198,7 @@ mtype kind = NOTHING;
 #define MAY_STORE(me, row) (HOLDS(me, row) || OF(me, row).done > table[row].checkpoint)
 #endif
 #define MAY_KEEP(me, row) (IS_IDLE(me, row) && MAY_STORE(me, row) && !OF(me, row).giving && !IS_DRAINED(row) && \
-    IS_TIME_TO_KEEP(me, row))
+    !HAS_TRIED(me, row) && IS_TIME_TO_KEEP(me, row))
 
 /* R7: hand-over. In the code: poller.core.leases.holding:Held.give_away */
 #ifndef R7_GIVES_EARLY
@@ -189,7 +207,7 @@ mtype kind = NOTHING;
 #define HAS_NOTHING_IN_HAND(me, row) true
 #endif
 #define MAY_GIVE(me, row) (IS_IDLE(me, row) && OF(me, row).knows && HOLDS(me, row) && !IS_DRAINED(row) && \
-    HAS_NOTHING_IN_HAND(me, row) && IS_TIME_TO_GIVE(me, row))
+    HAS_NOTHING_IN_HAND(me, row) && !HAS_TRIED(me, row) && IS_TIME_TO_GIVE(me, row))
 
 /* R8: request. A worker that has too little asks one that has too much for shards, without naming them. The other
    worker chooses which shard it gives away, if it still has too much. A unit is asked for in the same way (R10).
@@ -400,7 +418,7 @@ inline take_in(me, row) {
 }
 
 /* R6: lost answer. The deadline stays as it was. R7: if the worker has sent a GIVE, it still delivers nothing.
-   In the code: poller.core.leases.holding:Held.found */
+   In the code: poller.core.leases.holding:Held.found, poller.engine.leases.taking:Taking.may_take (HAS_ANSWERS) */
 inline find_out(me, row) {
 #ifdef WITHOUT_R6
     take_in(me, row);                  /* it believes that the write was accepted */
@@ -554,6 +572,9 @@ proctype Worker(byte me; byte row) {
        }
     :: d_step { RUNS(me) && OF(me, row).answer == UNCLEAR ->
         find_out(me, row);
+#ifdef MUTE
+        tried[me * ROWS + row] = mute && me == 0;
+#endif
         forget_write(me, row)
        }
     :: d_step { RUNS(me) && MAY_INVOKE(me, row) -> invoke(me, row) }
@@ -585,8 +606,8 @@ proctype Network(byte me; byte row) {
     do
     :: d_step { OF(me, row).write != NOTHING && OF(me, row).answer == TRAVELS && MATCHES(OF(me, row).valid) ->
         accept(OF(me, row).write, me, OF(me, row).stores, row);
-        OF(me, row).valid = true;
-        OF(me, row).answer = ACCEPTED
+        OF(me, row).valid = !IS_MUTE(me);
+        OF(me, row).answer = (IS_MUTE(me) -> UNCLEAR : ACCEPTED)
        }
     :: d_step { OF(me, row).write != NOTHING && OF(me, row).answer == TRAVELS && !MATCHES(OF(me, row).valid) ->
         OF(me, row).answer = UNCLEAR   /* the write is rejected */
@@ -635,6 +656,9 @@ proctype Fate(byte me) {
        }
     :: d_step { RUNS(me) && A_FAULT_MAY_HAPPEN -> stopped[me] = true; COUNT_THE_FAULT }
     :: d_step { stopped[me] -> stopped[me] = false; counted[me] = 3 }
+#ifdef MUTE
+    :: d_step { RUNS(me) && A_FAULT_MAY_HAPPEN && me == 0 && !mute -> mute = true; COUNT_THE_FAULT }
+#endif
     :: d_step { RUNS(me) && A_FAULT_MAY_HAPPEN && !leaving[me] -> leaving[me] = true; COUNT_THE_FAULT }
     :: d_step { RUNS(me) && leaving[me] && HAS_LEFT(me) ->
         for (k : 0 .. ROWS - 1) {
@@ -678,11 +702,14 @@ proctype Clock() {
 #ifdef PUNCTUAL
                 invoked[w * ROWS + k] = false;
 #endif
+#ifdef MUTE
+                tried[w * ROWS + k] = false;
+#endif
             }
 #ifdef PUNCTUAL
             has_asked[w] = false;
             scan_in[w] = (scan_in[w] == 0 -> 2 : scan_in[w] - 1);
-            counted[w] = (RUNS(w) -> 3 : (counted[w] > 0 -> counted[w] - A_TICK_OF_SILENCE : 0));
+            counted[w] = (RUNS(w) && !IS_MUTE(w) -> 3 : (counted[w] > 0 -> counted[w] - A_TICK_OF_SILENCE : 0));
 #endif
         }
         w = 0; k = 0

@@ -20,6 +20,7 @@ from tests.model.spin import MODEL, check
 PARENT_AND_CHILD = ("SHARDS=2", "CHILD")
 BALANCE = ("PUNCTUAL", "SHARDS=2", "ENDLESS", "ONE_HAS_ALL")
 UNIT = ("PUNCTUAL", "ENDLESS", "UNITS=1")
+MUTE = ("PUNCTUAL", "MUTE", "FAULTS=1")
 USED_UNIT = ("PUNCTUAL", "SHARDS=2", "UNITS=1", "RECORDS=1", "FAULTS=1")
 
 CONFIGURATIONS = {
@@ -27,6 +28,7 @@ CONFIGURATIONS = {
     "a parent and its child": (*PARENT_AND_CHILD, "RECORDS=1"),
     "one shard, read in the end": ("PUNCTUAL", "FAULTS=2"),
     "one shard, read in the end by one of three workers": ("PUNCTUAL", "FAULTS=1", "WORKERS=3"),
+    "one shard, read in the end although a worker gets no answers": MUTE,
     "a parent and its child, read in the end": ("PUNCTUAL", "FAULTS=1", *PARENT_AND_CHILD),
     "two shards, distributed in the end": ("FAULTS=1", *BALANCE),
     "one shard and one unit, used in the end": ("FAULTS=1", *UNIT),
@@ -50,6 +52,7 @@ CONTROLS = {
     "WITHOUT_R5": (ASSERTION, ()),
     "WITHOUT_R6": (ASSERTION, ()),
     "R6_MOVES_THE_DEADLINE": (ASSERTION, ()),
+    "R6_TAKES_ON": (CYCLE, MUTE),
     "R7_GIVES_EARLY": (ASSERTION, ()),
     "R7_DELIVERS_ON": (ASSERTION, ()),
     "WITHOUT_R8": (CYCLE, BALANCE),

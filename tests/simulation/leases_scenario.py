@@ -60,10 +60,20 @@ class LeaseScenario:
             [{}, {}, {"throttle_rate": 0.1}, {"lost_answer_rate": 0.1, "slow_answer_rate": 0.05}]
         )
         self.troubles = draw.sample(
-            [self._crash, self._pause, self._cut_off, self._deploy, self._reshard, self._block], k=draw.randint(1, 6)
+            [
+                self._crash,
+                self._pause,
+                self._cut_off,
+                self._delay_answers,
+                self._deploy,
+                self._reshard,
+                self._block,
+            ],
+            k=draw.randint(1, 7),
         )
         self._names = 0
         self._is_deploying = False
+        self._delayed_until = 0.0
 
     async def run(self) -> LeaseWorld:
         world = self.world
@@ -79,7 +89,7 @@ class LeaseScenario:
             for life in world.running:
                 life.begin_stop()
         check(world)
-        if not (self.fault_rates or self._cut_off in self.troubles):
+        if not (self.fault_rates or {self._cut_off, self._delay_answers}.intersection(self.troubles)):
             check_cost(world)
         return world
 
@@ -119,6 +129,17 @@ class LeaseScenario:
         if self.world.running:
             life = self.randomness.choice(self.world.running)
             life.cut_off(self.randomness.choice([1.0, 5.0, 9.0, 12.0, 30.0]) * self.randomness.uniform(0.8, 1.2))
+        await anyio.lowlevel.checkpoint()
+
+    async def _delay_answers(self, tasks: TaskGroup) -> None:
+        """Let the writes of one worker have no answers in time, also for long after the other troubles.
+
+        The others read its shards meanwhile.
+        """
+        seconds = self.randomness.choice([5.0, 12.0, 30.0, 150.0]) * self.randomness.uniform(0.8, 1.2)
+        if anyio.current_time() >= self._delayed_until and self.world.running:
+            self._delayed_until = anyio.current_time() + seconds
+            self.randomness.choice(self.world.running).delay_answers(seconds)
         await anyio.lowlevel.checkpoint()
 
     async def _deploy(self, tasks: TaskGroup) -> None:

@@ -111,6 +111,11 @@ class LeaseLife:
         now = anyio.current_time()
         self.faults.outages.append(Outage(now, now + seconds, Fault.UNREACHABLE))
 
+    def delay_answers(self, seconds: float) -> None:
+        """For this time, let each write of this process arrive, but its answer come too late. Reads work."""
+        now = anyio.current_time()
+        self.faults.outages.append(Outage(now, now + seconds, Fault.ANSWER_SLOW, "update"))
+
     @property
     def is_running(self) -> bool:
         return self.ended_at is None and self.process.died_at is None

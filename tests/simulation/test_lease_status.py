@@ -11,7 +11,7 @@ from poller.engine.leases import watching
 from poller.model.lease import Detail, Row, RowKey
 from poller.model.sharing import SeenLease, SeenWorker
 from poller.model.stream import Checkpoint, ShardId, TrimHorizon
-from tests.fakes.faults import Fault
+from tests.fakes.faults import Fault, Outage
 from tests.simulation.leases_stream import key_of
 from tests.simulation.leases_world import LeaseLife, LeaseWorld
 from tests.simulation.test_leases import FAILOVER_IN_SECONDS, play, reading
@@ -96,7 +96,8 @@ def test_a_table_that_answers_reads_and_accepts_no_write_is_not_silent() -> None
         world.stream.open()
         life = world.start(tasks, "only")
         await reading(world, life, 1, within=2)
-        life.faults.script("update", *[Fault.UNREACHABLE] * 60)
+        now = anyio.current_time()
+        life.faults.outages.append(Outage(now, now + 25, Fault.UNREACHABLE, "update"))
         await anyio.sleep(25)
         status = life.worker.status
         assert status.table_silence_in_seconds < 5

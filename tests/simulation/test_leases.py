@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
+from math import inf
 from random import Random
 from typing import Any
 
@@ -18,9 +19,10 @@ from poller.engine.leases import taking
 from poller.engine.leases.plan import Plan
 from poller.facts import Fact, LeasesGivenAway, LeasesLost, LeasesTaken, LeaseTableFailed, LeaseTableRecovered
 from poller.model.lease import Row, RowKey
+from poller.model.sharing import SharingStatus
 from poller.model.stream import Checkpoint, ShardId, TrimHorizon
 from tests.fakes.faults import Fault, FaultPlan
-from tests.fakes.lease_store import FakeLeaseTable
+from tests.fakes.lease_store import FakeLeaseStore, FakeLeaseTable
 from tests.simulation.leases_checker import A_PERSON, check, unread
 from tests.simulation.leases_reader import READ_AGAIN_IN_SECONDS
 from tests.simulation.leases_recorder import RecordingFunction
@@ -31,6 +33,9 @@ from tests.simulation.world import run_seeded
 
 FAILOVER_IN_SECONDS = 2 * LEASE_DURATION_IN_SECONDS + 2
 """The longest time until another worker reads a dead worker's shards: one scan sees them, and they expire later."""
+
+SILENT_FAILOVER_IN_SECONDS = FAILOVER_IN_SECONDS + LEASE_DURATION_IN_SECONDS
+"""The same for a worker that lives, but gets no answers: until its own deadline, it still moves the counters."""
 
 
 def play(main: Callable[[LeaseWorld, TaskGroup], Awaitable[None]], *, world: LeaseWorld | None = None) -> LeaseWorld:
@@ -550,6 +555,91 @@ def test_a_worker_that_cannot_reach_the_table_stops_before_another_one_begins() 
         assert len(cut_off.reader.reading) == 1
 
     play(main)
+
+
+def test_a_worker_whose_writes_are_answered_too_late_leaves_its_shards_to_others() -> None:
+    """Each take that it repeats would move the counter, so that nobody else could ever take the lease."""
+    statuses: list[SharingStatus] = []
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(6):
+            world.stream.open()
+        lives = [world.start(tasks, name) for name in ("a", "b", "c")]
+        await anyio.sleep(25)
+        assert [len(life.reader.reading) for life in lives] == [2, 2, 2]
+        lives[1].delay_answers(150)
+        await anyio.sleep(SILENT_FAILOVER_IN_SECONDS)
+        for _ in range(240):
+            assert sorted(len(life.reader.reading) for life in lives) == [0, 3, 3]
+            statuses.append(lives[1].worker.status)
+            await anyio.sleep(0.5)
+        await anyio.sleep(3 * LEASE_DURATION_IN_SECONDS)
+        assert [len(life.reader.reading) for life in lives] == [2, 2, 2]
+
+    world = play(main)
+    assert longest_gap(world, since=25) < SILENT_FAILOVER_IN_SECONDS
+    assert statuses[-1].heartbeat_age_in_seconds > 120, "its alert fires"
+
+
+class TableWithSlowTakes(FakeLeaseTable):
+    """A table that answers writes of leases too late to the worker whose label is `b`, from `slow_from` on.
+
+    It answers writes of the workers' own rows in time.
+    """
+
+    slow_from = inf
+
+    def store(
+        self, worker: str, faults: FaultPlan | None = None, *, patience_in_seconds: float = 0.0
+    ) -> FakeLeaseStore:
+        store = super().store(worker, faults, patience_in_seconds=patience_in_seconds)
+        update = store.update
+
+        async def slow_update(rows: Collection[Row]) -> frozenset[RowKey]:
+            rejected = await update(rows)
+            if anyio.current_time() >= self.slow_from and not all(row.key.startswith(":worker/") for row in rows):
+                await anyio.sleep(5)
+            return rejected
+
+        if worker.startswith("b/"):
+            store.update = slow_update  # type: ignore[method-assign]
+        return store
+
+
+def test_a_worker_whose_takes_alone_are_answered_too_late_leaves_its_shards_to_others() -> None:
+    table = TableWithSlowTakes()
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(6):
+            world.stream.open()
+        lives = [world.start(tasks, name) for name in ("a", "b", "c")]
+        await anyio.sleep(25)
+        table.slow_from = 25
+        await anyio.sleep(300)
+        table.slow_from = inf
+        await anyio.sleep(200)
+        assert [len(life.reader.reading) for life in lives] == [2, 2, 2]
+
+    world = play(main, world=LeaseWorld(seed=1, table=table))
+    gaps = [each.until - each.since for each in unread(world) if each.since > 25]
+    assert max(gaps) < SILENT_FAILOVER_IN_SECONDS
+    assert sum(gaps) < 300, "the six shards are read for more than five sixths of the 300 seconds"
+
+
+def test_the_only_worker_reads_again_as_soon_as_its_writes_are_answered_in_time() -> None:
+    unread_in_seconds: list[float] = []
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        world.stream.open()
+        life = world.start(tasks, "only")
+        await reading(world, life, 1, within=2)
+        life.delay_answers(100)
+        await anyio.sleep(100)
+        unread_in_seconds.append(life.worker.status.unread_in_seconds)
+        await reading(world, life, 1, within=5)
+
+    play(main)
+    assert unread_in_seconds[0] > 85
 
 
 def test_an_invocation_that_would_outlast_its_lease_is_cut() -> None:

@@ -34,7 +34,10 @@ The rules, each with the module that decides it:
     (holding.py)          owner and token are still its own, it goes on from the counter that it read; otherwise it has
                           lost the lease. What it reads never moves the deadline: the write that was accepted may be
                           an older one that arrived late. So after a lost answer to a take, it begins no invocation
-                          until a renewal is accepted, or until it has taken the lease once more by R2.
+                          until a renewal is accepted, or until it has taken the lease once more by R2. And it takes
+                          nothing until another of its writes is answered: each take moves the counter, so no other
+                          worker could take a lease that this worker takes again and again, and never holds. Its
+                          heartbeat counts the answers, so without them the others do not count it as live.
     R7  hand-over         A worker gives a lease away only when the shard's records in hand are done: it writes the row
     (holding.py,          with the last checkpoint and without an owner, and then puts an offer into the row of the
     placement.py)         worker that should take it. Every worker reads its own row each second. From the moment when

@@ -5,7 +5,8 @@
                                                               gives these leases away
 
 The worker reads its own row each second, and empties it. It also writes a new heartbeat into it, as often as it renews
-leases; this shows the others that it lives, and how much it reads.
+leases; this shows the others that it lives, and how much it reads. The heartbeat counts the answers to these writes: a
+worker whose writes arrive, but get no answer, cannot hold a lease (R4), so the others should give it none.
 Messages are only hints. If one is lost, the next scan of the table shows the same.
 """
 
@@ -67,6 +68,7 @@ class Messages:
         self._requested = requested
         self._unoffered = unoffered
         self._heartbeats = 0
+        """How many writes of the own row the table has accepted."""
         self._beat_at = -inf
         self._outgoing: defaultdict[Owner, list[tuple[str, Detail]]] = defaultdict(list)
         self._hurried = anyio.Event()
@@ -105,6 +107,7 @@ class Messages:
                     self._closed.set()
                     return
             except ServiceError as error:
+                self._beat_at = -inf
                 await self._table.pause("exchange messages", error)
                 continue
             await self._table.wait_for(self._hurried, until=began + self._lease_duration / READS_PER_DURATION)
@@ -132,6 +135,7 @@ class Messages:
             self._receive(own)
         elif new_own is not None:
             await self._table.create([new_own])
+            self._heartbeats = max(self._heartbeats, 1)  # a row that was deleted begins with the same heartbeat again
         found = {owner: rows[key] for owner in outgoing if (key := worker_key(owner)) in rows}
         receivers = {owner: row for owner, row in found.items() if not is_stopping(row)}
         new = [_with(row, outgoing[owner]) for owner, row in receivers.items()]
@@ -145,6 +149,8 @@ class Messages:
             self._beat_at = -inf
         else:
             self.has_row.set()
+            if own is not None and new_own is not None:
+                self._heartbeats += 1
             if new_own is not None and is_stopping(new_own):
                 self.has_told_stop.set()
         if rejected:
@@ -170,7 +176,6 @@ class Messages:
         return new
 
     def _own_details(self) -> dict[str, Detail]:
-        self._heartbeats += 1
         return {**self._status(), "heartbeat": self._heartbeats, "offers": [], "requests": []}
 
     def _receive(self, own: Row) -> None:

@@ -2,7 +2,7 @@
 
 After a failure, it pauses.
 
-A call without an answer may have had its effect.
+A call without an answer may have had its effect. Until the table answers another write, the worker takes nothing (R6).
 After a failure, each kind of work pauses for itself (`health.py`), so that many workers do not burden a slow table.
 """
 
@@ -40,6 +40,8 @@ class Table:
     def __init__(self, store: LeaseStore, *, clock: MonotonicClock, randomness: random.Random, emit: Emit) -> None:
         self.clock = clock
         self.health = TableHealth(clock, randomness=randomness, emit=emit)
+        self.answers_writes = True
+        """Whether the last update got an answer. A rejection is one. After an error, rows may be written or not."""
         self._store = store
 
     async def scan(self) -> list[Row]:
@@ -52,7 +54,13 @@ class Table:
         return await self._bounded(self._store.create(*groups), limit=CALL_LIMIT_IN_SECONDS * len(groups))
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        return await self._bounded(self._store.update(rows))
+        try:
+            rejected = await self._bounded(self._store.update(rows))
+        except ServiceError:
+            self.answers_writes = False
+            raise
+        self.answers_writes = True
+        return rejected
 
     async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
         return await self._bounded(self._store.delete(rows))

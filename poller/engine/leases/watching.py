@@ -2,7 +2,7 @@
 
 The worker reads its own row each second, and writes a new heartbeat into it as often as it renews its leases. So the
 time since it last saw this row says whether the table answers, and the time since it last saw a new heartbeat says
-whether the table accepts writes.
+whether the table accepts writes and says so in time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def sharing_status(
     workers = {**observed.live_workers(), owner: Row(key=own_key, owner=owner, details=own)}
     units = sum(key.startswith(":") for key in hands.in_hand)
     unread = [
-        now - max(since, observed.free_at(key))
+        now - (since if row is not None and row.owner == owner else max(since, observed.free_at(key)))
         for key, since in hands.wanted.items()
         if not key.startswith(":") and ((row := observed.get(key)) is None or is_readable(row))
     ]

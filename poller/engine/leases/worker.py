@@ -99,6 +99,7 @@ class Worker:
             limits=self.limits,
             request=self._messages.request,
             offer=self._messages.offer,
+            beat=self._messages.beat,
             scanned=scanned,
             emit=emit,
         )
