@@ -222,7 +222,8 @@ class MappingStatus(NamedTuple):
     stopping   the daemon is stopping
 
     `messages_held` is the number of messages or records that were read and are not finished.
-    `concurrency_limit` is how many invocations may run at once now.
+    `concurrency_limit` is how many invocations this process may run at once now. If workers share a limit, the process
+    counts only its own units of it, so the sum over all workers is at most the limit.
     `since`, `attempt` and `next_try` are the same as in `Health`.
     `stream` is None if the source is not a stream, `queue` if it is not an SQS queue of a mapping, and `events` if it
     is no event queue of a function. `last_error` is the last failure of the function since the mapping began its run,

@@ -92,7 +92,7 @@ GAUGES = (
     StatusGauge(
         Gauge(
             "poller_concurrency_limit",
-            "Invocations that may run at once.",
+            "Invocations that may run at once. If workers share a limit, a worker counts only its own units of it.",
             of="mapping",
         ),
         lambda status, _: status.concurrency_limit,

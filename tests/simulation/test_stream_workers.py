@@ -502,3 +502,19 @@ def test_a_shard_that_waits_for_the_functions_concurrency_leaves_a_worker_that_s
 
     play(world, main, shards=4)
     assert sorted(world.succeeded) == ["0", "1", "2", "3"]
+
+
+def test_a_mapping_whose_workers_share_a_limit_shows_the_units_of_its_own_worker_as_the_limit() -> None:
+    world = WorkersWorld(batch_size=1)
+    limits: list[int] = []
+
+    async def script(life: Life) -> None:
+        await until(lambda: reading(life) == 4, within=3)
+        [(function, _)] = life.opened
+        for capacity in (1_000, 2, 0):
+            function.gate.resize(capacity)  # as its units do
+            limits.append(life.supervisor.statuses()[0].concurrency_limit)
+        life.begin_stop()
+
+    play_workers(world, script, shards=4)
+    assert limits == [4, 2, 0]

@@ -233,7 +233,7 @@ class QueueMappingRunner:
             polls_in_flight=self._permits.polls_in_flight,
             batches_in_flight=self._permits.batches_in_hand,
             messages_held=self._keeper.messages_held,
-            concurrency_limit=self._concurrency.limit,
+            concurrency_limit=self._permits.limit,
             since=health.since,
             attempt=health.attempt,
             next_try=health.next_try,

@@ -80,6 +80,11 @@ class Permits:
         self._mapping_room.listen(self.call_next)
 
     @property
+    def limit(self) -> int:
+        """How many batches may run at once now. If workers share a limit, this process has only its own units of it."""
+        return int(min(self._concurrency.limit, self._mapping_room.capacity, self._room.capacity))
+
+    @property
     def has_room(self) -> bool:
         if self.polls_in_flight >= self._polls.wanted:
             return False

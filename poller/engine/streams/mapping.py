@@ -130,7 +130,7 @@ class StreamMappingRunner:
             polls_in_flight=len(self._readers),
             batches_in_flight=sum(lane.is_invoking for lane in lanes),
             messages_held=sum(reader.records_in_hand for reader in self._readers.values()),
-            concurrency_limit=min(len(lanes), self._context.lane.function.definition.reserved_concurrency),
+            concurrency_limit=min(len(lanes), self._context.lane.function.gate.capacity),
             stream=stream_status(
                 self._readers.values(),
                 self._lineage,

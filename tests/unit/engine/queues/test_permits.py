@@ -220,6 +220,20 @@ async def test_a_mapping_has_at_most_as_many_polls_and_batches_as_units() -> Non
     assert not permits.has_room
 
 
+async def test_the_limit_of_a_mapping_is_at_most_the_number_of_its_units_in_this_process() -> None:
+    mapping_room, room = MappingRoom(5), FunctionRoom(3)
+    assert mapping_room.units is not None
+    permits, _, concurrency = permits_for(room, mapping_room=mapping_room)
+    concurrency.limit = 2
+    limits = [permits.limit]
+    for _ in range(5):
+        mapping_room.units.add(lambda: True)
+        limits.append(permits.limit)
+    assert limits == [0, 1, 2, 2, 2, 2]
+    concurrency.limit = 10
+    assert permits.limit == 3, "the units of the function"
+
+
 async def test_a_poll_that_waits_for_a_unit_of_its_mapping_begins_when_there_is_one() -> None:
     mapping_room = MappingRoom(5)
     assert mapping_room.units is not None
