@@ -108,7 +108,9 @@ def _copied_from_kcl(settings: Settings, table: str, name: str | None, config: P
             what = f"{name_of(settings)} already has positions of {name}, which may be newer"
             raise refused(f"nothing was changed: {what}; `poller state set {name} TRIM_HORIZON` removes them", code=1)
         with_table = replace(found, kcl_table=table)
-        rows = state.loop.call(partial(rows_of_table, with_table, aws_settings(settings), must_have_stopped=True))
+        rows = state.loop.call(
+            partial(rows_of_table, with_table, aws_settings(settings), must_have_stopped=True, tell=_tell_of_watch)
+        )
         if not rows:
             what = f"the table {table} has no leases, so choose a position by `poller state set {name}`"
             raise refused(f"nothing was changed: {what}", code=1)
@@ -116,6 +118,11 @@ def _copied_from_kcl(settings: Settings, table: str, name: str | None, config: P
         copied = state.loop.call(partial(state.hand.take_back, found.state_key, rows, table=table))
     log_change(_copied(f"kcl://{table}", before, found.name), settings)
     return copied
+
+
+def _tell_of_watch(leases: int) -> None:
+    what = f"a KCL application owns {counted(leases, 'lease')}; it may run, so this takes up to a minute"
+    typer.echo(what, err=True)
 
 
 def _copied(source: str, before: str, mapping: MappingName | None = None) -> ChangeMade:

@@ -18,6 +18,7 @@ from dataclasses import replace
 from poller.aws.clients import Aws, AwsSettings
 from poller.composition.state import named_faults, open_editable
 from poller.errors import CannotStore, PollerError, ServiceError, SettingsError
+from poller.facts import Emit, KclTableWatched
 from poller.model.ids import MappingName
 from poller.model.lease import Row, begun_key, kcl_key, prefix_of
 from poller.model.mapping import StreamMapping
@@ -26,7 +27,7 @@ from poller.ports import Clock, LeaseStore
 from poller.stores.dynamodb_items import Items
 from poller.stores.dynamodb_table import described, fault_of_key
 from poller.stores.guarded_leases import GuardedLeaseStore
-from poller.stores.kcl_leases import KclLeaseStore, refuse_while_kcl_runs
+from poller.stores.kcl_leases import WATCHED_IN_SECONDS, KclLeaseStore, refuse_while_kcl_runs
 from poller.stores.kcl_rows import Meaning
 from poller.stores.lease_by_hand import EditableStore, Hand
 from poller.stores.memory_leases import MemoryLeaseStore
@@ -48,8 +49,10 @@ class KclTables:
         open_clients: Callable[[], Awaitable[Aws]],
         clock: Clock,
         randomness: random.Random,
+        emit: Emit,
     ) -> None:
         self._store = store
+        self._emit = emit
         self._open_clients = open_clients
         self._clock = clock
         self._randomness = randomness
@@ -71,7 +74,9 @@ class KclTables:
                 if self._aws is None:
                     self._aws = await self._open_clients()
                 now = self._clock.now()
-                store = await take_over(mapping, self._store, self._aws, now=now, randomness=self._randomness)
+                store = await take_over(
+                    mapping, self._store, self._aws, now=now, randomness=self._randomness, emit=self._emit
+                )
             except PollerError as error:
                 failed(error)
                 return
@@ -105,7 +110,7 @@ def _cannot_use(mapping: StreamMapping, error: ServiceError) -> CannotStore:
 
 
 async def take_over(
-    mapping: StreamMapping, state: LeaseStore, aws: Aws, *, now: float, randomness: random.Random
+    mapping: StreamMapping, state: LeaseStore, aws: Aws, *, now: float, randomness: random.Random, emit: Emit
 ) -> LeaseStore:
     """Return the store of the shards of a mapping that has a table of KCL. `now` is in epoch seconds.
 
@@ -115,7 +120,13 @@ async def take_over(
     """
     with named_faults(_option(mapping), str(mapping.kcl_table)):
         store = await _store_of(mapping, aws, now=now, randomness=randomness)
-        await refuse_while_kcl_runs(store, option=_option(mapping))
+        await refuse_while_kcl_runs(
+            store,
+            option=_option(mapping),
+            watches=lambda owned: emit(
+                KclTableWatched(mapping.name, str(mapping.kcl_table), owned, WATCHED_IN_SECONDS)
+            ),
+        )
         has_leases = bool(await store.scan())
     await _note_table(mapping, state)
     if has_leases:
@@ -140,16 +151,23 @@ async def open_by_hand(
         yield Hand(store, rows, tell=tell)
 
 
-async def rows_of_table(mapping: StreamMapping, aws: AwsSettings, *, must_have_stopped: bool = False) -> list[Row]:
+async def rows_of_table(
+    mapping: StreamMapping,
+    aws: AwsSettings,
+    *,
+    must_have_stopped: bool = False,
+    tell: Callable[[int], None] = lambda _: None,
+) -> list[Row]:
     """Return the leases in the table of KCL that has the shards of the mapping. Raises the errors of `take_over`.
 
-    It raises InUse while a KCL application uses the table, but only with `must_have_stopped`.
+    It raises InUse while a KCL application uses the table, but only with `must_have_stopped`. `tell` gets the number
+    of leases that an application owns, if they must be watched for WATCHED_IN_SECONDS.
     """
     async with Aws(aws) as clients:
         with named_faults(_option(mapping), str(mapping.kcl_table)):
             store = await _store_of(mapping, clients, now=time.time(), randomness=random.Random())
             if must_have_stopped:
-                await refuse_while_kcl_runs(store, option=_option(mapping))
+                await refuse_while_kcl_runs(store, option=_option(mapping), watches=tell)
             return await store.scan()
 
 

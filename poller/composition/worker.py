@@ -175,7 +175,11 @@ class WorkerComposition:
                 scanned=self.pauses_seen.scanned,
             )
             kcl_tables = KclTables(
-                store, lambda: tables.enter_async_context(self._open_aws(aws)), self._clock, self._randomness
+                store,
+                lambda: tables.enter_async_context(self._open_aws(aws)),
+                self._clock,
+                self._randomness,
+                self._emit,
             )
             async with worker.running():
                 task_status.started(State(worker, opened.leases, opened.pauses, kcl_tables))

@@ -57,6 +57,19 @@ class MappingResumedByRequest(NamedTuple):
     mapping: MappingName
 
 
+@declare(Line("info"))
+class KclTableWatched(NamedTuple):
+    """A KCL application owns leases in the mapping's `kcl_table`. It may run, so the mapping begins only if none of
+    them is renewed for `watched_in_seconds`. If the application stops as it should, it owns no leases, and there is no
+    wait.
+    """
+
+    mapping: MappingName
+    table: str
+    leases: int
+    watched_in_seconds: float
+
+
 @declare(
     Line("error"),
     Counter(

@@ -12,12 +12,12 @@ Source: amazon-kinesis-client, `DynamoDBLeaseRefresher`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import anyio
 
-from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, is_drained
+from poller.core.leases.expiry import is_drained
 from poller.errors import InUse
 from poller.model.lease import Row, RowKey
 from poller.ports import LeaseStore
@@ -25,6 +25,15 @@ from poller.stores.dynamodb_items import KEY, Item, Items
 from poller.stores.dynamodb_leases import create_in_order, creation, removal
 from poller.stores.kcl_rows import Meaning, changed_item, is_lease, is_of_kcl, new_item, renewed_by_kcl, row_of
 from poller.stores.notation import refuse_to_move_back
+
+LOOK_EVERY_SECONDS = 10.0
+"""How often the table is read while it is watched."""
+
+WATCHED_IN_SECONDS = 60.0
+"""For how long no lease may be renewed. KCL renews each lease three times in its `failoverTimeMillis`.
+
+So an application is noticed if its `failoverTimeMillis` is at most 180,000. The default is 10,000.
+"""
 
 
 class KclLeaseStore:
@@ -93,22 +102,23 @@ class KclLeaseStore:
         return [row for row, _ in leases]
 
 
-async def refuse_while_kcl_runs(
-    store: LeaseStore, *, option: str, pause_in_seconds: float = LEASE_DURATION_IN_SECONDS
-) -> None:
-    """Return if no KCL application renews a lease of the table during the pause. Otherwise raise InUse.
+async def refuse_while_kcl_runs(store: LeaseStore, *, option: str, watches: Callable[[int], None]) -> None:
+    """Return if no KCL application renews a lease of the table for WATCHED_IN_SECONDS. Otherwise raise InUse.
 
     KCL and poller cannot share a table at the same time. `option` is the setting that names the table.
-    KCL renews three times in its `failoverTimeMillis`, whose default is the duration of our leases.
-    If KCL owns only leases of drained shards, or none, there is no pause: nobody takes such leases.
+    If KCL owns only leases of drained shards, or none, the function returns at once: nobody takes such leases. An
+    application that has stopped as it should owns none. Otherwise `watches` gets the number of leases that it owns.
     """
     before = await store.scan()
-    if not any(is_of_kcl(row) and not is_drained(row) for row in before):
+    owned = [row for row in before if is_of_kcl(row) and not is_drained(row)]
+    if not owned:
         return
-    await anyio.sleep(pause_in_seconds)
-    if renewed := renewed_by_kcl(before, await store.scan()):
-        which = f"{len(renewed)} of its leases, such as {renewed[0]}"
-        raise InUse(f"{option}: a KCL application still renews {which}; stop it first")
+    watches(len(owned))
+    for _ in range(round(WATCHED_IN_SECONDS / LOOK_EVERY_SECONDS)):
+        await anyio.sleep(LOOK_EVERY_SECONDS)
+        if renewed := renewed_by_kcl(before, await store.scan()):
+            which = f"{len(renewed)} of its leases, such as {renewed[0]}"
+            raise InUse(f"{option}: a KCL application still renews {which}; stop it first")
 
 
 def _change(before: Item, after: Item) -> Mapping[str, Any]:

@@ -16,13 +16,14 @@ from anyio.lowlevel import checkpoint
 from poller.aws.clients import Aws, AwsSettings
 from poller.composition.kcl import KclTables, take_over
 from poller.errors import CannotStore, InUse, PollerError, SettingsError
+from poller.facts import Emit, Fact, KclTableWatched
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Row, begun_key, kcl_key, shard_key
 from poller.model.mapping import StreamMapping
 from poller.model.stream import AfterSequence, AtTimestamp, Checkpoint, SequenceNumber, ShardEnd, ShardId
 from poller.ports import LeaseStore
-from poller.stores.kcl_leases import refuse_while_kcl_runs
+from poller.stores import kcl_leases
 from poller.stores.memory_leases import MemoryLeaseStore
 from poller.stores.routed_leases import RoutedLeaseStore
 from tests.fakes.clock import VirtualClock
@@ -83,9 +84,9 @@ def put(service: DynamoDbOverHttp, shard_id: ShardId, checkpoint: str, **more: A
 
 
 @asynccontextmanager
-async def taken_over(service: DynamoDbOverHttp, state: LeaseStore) -> AsyncIterator[LeaseStore]:
+async def taken_over(service: DynamoDbOverHttp, state: LeaseStore, emit: Emit = print) -> AsyncIterator[LeaseStore]:
     async with Aws(AwsSettings(endpoint_url=service.url)) as aws:
-        yield await take_over(MAPPING, state, aws, now=NOW, randomness=random.Random(0))
+        yield await take_over(MAPPING, state, aws, now=NOW, randomness=random.Random(0), emit=emit)
 
 
 async def test_a_table_of_kcl_is_read_in_the_region_of_the_mapping_which_counts_as_begun() -> None:
@@ -151,8 +152,9 @@ async def test_a_table_that_cannot_be_read_now_may_be_usable_later() -> None:
 async def test_a_table_that_a_running_kcl_application_uses_is_refused(
     runs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refuse_while_kcl_runs, "__kwdefaults__", {"pause_in_seconds": 0.05})
-    state = MemoryLeaseStore()
+    monkeypatch.setattr(kcl_leases, "LOOK_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(kcl_leases, "WATCHED_IN_SECONDS", 0.1)
+    state, watched = MemoryLeaseStore(), list[Fact]()
     async with dynamodb_over_http() as service:
         await create(service)
         put(service, A, "495", leaseOwner={"S": "ip-10-0-0-1"})
@@ -164,8 +166,9 @@ async def test_a_table_that_a_running_kcl_application_uses_is_refused(
 
         async with anyio.create_task_group() as tasks:
             if not runs:
-                async with taken_over(service, state) as store:
+                async with taken_over(service, state, watched.append) as store:
                     assert len(await store.scan()) == 1
+                assert watched == [KclTableWatched(MAPPING.name, "my-application", 1, 60.0)]
                 return
             tasks.start_soon(renew)
             with pytest.raises(InUse, match=r"mappings\.clicks\.kcl_table: a KCL application still renews 1"):
@@ -186,7 +189,7 @@ async def test_a_mapping_whose_table_has_changed_is_refused_until_a_restart() ->
             opened.append(await stack.enter_async_context(Aws(AwsSettings(endpoint_url=service.url))))
             return opened[-1]
 
-        tables = KclTables(store, open_clients, VirtualClock(), random.Random(0))
+        tables = KclTables(store, open_clients, VirtualClock(), random.Random(0), print)
         await tables.use(replace(MAPPING, name=MappingName("other"), kcl_table=None), failed=refuse)
         assert opened == []
         for _ in range(2):
@@ -214,7 +217,7 @@ async def test_the_time_that_stands_for_latest_stays_the_same_when_a_mapping_beg
             await checkpoint()
             return aws
 
-        tables = KclTables(store, open_clients, clock, random.Random(0))
+        tables = KclTables(store, open_clients, clock, random.Random(0), print)
         await tables.use(MAPPING, failed=refuse)
         before = await store.scan()
         clock.ahead = 1000.0
@@ -234,7 +237,7 @@ async def test_a_mapping_that_reads_another_stream_finds_its_shards_in_its_table
             await checkpoint()
             return aws
 
-        tables = KclTables(store, open_clients, VirtualClock(), random.Random(0))
+        tables = KclTables(store, open_clients, VirtualClock(), random.Random(0), print)
         for mapping in (MAPPING, other):
             await tables.use(mapping, failed=refuse)
         key = shard_key(other.state_key, A)
@@ -251,7 +254,7 @@ async def test_a_table_that_was_refused_may_be_replaced_by_another_one() -> None
             await checkpoint()
             return aws
 
-        tables = KclTables(RoutedLeaseStore(MemoryLeaseStore()), open_clients, VirtualClock(), random.Random(0))
+        tables = KclTables(RoutedLeaseStore(MemoryLeaseStore()), open_clients, VirtualClock(), random.Random(0), print)
         failures: list[PollerError] = []
         await tables.use(replace(MAPPING, kcl_table="misspelled"), failed=failures.append)
         assert "there is no table misspelled" in str(failures.pop())
@@ -269,7 +272,7 @@ async def test_a_table_that_fails_stops_the_run_of_its_mapping_until_the_next_ru
             await checkpoint()
             return aws
 
-        tables = KclTables(store, open_clients, VirtualClock(), random.Random(0))
+        tables = KclTables(store, open_clients, VirtualClock(), random.Random(0), print)
         service.tables.forbidden = {"Scan"}
         await tables.use(MAPPING, failed=failures.append)
         why = "mappings.clicks.kcl_table: the table my-application cannot be used now: "

@@ -9,13 +9,13 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
-from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, is_drained
+from poller.core.leases.expiry import is_drained
 from poller.errors import InUse, Throttled, Unreachable
 from poller.model.lease import Owner, Row, RowKey
 from poller.model.stream import Checkpoint, ShardEnd, TrimHorizon
 from poller.stores.dynamodb_items import Items
 from poller.stores.dynamodb_table import made_ready
-from poller.stores.kcl_leases import KclLeaseStore, refuse_while_kcl_runs
+from poller.stores.kcl_leases import WATCHED_IN_SECONDS, KclLeaseStore, refuse_while_kcl_runs
 from poller.stores.kcl_rows import renewed_by_kcl
 from poller.stores.notation import CheckpointMovedBack
 from tests.fakes.dynamodb import FakeDynamoDb
@@ -180,18 +180,22 @@ async def test_leases_are_created_once_and_deleted_by_their_counter() -> None:
         await store.create([newer])
 
 
-async def test_a_table_whose_leases_kcl_still_renews_is_refused() -> None:
+@pytest.mark.parametrize("seconds", [5, 14, 55])
+async def test_a_table_whose_leases_kcl_still_renews_is_refused(seconds: float) -> None:
+    """An application whose `failoverTimeMillis` is 45,000 renews each lease every 15 seconds."""
     service, store = await table_of_kcl()
-    await refuse_while_kcl_runs(store, option="kcl_table")
+    watched: list[int] = []
+    await refuse_while_kcl_runs(store, option="kcl_table", watches=watched.append)
+    assert watched == [1]
 
     async def renew() -> None:
-        await anyio.sleep(5)
+        await anyio.sleep(seconds)
         item(service, "shardId-000000000001")["leaseCounter"] = {"N": "58"}
 
     async with anyio.create_task_group() as kcl:
         kcl.start_soon(renew)
         with pytest.raises(InUse) as error:
-            await refuse_while_kcl_runs(store, option="kcl_table")
+            await refuse_while_kcl_runs(store, option="kcl_table", watches=print)
     assert str(error.value) == (
         f"kcl_table: a KCL application still renews 1 of its leases, such as {KEY}; stop it first"
     )
@@ -208,18 +212,18 @@ async def test_a_table_that_only_our_workers_write_is_not_refused(owner: Owner |
 
     async with anyio.create_task_group() as worker:
         worker.start_soon(renew)
-        await refuse_while_kcl_runs(store, option="kcl_table")
+        await refuse_while_kcl_runs(store, option="kcl_table", watches=print)
 
 
 async def test_a_table_in_which_kcl_owns_only_drained_shards_is_taken_over_without_a_pause() -> None:
     _, store = await table_of_kcl()
     owned = [row for row in await store.scan() if row.owner is not None and not is_drained(row)]
     began = anyio.current_time()
-    await refuse_while_kcl_runs(store, option="kcl_table")
-    assert anyio.current_time() - began == LEASE_DURATION_IN_SECONDS
+    await refuse_while_kcl_runs(store, option="kcl_table", watches=print)
+    assert anyio.current_time() - began == WATCHED_IN_SECONDS
     await store.update([following(row, owner=ME) for row in owned])
     began = anyio.current_time()
-    await refuse_while_kcl_runs(store, option="kcl_table")
+    await refuse_while_kcl_runs(store, option="kcl_table", watches=print)
     assert anyio.current_time() == began
 
 
