@@ -2,6 +2,8 @@
 
 nothing lost     each record that arrived is part of an invocation that succeeded
 order            an invocation begins when all earlier records of its shard are done
+deadline         an invocation is sent before SAFE_PART of the lease duration has passed since the last accepted write
+                 was sent, on the clock of its worker; and none is sent after the write that gives the lease away
 one owner        no invocation begins beside or after one with a newer token, unless its process was paused just before
 units            no more invocations run at once than all workers together may have
 tokens           each owner of a lease gets a larger token than the owners before
@@ -19,12 +21,14 @@ from math import inf
 from typing import NamedTuple
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, is_lease
+from poller.core.leases.holding import SAFE_PART
 from poller.core.leases.units import is_unit
 from poller.core.positions import rank
 from poller.model.stream import AfterSequence, ShardEnd, ShardId
+from tests.fakes.lease_store import Written
 from tests.simulation.checker import Violation
 from tests.simulation.leases_recorder import Seen
-from tests.simulation.leases_stream import PREFIX, shard_of
+from tests.simulation.leases_stream import PREFIX, key_of, shard_of
 from tests.simulation.leases_world import LeaseWorld
 
 A_PERSON = "a person"
@@ -43,6 +47,7 @@ def check(world: LeaseWorld) -> None:
         _check_nothing_is_lost(world, shard_id, by_shard[shard_id])
         _check_order(shard_id, by_shard[shard_id])
         _check_one_owner(shard_id, by_shard[shard_id])
+        _check_deadline(world, shard_id, by_shard[shard_id])
     if world.units is not None:
         _check_units(world.function.seen, world.units)
     _check_table(world, by_shard)
@@ -86,6 +91,22 @@ def _check_one_owner(shard_id: ShardId, seen: list[Seen]) -> None:
         pauses = next(one.process.pauses for one in seen if one.process.name == life)
         if count > len(pauses):
             raise Violation(f"{shard_id}: {count} invocations with an old token began after {len(pauses)} pauses")
+
+
+def _check_deadline(world: LeaseWorld, shard_id: ShardId, seen: list[Seen]) -> None:
+    """Check R4 and R7 by the table's history, and not by what the worker believes. A paused process cannot check."""
+    rates = {life.process: life.clock.rate for life in world.lives}
+    writes: defaultdict[int, list[Written]] = defaultdict(list)
+    for write in world.table.history:
+        if write.row.key == key_of(shard_id) and write.worker != A_PERSON and write.operation == "update":
+            writes[write.row.token].append(write)
+    for one in seen:
+        before = [write for write in writes[one.token] if write.sent_at <= one.sent_at]
+        given = [write.sent_at for write in before if write.row.owner is None]
+        held_from = max(write.sent_at for write in before if write.is_accepted and write.row.owner is not None)
+        seconds = SAFE_PART * LEASE_DURATION_IN_SECONDS / rates[one.process]
+        if (given or one.sent_at > held_from + seconds + SHORT) and not _was_paused(one, until=one.began_at):
+            raise Violation(f"{shard_id}: {one} was sent {one.sent_at - held_from} s after a renewal; given at {given}")
 
 
 def _check_units(seen: list[Seen], units: int) -> None:

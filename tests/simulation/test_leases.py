@@ -268,6 +268,64 @@ def test_another_worker_reads_a_shard_that_was_offered_to_a_dead_worker() -> Non
     play(main)
 
 
+def test_a_shard_is_read_soon_if_the_worker_to_which_it_is_offered_has_begun_to_stop_meanwhile() -> None:
+    function = RecordingFunction(Random(1), duration_in_seconds=(4.0, 4.0))
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(6):
+            world.stream.open()
+        lives = [world.start(tasks, f"worker-{number}") for number in range(3)]
+        await anyio.sleep(60)
+        assert [len(life.reader.reading) for life in lives] == [2, 2, 2]
+        lives[0].begin_stop()
+        await anyio.sleep(1)
+        lives[1].begin_stop()
+        await reading(world, lives[2], 6, within=6)
+
+    play(main, world=LeaseWorld(seed=1, function=function))
+
+
+def test_the_user_of_a_lease_that_is_being_given_away_delivers_nothing() -> None:
+    """The write may arrive although its answer does not, and then another worker takes the lease at once."""
+    world = LeaseWorld(seed=1)
+    key = key_of(ShardId("shard-00000"))
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            life = world.start(tasks, "only")
+            await life.worker.create([Row(key=key, checkpoint=Checkpoint(TrimHorizon()))])
+            async with life.worker.lease(key) as before:
+                assert before is not None
+                assert before.may_begin()
+            life.faults.script("update", Fault.ANSWER_SLOW)
+            await anyio.sleep(0.5)
+            assert world.table.rows[key].owner is None
+            assert not before.may_begin()
+            async with life.worker.lease(key) as after:
+                assert after is not None
+                assert after.token > before.token
+            tasks.cancel_scope.cancel()
+
+    run_seeded(1, main)
+
+
+def test_an_invocation_begins_before_the_deadline_that_counts_from_the_sending_of_the_renewal() -> None:
+    """`check` compares the invocations with the table's history."""
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        world.stream.open()
+        faults = FaultPlan(seed=1, latency_in_seconds=(1.0, 1.4))
+        life = world.start(tasks, "only", faults=faults)
+        await reading(world, life, 1, within=20)
+        for _ in range(4):
+            await anyio.sleep(15)
+            life.cut_off(20)
+            await reading(world, life, 0, within=15)
+            await reading(world, life, 1, within=40)
+
+    play(main, world=LeaseWorld(seed=1, interval_in_seconds=0.1, function=RecordingFunction(Random(1), (0.1, 0.1))))
+
+
 def test_a_shard_that_ends_while_another_worker_asks_for_it_is_drained_once() -> None:
     """The hand-off at a shard's end in amazon-kinesis-client #1743 and #1788."""
 
