@@ -40,18 +40,23 @@ class Summary(NamedTuple):
     refused: int
 
 
-def gaps(notes: Iterable[Note]) -> list[float]:
-    """Return, for each change of a shard's owner, the seconds from the old owner's last note to the new one's first."""
-    found: list[float] = []
+def changes_of_owner(notes: Iterable[Note]) -> list[tuple[Note, Note]]:
+    """Return the old owner's last note and the new owner's first one, for each change of a shard's owner."""
+    found: list[tuple[Note, Note]] = []
     last: dict[str, Note] = {}
     for note in sorted(notes, key=lambda each: each.at):
         before = last.get(note.shard)
         if before is not None and note.token < before.token:
             continue  # the function refuses this call
         if before is not None and note.token > before.token:
-            found.append(note.at - before.at)
+            found.append((before, note))
         last[note.shard] = note
     return found
+
+
+def gaps(notes: Iterable[Note]) -> list[float]:
+    """Return, for each change of a shard's owner, the seconds from the old owner's last note to the new one's first."""
+    return [after.at - before.at for before, after in changes_of_owner(notes)]
 
 
 @dataclass

@@ -18,9 +18,10 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,7 @@ import orjson
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
+from tests.e2e.hand_over_times import HandOver, Wire, hand_overs, other_ages
 from tests.e2e.harness import LINES_SHOWN, Daemon, descendants, environment, log_pipe
 from tests.e2e.worker_history import Note, Summary, check, gaps
 from tests.fakes.watch import Watch
@@ -81,6 +83,7 @@ class Stream:
 
     def __init__(self, client: Any) -> None:
         self.records: defaultdict[str, list[str]] = defaultdict(list)
+        self.put_at: dict[str, float] = {}
         self.parents: dict[str, list[str]] = {}
         self._client = client
 
@@ -91,8 +94,10 @@ class Stream:
 
     async def put(self, keys: list[str]) -> None:
         records = [{"Data": b"{}", "PartitionKey": key} for key in keys]
+        began = time.monotonic()
         for record in (await self._client.put_records(StreamName="clicks", Records=records))["Records"]:
             self.records[record["ShardId"]].append(record["SequenceNumber"])
+            self.put_at[record["SequenceNumber"]] = began
 
     async def split(self, randomness: random.Random) -> None:
         """Split a shard that is open, unless there are many."""
@@ -155,7 +160,13 @@ class WorkerKilling:
         longest_quiet_in_seconds: float,
         longest_pause_in_seconds: float,
         most_at_once: int = WORKERS - 1,
+        wire: Wire | None = None,
     ) -> None:
+        self.hand_overs: list[HandOver] = []
+        """The hand-overs of workers that were stopped, if `wire` is given."""
+        self.other_ages: list[float] = []
+        self.answers: dict[str, list[float]] = {}
+        """How long the services took for each answer, by operation."""
         self.counts: Counter[Disturbance] = Counter()
         self.gaps: list[float] = []
         """The time that each change of a shard's owner took, in seconds."""
@@ -171,6 +182,8 @@ class WorkerKilling:
         self._workers: dict[int, Worker] = {}
         self._disturbed: set[int] = set()
         self._room = anyio.Semaphore(most_at_once)
+        self._wire = wire
+        self._stopped: dict[str, float] = {}
 
     async def run(self, disturbances: list[Disturbance], *, done: Callable[[], object] = lambda: None) -> Summary:
         """Make all disturbances. `done` is called for each. Raise AssertionError if a rule was broken."""
@@ -182,6 +195,12 @@ class WorkerKilling:
             await stream.note_parents()
         self._ledger.read()
         self.gaps = gaps(self._ledger.notes)
+        if self._wire is not None:
+            self.hand_overs = hand_overs(
+                self._ledger.notes, self._wire.exchanges, arrivals=stream.put_at, stopped=self._stopped
+            )
+            self.other_ages = other_ages(self._ledger.notes, stream.put_at)
+            self.answers = self._wire.answers()
         return check(self._ledger.notes, stream.records, parents=stream.parents, pauses=self._pauses)
 
     async def _play(self, stream: Stream, disturbances: list[Disturbance], done: Callable[[], object]) -> None:
@@ -244,6 +263,7 @@ class WorkerKilling:
                 worker.signal(signal.SIGKILL)
                 await worker.is_replaced.wait()
             case "stop":
+                self._stopped[worker.run] = time.monotonic()
                 worker.signal(signal.SIGTERM)
                 await worker.is_replaced.wait()
                 await self._workers[slot].until_logged("mapping_ready")
@@ -275,7 +295,17 @@ class WorkerKilling:
         folder.mkdir(exist_ok=True)
         file = folder / "poller.toml"
         ledger = self._folder / "ledger.jsonl"
-        file.write_text(SETTINGS.format(region=REGION, worker=f"worker-{slot}", ledger=ledger, **self._endpoints))
+        async with AsyncExitStack() as proxies:
+            endpoints = dict(self._endpoints)
+            if self._wire is not None:
+                for name in ("kinesis", "ministack"):
+                    endpoints[name] = await proxies.enter_async_context(self._wire.proxy(run, endpoints[name]))
+            file.write_text(SETTINGS.format(region=REGION, worker=f"worker-{slot}", ledger=ledger, **endpoints))
+            async with self._process(slot, run, folder, file) as worker:
+                yield worker
+
+    @asynccontextmanager
+    async def _process(self, slot: int, run: str, folder: Path, file: Path) -> AsyncIterator[Worker]:
         log = await log_pipe()
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "poller", "run", "-c", str(file)),
@@ -303,7 +333,7 @@ class WorkerKilling:
                 await process.wait()
                 await reading
             log.transport.close()
-            (folder / f"run-{self._runs}.log").write_text(worker.text)
+            (folder / f"run-{run.rpartition('/')[2]}.log").write_text(worker.text)
 
 
 class Worker(Daemon):

@@ -25,10 +25,12 @@ import anyio
 import typer
 from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from poller.demo.emulator import emulator
+from tests.e2e.hand_over_times import STEPS, Wire
 from tests.e2e.worker_history import Summary
 from tests.e2e.worker_killing import Disturbance, WorkerKilling
 from tests.kinesis_local import kinesis_local
@@ -59,7 +61,29 @@ def main(
         f"{len(killing.gaps)} times a shard has got another worker. From the last call of the old one to the first "
         f"call of the new one: {percentiles[49]:.1f} s (median), {percentiles[98]:.1f} s (99th percentile)."
     )
+    if killing.hand_overs:
+        _print_times(killing, console)
     console.print("[green]Nothing was lost, order held in every shard, and no shard was read by two workers at once.")
+
+
+def _print_times(killing: WorkerKilling, console: Console) -> None:
+    """Print where the time of the hand-overs went."""
+    table = Table("", "median", "99 %", "longest")
+    found = killing.hand_overs
+    rows = [(f"until {step}", [each.parts[index] for each in found]) for index, step in enumerate(STEPS[1:])]
+    rows += [
+        ("the lease has no owner", [each.without_reader for each in found]),
+        ("the whole hand-over", [each.at[-1] - each.at[0] for each in found]),
+        ("records wait, and no call runs", [each.waited for each in found]),
+        ("a record's age at the first call of the next worker", [each.age for each in found]),
+        (f"a record's age at {len(killing.other_ages)} other calls", killing.other_ages),
+        *((f"an answer to {name}", seconds) for name, seconds in sorted(killing.answers.items())),
+    ]
+    for name, seconds in rows:
+        percentiles = quantiles(seconds, n=100)
+        table.add_row(name, f"{percentiles[49]:.3f}", f"{percentiles[98]:.3f}", f"{max(seconds):.3f}")
+    console.print(f"{len(found)} hand-overs, in seconds")
+    console.print(table)
 
 
 async def _disturbed(
@@ -79,6 +103,7 @@ async def _disturbed(
                     longest_quiet_in_seconds=LONGEST_QUIET_IN_SECONDS,
                     longest_pause_in_seconds=LONGEST_PAUSE_IN_SECONDS,
                     most_at_once=1 if kinds == ("stop",) else 2,
+                    wire=Wire() if kinds == ("stop",) else None,
                 )
                 task = progress.add_task("disturbed", total=count)
                 chosen = [randomness.choice(kinds) for _ in range(count)]
