@@ -1,6 +1,6 @@
 """How does the daemon, or one run of a mapping, stop? In three stages; the first two are events.
 
-    draining    polling and reading end; invocations that run may finish
+    draining    polling and reading end, and invocations that run may finish; a shard is read until others expect it
     releasing   the grace is over, or there was a second signal: invocations are cut, messages return to their queues
     (stopped)   every task has ended
 

@@ -26,6 +26,7 @@ There are two kinds of configurations:
 Not in the model:
 
     offers          An offer makes a worker read a row earlier than its next scan, and nothing depends on that.
+                    The same holds for the message of a worker that stops.
     loads           Each shard is as heavy as the others.
     late takes      A worker takes a free lease whose place is at another worker if it has waited for a lease duration.
                     In a free configuration each worker may take each free lease, so its promises hold for this, too.

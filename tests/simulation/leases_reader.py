@@ -73,6 +73,8 @@ class Reader:
             worker.functions[STATE.mapping] = FUNCTION
         self._lineage: Lineage
         self._changed = anyio.Event()
+        self._leaves = anyio.Event()
+        """Set when the users of leases leave: a stop has begun, and the other workers expect the leases."""
 
     async def run(self) -> None:
         rows = await self._worker.rows(PREFIX)
@@ -83,6 +85,7 @@ class Reader:
         self._lineage = Lineage(positions, drained, memory_in_seconds=1e9)
         async with anyio.create_task_group() as units, anyio.create_task_group() as shards:
             units.start_soon(self.units.run)
+            shards.start_soon(self._leave_at_the_stop)
             async with anyio.create_task_group() as listings:
                 listings.start_soon(self._list_again_and_again)
                 while not self._stop.has_begun:
@@ -92,6 +95,11 @@ class Reader:
                     await self._stop.before(self._changed)
                 listings.cancel_scope.cancel()
             shards.start_soon(self._end_waiting, shards)
+
+    async def _leave_at_the_stop(self) -> None:
+        await self._stop.draining.wait()
+        await self._worker.stop_announced()
+        self._leaves.set()
 
     async def _end_waiting(self, shards: TaskGroup) -> None:
         """Cancel the tasks that wait for a lease, once all others have ended."""
@@ -138,7 +146,7 @@ class Reader:
             with lease.scope:
                 async with anyio.create_task_group() as watching:
                     leaving = anyio.Event()
-                    for reason in (self._stop.draining, lease.is_wanted_back):
+                    for reason in (self._leaves, lease.is_wanted_back):
                         watching.start_soon(self._send_home, reason, leaving)
                     is_drained = await self._deliver(shard_id, lease, leaving)
                     watching.cancel_scope.cancel()
@@ -190,7 +198,7 @@ class Reader:
         return True
 
     def _must_leave(self, lease: Lease) -> bool:
-        return self._stop.has_begun or lease.is_wanted_back.is_set()
+        return self._leaves.is_set() or lease.is_wanted_back.is_set()
 
     async def _invoke(self, shard_id: ShardId, lease: Lease, records: range, leaving: anyio.Event) -> bool | None:
         """Return whether the function has succeeded; None if there is no invocation, or if it was cut."""
@@ -203,14 +211,14 @@ class Reader:
         return await self.units.invoke(call, may_begin=lease.may_begin, unless=leaving)
 
     async def _pause(self, lease: Lease, seconds: float) -> None:
-        """Sleep, at most until the stop begins or another worker wants the lease."""
+        """Sleep, at most until the user has to leave."""
         async with anyio.create_task_group() as group:
 
             async def end_at(event: anyio.Event) -> None:
                 await event.wait()
                 group.cancel_scope.cancel()
 
-            group.start_soon(end_at, self._stop.draining)
+            group.start_soon(end_at, self._leaves)
             group.start_soon(end_at, lease.is_wanted_back)
             await self._clock.sleep_until(self._clock.now() + seconds)
             group.cancel_scope.cancel()

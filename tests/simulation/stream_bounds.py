@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from math import inf
 
+from poller.engine.leases.messages import LONGEST_ANNOUNCEMENT
 from poller.facts import LeasesLost
 from poller.sources.pacing import CALLS_IN_A_SECOND
 from tests.simulation.checker import Violation
@@ -86,9 +87,10 @@ def check_stop(history: History, life: Life, *, is_store_sound: bool, grace_in_s
     assert life.ended_at is not None
     if life.ended_at - life.stopped_at > grace_in_seconds + 6.0:
         raise Violation(f"the stop took {life.ended_at - life.stopped_at} s")
+    left_by = life.stopped_at + LONGEST_ANNOUNCEMENT * history.world.lease_duration
     for call in history.calls_of(life.number):
-        if call.began_at > life.stopped_at + EPSILON:
-            raise Violation(f"a batch was invoked after the stop had begun at {life.stopped_at}: {call}")
+        if call.began_at > left_by + EPSILON:
+            raise Violation(f"a batch was invoked long after the stop had begun at {life.stopped_at}: {call}")
         is_cut_by_crash = history.world.crash_rate > 0 and call.began_at < history.world.crashes_end_at
         is_cut_by_loss = bool(history.world.facts_of(LeasesLost))
         if call.ending == "cut" and not (is_cut_by_crash or is_cut_by_loss or life.stop.releasing.is_set()):

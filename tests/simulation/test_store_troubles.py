@@ -10,6 +10,8 @@ import anyio
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
 from poller.core.leases.holding import SAFE_PART
+from poller.engine.leases.messages import LONGEST_ANNOUNCEMENT
+from poller.engine.leases.worker import LAST_WRITES_IN_SECONDS
 from poller.errors import Rejected
 from poller.facts import (
     CheckpointsLost,
@@ -210,7 +212,7 @@ def test_a_daemon_that_cannot_store_its_last_checkpoints_says_so_and_ends_in_tim
     play(world, main)
     [lost] = world.facts_of(CheckpointsLost)
     assert lost.shards == len(lost.named) == 1
-    assert stopped[0] <= 5.1
+    assert stopped[0] <= LONGEST_ANNOUNCEMENT * LEASE_DURATION_IN_SECONDS + LAST_WRITES_IN_SECONDS + 0.1
     assert world.succeeded == ["a", "a"], "it is delivered again"
 
 

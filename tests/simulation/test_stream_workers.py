@@ -282,7 +282,7 @@ def test_iterators_of_a_first_start_are_not_used_after_another_worker_has_read_t
         life.begin_stop()
 
     async def new(life: Life) -> None:
-        await anyio.sleep(25.5)
+        await anyio.sleep(27)  # until then, the old process reads on
         world.put("key", "b")
         await anyio.sleep(30)
         life.begin_stop()
@@ -518,3 +518,32 @@ def test_a_mapping_whose_workers_share_a_limit_shows_the_units_of_its_own_worker
 
     play_workers(world, script, shards=4)
     assert limits == [4, 2, 0]
+
+
+def test_a_worker_that_stops_reads_its_shards_until_the_other_one_expects_them() -> None:
+    world = WorkersWorld()
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            lives = await two_workers(world, tasks)
+            await anyio.sleep(0.5)  # the other worker reads its own row only half a second later
+            lives[0].begin_stop()
+            assert await longest_gap(lives, 4, seconds=10) < 0.3
+            assert lives[0].ended_at is not None
+            lives[1].begin_stop()
+
+    play(world, main, shards=4)
+
+
+def test_a_second_signal_does_not_wait_until_the_other_worker_expects_the_shards() -> None:
+    world = WorkersWorld()
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            lives = await two_workers(world, tasks)
+            lives[0].begin_stop()
+            lives[0].stop.hurry()
+            assert await until(lambda: not reading(lives[0]), within=10) < 0.1
+            lives[1].begin_stop()
+
+    play(world, main, shards=4)

@@ -14,7 +14,13 @@ from typer.testing import CliRunner
 
 from poller.cli import app
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, RENEWALS_PER_DURATION
-from poller.engine.leases.messages import READS_PER_DURATION
+from poller.engine.leases.messages import (
+    EXPECTED_AFTER_REQUEST,
+    EXPECTED_AFTER_STOP,
+    FAST_READS_PER_DURATION,
+    LONGEST_ANNOUNCEMENT,
+    READS_PER_DURATION,
+)
 from poller.model.ids import MappingName, RequestId
 from poller.model.invocation import Invocation
 from poller.model.stream import ShardId
@@ -171,5 +177,13 @@ def test_the_cost_of_a_table_is_that_of_the_constants() -> None:
     assert f"| poller | {renewals:,.0f} | {scans * UNITS_OF_A_SCAN:,.0f} |" in section
     assert f"and without checkpoints | {kcl_renewals:,.0f} | {kcl_scans * UNITS_OF_A_SCAN:,.0f} |" in section
     assert f"for {renewals:,.0f} write units and {reads:,.0f} read units a day" in section
+    after_stop, after_request, stop = (
+        part * LEASE_DURATION_IN_SECONDS for part in (EXPECTED_AFTER_STOP, EXPECTED_AFTER_REQUEST, LONGEST_ANNOUNCEMENT)
+    )
+    assert f"For {after_stop:g} seconds after another daemon has announced its stop" in section
+    fast_reads = FAST_READS_PER_DURATION / LEASE_DURATION_IN_SECONDS
+    assert f"reads its row {fast_reads:g} times a second, and for {after_request:g} seconds after it has" in section
+    assert stop == 2
+    assert "which takes up to two seconds" in section
     assert f"a lease of {LEASE_DURATION_IN_SECONDS:g} seconds" in section
     assert f"for up to {2 * LEASE_DURATION_IN_SECONDS:g} seconds" in section

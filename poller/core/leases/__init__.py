@@ -40,9 +40,11 @@ The rules, each with the module that decides it:
                           heartbeat counts the answers, so without them the others do not count it as live.
     R7  hand-over         A worker gives a lease away only when the shard's records in hand are done: it writes the row
     (holding.py,          with the last checkpoint and without an owner, and then puts an offer into the row of the
-    placement.py)         worker that should take it. Every worker reads its own row each second. From the moment when
-                          it sends this write, the worker delivers nothing until a new take: if the answer is lost,
-                          the write may still arrive, and then another worker takes the lease at once.
+    placement.py)         worker that should take it. From the moment when it sends this write, the worker delivers
+                          nothing until a new take: if the answer is lost, the write may still arrive, and then another
+                          worker takes the lease at once.
+                          Every worker reads its own row each second, and more often while it expects offers. So a
+                          worker that stops first tells the others, and goes on until they have read it.
     R8  request           A worker that has too little puts a request for leases of a stream into the row of a worker
     (placement.py)        that has much more. That worker chooses the leases, and hands them over by R7. No worker takes
                           a lease that another worker renews.

@@ -27,7 +27,8 @@ A user is a task that reads a shard, or that needs a unit of a function's concur
             lease.is_wanted_back.wait()        another worker should read the shard: finish what is in hand, and leave
     ... left: the worker stores the last checkpoint, and gives the lease away if no other user of this process comes
 
-At a stop (`begin_stop`), each user leaves at the moment when its shard is done, and the lease goes to the live worker
-that has the least. If two runs of one mapping follow each other in one process, the lease goes from user to user: the
-worker keeps it for up to a second. A lease that no user of this process wants any more goes to another worker.
+At a stop (`begin_stop`), users of shards go on until the other workers expect the leases (`stop_announced`). Then each
+user leaves at the moment when its shard is done, and the lease goes to the live worker that has the least. If two runs
+of one mapping follow each other in one process, the lease goes from user to user: the worker keeps it for up to a
+second. A lease that no user of this process wants any more goes to another worker.
 """

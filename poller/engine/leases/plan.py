@@ -73,6 +73,11 @@ class Plan:
         """Return the leases that should go to a worker that asks for leases with this prefix."""
         return self._of(prefix).to_grant(prefix, receiver)
 
+    @property
+    def workers(self) -> tuple[Owner, ...]:
+        """Return the workers that may get leases: they were live when the plan was made, and do not stop."""
+        return self._units.workers
+
     def knows(self, worker: Owner) -> bool:
         """Return whether this worker was live when the plan was made."""
         return worker in self._units.workers

@@ -72,6 +72,7 @@ class Taking:
         request: Callable[[Owner, str], None],
         offer: Callable[[Owner, RowKey], None],
         beat: Callable[[], None],
+        announce_stop: Callable[[Collection[Owner]], None],
         scanned: Callable[[Collection[Row]], None],
         emit: Emit,
     ) -> None:
@@ -87,6 +88,7 @@ class Taking:
         self._request = request
         self._offer = offer
         self._beat = beat
+        self._announce_stop = announce_stop
         self._tell_rows = scanned
         self._scan_at = self._looked_at = -inf
         self._offered: dict[RowKey, None] = {}
@@ -265,6 +267,8 @@ class Taking:
             if self.may_take():
                 self._ask()
             self._follow_units()
+        elif self._stop_is_told:
+            self._announce_stop(self._plan.workers)
         self._answer_requests()
         if unneeded := [*self._observed.dead_workers(), *beyond_limits(self._observed.leases(), self._limits)]:
             await self._table.delete(unneeded)

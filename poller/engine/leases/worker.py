@@ -24,7 +24,7 @@ from poller.core.leases.units import LimitName
 from poller.engine.leases.deadlines import end_at_deadlines
 from poller.engine.leases.hands import Hands, InHand, named
 from poller.engine.leases.lease import Lease
-from poller.engine.leases.messages import Messages
+from poller.engine.leases.messages import LONGEST_ANNOUNCEMENT, Messages
 from poller.engine.leases.table import Table
 from poller.engine.leases.taking import Taking
 from poller.engine.leases.watching import sharing_status
@@ -75,6 +75,7 @@ class Worker:
         """Whether the worker has ended without storing all checkpoints."""
         self._begun_at = clock.now()
         self._clock = clock
+        self._lease_duration = lease_duration
         self._emit = emit
         self._table = Table(store, clock=clock, randomness=randomness, emit=emit)
         self._hands = Hands(clock)
@@ -100,6 +101,7 @@ class Worker:
             request=self._messages.request,
             offer=self._messages.offer,
             beat=self._messages.beat,
+            announce_stop=self._messages.announce_stop,
             scanned=scanned,
             emit=emit,
         )
@@ -217,6 +219,15 @@ class Worker:
         if not self._hands.is_stopping:
             self._hands.begin_stop()
             self._messages.beat()
+
+    async def stop_announced(self) -> None:
+        """Wait until the other workers expect leases of this worker, because it stops. This takes up to a second.
+
+        Returns soon if there is no other worker, and at once if this worker does not stop.
+        """
+        if self._hands.is_stopping:
+            with anyio.move_on_after(LONGEST_ANNOUNCEMENT * self._lease_duration):
+                await self._messages.has_announced_stop.wait()
 
     async def _create_some(
         self, groups: Sequence[Collection[Row]]

@@ -25,7 +25,8 @@ the middle, or another worker that lists meanwhile, never lets a shard begin els
 
 While a stream has no shards, no row can be created, and the mapping is not ready.
 At a stop, the readers end, invocations that run may finish within the grace, and each lease goes with its last
-checkpoint to the next user or the next worker.
+checkpoint to the next user or the next worker. If the daemon stops, the readers first go on until other workers expect
+their leases, so that a shard is hardly ever without a reader.
 
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lambda with DynamoDB".
 """
@@ -46,6 +47,7 @@ from poller.engine.leases.lease import Lease
 from poller.engine.leases.worker import Worker
 from poller.engine.source_health import SourceHealth
 from poller.engine.source_pauses import SourcePauses
+from poller.engine.stop import Stop
 from poller.engine.streams.budget import BYTES_OF_A_SHARD, Budget
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.listing import Listings
@@ -242,7 +244,8 @@ class StreamMappingRunner:
     async def _work(self, lineage: Lineage) -> None:
         async with anyio.create_task_group() as services:
             with anyio.CancelScope() as working:
-                services.start_soon(self._obey_the_stop, working)
+                services.start_soon(self._leave_at_the_stop)
+                services.start_soon(self._cut_at_the_stop, working)
                 if self.mapping.tumbling_window_in_seconds is not None:
                     services.start_soon(self._store_windows)
                 async with anyio.create_task_group() as shards:
@@ -250,10 +253,14 @@ class StreamMappingRunner:
                         await self._follow(lineage, shards)
             services.cancel_scope.cancel()
 
-    async def _obey_the_stop(self, working: anyio.CancelScope) -> None:
+    async def _leave_at_the_stop(self) -> None:
+        """Let the readers leave at the stop. If the daemon stops, first let other workers expect its shards."""
         await self._stop.draining.wait()
+        await self._context.worker.stop_announced()
         for reader in self._readers.values():
             reader.leave()
+
+    async def _cut_at_the_stop(self, working: anyio.CancelScope) -> None:
         await self._stop.releasing.wait()
         working.cancel()
 
@@ -303,22 +310,21 @@ class StreamMappingRunner:
         if lease.checkpoint is not None and isinstance(lease.checkpoint.position, ShardEnd):
             return await lease.stored()  # an earlier run of this mapping has read the end, and could not store it
         lease.read_since = self._context.lane.clock.now()
-        with self._stop.part() as stop:
-            reader = ShardReader(
-                replace(self._shards, lane=replace(self._context.lane, stop=stop)),
-                shard_id,
-                lease,
-                budget_in_bytes=BYTES_OF_A_SHARD,
-                iterator=self._latest.pop(shard_id, None),
-            )
-            self._readers[shard_id] = reader
-            try:
-                return await reader.run()
-            except Exception as error:
-                self._stop.fail(error)
-                return False
-            finally:
-                del self._readers[shard_id]
-                # a stop does not wait for a lost lease: another worker may read the shard already
-                with self._stop.cutting() if lease.is_lost else nullcontext():
-                    await anyio.sleep_until(reader.may_run_until)
+        reader = ShardReader(
+            replace(self._shards, lane=replace(self._context.lane, stop=Stop())),
+            shard_id,
+            lease,
+            budget_in_bytes=BYTES_OF_A_SHARD,
+            iterator=self._latest.pop(shard_id, None),
+        )
+        self._readers[shard_id] = reader
+        try:
+            return await reader.run()
+        except Exception as error:
+            self._stop.fail(error)
+            return False
+        finally:
+            del self._readers[shard_id]
+            # a stop does not wait for a lost lease: another worker may read the shard already
+            with self._stop.cutting() if lease.is_lost else nullcontext():
+                await anyio.sleep_until(reader.may_run_until)

@@ -101,7 +101,7 @@ class ShardReader:
     """Reads one shard from the checkpoint of its lease to its end, within the lease.
 
     `iterator` is an iterator at the position where the shard's row was created, if there is one.
-    The reader leaves when the stop of its lanes begins, which is a part of the mapping's stop.
+    The lanes have a stop of their own, which begins when the reader leaves.
     """
 
     def __init__(
