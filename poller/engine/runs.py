@@ -6,6 +6,7 @@
 A run works from `begin_all` on. After its own stop, it does not poll, and its invocations continue until they end or
 time out. The daemon's stop stops all runs.
 The pause after a crash grows with each crash. The next run does not wait for the batches of the crashed run.
+If the `kcl_table` of a mapping cannot be used, the run ends in the same way, but it has not crashed. The mapping waits.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from poller.core.backoff import CRASH
 from poller.disclosure import safe_text
 from poller.engine.stop import Stop
 from poller.engine.supervised import Run, Runner, Supervised
-from poller.facts import DaemonStopping, Emit, EventsCrashed, MappingCrashed
+from poller.errors import CannotStore, InUse, SettingsError
+from poller.facts import DaemonStopping, Emit, EventsCrashed, MappingCannotRun, MappingCrashed
 from poller.model.function import Function
 from poller.model.mapping import AnyMapping, EventMapping
 from poller.model.status import Health
@@ -36,6 +38,9 @@ DRAIN_SLACK_IN_SECONDS = 30.0
 
 Lambda's answer may come up to 15 s after the timeout, and then the messages must still be deleted.
 """
+
+EXPECTED = (CannotStore, InUse, SettingsError)
+"""The errors of a mapping whose `kcl_table` or state cannot be used. They are no faults in poller."""
 
 
 OpenRunner = Callable[[AnyMapping, Function, Stop], AbstractAsyncContextManager[Runner]]
@@ -176,12 +181,12 @@ class Runs:
 
     async def _leave_alone(self, supervised: Supervised, run: Run, error: Exception) -> None:
         delay, now = CRASH.delay(supervised.crashes, self._randomness), self._clock.now()
-        self._emit(_crashed(run.mapping, error, delay))
+        self._emit(_ended(run.mapping, error, delay))
         if not self._is_current(supervised, run):
             return
         supervised.crash = Health(
             "starting" if run.runner.status().state == "starting" else "troubled",
-            f"the mapping crashed and restarts: {safe_text(error)}",
+            f"the mapping {'waits' if isinstance(error, EXPECTED) else 'crashed and restarts'}: {safe_text(error)}",
             since=now,
             attempt=supervised.crashes,
             next_try=now + delay,
@@ -227,7 +232,10 @@ class Runs:
         self._emit(DaemonStopping(stage=stage, batches_in_flight=batches))
 
 
-def _crashed(mapping: AnyMapping, error: Exception, delay: float) -> MappingCrashed | EventsCrashed:
+def _ended(mapping: AnyMapping, error: Exception, delay: float) -> MappingCannotRun | MappingCrashed | EventsCrashed:
+    """Return what is logged about a run that has ended with an error."""
     if isinstance(mapping, EventMapping):
         return EventsCrashed(function=mapping.function_name, error=error, retry_in_seconds=delay)
+    if isinstance(error, EXPECTED):
+        return MappingCannotRun(mapping.name, safe_text(error), delay)
     return MappingCrashed(mapping=mapping.name, error=error, retry_in_seconds=delay)

@@ -70,17 +70,28 @@ class KclTableWatched(NamedTuple):
     watched_in_seconds: float
 
 
+@declare(Line("error", once_per=("mapping",)))
+class MappingCannotRun(NamedTuple):
+    """The mapping cannot run now, because its `kcl_table` or the state cannot be used, and `reason` says why. It tries
+    again in `retry_in_seconds`. Other mappings continue.
+    """
+
+    mapping: MappingName
+    reason: str
+    retry_in_seconds: float
+
+
 @declare(
     Line("error"),
     Counter(
         "poller_mapping_crashes_total",
-        "Times that a fault in poller itself, or the mapping's kcl_table, stopped a mapping.",
+        "Times that a fault in poller itself stopped a mapping.",
         of="mapping",
     ).by(1),
 )
 class MappingCrashed(NamedTuple):
-    """A fault in poller itself, or the mapping's `kcl_table`, stopped the mapping, and `exception` says which. The
-    mapping starts again in `retry_in_seconds`. Other mappings continue.
+    """A fault in poller itself stopped the mapping, and `exception` says which. The mapping starts again in
+    `retry_in_seconds`. Other mappings continue.
     """
 
     mapping: MappingName

@@ -16,8 +16,8 @@ from trio.testing import MockClock
 from poller.engine.runs import FORGIVEN_AFTER_IN_SECONDS
 from poller.engine.stop import Stop
 from poller.engine.supervisor import PATIENCE_IN_SECONDS, Supervisor
-from poller.errors import CannotChange, SettingsError, Unreachable
-from poller.facts import DaemonStopping, EventsCrashed, Fact, MappingCrashed
+from poller.errors import CannotChange, CannotStore, InUse, SettingsError, Unreachable
+from poller.facts import DaemonStopping, EventsCrashed, Fact, MappingCannotRun, MappingCrashed
 from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName
@@ -88,7 +88,7 @@ class FakeRunner:
         try:
             if self._crashes_after is not None:
                 await anyio.sleep(self._crashes_after)
-                self._stop.fail(ZeroDivisionError())
+                self._stop.fail(self._world.crashes_with)
             await self._stop.draining.wait()
             with anyio.move_on_after(self._world.busy_for):
                 await self._stop.releasing.wait()
@@ -106,6 +106,7 @@ class World:
         """Set as the runs are opened, one after the other."""
         self.busy_for = 1.0
         self.crashes_after: list[float] = []
+        self.crashes_with: Exception = ZeroDivisionError()
         self.fails_to_open: Exception | None = None
         self.fails_to_close: Exception | None = None
         self.stop = Stop()
@@ -624,6 +625,22 @@ async def test_a_disabled_mapping_opens_nothing_until_it_is_enabled() -> None:
     await world.live(mapping(is_enabled=False), until=until)
 
 
+@pytest.mark.parametrize("error", [InUse("a KCL application runs"), CannotStore("full"), SettingsError(["no table"])])
+async def test_a_mapping_whose_table_cannot_be_used_waits_and_has_not_crashed(error: Exception) -> None:
+    world = World()
+    world.crashes_after, world.crashes_with = [1.0], error
+
+    async def until() -> None:
+        await anyio.sleep(1.1)
+        assert world.status().reason == f"the mapping waits: {error}"
+        await anyio.sleep(10)
+        assert world.status().state == "ready"
+
+    await world.live(mapping(), until=until)
+    assert [fact.reason for fact in world.facts if isinstance(fact, MappingCannotRun)] == [str(error)]
+    assert world.crashes() == []
+
+
 async def test_a_mapping_that_cannot_be_opened_after_a_crash_is_tried_again() -> None:
     world = World()
     world.crashes_after = [1.0]
@@ -638,8 +655,8 @@ async def test_a_mapping_that_cannot_be_opened_after_a_crash_is_tried_again() ->
         assert world.status().state == "ready"
 
     await world.live(mapping(), until=until)
-    assert len(world.crashes()) >= 3
-    pauses = [fact.retry_in_seconds for fact in world.crashes()]
+    pauses = [fact.retry_in_seconds for fact in world.facts if isinstance(fact, MappingCrashed | MappingCannotRun)]
+    assert len(pauses) >= 3
     assert pauses[2] >= 2, "each pause is longer"
 
 

@@ -315,6 +315,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         "lease_table_failed",
         {"poller_lease_table_errors_total{}": 1},
     ),
+    (facts.MappingCannotRun(ORDERS, "there is no table", 2.0), "error", "mapping_cannot_run", {}),
     (facts.KclTableWatched(ORDERS, "my-application", 2, 60.0), "info", "kcl_table_watched", {}),
     (facts.LeaseTableRecovered(), "info", "lease_table_recovered", {}),
     (facts.WorkerStarted(worker=2, pid=7), "info", "worker_started", {}),
