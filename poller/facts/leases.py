@@ -87,7 +87,8 @@ class LeasesRenewedLate(NamedTuple):
     Line("debug"),
     Counter(
         "poller_leases_requested_total",
-        "Leases for which this worker has asked other workers, because it had much less to do.",
+        "Leases for which this worker has asked other workers, because it had much less to do. No worker steals a "
+        "lease: its owner gives it away when its records in hand are done.",
         of="daemon",
     ).by("leases"),
 )

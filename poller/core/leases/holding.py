@@ -29,7 +29,7 @@ The write that gives a lease away also stores the last checkpoint and details.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal, NamedTuple
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, RENEWALS_PER_DURATION
@@ -124,7 +124,7 @@ class Held:
     def take(self, now: float) -> Row:
         """Return the row to write in order to take the lease. It gives the lease a new token (R3)."""
         assert self.deadline is None, f"{self.key} is taken already"
-        return self._next_row(self.owner, now)
+        return self._next_row(self.owner, now, without=("read_since",))  # the worker before has begun to read then
 
     def renewal(self, now: float) -> Row:
         """Return the row to write in order to renew the lease, with the last checkpoint and details."""
@@ -156,7 +156,7 @@ class Held:
             has_no_owner = row is not None and row.owner is None and row.token == self.token
             self._end = "given away" if self.is_given and has_no_owner else "lost"
 
-    def _next_row(self, owner: Owner | None, now: float) -> Row:
+    def _next_row(self, owner: Owner | None, now: float, *, without: Collection[str] = ()) -> Row:
         assert self._write is None, f"a write of {self.key} is under way"
         assert self.end(now) is None, f"{self.key} is not held any more"
         row = Row(
@@ -165,7 +165,7 @@ class Held:
             owner=owner,
             token=self.token,
             checkpoint=self.checkpoint,
-            details={**self.row.details, **self._details},
+            details={name: value for name, value in self.row.details.items() if name not in without} | self._details,
         )
         self._write = _Write(row, now)
         return row

@@ -42,6 +42,14 @@ def test_the_token_is_the_counter_after_the_take() -> None:
     assert held.renewal(102) == replace(FREE, counter=9, owner=ME, token=8)
 
 
+def test_a_take_removes_since_when_the_worker_before_has_read_the_shard() -> None:
+    held = Held(replace(FREE, details={**FREE.details, "read_since": 5.0}), ME)
+    assert held.take(100).details == FREE.details
+    held.accepted(101)
+    held.note({"read_since": 102.0})
+    assert held.renewal(102).details == {**FREE.details, "read_since": 102.0}
+
+
 def test_a_lease_may_deliver_until_a_part_of_its_duration_after_the_sending() -> None:
     held = Held(FREE, ME, lease_duration=10)
     assert not held.may_begin(100)
