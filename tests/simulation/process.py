@@ -45,12 +45,14 @@ class Process:
     """One process. `number` counts the processes of the world from 1.
 
     The runs of all mappings of a process count from 1, too.
-    While the process `is_cut_off`, it reaches everything but the store.
+    While the process `is_cut_off`, it reaches everything but the store. While it `is_cut_off_from_streams`, it reaches
+    everything but the services of streams.
     """
 
     number: int
     is_dead: bool = False
     is_cut_off: bool = False
+    is_cut_off_from_streams: bool = False
 
     def check(self) -> None:
         if self.is_dead:
@@ -142,6 +144,8 @@ class StreamClient:
 
     async def _call(self, operation: str, body: bytes, timeout_in_seconds: float) -> Any:
         self._process.check()
+        if self._process.is_cut_off_from_streams:
+            raise Unreachable("connection refused", code="ConnectionRefused", was_sent=False)
         self._notes.calls[operation] += 1
         if operation in CALLS_IN_A_SECOND:
             self._notes.listings.append(ListingNote(self._process.number, operation, anyio.current_time()))

@@ -504,6 +504,32 @@ def test_a_shard_that_waits_for_the_functions_concurrency_leaves_a_worker_that_s
     assert sorted(world.succeeded) == ["0", "1", "2", "3"]
 
 
+def test_a_worker_that_does_not_reach_the_stream_says_so_and_delivers_everything_later() -> None:
+    """Its lease stays with it: if the stream failed for all workers, leases that move would not help."""
+    world = WorkersWorld(batch_size=1)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            lives = await two_workers(world, tasks)
+            lives[0].process.is_cut_off_from_streams = True
+            await anyio.sleep(3)
+            for shard in range(4):
+                world.put_at(shard * 2**126, str(shard))
+            await anyio.sleep(60)
+            [cut_off], [other] = (life.supervisor.statuses() for life in lives)
+            assert (cut_off.state, other.state) == ("troubled", "ready")
+            assert "connection refused" in (cut_off.reason or "")
+            assert len(world.succeeded) == 2, "those of the other worker"
+            assert [reading(life) for life in lives] == [2, 2]
+            lives[0].process.is_cut_off_from_streams = False
+            await until(lambda: len(world.succeeded) == 4, within=60)
+            for life in lives:
+                life.begin_stop()
+
+    play(world, main, shards=4)
+    assert sorted(world.succeeded) == ["0", "1", "2", "3"]
+
+
 def test_a_mapping_whose_workers_share_a_limit_shows_the_units_of_its_own_worker_as_the_limit() -> None:
     world = WorkersWorld(batch_size=1)
     limits: list[int] = []

@@ -4,6 +4,7 @@
     worker 2   ── life ── ...                           ├── until all records are done
     worker 3   ── ...                                   ┘
 
+For some times, one worker does not reach the streams, while the others do.
 The engine is the real one, with a table of leases that all workers share (tests/fakes/store.py). The name of a failing
 test has its seed, and this command replays it exactly: `pytest tests/simulation/test_stream_workers_seeds.py
 --first-seed SEED --seeds 1`.
@@ -39,12 +40,26 @@ class Workers(Scenario):
             ]
             for _ in range(randomness.choice([2, 2, 3, 4]))
         ]
+        self._partitions = [
+            (at, randomness.choice([1.0, 15.0, 60.0]))
+            for at in sorted(randomness.uniform(0.5, TROUBLE_ENDS_AT) for _ in range(randomness.choice([0, 1, 3])))
+        ]
         self._begins_at = [randomness.choice([0.0, 0.0, 0.01, 5.0, 30.0]) for _ in self._lives_of]
 
     async def run_lives(self) -> None:
         async with anyio.create_task_group() as workers:
             for begins_at, lives in zip(self._begins_at, self._lives_of, strict=True):
                 workers.start_soon(self._run_worker, begins_at, lives)
+            for at, seconds in self._partitions:
+                workers.start_soon(self._cut_off, at, seconds)
+
+    async def _cut_off(self, at: float, seconds: float) -> None:
+        """Let the newest process not reach the streams for this time."""
+        await anyio.sleep_until(at)
+        for life in self.world.lives[-1:]:
+            life.process.is_cut_off_from_streams = True
+            await anyio.sleep(seconds)
+            life.process.is_cut_off_from_streams = False
 
     async def _run_worker(self, begins_at: float, lives: list[tuple[float, How]]) -> None:
         await anyio.sleep_until(begins_at)
