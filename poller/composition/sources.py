@@ -1,6 +1,6 @@
 """Which object reads the source of a mapping? This module makes it for mappings.py and tailing.py.
 
-    a queue     SqsSource; the mappings of one queue share the receives whose answers were lost
+    a queue     SqsSource; all of them share the receives whose answers were lost
     a stream    KinesisSource or DynamoDbStreamsSource; all streams of an account and a region share one pace of listing
 
 A client has the region and the role of its mapping.
@@ -28,12 +28,12 @@ from poller.sources.sqs import SqsSource
 
 
 class SourceComposition:
-    """Makes the sources. An object that several sources share lives as long as one of these sources."""
+    """Makes the sources. A pace lives as long as one of the sources that share it."""
 
     def __init__(self, randomness: random.Random) -> None:
         self._randomness = randomness
         self._paces: WeakValueDictionary[tuple[str, str, str, str], Pace] = WeakValueDictionary()
-        self._attempts: WeakValueDictionary[Arn, ReceiveAttempts] = WeakValueDictionary()
+        self._attempts = ReceiveAttempts()
 
     async def queue(self, mapping: QueueMapping, aws: Aws) -> SqsSource:
         client = await aws.json_client("sqs", region=mapping.region, role_arn=mapping.role_arn)
@@ -42,7 +42,7 @@ class SourceComposition:
             arn=mapping.event_source_arn,
             queue_url=queue_url(client.endpoint_url, mapping.event_source_arn),
             has_batching_window=mapping.maximum_batching_window_in_seconds > 0,
-            attempts=self._attempts.setdefault(mapping.event_source_arn, ReceiveAttempts()),
+            attempts=self._attempts,
         )
 
     async def stream(

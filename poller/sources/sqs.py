@@ -78,7 +78,7 @@ class SqsSource:
         has_batching_window: bool,
         attempts: ReceiveAttempts | None = None,
     ) -> None:
-        """Make a source. All sources of a FIFO queue share `attempts`. A standard queue needs no attempts."""
+        """Make a source. All sources of FIFO queues share `attempts`. A standard queue needs no attempts."""
         self._client = client
         self._arn = str(arn)
         self._region = arn.region
@@ -146,16 +146,16 @@ class SqsSource:
         return await self._call_batch("ChangeMessageVisibilityBatch", messages, entries)
 
     async def _attempt(self, attempts: ReceiveAttempts, body: bytes, count: int, timeout_in_seconds: float) -> Any:
-        attempt = attempts.begin(count, now=anyio.current_time())
+        attempt = attempts.begin(self._arn, count, now=anyio.current_time())
         body += b',"ReceiveRequestAttemptId":"%b"}' % attempt.attempt_id.encode()
         try:
             return await self._call("ReceiveMessage", body, timeout_in_seconds)
         except Unreachable as error:
             if error.was_sent:
-                attempts.lost(attempt)
+                attempts.lost(self._arn, attempt, now=anyio.current_time())
             raise
         except anyio.get_cancelled_exc_class():
-            attempts.lost(attempt)
+            attempts.lost(self._arn, attempt, now=anyio.current_time())
             raise
 
     async def _attributes(self, meaning: str, *names: str, most: float = inf) -> list[int]:

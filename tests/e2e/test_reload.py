@@ -259,7 +259,7 @@ async def test_reloads_under_load_lose_nothing_and_keep_the_order(world: World) 
     world.aws.functions[BILL] = function
     queues = [world.queue(f"{name}.fifo", visibility_timeout_in_seconds=2) for name in ("changed", "coming", "kept")]
     changed, coming, kept = queues
-    rounds, groups = 8, 5
+    rounds, groups = 100, 5
 
     def text(turn: int) -> str:
         return (
@@ -294,7 +294,7 @@ async def test_reloads_of_a_stream_lose_nothing_repeat_nothing_and_keep_the_orde
     A second mapping, which no reload touches, reads the same shards for another function.
     """
     world.state = "sqlite://poller.db"
-    clicks, rounds = Clicks(world.aws, "clicks", shard_count=2), 8
+    clicks, rounds = Clicks(world.aws, "clicks", shard_count=2), 100
     bill, audit = (FakeTarget(FunctionPlan(duration_in_seconds=(0, 0.02))) for _ in range(2))
     world.aws.functions |= {BILL: bill, AUDIT: audit}
 

@@ -84,7 +84,7 @@ class Life:
         self._rooms: defaultdict[MappingName, MappingRoom] = defaultdict(MappingRoom)
         self._functions: Shared[Function, OpenFunction]
         self._groups: defaultdict[Arn, GroupTurns] = defaultdict(GroupTurns)
-        self._attempts: defaultdict[Arn, ReceiveAttempts] = defaultdict(ReceiveAttempts)
+        self._attempts = ReceiveAttempts()
         self.worker = Worker(
             Owner(f"worker/{self.number:032x}"),
             store=ProcessStore(self.process, world.store),
@@ -170,7 +170,7 @@ class Life:
                 arn=queue.arn,
                 queue_url=world.sqs.url(queue),
                 has_batching_window=mapping.maximum_batching_window_in_seconds > 0,
-                attempts=self._attempts[mapping.event_source_arn],
+                attempts=self._attempts,
             ),
             filters=_filters(mapping.filters, data_key="body"),
             clock=world.clock,
