@@ -14,8 +14,9 @@ import pytest
 from anyio.abc import TaskGroup
 
 from poller.engine.leases.hands import KEPT_IN_SECONDS
+from poller.errors import Unreachable
 from poller.facts import LeasesGivenAway, LeasesLost, MappingReady
-from poller.model.stream import AfterSequence, Latest, Position, SequenceNumber, Shard, ShardId, ShardIterator
+from poller.model.stream import AfterSequence, Latest, Position, Read, SequenceNumber, Shard, ShardId, ShardIterator
 from poller.ports import StreamSource
 from poller.sources.client import Client
 from tests.fakes.faults import FaultPlan
@@ -377,6 +378,47 @@ def test_the_shards_of_a_mapping_that_one_worker_has_no_more_are_soon_read_by_an
             assert reading(lives[1]) == 4
             for life in lives:
                 life.begin_stop()
+
+    play(world, main, shards=4)
+
+
+def test_a_worker_that_reaches_the_state_but_not_its_source_keeps_its_shards_until_it_stops() -> None:
+    """A person sees this by the state of its mapping, and stops the worker."""
+
+    class Partitioned(WorkersWorld):
+        """A world whose first process loses its source."""
+
+        is_partitioned = False
+
+        def source(self, mapping: Any, client: Client) -> StreamSource:
+            source = super().source(mapping, client)
+            if len(self.lives) > 1:
+                return source
+            read = source.read
+
+            async def read_unless_partitioned(iterator: ShardIterator, *, limit: int) -> Read:
+                if self.is_partitioned:
+                    raise Unreachable("the network is down", code="TimeoutError", was_sent=False)
+                return await read(iterator, limit=limit)
+
+            source.read = read_unless_partitioned  # type: ignore[method-assign]  # the same source, behind a network
+            return source
+
+    world = Partitioned()
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            lives = await two_workers(world, tasks)
+            world.is_partitioned = True
+            for shard in world.stream.shards(now=0):
+                world.put_at(shard.hash_keys[0], shard.shard_id)
+            await anyio.sleep(60)
+            assert len(world.succeeded) == 2
+            assert not [*world.facts_of(LeasesGivenAway), *world.facts_of(LeasesLost)]
+            assert [life.supervisor.statuses()[0].state for life in lives] == ["troubled", "ready"]
+            lives[0].begin_stop()
+            await until(lambda: len(world.succeeded) == 4, within=10)
+            lives[1].begin_stop()
 
     play(world, main, shards=4)
 
