@@ -29,6 +29,7 @@ from poller.settings.mapping_rules import Taken, mapping_rules
 from poller.settings.mappings import mapping_value
 from poller.settings.references import Functions, resolve
 from poller.settings.regions import region_rules
+from poller.settings.state import table_address
 from poller.settings.syntax import explained
 from poller.settings.values import Settings
 
@@ -125,7 +126,8 @@ def _rules(file: File, functions: Functions, path: FilePath, environ: Mapping[st
     yield from event_rules(file, functions)
     yield from region_rules(file, environ)
     yield from functions.faults
-    taken = Taken()
+    state = file.daemon.options.state
+    taken = Taken(state=table_address(state) if state is not None and state.startswith("dynamodb://") else None)
     for mapping in file.mappings.values():
         yield from taken.take(mapping, functions.identity(mapping.name))
 

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from poller.model.arn import Arn
+from poller.model.lease import TableAddress
 from poller.settings.faults import Fault
 from poller.settings.filters import filter_rules
 from poller.settings.mappings import MappingOptions
@@ -68,12 +69,14 @@ def mapping_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
 class Taken:
     """The values that are in use, which no second mapping may have: pairs of a source and a function, uuids and tables.
 
-    `bindings`, `uuids` and `kcl_tables` map each value to the name of the first mapping that has it.
+    `bindings`, `uuids` and `kcl_tables` map each value to the name of the first mapping that has it. `state` is the
+    table that has the daemon's own state, or None.
     """
 
     bindings: dict[tuple[Arn, str], str] = field(default_factory=dict)
     uuids: dict[str, str] = field(default_factory=dict)
     kcl_tables: dict[str, str] = field(default_factory=dict)
+    state: TableAddress | None = None
 
     def take(self, mapping: Entry[MappingOptions], function: str | None) -> Iterator[Fault]:
         """Add the mapping's source, function and uuid. Yield a fault if an earlier mapping has the same values.
@@ -90,6 +93,14 @@ class Taken:
         table = mapping.options.kcl_table
         if table is not None and (first := self.kcl_tables.setdefault(table, name)) != name:
             yield Fault(mapping.at("kcl_table"), f"is already the table of mappings.{first}")
+        if self.state is not None and source is not None and _is_same(self.state, mapping.options, source.region):
+            yield Fault(mapping.at("kcl_table"), "must not be the table of daemon.state")
+
+
+def _is_same(state: TableAddress, mapping: MappingOptions, region: str) -> bool:
+    """Return whether the mapping's table of KCL is the table of the state, which has no leases of KCL."""
+    is_here = state.region in (None, region) and state.role_arn == mapping.role_arn
+    return is_here and state.table == mapping.kcl_table
 
 
 def _applicability(mapping: Entry[MappingOptions], source: Arn) -> Iterator[Fault]:

@@ -266,3 +266,38 @@ def test_a_table_of_kcl_belongs_to_only_one_mapping_and_not_to_a_queue(faults: F
     assert twice.endswith("is already the table of mappings.a")
     assert "kcl_table" in queue
     assert "not with an SQS queue" in queue
+
+
+def with_state(state: str, options: str = "") -> str:
+    return f"""
+        [daemon]
+        region = "eu-west-1"
+        state = "{state}"
+        [functions.f]
+        url = "http://127.0.0.1:8080"
+        [mappings.clicks]
+        event_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+        function_name = "f"
+        starting_position = "LATEST"
+        kcl_table = "leases"
+        {options}
+        """
+
+
+@pytest.mark.parametrize("state", ["dynamodb://leases", "dynamodb://leases?region=eu-west-1"])
+def test_the_table_of_the_state_is_not_a_table_of_kcl(faults: Faults, state: str) -> None:
+    (fault,) = faults(with_state(state))
+    assert fault == 'mappings.clicks.kcl_table = "leases": must not be the table of daemon.state'
+
+
+@pytest.mark.parametrize(
+    ("state", "options"),
+    [
+        ("dynamodb://leases?region=eu-west-3", ""),
+        ("dynamodb://leases", 'role_arn = "arn:aws:iam::210987654321:role/reader"'),
+        ("dynamodb://other", ""),
+        ("sqlite://leases", ""),
+    ],
+)
+def test_another_table_may_have_the_name_of_the_table_of_the_state(loaded: Load, state: str, options: str) -> None:
+    assert loaded(with_state(state, options)).stream_mappings[0].kcl_table == "leases"
