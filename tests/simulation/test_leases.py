@@ -821,6 +821,22 @@ def test_a_worker_whose_takes_alone_are_answered_too_late_leaves_its_shards_to_o
     assert sum(gaps) < 300, "the six shards are read for more than five sixths of the 300 seconds"
 
 
+def test_a_shard_that_its_worker_takes_in_vain_counts_as_unread_from_the_loss_on() -> None:
+    """Each take moves the counter of the row, but nobody reads the shard."""
+    table = TableWithSlowTakes()
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        world.stream.open()
+        life = world.start(tasks, "b")
+        await reading(world, life, 1, within=2)
+        table.slow_from = 0.0
+        await anyio.sleep(60)
+        assert life.worker.status.unread_in_seconds > 45
+        table.slow_from = inf
+
+    play(main, world=LeaseWorld(seed=1, table=table))
+
+
 def test_the_only_worker_reads_again_as_soon_as_its_writes_are_answered_in_time() -> None:
     unread_in_seconds: list[float] = []
 
