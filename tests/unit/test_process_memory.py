@@ -13,7 +13,7 @@ DAEMON = f"""
 import subprocess, sys
 from pathlib import Path
 from poller import app
-from poller.settings.loading import load
+from poller.settings.loading import examine
 
 async def instead_of_the_daemon(*_arguments):
     {IS_DUMPABLE}
@@ -23,7 +23,7 @@ app._run = instead_of_the_daemon
 file = Path("poller.toml")
 file.write_text("")
 {IS_DUMPABLE}
-app.run(load(file, {{}}), settings_path=file)
+app.run(examine(file, {{}}), settings_path=file)
 """
 
 
