@@ -15,7 +15,6 @@ _NAMES_OF_OTHERS = re.compile(
     r"|Sandbox\.Timedout|Function\.ResponseSizeTooLarge"
     r"|Runtime\.(ExitError|OutOfMemory|HandlerNotFound|ImportModuleError|InvalidEntrypoint|MalformedHandlerName"
     r"|UserCodeSyntaxError|MarshalError)"
-    r"|destination: .*"
 )
 
 

@@ -319,9 +319,12 @@ def test_a_failing_destination_continues_the_same_block_for_another_reason() -> 
     world.poison = {"a/0"}
     world.destination = FakeDestination(faults=FaultPlan(outages=[Outage(0.0, 60.0, Fault.ACCESS_DENIED)]))
     seen = streams(world.watch(seconds=200))
-    shown = [(one.reason, one.since) for status in seen for one in status.blocked]
-    assert list(dict.fromkeys(reason for reason, _ in shown)) == ["ValueError", "destination: AccessDenied"]
-    assert len({since for _, since in shown}) == 1
+    shown = [one for status in seen for one in status.blocked]
+    assert list(dict.fromkeys((one.reason, one.is_function_error) for one in shown)) == [
+        ("ValueError", True),
+        ("destination: AccessDenied", False),
+    ]
+    assert len({one.since for one in shown}) == 1
     assert (
         len(world.facts_of(ShardBlocked))
         == len(world.facts_of(ShardUnblocked))

@@ -52,7 +52,8 @@ def _shards_blocked(view: View) -> Counter[str]:
     for status in view.mappings:
         if status.destination is not None and status.stream is not None:
             refused[status.destination] += sum(
-                shard.reason.startswith("destination: ") for shard in status.stream.blocked
+                shard.reason.startswith("destination: ") and not shard.is_function_error
+                for shard in status.stream.blocked
             )
     return refused
 

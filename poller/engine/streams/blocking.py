@@ -35,7 +35,8 @@ KEY_LIMIT_IN_CHARACTERS = 128
 class LaneBlock:
     """The block of one lane. `blocked` says why the lane is blocked; None if it is not blocked.
 
-    The lane sets `is_function_error` after each invocation: whether the function has failed with an error of its own.
+    `is_function_error` tells whether the function has failed with an error of its own. The lane sets it after each
+    invocation, and the report of a discarded batch sets it to false when the destination fails.
     """
 
     def __init__(

@@ -78,6 +78,7 @@ class Discarding:
                     self.emit(RecordsDropped(name, count, discard.condition, *where))
                     return True
                 wait = Wait(retry_in, f"destination: {error.code}", f"{at}: {error}")
+                self.block.is_function_error = False
                 if not await self.block.wait(wait, discard.records, attempt=failures, actions=("retry",)):
                     return False
                 continue

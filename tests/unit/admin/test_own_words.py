@@ -17,7 +17,6 @@ OF_OTHERS = (
     "Sandbox.Timedout",
     "Runtime.ExitError",
     "batchItemFailures",
-    "destination: gone",
 )
 
 
@@ -26,17 +25,16 @@ def test_a_name_that_the_function_did_not_choose_is_shown_to_everybody(name: str
     assert shown_error(name, sees_words=False) == name
 
 
-@pytest.mark.parametrize("name", ["KeyError", "s3cret", "HTTP.502s", "Runtime.Secret", "the destination: gone"])
+@pytest.mark.parametrize("name", ["KeyError", "s3cret", "HTTP.502s", "Runtime.Secret", "destination: s3cret"])
 def test_a_name_that_the_function_may_have_chosen_needs_the_token(name: str) -> None:
     assert shown_error(name, sees_words=True) == name
     assert shown_error(name, sees_words=False) == "FunctionError"
     assert shown_reason(name, is_function_error=True, sees_words=False) == "FunctionError"
 
 
-def test_why_the_function_did_not_get_a_batch_is_shown_to_everybody() -> None:
-    assert shown_reason("TooManyRequestsException", is_function_error=False, sees_words=False) == (
-        "TooManyRequestsException"
-    )
+def test_why_the_function_or_the_destination_did_not_get_a_batch_is_shown_to_everybody() -> None:
+    for reason in ("TooManyRequestsException", "destination: AccessDenied"):
+        assert shown_reason(reason, is_function_error=False, sees_words=False) == reason
 
 
 def test_programs_without_the_token_get_no_error_type_of_a_function() -> None:

@@ -629,8 +629,9 @@ def test_the_destinations_of_events_are_listed_with_those_of_batches() -> None:
         )
         for name in ("a", "b")
     ]
-    blocked = (BLOCKED._replace(reason="destination: AccessDenied"),)
-    refused = STREAM._replace(stream=StreamStatus(shards_blocked=1, blocked=blocked))
+    blocked = BLOCKED._replace(reason="destination: AccessDenied")
+    by_function = blocked._replace(is_function_error=True)
+    refused = STREAM._replace(stream=StreamStatus(shards_blocked=2, blocked=(blocked, by_function)))
     rows = [" ".join(row.split()) for row in read(QUEUE, refused, functions=functions).rows]
     assert rows[rows.index("destination gets trouble") + 1 :] == [
         f"{failures} discarded batches of 1 mapping, failed events of 2 functions blocks 1 shard",
