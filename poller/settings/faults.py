@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from poller.core.names import nearest
 from poller.settings.masking import masked
-from poller.settings.options import Secret, declaration, marker
+from poller.settings.options import MayHoldSecrets, Secret, declaration, marker
 from poller.settings.table import ABSENT, Path, as_toml, dotted, find, rank
 
 SHOWN_CHARACTERS = 70
@@ -27,12 +28,14 @@ class Fault(NamedTuple):
 
     `needs` are the paths of other values on which the rule depends.
     If `is_all` is true, all other faults at this path and below it are hidden.
+    If `is_unknown_key` is true, the value is not shown, because the key may be the misspelled name of a secret.
     """
 
     path: Path
     rule: str
     needs: tuple[Path, ...] = ()
     is_all: bool = False
+    is_unknown_key: bool = False
 
 
 def all_faults(unreadable: Sequence[Fault], rules: Iterable[Fault]) -> list[Fault]:
@@ -59,7 +62,8 @@ def _is_at(path: Path, other: Path) -> bool:
 def in_lines(faults: Iterable[Fault], table: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
     """Return one line for each fault, in the order of the table.
 
-    `model` declares the options of the table; the value of a `Secret` option is not shown, and others are masked.
+    `model` declares the options of the table. The value of a `Secret` option is not shown, and others are masked.
+    An argument of a command is not shown, because the argument before it may tell that it is a secret.
     """
     return [in_a_line(fault, table, model) for fault in sorted(faults, key=lambda fault: rank(table, fault.path))]
 
@@ -67,12 +71,19 @@ def in_lines(faults: Iterable[Fault], table: Mapping[str, Any], model: type[Base
 def in_a_line(fault: Fault, table: Mapping[str, Any], model: type[BaseModel]) -> str:
     if not fault.path:
         return fault.rule
-    value = find(table, fault.path)
-    if value is ABSENT or value is None or isinstance(value, dict) or marker(declaration(model, fault.path), Secret):
+    value, field = find(table, fault.path), declaration(model, fault.path)
+    if value is ABSENT or value is None or isinstance(value, dict) or _is_hidden(fault, field):
         return f"{dotted(fault.path)}: {fault.rule}"
-    text = as_toml(masked(value, declaration(model, fault.path)))
+    text = as_toml(masked(value, field))
     shown = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
     return f"{dotted(fault.path)} = {shown}: {fault.rule}"
+
+
+def _is_hidden(fault: Fault, field: FieldInfo | None) -> bool:
+    if fault.is_unknown_key or marker(field, Secret):
+        return True
+    mark = marker(field, MayHoldSecrets)
+    return mark is not None and mark.kind == "command" and isinstance(fault.path[-1], int)
 
 
 def unknown_key(key: str, known: Sequence[str]) -> str:

@@ -97,7 +97,7 @@ def _hidden(text: str) -> str:
 def _url(url: str) -> str:
     """Return the url without its user, password, query and fragment."""
     scheme, authority, path, rest = _URL.fullmatch(url).groups()  # type: ignore[union-attr]  # it matches every text
-    if "@" in path + rest and "@" not in authority:  # the password has a "/", "?" or "#": the host cannot be found
+    if "@" in path + rest:  # the password may have a "/", "?" or "#", or another url follows: the host is uncertain
         return f"{scheme or ''}{_hidden(authority + path + rest)}"
     user, at, host = authority.rpartition("@")
     return f"{scheme or ''}{_hidden(user)}{at}{host}{path}{rest[:1]}{_hidden(rest[1:])}"
@@ -125,9 +125,9 @@ _NAME_WITH_A_SECRET = re.compile(rf"(.*?(?:{SENSITIVE_WORDS})[\w-]*[\"']?\s*[=:\
 
 
 def _argument(text: str) -> str:
+    if "://" in text:
+        text = _url(text)
     if (match := _NAME_WITH_A_SECRET.fullmatch(text)) is not None:
         return match[1] + _hidden(match[2])
-    if "://" in text:
-        return _url(text)
     is_name = text.startswith("-") or "/" in text or "." in text
     return text if is_name or re.search(SENSITIVE_WORDS, text, re.IGNORECASE) is None else _hidden(text)

@@ -74,7 +74,7 @@ def read(model: type[AnyOptions], table: dict[str, Any], unreadable: Sequence[Fa
 def _faults(error: ValidationError, model: type[BaseModel]) -> Iterator[Fault]:
     for detail in error.errors(include_url=False):
         path = detail["loc"][:-1] if detail["loc"][-1] == "[key]" else detail["loc"]
-        yield Fault(path, _rule(detail, path, model))
+        yield Fault(path, _rule(detail, path, model), is_unknown_key=detail["type"] == "extra_forbidden")
 
 
 AWS_ALONE = frozenset(

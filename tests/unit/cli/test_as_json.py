@@ -107,7 +107,7 @@ def test_a_check_for_programs_has_the_faults(poller: Poller) -> None:
     done = poller("check", "--json")
     assert done.exit_code == 2
     assert json.loads(done.stdout) == {
-        "faults": ["daemon.regoin = 1: unknown key; did you mean region?"],
+        "faults": ["daemon.regoin: unknown key; did you mean region?"],
         "warnings": [],
         "settings": None,
     }

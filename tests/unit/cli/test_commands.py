@@ -134,7 +134,7 @@ def test_faults_are_printed_one_in_each_line_after_their_count(poller: Poller, c
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines() == [
         "poller.toml has 3 faults:",
-        "daemon.regoin = 1: unknown key; did you mean region?",
+        "daemon.regoin: unknown key; did you mean region?",
         "mappings.m.event_source_arn: is required",
         "mappings.m.function_name: is required",
     ]

@@ -95,7 +95,7 @@ def test_an_empty_name_of_a_function_does_not_reload_the_file(poller: Poller, ch
 
 
 def test_a_program_gets_the_faults_of_a_file(poller: Poller, changes: FakeChanges) -> None:
-    changes.error = SettingsError(["daemon.regoin = 1: unknown key", "mappings.m.function_name: is required"])
+    changes.error = SettingsError(["daemon.regoin: unknown key", "mappings.m.function_name: is required"])
     done = poller("reload", "--json")
     assert (done.exit_code, done.stderr) == (1, "")
     assert json.loads(done.stdout) == {"faults": changes.error.faults}

@@ -56,6 +56,7 @@ def test_of_a_header_and_a_variable_only_the_name_and_the_references_are_shown(
         ("https://s3cret@h@host", "https://***@host"),
         ("https://me:s3/cret@host", "https://***"),
         ("https://me:s3?cret@host", "https://***"),
+        ("https://me:s3@cr/et@host/path", "https://***"),
         ("${A}", "${A}"),
         ("${A}?s3cret", "${A}?***"),
         ("${NONE:-http://me:s3cret@host}", "${NONE:-***}"),
@@ -90,6 +91,13 @@ def test_the_endpoint_of_a_state_is_masked() -> None:
         (["sh", "-c", "TOKEN=s3cret exec run"], ["sh", "-c", "TOKEN=***"]),
         (["p", "my-s3cret-token"], ["p", "***"]),
         (["p", "postgres://me:s3cret@host/database"], ["p", "postgres://***@host/database"]),
+        (["p", "--db=postgres://me:s3cret@host/db?sslkey=s3cret"], ["p", "--db=postgres://***@host/db?***"]),
+        (["p", "--seeds=http://a:s3cret@h1,http://b:s3cret@h2"], ["p", "--seeds=http://***"]),
+        (
+            ["sh", "-c", 'curl https://me:s3cret@host -H "Authorization: Bearer s3cret"'],
+            ["sh", "-c", 'curl https://***@host -H "Authorization: ***'],
+        ),
+        (["sh", "-c", "TOKEN=s3cret curl https://me:s3cret@host"], ["sh", "-c", "TOKEN=***"]),
         (["p", '{"apiKey": "s3cret"}'], ["p", '{"apiKey": ***']),
     ],
 )
