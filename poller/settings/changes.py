@@ -5,7 +5,7 @@ on its table, its function, and the endpoints of the AWS services that it calls.
 on the function, the options for its events, and such endpoints.
 A mapping, a function or a run of events is replaced if something changes on which it depends. All others run on.
 If the settings name no ARN of a function, the first mapping that uses it gives the region and the account in its ARN.
-The function keeps its ARN if this mapping is moved or removed. So the function and its other mappings run on.
+The function keeps its ARN if its mappings are changed, moved or removed. So the function and its other mappings run on.
 
     events           functions whose asynchronous events are run: all functions, if a file holds events
     added            only the new file has it
@@ -131,19 +131,15 @@ def needs_restart(in_use: Daemon, written: Daemon) -> tuple[str, ...]:
 
 
 def _with_kept_arn(function: Function, in_use: Settings, written: Settings) -> Function:
-    """Return the function with its ARN in use, unless the ARN must change.
+    """Return the function with its ARN in use, whatever its mappings are, unless the ARN must change.
 
-    The ARN changes with the kind of the function (a configured ARN is a part of it), with the region and the account of
-    [daemon], and if all mappings that used the function are changed or removed and others use it now.
+    The ARN changes with the kind of the function (a configured ARN is a part of it), and with the region and the
+    account of [daemon].
     """
     before = in_use.functions.get(function.name)
     if before is None or before.arn == function.arn or before.kind != function.kind:
         return function
     if (in_use.daemon.region, in_use.daemon.account_id) != (written.daemon.region, written.daemon.account_id):
-        return function
-    used = [mapping for mapping in in_use.mappings if mapping.function_name == function.name]
-    uses = [mapping for mapping in written.mappings if mapping.function_name == function.name]
-    if used and uses and not any(mapping in used for mapping in uses):
         return function
     return dataclasses.replace(function, arn=before.arn)
 

@@ -157,12 +157,17 @@ def test_a_function_without_mappings_keeps_its_arn_when_it_gets_one(loaded: Load
     assert (names(found.functions), names(found.mappings)) == ({}, {"added": ["orders", "returns"]})
 
 
-def test_a_function_gets_another_arn_if_all_its_mappings_move_to_another_region(loaded: Load) -> None:
-    """Its child processes have the region in AWS_REGION."""
-    one = FILE.replace(ORDERS, "")
-    found = changes(loaded(one), loaded(one.replace(RETURNS, ELSEWHERE)))
-    assert (names(found.functions), names(found.mappings)) == ({"replaced": ["store"]}, {"replaced": ["returns"]})
-    assert found.settings.functions[STORE].arn.region == "eu-north-1"
+@pytest.mark.parametrize(
+    "changed",
+    [ELSEWHERE + "batch_size = 5\n", RETURNS.replace("eu-west-1", "eu-south-1")],
+    ids=["an option", "the region"],
+)
+def test_a_function_keeps_its_arn_if_all_its_mappings_change(loaded: Load, changed: str) -> None:
+    without_the_first = TWO_REGIONS.replace(ORDERS, "")
+    in_use = changes(loaded(TWO_REGIONS), loaded(without_the_first)).settings
+    found = changes(in_use, loaded(without_the_first.replace(ELSEWHERE, changed)))
+    assert (names(found.functions), names(found.mappings)) == ({}, {"replaced": ["returns"]})
+    assert found.settings.functions[STORE] == in_use.functions[STORE]
 
 
 @pytest.mark.parametrize(
