@@ -25,7 +25,10 @@ USER_INFO = 14
 
 
 def log_change(change: ChangeMade, settings: Settings) -> None:
-    """Log the change in both places. It never raises an error, because the change is made."""
+    """Log the change in both places. It never raises an error, because the change is made.
+
+    Call it before anything is printed: stdout may be closed or full, which ends the command.
+    """
     import structlog
 
     from poller.telemetry import logs

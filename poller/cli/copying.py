@@ -75,8 +75,8 @@ def copy_state(
             if new.hand.has_others(old.hand.rows):
                 raise refused(f"nothing was changed: {name_of(settings)} already has positions", code=1)
             copied = new.loop.call(new.hand.adopt, old.hand.rows).positions
-    _print(settings, source, copied, as_json)
     log_change(_copied(source, f"{name_of(settings)} had no other positions"), settings)
+    _print(settings, source, copied, as_json)
 
 
 def _print(settings: Settings, source: str, shards: int, as_json: bool) -> None:

@@ -166,12 +166,12 @@ def forget(
             raise refused(f"nothing was changed: the settings name {queue} as the event queue of {function}", code=1)
         if not found or not by_hand.forget(path, found[0].function, found[0].arn):
             raise refused(f"nothing was changed: {function} has no former event queue {queue}", code=1)
+    before = f"a former event queue of {function}"
+    log_change(ChangeMade(f"forget of {queue}", this_process(), before, function=FunctionName(function)), settings)
     if as_json:
         print_json({"function": function, "forgotten": queue})
     else:
         typer.echo(f"{queue} is forgotten; its messages stay there.")
-    before = f"a former event queue of {function}"
-    log_change(ChangeMade(f"forget of {queue}", this_process(), before, function=FunctionName(function)), settings)
 
 
 def _asked(
@@ -184,7 +184,7 @@ def _asked(
     drops_waiting: bool = False,
 ) -> ChangeOfEvents:
     """Return the change that the person asks for. Ends the program if there is no such function."""
-    if (request_id is None) != is_all:
+    if request_id == "" or (request_id is None) != is_all:
         raise refused("give the event's ID, or --all", code=2)
     settings = examined(config, prints_warnings=False).settings
     with exit_on_failure(config):

@@ -142,14 +142,14 @@ def set_position(
         move = _planned(found, stored, position, shard=shard, is_after=after)
         _ask(found, move, is_sure=yes, is_for_program=as_json)
         state.loop.call(partial(move.make, state.hand, has_kcl_table=has_kcl_table))
-    if as_json:
-        print_json({"mapping": mapping, "shard": move.shard_id, "position": for_programs(move.position)})
-    else:
-        typer.echo("Done; the mapping begins there at its next start, or when it is resumed.")
     from poller.admin.calls import position_moved
 
     order = MoveOrder(position, move.shard_id, after)
     log_change(position_moved(found.name, order, move.shard_id, told(move.before), this_process()), settings)
+    if as_json:
+        print_json({"mapping": mapping, "shard": move.shard_id, "position": for_programs(move.position)})
+    else:
+        typer.echo("Done; the mapping begins there at its next start, or when it is resumed.")
 
 
 @state_commands.command("rename", epilog=OF_CHANGES)

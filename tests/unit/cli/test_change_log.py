@@ -18,8 +18,11 @@ from anyio.from_thread import start_blocking_portal
 from poller.admin.server import Pages, serve_control
 from poller.errors import CannotChange
 from poller.event_queues import by_hand
+from poller.event_queues.remembered import remember
 from poller.event_queues.rows import put
 from poller.event_queues.schema import shared
+from poller.model.arn import Arn
+from poller.model.event import RememberedQueue
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Row, shard_key
 from poller.model.move import MoveOrder
@@ -54,6 +57,7 @@ SHOWN = {
     "version": "7f",
     "events": 2,
 }
+FORMER = "arn:aws:sqs:eu-west-1:123456789012:former"
 SET = ("state", "set", "clicks", "TRIM_HORIZON", "--yes")
 
 
@@ -145,6 +149,28 @@ def test_a_change_that_is_not_made_is_not_logged(poller: Poller, refused: tuple[
     result = poller(*refused)
     assert result.exit_code in (1, 2)
     assert "change_made" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        SET,
+        ("state", "rename", "clicks", "views"),
+        ("state", "copy", "sqlite://old.db"),
+        ("events", "retry", "count", "--all"),
+        ("events", "drop", "count", "--all", "--yes"),
+        ("events", "forget", "count", FORMER),
+    ],
+    ids=lambda change: change[1],
+)
+def test_a_change_is_logged_before_the_command_says_that_it_is_made(poller: Poller, change: tuple[str, ...]) -> None:
+    """If stdout is closed or full, the command ends when it writes there."""
+    Path("old.db").write_bytes(Path("poller.db").read_bytes())
+    with shared(Path("events.db")) as file:
+        remember(file, RememberedQueue(Arn.parse(FORMER), COUNT))
+    result = poller(*change)
+    said = result.stdout.splitlines()[-1]
+    assert 0 <= result.output.index('"change_made"') < result.output.index(said)
 
 
 @pytest.mark.parametrize("beside", ["poller.db", "poller.toml"])

@@ -161,7 +161,7 @@ def test_an_event_is_dropped_only_with_yes_or_an_answer(poller: Poller, file: Pa
 
 
 @pytest.mark.parametrize("command", ["retry", "drop"])
-@pytest.mark.parametrize("arguments", [[], ["an-id", "--all"]])
+@pytest.mark.parametrize("arguments", [[], ["an-id", "--all"], [""], ["", "--all"]])
 def test_a_change_needs_either_an_id_or_all(poller: Poller, file: Path, command: str, arguments: list[str]) -> None:
     result = poller("events", command, "resize", *arguments)
     assert result.exit_code == 2
