@@ -4,6 +4,7 @@
                         └─ otherwise, or if the table fails later ──> this run of the mapping ends, and the next one
                                                                       tries again after a pause
 
+The run itself finds out whether an application runs, because this may take a minute. All other mappings work meanwhile.
 The table is reached in the mapping's region and with its role.
 """
 
@@ -14,6 +15,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+
+import anyio
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.composition.state import named_faults, open_editable
@@ -57,44 +60,55 @@ class KclTables:
         self._clock = clock
         self._randomness = randomness
         self._aws: Aws | None = None
+        self._opening_clients = anyio.Lock()
         self._tables: dict[MappingName, str | None] = {}
         self._guards: dict[StateKey, GuardedLeaseStore] = {}
 
-    async def use(self, mapping: StreamMapping, *, failed: Failed) -> None:
+    def refuse_change(self, mapping: StreamMapping) -> None:
+        """Raise SettingsError if the mapping had another table before, because leases may be in use there."""
+        if self._tables.get(mapping.name, mapping.kcl_table) != mapping.kcl_table:
+            raise SettingsError([f"{_option(mapping)}: has changed, so the daemon must be restarted"])
+
+    async def use(
+        self, mapping: StreamMapping, *, failed: Failed, waits: Callable[[str], None] = lambda _: None
+    ) -> None:
         """Let the worker find the shards of the mapping in the mapping's table, if the mapping has one.
 
-        If the table cannot be used now or later, calls `failed`, so that the worker goes on with all other mappings.
-        Raises SettingsError if the mapping had another table before, because leases may be in use there.
+        This takes up to a minute (`refuse_while_kcl_runs`), and then `waits` is told what the mapping waits for.
+        Raises the errors of `take_over` and `refuse_change`. If the table cannot be used later, calls `failed`, so that
+        the worker goes on with all other mappings.
         """
-        table = mapping.kcl_table
-        if self._tables.get(mapping.name, table) != table:
-            raise SettingsError([f"mappings.{mapping.name}.kcl_table: has changed, so the daemon must be restarted"])
-        if table is not None:
-            try:
-                if self._aws is None:
-                    self._aws = await self._open_clients()
-                now = self._clock.now()
-                store = await take_over(
-                    mapping, self._store, self._aws, now=now, randomness=self._randomness, emit=self._emit
+        self.refuse_change(mapping)
+        if mapping.kcl_table is not None:
+
+            def watches(leases: int) -> None:
+                self._emit(KclTableWatched(mapping.name, str(mapping.kcl_table), leases, WATCHED_IN_SECONDS))
+                waits(
+                    f"a KCL application owns {leases} of the leases in the table {mapping.kcl_table}, and may run; the "
+                    f"mapping begins if none of them is renewed for {WATCHED_IN_SECONDS:g} s"
                 )
-            except PollerError as error:
-                failed(error)
-                return
+
+            aws, now = await self._clients(), self._clock.now()
+            store = await take_over(mapping, self._store, aws, now=now, randomness=self._randomness, watches=watches)
             self._guard(mapping, store, lambda error: failed(_cannot_use(mapping, error)))
-        self._tables[mapping.name] = table
+        self._tables[mapping.name] = mapping.kcl_table
 
     async def editable(self, mapping: StreamMapping, state: EditableStore) -> EditableStore:
         """Return the state with the mapping's table, for a person who changes positions.
 
         Raises SettingsError if the table does not exist or is another one, and CannotStore if it cannot be used now.
         """
-        if self._aws is None:
-            self._aws = await self._open_clients()
-        store = RoutedEditableStore(state)
+        aws, store = await self._clients(), RoutedEditableStore(state)
         with named_faults(_option(mapping), str(mapping.kcl_table)):
-            table = await _store_of(mapping, self._aws, now=self._clock.now(), randomness=self._randomness)
+            table = await _store_of(mapping, aws, now=self._clock.now(), randomness=self._randomness)
         store.route(prefix_of(mapping.state_key), table)
         return store
+
+    async def _clients(self) -> Aws:
+        async with self._opening_clients:
+            if self._aws is None:
+                self._aws = await self._open_clients()
+            return self._aws
 
     def _guard(self, mapping: StreamMapping, store: LeaseStore, failed: Callable[[ServiceError], None]) -> None:
         guard = self._guards.get(mapping.state_key)
@@ -110,7 +124,13 @@ def _cannot_use(mapping: StreamMapping, error: ServiceError) -> CannotStore:
 
 
 async def take_over(
-    mapping: StreamMapping, state: LeaseStore, aws: Aws, *, now: float, randomness: random.Random, emit: Emit
+    mapping: StreamMapping,
+    state: LeaseStore,
+    aws: Aws,
+    *,
+    now: float,
+    randomness: random.Random,
+    watches: Callable[[int], None],
 ) -> LeaseStore:
     """Return the store of the shards of a mapping that has a table of KCL. `now` is in epoch seconds.
 
@@ -120,13 +140,7 @@ async def take_over(
     """
     with named_faults(_option(mapping), str(mapping.kcl_table)):
         store = await _store_of(mapping, aws, now=now, randomness=randomness)
-        await refuse_while_kcl_runs(
-            store,
-            option=_option(mapping),
-            watches=lambda owned: emit(
-                KclTableWatched(mapping.name, str(mapping.kcl_table), owned, WATCHED_IN_SECONDS)
-            ),
-        )
+        await refuse_while_kcl_runs(store, option=_option(mapping), watches=watches)
         has_leases = bool(await store.scan())
     await _note_table(mapping, state)
     if has_leases:

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import NamedTuple, assert_never
 from weakref import WeakValueDictionary
 
@@ -263,12 +264,13 @@ class Composition:
             stop=stop,
         )
         state = await self.worker.state()
-        await state.kcl_tables.use(mapping, failed=stop.fail)
+        state.kcl_tables.refuse_change(mapping)
         if function.opened.capacity.units is not None:
             state.worker.functions[mapping.name] = mapping.function_name
         else:
             state.worker.functions.pop(mapping.name, None)  # the run before may have had a function with a limit
         return StreamContext(
+            take_over=partial(state.kcl_tables.use, mapping, failed=stop.fail),
             lane=lane,
             source=source,
             worker=state.worker,

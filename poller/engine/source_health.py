@@ -35,6 +35,7 @@ class SourceHealth:
         self._clock = clock
         self._emit = emit
         self._is_found = False
+        self._waits_for: str | None = None
         self._since = clock.now()
         self._troubles = Troubles()
 
@@ -48,13 +49,17 @@ class SourceHealth:
     def reason(self) -> str | None:
         if self._troubles:
             return f"{self._troubles.reason} ({self._source})"
-        return None if self._is_found else "the source has not been looked up yet"
+        return None if self._is_found else self._waits_for or "the source has not been looked up yet"
 
     @property
     def health(self) -> Health:
         if self._troubles:
             return self._troubles.health(self.state, self.reason)
         return Health(self.state, self.reason, self._since)
+
+    def waits(self, reason: str | None) -> None:
+        """Note what the mapping waits for before it looks its source up, or None if it waits no more."""
+        self._waits_for = reason
 
     def found(self) -> None:
         self._is_found = True

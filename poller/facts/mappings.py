@@ -60,8 +60,8 @@ class MappingResumedByRequest(NamedTuple):
 @declare(Line("info"))
 class KclTableWatched(NamedTuple):
     """A KCL application owns leases in the mapping's `kcl_table`. It may run, so the mapping begins only if none of
-    them is renewed for `watched_in_seconds`. If the application stops as it should, it owns no leases, and there is no
-    wait.
+    them is renewed for `watched_in_seconds`. An application that has stopped may still be their owner, so the first
+    start of the mapping mostly waits. Leases that workers of poller own are not watched.
     """
 
     mapping: MappingName

@@ -240,7 +240,8 @@ class MappingOptions(Options):
     """The DynamoDB table of an application of the Kinesis Client Library (2.x) that has read this stream.
     The mapping goes on where the application has stopped. It keeps its positions in this table, so that the application
     can go on later. Stop the application first: while it runs, or while the table fails, the mapping waits.
-    If the application has not released its leases, the daemon watches them for 60 seconds before the mapping begins.
+    While the table still names the application as the owner of leases, the daemon watches these for 60 seconds before
+    the mapping begins: mostly at its first start.
     So it notices an application whose failoverTimeMillis is at most 180000.
     The table must exist. It is used in the mapping's region and with its role. After a change, restart the daemon.
     If you remove the option, copy the positions into the state: `poller state copy kcl://TABLE --mapping NAME`.

@@ -106,8 +106,9 @@ async def refuse_while_kcl_runs(store: LeaseStore, *, option: str, watches: Call
     """Return if no KCL application renews a lease of the table for WATCHED_IN_SECONDS. Otherwise raise InUse.
 
     KCL and poller cannot share a table at the same time. `option` is the setting that names the table.
-    If KCL owns only leases of drained shards, or none, the function returns at once: nobody takes such leases. An
-    application that has stopped as it should owns none. Otherwise `watches` gets the number of leases that it owns.
+    If KCL owns only leases of drained shards, or none, the function returns at once: nobody takes such leases.
+    Otherwise `watches` gets the number of leases that it owns. KCL mostly leaves its name in the rows when it stops, so
+    the first take-over of a table waits. Later, workers of poller own the leases.
     """
     before = await store.scan()
     owned = [row for row in before if is_of_kcl(row) and not is_drained(row)]

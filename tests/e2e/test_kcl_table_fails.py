@@ -69,3 +69,32 @@ async def test_a_table_that_fails_stops_only_the_mapping_that_uses_it(world: Wor
             assert {line["mapping"] for line in daemon.logged("mapping_cannot_run")} == {"clicks"}
             assert daemon.logged("lease_table_failed") == []
             assert await daemon.stop() == 0
+
+
+async def test_a_mapping_that_waits_for_the_end_of_a_kcl_application_hinders_nobody(world: World) -> None:
+    clicks, views = (Clicks(world.aws, name, shard_count=1) for name in ("clicks", "views"))
+    function = world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0)))
+    world.state = "sqlite://poller.db"
+    async with dynamodb_over_http() as service:
+        service.checked.knows(KEYS)
+        world.options = f'endpoints = {{ dynamodb = "{service.url}" }}'
+        await create_table(service)
+        lease = {
+            "leaseKey": {"S": clicks.shards[0].shard_id},
+            "leaseOwner": {"S": "ip-10-0-0-1:7a0f"},
+            "leaseCounter": {"N": "57"},
+            "checkpoint": {"S": "TRIM_HORIZON"},
+        }
+        table = service.tables.table("my-application")
+        table.items[table.key_of(lease)] = lease
+        text = mapping("clicks", clicks, BILL, 'kcl_table = "my-application"') + mapping("views", views, BILL)
+        async with world.daemon(text) as daemon:
+            new = views.put_all("a", "b")
+            await world.watch.until(lambda: set(new) <= set(ids_of(function.calls)))
+            [watched] = daemon.logged("kcl_table_watched")
+            assert (watched["mapping"], watched["leases"], watched["watched_in_seconds"]) == ("clicks", 1, 60.0)
+            found = (await daemon.get("/api/status")).json()["mappings"]["clicks"]
+            assert found["state"] == "starting"
+            assert found["reason"].startswith("a KCL application owns 1 of the leases in the table my-application, and")
+            assert await daemon.stop() == 0
+        assert table.items[table.key_of(lease)] == lease

@@ -8,7 +8,7 @@ A crash is like `kill -9`: from then on, no call of the process reaches the worl
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -204,6 +204,7 @@ class Life:
             worker=self.worker,
             filters=_filters(mapping.filters, data_key="data" if mapping.is_kinesis else "dynamodb"),
             budget=self.budget,
+            take_over=has_no_kcl_table,
         )
 
     def _source(self, mapping: StreamMapping) -> StreamSource:
@@ -225,6 +226,10 @@ class Life:
     def _new_request_id(self, run: int) -> RequestId:
         self._request_ids += 1
         return RequestId(f"{self.number}-{run}-{self._request_ids}")
+
+
+async def has_no_kcl_table(*, waits: Callable[[str], None]) -> None:
+    await anyio.lowlevel.checkpoint()
 
 
 def _filters(patterns: tuple[str, ...], *, data_key: DataKey) -> RecordFilter | None:

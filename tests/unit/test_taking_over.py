@@ -16,7 +16,7 @@ from anyio.lowlevel import checkpoint
 from poller.aws.clients import Aws, AwsSettings
 from poller.composition.kcl import KclTables, take_over
 from poller.errors import CannotStore, InUse, PollerError, SettingsError
-from poller.facts import Emit, Fact, KclTableWatched
+from poller.facts import Fact, KclTableWatched
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Row, begun_key, kcl_key, shard_key
@@ -84,9 +84,9 @@ def put(service: DynamoDbOverHttp, shard_id: ShardId, checkpoint: str, **more: A
 
 
 @asynccontextmanager
-async def taken_over(service: DynamoDbOverHttp, state: LeaseStore, emit: Emit = print) -> AsyncIterator[LeaseStore]:
+async def taken_over(service: DynamoDbOverHttp, state: LeaseStore) -> AsyncIterator[LeaseStore]:
     async with Aws(AwsSettings(endpoint_url=service.url)) as aws:
-        yield await take_over(MAPPING, state, aws, now=NOW, randomness=random.Random(0), emit=emit)
+        yield await take_over(MAPPING, state, aws, now=NOW, randomness=random.Random(0), watches=print)
 
 
 async def test_a_table_of_kcl_is_read_in_the_region_of_the_mapping_which_counts_as_begun() -> None:
@@ -153,9 +153,10 @@ async def test_a_table_that_a_running_kcl_application_uses_is_refused(
     runs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kcl_leases, "LOOK_EVERY_SECONDS", 0.05)
-    monkeypatch.setattr(kcl_leases, "WATCHED_IN_SECONDS", 0.1)
-    state, watched = MemoryLeaseStore(), list[Fact]()
-    async with dynamodb_over_http() as service:
+    monkeypatch.setattr(kcl_leases, "WATCHED_IN_SECONDS", 0.1)  # the facts and the reason say 60
+    state, facts, reasons = MemoryLeaseStore(), list[Fact](), list[str]()
+    store = RoutedLeaseStore(state)
+    async with dynamodb_over_http() as service, Aws(AwsSettings(endpoint_url=service.url)) as aws:
         await create(service)
         put(service, A, "495", leaseOwner={"S": "ip-10-0-0-1"})
 
@@ -164,17 +165,25 @@ async def test_a_table_that_a_running_kcl_application_uses_is_refused(
                 await checkpoint()
             put(service, A, "495", leaseOwner={"S": "ip-10-0-0-1"}, leaseCounter={"N": "6"})
 
+        async def open_clients() -> Aws:
+            await checkpoint()
+            return aws
+
+        tables = KclTables(store, open_clients, VirtualClock(), random.Random(0), facts.append)
         async with anyio.create_task_group() as tasks:
-            if not runs:
-                async with taken_over(service, state, watched.append) as store:
-                    assert len(await store.scan()) == 1
-                assert watched == [KclTableWatched(MAPPING.name, "my-application", 1, 60.0)]
-                return
-            tasks.start_soon(renew)
-            with pytest.raises(InUse, match=r"mappings\.clicks\.kcl_table: a KCL application still renews 1"):
-                async with taken_over(service, state):
-                    raise AssertionError("the table must not be used")
-        assert await state.scan() == []
+            if runs:
+                tasks.start_soon(renew)
+                with pytest.raises(InUse, match=r"mappings\.clicks\.kcl_table: a KCL application still renews 1"):
+                    await tables.use(MAPPING, failed=refuse, waits=reasons.append)
+                assert await state.scan() == []
+            else:
+                await tables.use(MAPPING, failed=refuse, waits=reasons.append)
+                assert shard_key(MAPPING.state_key, A) in {row.key for row in await store.scan()}
+        assert facts == [KclTableWatched(MAPPING.name, "my-application", 1, 60.0)]
+        assert reasons == [
+            "a KCL application owns 1 of the leases in the table my-application, and may run; "
+            "the mapping begins if none of them is renewed for 60 s"
+        ]
 
 
 async def test_a_mapping_whose_table_has_changed_is_refused_until_a_restart() -> None:
@@ -204,7 +213,7 @@ async def test_a_mapping_whose_table_has_changed_is_refused_until_a_restart() ->
             replace(MAPPING, name=MappingName("other")),
         ):
             with pytest.raises(SettingsError, match=r"kcl_table: has changed, so the daemon must be restarted"):
-                await tables.use(changed, failed=refuse)
+                tables.refuse_change(changed)
 
 
 async def test_the_time_that_stands_for_latest_stays_the_same_when_a_mapping_begins_again() -> None:
@@ -255,9 +264,8 @@ async def test_a_table_that_was_refused_may_be_replaced_by_another_one() -> None
             return aws
 
         tables = KclTables(RoutedLeaseStore(MemoryLeaseStore()), open_clients, VirtualClock(), random.Random(0), print)
-        failures: list[PollerError] = []
-        await tables.use(replace(MAPPING, kcl_table="misspelled"), failed=failures.append)
-        assert "there is no table misspelled" in str(failures.pop())
+        with pytest.raises(SettingsError, match="there is no table misspelled"):
+            await tables.use(replace(MAPPING, kcl_table="misspelled"), failed=refuse)
         await tables.use(MAPPING, failed=refuse)
 
 
@@ -274,9 +282,9 @@ async def test_a_table_that_fails_stops_the_run_of_its_mapping_until_the_next_ru
 
         tables = KclTables(store, open_clients, VirtualClock(), random.Random(0), print)
         service.tables.forbidden = {"Scan"}
-        await tables.use(MAPPING, failed=failures.append)
         why = "mappings.clicks.kcl_table: the table my-application cannot be used now: "
-        assert str(failures.pop()).startswith(why)
+        with pytest.raises(CannotStore, match=why):
+            await tables.use(MAPPING, failed=failures.append)
         service.tables.forbidden = set()
         await tables.use(MAPPING, failed=failures.append)
         of_table, of_state = shard_key(MAPPING.state_key, A), {NOTED.key, begun_key(MAPPING.state_key)}
@@ -284,8 +292,8 @@ async def test_a_table_that_fails_stops_the_run_of_its_mapping_until_the_next_ru
         service.tables.forbidden = {"Scan"}
         assert {row.key for row in await store.scan()} == of_state
         assert str(failures.pop()).startswith(why)
-        await tables.use(MAPPING, failed=failures.append)
-        assert str(failures.pop()).startswith(why)
+        with pytest.raises(CannotStore, match=why):
+            await tables.use(MAPPING, failed=failures.append)
         service.tables.forbidden = set()
         assert {row.key for row in await store.scan()} == of_state, "no run has begun since"
         await tables.use(MAPPING, failed=failures.append)

@@ -33,9 +33,10 @@ Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lamb
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import anyio
 from anyio.abc import TaskGroup
@@ -69,15 +70,24 @@ ITERATORS_AT_ONCE = 10
 """How many iterators are requested at the same time when a mapping starts at LATEST."""
 
 
+class TakeOver(Protocol):
+    async def __call__(self, *, waits: Callable[[str], None]) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamContext:
-    """Everything that a run of a stream mapping needs. All runs of the process share `worker` and `budget`."""
+    """Everything that a run of a stream mapping needs. All runs of the process share `worker` and `budget`.
+
+    `take_over` lets the worker find the shards in the mapping's `kcl_table`, if the mapping has one. It may wait long,
+    and tells its argument `waits` for what.
+    """
 
     lane: LaneContext
     source: StreamSource
     worker: Worker
     filters: RecordFilter | None
     budget: Budget
+    take_over: TakeOver
 
 
 class StreamMappingRunner:
@@ -157,6 +167,8 @@ class StreamMappingRunner:
         try:
             lineage = None
             with self._stop.cutting():
+                await self._context.take_over(waits=self._health.waits)
+                self._health.waits(None)
                 lineage = await self._find_source()
             if lineage is not None:
                 await self._work(lineage)
