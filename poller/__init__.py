@@ -45,7 +45,7 @@ stand in the reverse order: each may import those below it.
     single_call.py     `poller invoke` without a daemon: one function, called once
     boot_clock.py      the clock that leases are measured with
     descriptors.py     how many open files the process may have
-    garbage.py         when the garbage of mappings that have changed is collected
+    garbage.py         when the garbage of runs that have ended is collected
     process_memory.py  who may read the process's memory
     demo/        the guided tour, on an embedded emulator
     examples/    handlers to copy from

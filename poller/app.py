@@ -215,6 +215,7 @@ async def _run_until(
         async with anyio.create_task_group() as services:
             services.start_soon(_obey, signals, stopping, reloader)
             services.start_soon(reloader.run)
+            services.start_soon(running.collect_regularly)
             services.start_soon(composition.events.orphans.run)
             services.start_soon(composition.worker.open_state_once_it_exists)
             services.start_soon(composition.worker.pauses_seen.run, running.follow_pauses)

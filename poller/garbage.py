@@ -1,12 +1,13 @@
-"""When does the daemon collect garbage? When mappings have changed, because an ended run is garbage with cycles.
+"""When does the daemon collect garbage? When runs of mappings have ended, because an ended run is garbage with cycles.
 
 A run that ends cancels its tasks. A cancelled task of anyio, its coroutine and its exception refer to one another, so
 reference counting does not free them. Only a collection does. Without one, each change would make the process larger.
+A collection follows each reload. After a pause, a resume or a crash, it follows within half a minute (`running.py`).
 
 While a collection searches for garbage, nothing else runs. It searches all objects that are not frozen:
 
     the daemon is ready                 all objects are frozen: modules, settings, and the runs of the file's mappings
-    mappings have changed               a collection searches the runs that have begun since then: 0.4 ms for each run
+    runs have begun or ended            a collection searches the runs that have begun since then: 0.4 ms for each run
     many frozen runs were replaced      a collection of all objects, which takes half a second with 1,000 mappings;
                                         then all objects are frozen again
 
@@ -43,7 +44,10 @@ class Garbage:
         self._young.clear()
 
     def collect(self, *, changed: Collection[MappingName], existing: Collection[MappingName]) -> None:
-        """Collect the garbage of mappings that have changed. `existing` are all mappings after the change."""
+        """Collect the garbage of `changed`, the mappings of which a run has begun or ended.
+
+        `existing` are all mappings after the change.
+        """
         self._young = {name for name in existing if name in self._young or name in changed}
         is_much = len(self._young) > MOST_YOUNG
         if is_much:

@@ -4,6 +4,8 @@
             ├─> then: remove, replace, add; each mapping waits for its own invocations only
             └─> last: collect the garbage of the runs that have ended (garbage.py)
 
+    a pause, a crash ──> within half a minute: collect the garbage
+
 The events of each function are a mapping, too, if the settings name a file for them.
 
 If one mapping cannot be opened, all other mappings are still changed.
@@ -62,6 +64,8 @@ class Supervisor(Protocol):
 
     def mappings(self) -> Sequence[AnyMapping]: ...
 
+    def take_changed(self) -> Collection[MappingName]: ...
+
 
 class Composition(Protocol):
     """See composition/mappings.py."""
@@ -90,6 +94,12 @@ class Garbage(Protocol):
 
     def collect(self, *, changed: Collection[MappingName], existing: Collection[MappingName]) -> None: ...
 
+
+SECONDS_BETWEEN_COLLECTIONS = 30.0
+"""How often garbage is collected at most if runs end without a reload.
+
+We chose it. If a thousand mappings crash again and again, each collection halts the daemon for half a second.
+"""
 
 Change = tuple[MappingName, Callable[[], Awaitable[None]]]
 """The mapping that is changed, and what changes it."""
@@ -154,9 +164,7 @@ class Running:
         for function in found.functions.removed:
             if function not in still_invoked:
                 self._series.forget_function(function)
-        if made:
-            existing = {mapping.name for mapping in self._supervisor.mappings()}
-            self._garbage.collect(changed=made.keys(), existing=existing)
+        self.collect_garbage()
         return failures
 
     def _changes_of_mappings(self, found: Changes) -> Iterator[Change]:
@@ -261,6 +269,18 @@ class Running:
         async with anyio.create_task_group() as tasks:
             for name in self._supervisor.changed_pauses(paused):
                 tasks.start_soon(follow, name)
+
+    async def collect_regularly(self) -> None:
+        """Collect the garbage of runs that have ended without a reload: by a pause or a crash. Runs until cancelled."""
+        while True:
+            await anyio.sleep(SECONDS_BETWEEN_COLLECTIONS)
+            self.collect_garbage()
+
+    def collect_garbage(self) -> None:
+        """Collect garbage if a run has begun or ended since the last collection."""
+        if changed := self._supervisor.take_changed():
+            existing = {mapping.name for mapping in self._supervisor.mappings()}
+            self._garbage.collect(changed=changed, existing=existing)
 
     def _is_paused(self, name: MappingName) -> bool:
         self._check_existence(name)

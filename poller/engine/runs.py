@@ -26,6 +26,7 @@ from poller.engine.supervised import Run, Runner, Supervised
 from poller.errors import CannotStore, InUse, SettingsError
 from poller.facts import DaemonStopping, Emit, EventsCrashed, MappingCannotRun, MappingCrashed
 from poller.model.function import Function
+from poller.model.ids import MappingName
 from poller.model.mapping import AnyMapping, EventMapping
 from poller.model.status import Health
 from poller.ports import Clock
@@ -51,7 +52,10 @@ The runner ends after the stop begins.
 
 
 class Runs:
-    """The runs of all mappings. `grace_in_seconds` returns the grace that is in use at that moment."""
+    """The runs of all mappings. `grace_in_seconds` returns the grace that is in use at that moment.
+
+    `changed` has the mappings of which a run has begun or ended since `begin_all`. The owner may empty it.
+    """
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class Runs:
         self._randomness = randomness
         self._runs: dict[Run, None] = {}  # ordered, as Supervised.runs
         self._begun = anyio.Event()
+        self.changed: set[MappingName] = set()
         self._tasks: TaskGroup
 
     @asynccontextmanager
@@ -132,6 +137,7 @@ class Runs:
                 async with self._open_runner(run.mapping, run.function, run.stop) as run.runner:
                     run.is_open = True
                     supervised.runs[run] = self._runs[run] = None
+                    self._note_change(run)
                     task_status.started()
                     await self._work(run, after)
         except Exception as error:  # a crash of one mapping must not end the other mappings
@@ -144,6 +150,11 @@ class Runs:
             run.stop.begin()
             run.began.set()
             run.ended.set()
+            self._note_change(run)
+
+    def _note_change(self, run: Run) -> None:
+        if self._begun.is_set():
+            self.changed.add(run.mapping.name)
 
     async def _work(self, run: Run, after: Run | None) -> None:
         if after is not None:

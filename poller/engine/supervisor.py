@@ -18,6 +18,7 @@ groups and shards that the old run still holds (`queues/groups.py`, `leases/hand
     supervisor.order(name, order)                  a person's order about a blocked shard
     async with supervisor.at_rest(name)            keeps a paused mapping paused
     await supervisor.follow_pause(name)            pauses or resumes as another worker has done
+    supervisor.take_changed()                      the mappings whose runs have begun or ended
     supervisor.mappings(), supervisor.status(name), supervisor.statuses()
 """
 
@@ -243,6 +244,14 @@ class Supervisor:
     def mappings(self) -> Sequence[AnyMapping]:
         """Return the mappings that exist, in the order in which they were added."""
         return [supervised.mapping for supervised in self._mappings.values()]
+
+    def take_changed(self) -> Collection[MappingName]:
+        """Return the mappings of which a run has begun or ended since the last call.
+
+        The runs of the start do not count.
+        """
+        changed, self._runs.changed = self._runs.changed, set()
+        return changed
 
     def status(self, name: MappingName) -> MappingStatus:
         return status_of(self._mappings[name], is_stopping=self._stop.has_begun)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from trio.testing import MockClock
 
 from poller.descriptors import Limits, needed
 from poller.errors import CannotChange, CannotStore
@@ -19,7 +20,7 @@ from poller.model.move import Moved, MoveOrder, StoredPositions
 from poller.model.order import ShardOrder
 from poller.model.status import BlockedShard
 from poller.model.stream import SequenceNumber, ShardId, StateKey
-from poller.running import Running
+from poller.running import SECONDS_BETWEEN_COLLECTIONS, Running
 from poller.settings.changes import changes
 from poller.settings.loading import load
 from poller.settings.values import Settings
@@ -59,6 +60,7 @@ class Daemon:
         }
         self.functions = set(settings.functions)
         self.renewed: list[Function] = []
+        self.changed: set[MappingName] = set()
         self.collections: list[tuple[set[MappingName], set[MappingName]]] = []
         self.drains: dict[MappingName, anyio.Event] = {}
         self.cannot_open: dict[MappingName, Exception] = {}
@@ -74,6 +76,7 @@ class Daemon:
 
     async def remove(self, name: MappingName) -> None:
         del self.existing[name]
+        self.changed.add(name)
         await self._drain(name)
 
     def collect(self, *, changed: Collection[MappingName], existing: Collection[MappingName]) -> None:
@@ -119,6 +122,10 @@ class Daemon:
     def is_paused(self, name: MappingName) -> bool:
         return name in self.paused
 
+    def take_changed(self) -> Collection[MappingName]:
+        changed, self.changed = self.changed, set()
+        return changed
+
     def mappings(self) -> Sequence[AnyMapping]:
         return [mapping for mapping, _ in self.existing.values()]
 
@@ -142,6 +149,7 @@ class Daemon:
         if mapping.name in self.cannot_open:
             raise self.cannot_open[mapping.name]
         self.existing[mapping.name] = (mapping, function)
+        self.changed.add(mapping.name)
 
     async def _drain(self, name: MappingName) -> None:
         if name in self.drains:
@@ -294,6 +302,23 @@ async def test_garbage_is_collected_after_a_change_and_only_then(settings: Calla
     assert daemon.collections == []
     await running(daemon, []).apply(changes(before, after))
     assert daemon.collections == [({"a", "b", "d"}, {"b", "c", "d"})]
+
+
+@pytest.mark.parametrize("anyio_backend", [("trio", {"clock": MockClock(autojump_threshold=0)})])
+async def test_garbage_of_runs_that_end_without_a_reload_is_collected_soon_and_once_for_all(
+    settings: Callable[[str], Settings],
+) -> None:
+    daemon = Daemon(settings(file("a:f", "b:f", "c:g")))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(running(daemon, []).collect_regularly)
+        await anyio.sleep(100)
+        assert daemon.collections == []
+        daemon.changed |= {MappingName("a"), MappingName("b")}
+        await anyio.sleep(SECONDS_BETWEEN_COLLECTIONS + 1)
+        assert daemon.collections == [({"a", "b"}, {"a", "b", "c"})]
+        await anyio.sleep(100)
+        assert len(daemon.collections) == 1
+        tasks.cancel_scope.cancel()
 
 
 async def test_settings_that_need_too_many_open_files_cause_a_warning(

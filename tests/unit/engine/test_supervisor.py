@@ -765,6 +765,26 @@ async def test_a_hundred_changes_leave_no_task_behind() -> None:
     await world.live(mapping(), until=until)
 
 
+async def test_a_mapping_has_changed_when_a_run_has_begun_or_ended_after_the_start() -> None:
+    world = World()
+    world.crashes_after = [5.0]
+
+    async def until() -> None:
+        assert world.supervisor.take_changed() == set(), "the runs of the start do not count"
+        await anyio.sleep(20)
+        assert len(world.runs) == 3, "two of the start, and one after the crash"
+        assert world.supervisor.take_changed() == {NAME}
+        assert world.supervisor.take_changed() == set()
+        await world.supervisor.pause(NAME)
+        await anyio.sleep(20)
+        assert world.supervisor.take_changed() == {NAME}
+        await world.supervisor.resume(NAME)
+        await world.supervisor.remove(MappingName("other"))
+        assert world.supervisor.take_changed() == {NAME, MappingName("other")}
+
+    await world.live(mapping(), mapping("other"), until=until)
+
+
 async def test_the_events_of_a_function_run_and_crash_as_a_mapping_without_series_of_a_mapping() -> None:
     world = World()
     world.crashes_after = [1.0]
