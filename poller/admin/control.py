@@ -55,6 +55,14 @@ def control_paths(state: str, settings_file: Path) -> Sequence[Path]:
     return [Path(f"{path}-control") for path in beside]
 
 
+def path_at_start(settings_file: Path) -> Path:
+    """Return the absolute path by which commands tell daemons apart.
+
+    A link to the settings file keeps its own path: several daemons may run one file, each through a link of its own.
+    """
+    return settings_file.parent.resolve() / settings_file.name
+
+
 def path_for_commands(state: str, settings_file: Path) -> Path:
     """Return the path at which a command reaches the daemon that runs these settings.
 

@@ -49,7 +49,7 @@ from poller.admin.acting import Acting
 from poller.admin.changing import Call, Changes
 from poller.admin.checking import Guard
 from poller.admin.connections import Connections
-from poller.admin.control import DAEMON_PATH, listening_at
+from poller.admin.control import DAEMON_PATH, listening_at, path_at_start
 from poller.admin.guard import Access, GetAccess
 from poller.admin.listening import Address, bound
 from poller.admin.page.view import Query
@@ -177,7 +177,7 @@ async def _serving(
     if settings_file is not None:
 
         async def say_which(_request: web.Request) -> web.Response:
-            file = await anyio.Path(settings_file).resolve()  # each time anew, because symbolic links may change
+            file = await to_thread.run_sync(path_at_start, settings_file)  # each time anew, because links may change
             return _json(200, {"settings": str(file), "process": os.getpid()})
 
         application.router.add_get(DAEMON_PATH, say_which)

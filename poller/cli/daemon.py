@@ -4,6 +4,8 @@ settings file ── [daemon] state ──> control socket beside the settings o
 
 Several daemons may share a state file, and one of them listens beside it. So the command first asks the daemon which
 settings file it runs. If it is another file, most commands end: they would show or change the wrong daemon.
+A link to the file counts as another file, because several daemons may run one file, each through a link of its own.
+A daemon that does not answer this first question within some seconds hangs, so it gets no other question.
 A command that can also work without a daemon asks `running_daemon`, and works without one then.
 """
 
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from poller.admin.changing import LONGEST_SECONDS
-from poller.admin.control import DAEMON_PATH, control_paths, path_for_commands
+from poller.admin.control import DAEMON_PATH, path_at_start, path_for_commands
 from poller.cli.ending import exit_on_failure, refused
 from poller.settings.loading import state_of
 
@@ -42,13 +44,31 @@ class ControlConnection(http.client.HTTPConnection):
 def socket_of(config: Path) -> Path:
     """Return the path of the daemon's socket.
 
-    Ends the program if the file's `state` has a fault, or if a daemon with another settings file listens there.
+    Ends the program if the file's `state` has a fault, and for the reasons of `socket_beside`.
     """
     with exit_on_failure(config):
         state = state_of(config, os.environ)
-        path = path_for_commands(state, config)
-    if path != control_paths(state, config)[-1]:  # at the one beside the settings file, no other daemon can listen
-        _refuse_another_daemon(path, config)
+    return socket_beside(state, config)
+
+
+def socket_beside(state: str, config: Path) -> Path:
+    """Return the path of the socket of the daemon with this state and settings file, also if no daemon listens there.
+
+    Ends the program if a daemon with another settings file listens there, or if the daemon hangs.
+    """
+    path = path_for_commands(state, config)
+    try:
+        status, daemon = answer(path, "GET", DAEMON_PATH, seconds=LONGEST_LOOK_IN_SECONDS)
+    except NoDaemon:
+        return path
+    except NoAnswer as error:
+        raise refused(str(error), code=1) from None
+    if status not in (200, 404):  # an older daemon has no such page
+        raise refused(f"{path}: the daemon does not say which settings file it runs: {daemon.get('error')}", code=1)
+    theirs = daemon.get("settings")
+    if theirs is not None and theirs != str(path_at_start(config)):
+        why = f"the daemon that shares its state (process {daemon.get('process')}) runs {theirs}"
+        raise refused(f"no daemon runs {config}: {why}; ask it with -c {theirs}", code=1)
     return path
 
 
@@ -59,30 +79,11 @@ def running_daemon(config: Path, state: str) -> Path | None:
     A daemon that does not answer within a few seconds counts as none: the leases of its shards protect them.
     """
     path = path_for_commands(state, config)
-    daemon = _daemon_at(path, seconds=LONGEST_LOOK_IN_SECONDS)
-    return path if daemon.get("settings") == str(config.resolve()) else None
-
-
-def _refuse_another_daemon(path: Path, config: Path) -> None:
-    """End the program if a daemon with another settings file listens at the path."""
-    daemon = _daemon_at(path)
-    theirs = daemon.get("settings")
-    if theirs is not None and theirs != str(config.resolve()):
-        why = f"the daemon that shares its state (process {daemon.get('process')}) runs {theirs}"
-        raise refused(f"no daemon runs {config}: {why}; ask it with -c {theirs}", code=1)
-
-
-def _daemon_at(path: Path, *, seconds: float = LONGEST_SECONDS) -> Mapping[str, Any]:
-    """Return what the daemon at this path says about itself: nothing if no daemon listens, or something else does."""
-    connection = ControlConnection(path, seconds)
     try:
-        connection.request("GET", DAEMON_PATH)
-        daemon = json.loads(connection.getresponse().read())
-    except (OSError, http.client.HTTPException, ValueError):
-        return {}
-    finally:
-        connection.close()
-    return daemon if isinstance(daemon, dict) else {}
+        _, daemon = answer(path, "GET", DAEMON_PATH, seconds=LONGEST_LOOK_IN_SECONDS)
+    except NoAnswer:
+        return None
+    return path if daemon.get("settings") == str(path_at_start(config)) else None
 
 
 class NoAnswer(Exception):
@@ -106,12 +107,19 @@ class NoDaemon(NoAnswer):
     """No daemon listens at the socket."""
 
 
-def answer(path: Path, method: str, page: str, body: Mapping[str, object] | None = None) -> tuple[int, dict[str, Any]]:
+def answer(
+    path: Path,
+    method: str,
+    page: str,
+    body: Mapping[str, object] | None = None,
+    *,
+    seconds: float = LONGEST_SECONDS,
+) -> tuple[int, dict[str, Any]]:
     """Return the status code and the body of the daemon's answer. Raises NoAnswer if no daemon answers.
 
     Another program may listen at the socket, and a fault of the daemon has an answer that is not JSON.
     """
-    connection = ControlConnection(path)
+    connection = ControlConnection(path, seconds)
     try:
         connection.request(method, page, None if body is None else json.dumps(body))
         reply = connection.getresponse()
@@ -120,6 +128,8 @@ def answer(path: Path, method: str, page: str, body: Mapping[str, object] | None
         raise NoDaemon(f"no daemon listens at {path}: start it with `poller run`") from None
     except (http.client.HTTPException, ConnectionError):
         raise NoAnswer("the daemon ended before it answered") from None
+    except (TimeoutError, BlockingIOError):  # with a full queue of clients, a Unix socket does not wait
+        raise NoAnswer(f"the daemon that listens at {path} does not answer: its process hangs") from None
     except OSError as error:
         raise NoAnswer(f"{path}: {error.strerror or error}") from None
     except ValueError:

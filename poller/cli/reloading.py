@@ -14,9 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from poller.admin.control import path_for_commands
 from poller.cli.as_json import AsJson, print_json
-from poller.cli.daemon import asked
+from poller.cli.daemon import asked, socket_beside
 from poller.cli.ending import Config, faults_shown, refused, warn
 from poller.errors import SettingsError
 from poller.settings.loading import state_of
@@ -47,12 +46,12 @@ def reload(
     if function == "":
         raise refused("--function needs the name of a function", code=2)
     try:
-        path = path_for_commands(state_of(config, os.environ), config)
+        state = state_of(config, os.environ)
     except SettingsError as error:
         faults_shown(config, error.faults)
         raise typer.Exit(1) from None
     body = {"settings": str(config.absolute())} | ({} if function is None else {"function": function})
-    status, answer = asked(path, "POST", "/api/reload", body, advice=MOVED)
+    status, answer = asked(socket_beside(state, config), "POST", "/api/reload", body, advice=MOVED)
     if faults := answer.get("faults"):
         if as_json:
             print_json({"faults": faults})

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.telemetry import Telemetry
 from tests.fakes.changes import FakeChanges
 from tests.unit.cli.conftest import members
+from tests.unit.cli.test_reloading import NOTHING as RELOADED
 
 Poller = Callable[..., Result]
 
@@ -313,29 +315,65 @@ def _answer_once(listener: socket.socket, body: str) -> None:
         connection.sendall(f"HTTP/1.1 500 Wrong\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
 
 
-@pytest.mark.parametrize("command", [("status",), ("status", "--json"), ("pause", "alpha"), (*SHARD, "retry")])
+@pytest.mark.parametrize(
+    "command", [("status",), ("status", "--json"), ("pause", "alpha"), (*SHARD, "retry"), ("reload",)]
+)
 def test_a_daemon_with_another_settings_file_that_shares_the_state_is_neither_shown_nor_changed(
     poller: Poller, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
+    """Several daemons may run one file, each through a link of its own, as deploy/poller-worker@.service does."""
     text = f'[daemon]\nstate = "sqlite://{tmp_path}/poller.db"\n'
-    own, other, link = (tmp_path / f"{name}.toml" for name in ("own", "other", "link"))
-    own.write_text(text)
+    file, own, beside, other = (tmp_path / f"{name}.toml" for name in ("file", "own", "beside", "other"))
+    file.write_text(text)
     other.write_text(text)
-    link.symlink_to(own)
+    own.symlink_to(file)
+    beside.symlink_to(file)
+    (tmp_path / "folder").symlink_to(tmp_path)
     with start_blocking_portal() as portal:
         changes = portal.call(FakeChanges)
-        changes.report = {**ORDERED, "was_paused": False}
+        changes.report = {**RELOADED, **ORDERED, "was_paused": False}
         pages = Pages(Telemetry().registry, statuses)
         control = [tmp_path / "poller.db-control"]
-        server = serve_control(control, pages, changes=changes, emit=changes.facts.append, settings_file=link)
+        server = serve_control(control, pages, changes=changes, emit=changes.facts.append, settings_file=own)
         with portal.wrap_async_context_manager(server):
-            refused = poller(*command, "-c", "other.toml")
-            assert (refused.exit_code, refused.stdout) == (1, "")
-            assert refused.stderr == (
-                f"poller: no daemon runs other.toml: the daemon that shares its state (process {os.getpid()}) "
-                f"runs {own}; ask it with -c {own}\n"
-            )
+            for name in ("other.toml", "beside.toml", "file.toml"):
+                refused = poller(*command, "-c", name)
+                assert (refused.exit_code, refused.stdout) == (1, "")
+                assert refused.stderr == (
+                    f"poller: no daemon runs {name}: the daemon that shares its state (process {os.getpid()}) "
+                    f"runs {own}; ask it with -c {own}\n"
+                )
             assert changes.asked == []
-            for file in ("own.toml", "link.toml"):
-                done = poller(*command, "-c", file)
+            for name in ("own.toml", "folder/own.toml"):
+                done = poller(*command, "-c", name)
                 assert (done.exit_code, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("beside", ["poller.toml", "poller.db"])
+@pytest.mark.parametrize("command", [("status",), ("pause", "a"), (*SHARD, "retry"), ("reload",), ("invoke", "f")])
+def test_a_daemon_that_hangs_is_named_soon(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], beside: str
+) -> None:
+    monkeypatch.setattr("poller.cli.daemon.LONGEST_LOOK_IN_SECONDS", 0.05)
+    Path("poller.toml").write_text('[daemon]\nstate = "sqlite://poller.db"\n')
+    path = Path(f"{beside}-control").absolute()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as hung:
+        hung.bind(str(path))
+        hung.listen()
+        done = poller(*command)
+    why = f"the daemon that listens at {path} does not answer: its process hangs"
+    assert (done.exit_code, done.stdout, done.stderr) == (1, "", f"poller: {why}\n")
+
+
+def test_a_daemon_that_takes_no_more_clients_hangs(poller: Poller) -> None:
+    Path("poller.toml").write_text('[daemon]\nstate = "memory:"\n')
+    with ExitStack() as stack:
+        hung, *clients = (stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) for _ in range(4))
+        hung.bind("poller.toml-control")
+        hung.listen(0)
+        for client in clients:
+            client.setblocking(False)
+            with suppress(BlockingIOError):
+                client.connect("poller.toml-control")
+        done = poller("status")
+    assert (done.exit_code, "does not answer: its process hangs" in done.stderr) == (1, True)
