@@ -268,7 +268,13 @@ async def _served(
         try:
             paths = control_paths(daemon.state, settings_path)
             control = serve_control(
-                paths, pages, changes=changes, emit=emit, invoke=api.respond, settings_file=settings_path
+                paths,
+                pages,
+                changes=changes,
+                emit=emit,
+                invoke=api.respond,
+                settings_file=settings_path,
+                event_queue=daemon.event_queue,
             )
             await stack.enter_async_context(control)
         except CannotListen as error:  # mappings run without the socket

@@ -13,7 +13,8 @@
     /api/...      changes (`calls.py`)
 
 The control socket serves Lambda's Invoke API, too, for `poller invoke`. It also says at /api/daemon which settings file
-its daemon runs, because daemons that share a state file may share this socket's path.
+its daemon runs, because daemons that share a state file may share this socket's path; and which file of events the
+daemon uses, because the settings file may name another one since its start.
 Pages allow only GET and HEAD, changes only POST. Errors and the answers to changes are JSON.
 Reading needs no login: no page shows a secret, and an operator who listens beyond 127.0.0.1 decides who may read.
 Beyond loopback, a function's own words and the keys of records need the token or a login, because they may quote data.
@@ -145,6 +146,7 @@ async def serve_control(
     emit: Emit,
     invoke: Invoke | None = None,
     settings_file: Path | None = None,
+    event_queue: str | None = None,
 ) -> AsyncIterator[None]:
     """Answer requests at Unix sockets, at all paths where this is possible, until the end of the block.
 
@@ -152,11 +154,12 @@ async def serve_control(
 
     `invoke` answers requests of Lambda's Invoke API, which `poller invoke` sends. If it is None, they are not answered.
     `settings_file` is the file that the daemon runs. If it is None, /api/daemon is not answered.
+    `event_queue` is the address of its file of events, which it uses from its start to its end.
     Raises CannotListen if no socket can be made.
     """
     with listening_at(*paths) as listeners:
         guard = _guard(Access, is_loopback=True)
-        async with _serving(listeners, pages, guard, changes, emit, invoke, settings_file=settings_file):
+        async with _serving(listeners, pages, guard, changes, emit, invoke, settings_file, event_queue):
             yield
 
 
@@ -169,6 +172,7 @@ async def _serving(
     emit: Emit,
     invoke: Invoke | None = None,
     settings_file: Path | None = None,
+    event_queue: str | None = None,
 ) -> AsyncIterator[None]:
     connections = Connections()
     application = _application(pages, guard, changes, connections, emit)
@@ -178,7 +182,7 @@ async def _serving(
 
         async def say_which(_request: web.Request) -> web.Response:
             file = await to_thread.run_sync(path_at_start, settings_file)  # each time anew, because links may change
-            return _json(200, {"settings": str(file), "process": os.getpid()})
+            return _json(200, {"settings": str(file), "event_queue": event_queue, "process": os.getpid()})
 
         application.router.add_get(DAEMON_PATH, say_which)
     runner = web.AppRunner(

@@ -2,6 +2,9 @@
 
 a daemon runs this settings file   POST /api/event: the daemon changes its file of events, and logs the change
 no such daemon runs                the command changes the file by the same rules, and logs the same line
+
+The daemon uses one file of events from its start to its end. If the settings file names another one now, the change is
+refused.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import anyio
 
 from poller.admin.requester import this_process
 from poller.cli.change_log import log_change
-from poller.cli.daemon import asked, running_daemon
+from poller.cli.daemon import RunningDaemon, asked, running_daemon
 from poller.cli.ending import counted, exit_on_failure, refused
 from poller.event_queues.by_request import StuckEvents
 from poller.model.event import EventAction
@@ -55,8 +58,8 @@ class ChangeOfEvents(NamedTuple):
         """Make the change, and return the number of changed events. Ends the program if the change is refused."""
         if not self.is_needed:
             return 0
-        daemon = running_daemon(self.config, self.settings.daemon.state)
-        answer = self._made_by_us() if daemon is None else self._made_by(daemon)
+        daemon = daemon_of_events(self.config, self.settings)
+        answer = self._made_by_us() if daemon is None else self._made_by(daemon.socket)
         return int(answer["events"])
 
     @property
@@ -87,3 +90,16 @@ class ChangeOfEvents(NamedTuple):
             answer = anyio.run(change)
         log_change(events_changed(body, answer, this_process()), self.settings)
         return answer
+
+
+def daemon_of_events(config: Path, settings: Settings) -> RunningDaemon | None:
+    """Return the daemon that runs this settings file, or None.
+
+    Ends the program if the daemon uses another file of events, because the settings file has changed since its start.
+    The events that the command has counted would not be those that the daemon changes.
+    """
+    daemon = running_daemon(config, settings.daemon.state)
+    if daemon is not None and daemon.event_queue != settings.daemon.event_queue:
+        theirs = "no file of events" if daemon.event_queue is None else daemon.event_queue.removeprefix("sqlite://")
+        raise refused(f"nothing was changed: the daemon still uses {theirs}, so restart it first", code=1)
+    return daemon

@@ -17,7 +17,7 @@ import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from poller.admin.changing import LONGEST_SECONDS
 from poller.admin.control import DAEMON_PATH, path_at_start, path_for_commands
@@ -72,8 +72,15 @@ def socket_beside(state: str, config: Path) -> Path:
     return path
 
 
-def running_daemon(config: Path, state: str) -> Path | None:
-    """Return the path of the socket of the daemon that runs this settings file, or None if no daemon runs it.
+class RunningDaemon(NamedTuple):
+    """A daemon that runs: the path of its socket, and the address of its file of events, or None without one."""
+
+    socket: Path
+    event_queue: str | None
+
+
+def running_daemon(config: Path, state: str) -> RunningDaemon | None:
+    """Return the daemon that runs this settings file, or None if no daemon runs it.
 
     `state` is [daemon] state, as an absolute address.
     A daemon that does not answer within a few seconds counts as none: the leases of its shards protect them.
@@ -83,7 +90,9 @@ def running_daemon(config: Path, state: str) -> Path | None:
         _, daemon = answer(path, "GET", DAEMON_PATH, seconds=LONGEST_LOOK_IN_SECONDS)
     except NoAnswer:
         return None
-    return path if daemon.get("settings") == str(path_at_start(config)) else None
+    if daemon.get("settings") != str(path_at_start(config)):
+        return None
+    return RunningDaemon(path, daemon.get("event_queue"))
 
 
 class NoAnswer(Exception):

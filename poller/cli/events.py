@@ -21,7 +21,7 @@ import typer
 from poller.admin.requester import this_process
 from poller.cli.as_json import AlwaysJson, AsJson, parsed, print_json
 from poller.cli.change_log import log_change
-from poller.cli.changed_events import ChangeOfEvents
+from poller.cli.changed_events import ChangeOfEvents, daemon_of_events
 from poller.cli.ending import OF_CHANGES, OF_EVENTS, Config, counted, examined, exit_on_failure, refused
 from poller.cli.moving import confirm
 from poller.cli.printing import print_table
@@ -194,6 +194,7 @@ def _asked(
     depth = depths.get(name)
     if action == "drop" and name not in settings.functions:
         drops_waiting = True  # no daemon will ever take them
+    daemon_of_events(config, settings)  # before the person sees numbers and is asked
     applies_to = 0 if depth is None else depth.stuck + (depth.waiting if drops_waiting else 0)
     return ChangeOfEvents(config, settings, path, name, action, request_id, drops_waiting, applies_to)
 

@@ -129,7 +129,7 @@ def set_position(
     position = absolute(position, time.time())
     daemon = running_daemon(config, settings.daemon.state)
     if daemon is not None or settings.daemon.state == "memory:":
-        of_daemon = MoveByDaemon(daemon or socket_of(config), config, found, position, shard, after)
+        of_daemon = MoveByDaemon(daemon.socket if daemon else socket_of(config), config, found, position, shard, after)
         of_daemon.make(is_sure=yes, is_for_program=as_json)
         return
     has_kcl_table = found.kcl_table is not None

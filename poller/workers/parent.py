@@ -126,7 +126,13 @@ async def _run_until(signals: AsyncIterator[signal.Signals], found: Examined, se
             paths = control_paths(daemon.state, settings_path)
             invoke = Invocations(folder, team).respond
             control = serve_control(
-                paths, pages, changes=changes, emit=recent.emit, invoke=invoke, settings_file=settings_path
+                paths,
+                pages,
+                changes=changes,
+                emit=recent.emit,
+                invoke=invoke,
+                settings_file=settings_path,
+                event_queue=daemon.event_queue,
             )
             await stack.enter_async_context(control)
         except CannotListen as error:  # the workers run without the socket

@@ -181,7 +181,7 @@ class Changes:
 
     @property
     def _stuck_events(self) -> StuckEvents:
-        return StuckEvents(self.in_use.daemon.event_queue, self.in_use.functions)
+        return StuckEvents(self.text_in_use.at_start.event_queue, self.in_use.functions)
 
     async def _by_one(
         self, path: str, body: Mapping[str, object] | None = None, *, query: Mapping[str, str] | None = None

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,9 @@ def events_left() -> int:
 
 
 @contextmanager
-def daemon(settings_file: str = "poller.toml", beside: str = "poller.db") -> Iterator[FakeChanges]:
+def daemon(
+    settings_file: str = "poller.toml", beside: str = "poller.db", event_queue: str | None = "events.db"
+) -> Iterator[FakeChanges]:
     """Let a daemon with this settings file listen."""
     with start_blocking_portal() as portal:
         changes = portal.call(FakeChanges)
@@ -97,6 +99,7 @@ def daemon(settings_file: str = "poller.toml", beside: str = "poller.db") -> Ite
                 changes=changes,
                 emit=changes.facts.append,
                 settings_file=Path(settings_file).absolute(),
+                event_queue=event_queue and f"sqlite://{Path(event_queue).absolute()}",
             )
         ):
             yield changes
@@ -252,6 +255,33 @@ def test_the_daemon_of_the_settings_file_changes_events_and_logs_it(
     assert changes.asked == [(asked, str(Path("poller.toml").absolute()))]
     assert [fact._asdict()["events"] for fact in changes.facts] == [2]
     assert events_left() == 2, "the command has left the file alone"
+
+
+@pytest.mark.parametrize("theirs", ["before.db", None])
+@pytest.mark.parametrize("command", ["retry", "drop"])
+def test_no_event_is_changed_if_the_daemon_uses_another_file_of_events(
+    poller: Poller, command: str, theirs: str | None
+) -> None:
+    """The command would show the events of one file, and the daemon would change those of the other one."""
+    with daemon(event_queue=theirs) as changes:
+        result = poller("events", command, "count", "--all")
+    assert (result.exit_code, result.stdout) == (1, "")
+    file = Path(theirs).absolute() if theirs else "no file of events"
+    assert result.stderr == f"poller: nothing was changed: the daemon still uses {file}, so restart it first\n"
+    assert changes.asked == []
+    assert events_left() == 2
+
+
+def test_a_daemon_that_starts_with_another_file_of_events_while_a_person_is_asked_is_not_used(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as stack:
+        started: list[FakeChanges] = []
+        start = daemon(event_queue="before.db")
+        monkeypatch.setattr("poller.cli.events.confirm", lambda **_: started.append(stack.enter_context(start)))
+        result = poller("events", "drop", "count", "--all")
+    assert (result.exit_code, "so restart it first" in result.stderr) == (1, True)
+    assert [changes.asked for changes in started] == [[]]
 
 
 def test_a_change_of_events_that_the_daemon_refuses_is_not_made_by_the_command(poller: Poller) -> None:

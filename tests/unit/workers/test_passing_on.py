@@ -315,8 +315,9 @@ async def test_positions_are_shown_and_moved_by_the_worker_that_has_reported_las
 
 
 async def test_the_parent_changes_stuck_events_in_the_file_that_all_workers_share(daemon: Daemon) -> None:
-    path = daemon.folder / "events.db"
-    daemon.file.write_text(f'[daemon]\nevent_queue = "sqlite://{path}"\n[functions.resize]\nhandler = "f:handler"\n')
+    """That is the file of the start, whatever a reload has read."""
+    path = Path(str(daemon.changes.in_use.daemon.event_queue).removeprefix("sqlite://"))
+    daemon.file.write_text('[daemon]\nevent_queue = "sqlite://new.db"\n[functions.resize]\nhandler = "f:handler"\n')
     daemon.changes.in_use = examine(daemon.file, {}).settings
     with shared(path) as file:
         put(file, [event(1000.0, stuck="NotFound"), event(1000.0)])
