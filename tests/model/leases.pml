@@ -419,7 +419,7 @@ inline take_in(me, row) {
 }
 
 /* R6: lost answer. The deadline stays as it was. R7: if the worker has sent a GIVE, it still delivers nothing.
-   In the code: poller.core.leases.holding:Held.found, poller.engine.leases.taking:Taking.may_take (HAS_ANSWERS) */
+   In the code: poller.core.leases.holding:Held.found, poller.engine.leases.table:Table.update (HAS_ANSWERS) */
 inline find_out(me, row) {
 #ifdef WITHOUT_R6
     take_in(me, row);                  /* it believes that the write was accepted */

@@ -18,6 +18,7 @@ from poller.core.leases.units import unit_key
 from poller.engine.leases import taking
 from poller.engine.leases.messages import worker_key
 from poller.engine.leases.plan import Plan
+from poller.errors import Throttled
 from poller.facts import Fact, LeasesGivenAway, LeasesLost, LeasesTaken, LeaseTableFailed, LeaseTableRecovered
 from poller.model.lease import Row, RowKey
 from poller.model.sharing import SharingStatus
@@ -779,10 +780,11 @@ def test_a_worker_whose_writes_are_answered_too_late_leaves_its_shards_to_others
 class TableWithSlowTakes(FakeLeaseTable):
     """A table that answers writes of leases too late to the worker whose label is `b`, from `slow_from` on.
 
-    It answers writes of the workers' own rows in time.
+    Until `busy_until`, it throttles writes of leases. It answers writes of the workers' own rows in time.
     """
 
     slow_from = inf
+    busy_until = -inf
 
     def store(
         self, worker: str, faults: FaultPlan | None = None, *, patience_in_seconds: float = 0.0
@@ -791,34 +793,53 @@ class TableWithSlowTakes(FakeLeaseTable):
         update = store.update
 
         async def slow_update(rows: Collection[Row]) -> frozenset[RowKey]:
+            if all(row.key.startswith(":worker/") for row in rows):
+                return await update(rows)
+            if anyio.current_time() < self.busy_until:
+                raise Throttled("the table is busy", code="ThrottlingException")
             rejected = await update(rows)
-            if anyio.current_time() >= self.slow_from and not all(row.key.startswith(":worker/") for row in rows):
+            if worker.startswith("b/") and anyio.current_time() >= self.slow_from:
                 await anyio.sleep(5)
             return rejected
 
-        if worker.startswith("b/"):
-            store.update = slow_update  # type: ignore[method-assign]
+        store.update = slow_update  # type: ignore[method-assign]
         return store
 
 
-def test_a_worker_whose_takes_alone_are_answered_too_late_leaves_its_shards_to_others() -> None:
+def test_a_worker_that_is_alone_after_a_time_without_answers_to_its_takes_reads_all_shards_soon() -> None:
     table = TableWithSlowTakes()
 
     async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
         for _ in range(6):
             world.stream.open()
-        lives = [world.start(tasks, name) for name in ("a", "b", "c")]
+        other, life = world.start(tasks, "a"), world.start(tasks, "b")
         await anyio.sleep(25)
         table.slow_from = 25
         await anyio.sleep(300)
         table.slow_from = inf
-        await anyio.sleep(200)
-        assert [len(life.reader.reading) for life in lives] == [2, 2, 2]
+        await anyio.sleep(5)
+        other.begin_stop()
+        await reading(world, life, 6, within=5)
 
-    world = play(main, world=LeaseWorld(seed=1, table=table))
-    gaps = [each.until - each.since for each in unread(world) if each.since > 25]
-    assert max(gaps) < SILENT_FAILOVER_IN_SECONDS
-    assert sum(gaps) < 300, "the six shards are read for more than five sixths of the 300 seconds"
+    play(main, world=LeaseWorld(seed=1, table=table))
+
+
+@pytest.mark.parametrize("seconds", [12, 20, 30])
+def test_shards_whose_takes_were_throttled_are_read_as_soon_as_the_table_accepts_writes(seconds: float) -> None:
+    table = TableWithSlowTakes()
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(6):
+            world.stream.open()
+        lives = [world.start(tasks, name) for name in ("a", "b")]
+        await anyio.sleep(25)
+        table.busy_until = 25 + seconds
+        await anyio.sleep(seconds)
+        with anyio.fail_after(8):
+            while sum(len(life.reader.reading) for life in lives) < 6:  # noqa: ASYNC110
+                await anyio.sleep(0.1)
+
+    play(main, world=LeaseWorld(seed=1, table=table))
 
 
 def test_a_shard_that_its_worker_takes_in_vain_counts_as_unread_from_the_loss_on() -> None:
@@ -835,6 +856,18 @@ def test_a_shard_that_its_worker_takes_in_vain_counts_as_unread_from_the_loss_on
         table.slow_from = inf
 
     play(main, world=LeaseWorld(seed=1, table=table))
+
+
+def test_a_take_whose_answer_was_lost_is_repeated_without_waiting_for_the_next_heartbeat() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        world.stream.open()
+        life = world.start(tasks, "only")
+        life.faults.script("update", Fault.ANSWER_LOST)
+        await reading(world, life, 1, within=1.5)
+        first = next(each for each in world.table.history if each.operation == "update")
+        assert first.row.key == key_of(ShardId("shard-00000")), "the take was lost"
+
+    play(main)
 
 
 def test_the_only_worker_reads_again_as_soon_as_its_writes_are_answered_in_time() -> None:

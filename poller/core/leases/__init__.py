@@ -37,7 +37,9 @@ The rules, each with the module that decides it:
                           until a renewal is accepted, or until it has taken the lease once more by R2. And it takes
                           nothing until another of its writes is answered: each take moves the counter, so no other
                           worker could take a lease that this worker takes again and again, and never holds. Its
-                          heartbeat counts the answers, so without them the others do not count it as live.
+                          heartbeat counts the answers, so without them the others do not count it as live. If only its
+                          takes get no answer, and its heartbeats do, it takes its leases again and again, and nobody
+                          reads them; their time without a reader shows this.
     R7  hand-over         A worker gives a lease away only when the shard's records in hand are done: it writes the row
     (holding.py,          with the last checkpoint and without an owner, and then puts an offer into the row of the
     placement.py)         worker that should take it. From the moment when it sends this write, the worker delivers

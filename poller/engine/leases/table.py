@@ -41,7 +41,7 @@ class Table:
         self.clock = clock
         self.health = TableHealth(clock, randomness=randomness, emit=emit)
         self.answers_writes = True
-        """Whether the last update got an answer. A rejection is one. After an error, rows may be written or not."""
+        """False from an update that was sent and got no answer, until an update succeeds. A rejection is a success."""
         self._store = store
 
     async def scan(self) -> list[Row]:
@@ -56,8 +56,8 @@ class Table:
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
         try:
             rejected = await self._bounded(self._store.update(rows))
-        except ServiceError:
-            self.answers_writes = False
+        except Unreachable as error:
+            self.answers_writes = self.answers_writes and not error.was_sent
             raise
         self.answers_writes = True
         return rejected

@@ -10,8 +10,7 @@
 Only leases that users wait for are taken. How many these are is decided in core/leases/balancing.py.
 
 After a write without an answer, the worker takes nothing, and asks for nothing, until the table answers a write (R6).
-So it writes its own row at once. If only its takes get no answer, for example because they have many rows, it leaves
-the leases to other workers after TRIES takes, and then tries it ever more rarely.
+So it writes its own row at once.
 """
 
 from __future__ import annotations
@@ -43,17 +42,8 @@ LOOK_AT_LEAVERS_EVERY_SECONDS = 1.0
 TRIES = 3
 """How often the worker writes a take whose result is in doubt. Then it leaves the lease to the next scan."""
 
-LEAVE_DURATIONS = 3
-"""For so many lease durations, the worker leaves all leases to other live workers after TRIES takes without an answer.
-
-Another worker sees a silent lease by a scan within one lease duration, and takes it one lease duration later. After
-each further take without an answer, the time doubles, up to MOST_LEAVE_DURATIONS.
-"""
-
-MOST_LEAVE_DURATIONS = 60
-
 LOOK_AGAIN_IN_SECONDS = 0.25
-"""How often a worker that may take nothing looks whether it may take leases again."""
+"""How often a worker that takes nothing looks whether the table answers its writes again."""
 
 
 class Taking:
@@ -102,10 +92,6 @@ class Taking:
         """The prefixes of the leases that users have wanted when this worker last asked others for leases."""
         self._requests: set[tuple[str, Owner]] = set()
         """Requests of workers that this worker does not know yet."""
-        self._unanswered = 0
-        """How many takes in succession got no answer."""
-        self._take_at = -inf
-        """When this worker may take leases again, after TRIES such takes or more."""
         self._stop_is_told = False
         self._leavers: frozenset[Owner] | None = None
         """The workers that were stopping at the first scan. They may not know this worker, and offer it nothing."""
@@ -124,7 +110,7 @@ class Taking:
                 continue
             self._table.health.succeeded("take leases")
             expiry = self._observed.next_expiry(self._hands.wanted, now=self._looked_at) or inf
-            look_again = inf if self.may_take() else self._clock.now() + LOOK_AGAIN_IN_SECONDS
+            look_again = inf if self._table.answers_writes else self._clock.now() + LOOK_AGAIN_IN_SECONDS
             await self._table.wait_for(self._hands.is_wanting, until=min(self._scan_at, expiry, look_again))
 
     async def run_once(self) -> None:
@@ -143,7 +129,7 @@ class Taking:
         await self._create_units([key for key in wanted if is_unit(key) and self._observed.get(key) is None])
         rows = [row for key in wanted if (row := self._observed.get(key)) is not None]
         self._hands.is_drained([row.key for row in rows if is_drained(row)])
-        if not self._hands.is_stopping and self.may_take():
+        if not self._hands.is_stopping and self._table.answers_writes:
             await self._take(await self._readable(self._chosen()))
             if not self._asked.issuperset(map(prefix_of, self._hands.wanted)):
                 self._ask()
@@ -264,7 +250,7 @@ class Taking:
         self._offered_at = {key: at for key, at in self._offered_at.items() if now - at < self._lease_duration}
         self._unused = {key for key in self._unused if (row := self._observed.get(key)) is not None and not row.owner}
         if not self._hands.is_stopping:
-            if self.may_take():
+            if self._table.answers_writes:
                 self._ask()
             self._follow_units()
         elif self._stop_is_told:
@@ -315,12 +301,8 @@ class Taking:
             self._hands.lost.difference_update(keys)
             self._emit(LostLeasesFound(owner, len(keys), tuple(keys[:NAMED])))
 
-    def may_take(self) -> bool:
-        """Return whether this worker can hold a lease that it takes: the table answers its writes."""
-        return self._table.answers_writes and self._clock.now() >= self._take_at
-
     async def _take_offered(self) -> None:
-        if not self.may_take():
+        if not self._table.answers_writes:
             return
         offered, self._offered = self._offered, {}
         waiting = self._hands.wanted
@@ -345,14 +327,6 @@ class Taking:
             if failure is not None:
                 raise failure
 
-    def _had_no_answer(self) -> None:
-        """Let the worker write its own row: the answer shows whether it can hold the leases if it takes them again."""
-        self._beat()
-        self._unanswered += 1
-        if self._unanswered >= TRIES and self._observed.live_workers():
-            durations = min(LEAVE_DURATIONS * 2 ** (self._unanswered - TRIES), MOST_LEAVE_DURATIONS)
-            self._take_at = self._clock.now() + durations * self._lease_duration
-
     async def _try_to_take(self, taking: list[Held]) -> tuple[list[Held], ServiceError | None]:
         """Write the takes. Return those that are worth another write, and the error of the write if it failed."""
         now = self._clock.now()
@@ -363,9 +337,8 @@ class Taking:
             rejected = await self._table.update(rows)
         except ServiceError as error:
             failure, rejected = error, {held.key for held in taking}
-            self._had_no_answer()
-        else:
-            self._unanswered = 0
+            if not self._table.answers_writes:
+                self._beat()  # the answer shows whether this worker can hold the leases if it takes them again
         now = self._clock.now()
         in_doubt = [held for held in taking if held.key in rejected]
         accepted = [held for held in taking if held.key not in rejected]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
+from contextlib import suppress
 
 import anyio
 import anyio.lowlevel
 import pytest
 
 from poller.engine.leases.table import Table
-from poller.errors import Rejected, ServiceError, Unreachable
+from poller.errors import Rejected, ServiceError, Throttled, Unreachable
 from poller.facts import Fact, LeaseTableFailed, LeaseTableRecovered
+from poller.model.lease import Row, RowKey
 from poller.model.status import Health
 from poller.stores.memory_leases import MemoryLeaseStore
 from tests.fakes.clock import EPOCH, SteadyClock
@@ -125,5 +128,34 @@ def test_a_call_that_fails_because_of_a_fault_of_poller_is_not_repeated() -> Non
 
         with pytest.raises(AssertionError, match="move back"):
             await Watched().table.until_done("create leases", moved_back)
+
+    run_seeded(1, main)
+
+
+def test_only_an_update_that_was_sent_and_has_no_answer_shows_that_a_table_does_not_answer() -> None:
+    class Failing(MemoryLeaseStore):
+        error: ServiceError | None = None
+
+        async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
+            await anyio.lowlevel.checkpoint()
+            if self.error is not None:
+                raise self.error
+            return await super().update(rows)
+
+    async def main() -> None:
+        store = Failing()
+        table = Table(store, clock=SteadyClock(), randomness=random.Random(1), emit=print)
+
+        async def answers(error: ServiceError | None) -> bool:
+            store.error = error
+            with suppress(ServiceError):
+                await table.update([])
+            return table.answers_writes
+
+        busy = Throttled("the table is busy", code="ThrottlingException")
+        lost = Unreachable("no answer", code="NoAnswer", was_sent=True)
+        assert [await answers(error) for error in (busy, GONE, LOCKED)] == [True, True, True]
+        assert [await answers(error) for error in (lost, busy, LOCKED)] == [False, False, False]
+        assert await answers(None)
 
     run_seeded(1, main)
