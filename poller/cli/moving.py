@@ -19,7 +19,17 @@ from poller.cli.as_json import print_json
 from poller.cli.daemon import asked
 from poller.cli.ending import refused
 from poller.core.streams.written_positions import NoPosition, for_programs, given
+from poller.model.ids import MappingName
 from poller.model.mapping import StreamMapping
+
+
+def is_run_by(socket: Path, mapping: MappingName) -> bool:
+    """Return whether the daemon runs the mapping: it has loaded the mapping, which is not disabled."""
+    status, report = asked(socket, "GET", "/api/status")
+    if status != 200:
+        raise refused(str(report.get("error")), code=1)
+    entry = report["mappings"].get(mapping)
+    return entry is not None and entry["state"] != "disabled"
 
 
 class MoveByDaemon(NamedTuple):

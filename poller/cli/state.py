@@ -2,9 +2,11 @@
 
 Before a move, the command shows what it changes, and asks. If a worker begins to read meanwhile, nothing is changed.
 
-    state set, a daemon runs this settings file   the command asks the daemon, which moves the positions and logs it
-    state set, no such daemon runs                the command moves the positions in the file or table, and logs it
-    state rename                                  the command renames them, and logs it; all daemons are stopped
+    state set, a daemon runs the mapping   the command asks the daemon, which moves the positions and logs it
+    state set, no daemon runs it           the command moves the positions in the file or table, and logs it
+    state rename                           the command renames them, and logs it; all daemons are stopped
+
+A daemon does not run a mapping that is disabled, or that it has not loaded yet.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from poller.cli.as_json import AsJson, print_json
 from poller.cli.change_log import log_change
 from poller.cli.daemon import running_daemon, socket_of
 from poller.cli.ending import OF_CHANGES, OF_STATE, Config, counted, examined, exit_on_failure, refused, warn
-from poller.cli.moving import MoveByDaemon, confirm
+from poller.cli.moving import MoveByDaemon, confirm, is_run_by
 from poller.cli.opened_state import name_of, opened, opened_with_kcl_table, rows_in_kcl_table, shown_rows
 from poller.cli.tables import Entry, document, entries, table
 from poller.cli.workers import documents_of_units, documents_of_workers, units_table, workers_table
@@ -128,7 +130,8 @@ def set_position(
     (found,) = (known for known in settings.stream_mappings if known.name == mapping)
     position = absolute(position, time.time())
     daemon = running_daemon(config, settings.daemon.state)
-    if daemon is not None or settings.daemon.state == "memory:":
+    is_run = daemon is not None and is_run_by(daemon.socket, found.name)
+    if is_run or settings.daemon.state == "memory:":
         of_daemon = MoveByDaemon(daemon.socket if daemon else socket_of(config), config, found, position, shard, after)
         of_daemon.make(is_sure=yes, is_for_program=as_json)
         return

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from poller.model.event import RememberedQueue
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Row, shard_key
 from poller.model.move import MoveOrder
+from poller.model.status import MappingStatus
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey
 from poller.stores.lease_by_hand import stored
 from poller.stores.sqlite_leases import SqliteLeaseStore
@@ -33,6 +34,8 @@ from poller.telemetry.telemetry import Telemetry
 from tests.fakes.changes import FakeChanges
 from tests.fakes.events import event
 from tests.unit.cli.conftest import Poller, logged
+from tests.unit.cli.test_state import daemon as worker_that_reads_clicks
+from tests.unit.cli.test_status import status
 
 SETTINGS = """
 [daemon]
@@ -86,7 +89,10 @@ def events_left() -> int:
 
 @contextmanager
 def daemon(
-    settings_file: str = "poller.toml", beside: str = "poller.db", event_queue: str | None = "events.db"
+    settings_file: str = "poller.toml",
+    beside: str = "poller.db",
+    event_queue: str | None = "events.db",
+    statuses: Sequence[MappingStatus] = (status("clicks", "paused"),),
 ) -> Iterator[FakeChanges]:
     """Let a daemon with this settings file listen."""
     with start_blocking_portal() as portal:
@@ -95,7 +101,7 @@ def daemon(
         with portal.wrap_async_context_manager(
             serve_control(
                 [Path(f"{beside}-control").absolute()],
-                Pages(Telemetry().registry, list),
+                Pages(Telemetry().registry, lambda: statuses),
                 changes=changes,
                 emit=changes.facts.append,
                 settings_file=Path(settings_file).absolute(),
@@ -226,6 +232,27 @@ def test_a_daemon_with_another_settings_file_is_not_asked(poller: Poller) -> Non
         assert logged(poller("events", "drop", "count", "--all", "--waiting", "--yes"))["events"] == 2
     assert changes.asked == []
     assert is_moved()
+
+
+@pytest.mark.parametrize("statuses", [[], [status("clicks", "disabled")]], ids=["not loaded", "disabled"])
+def test_the_command_moves_a_mapping_that_the_daemon_does_not_run(
+    poller: Poller, statuses: list[MappingStatus]
+) -> None:
+    with daemon(statuses=statuses) as changes:
+        assert logged(poller(*SET))["mapping"] == "clicks"
+    assert changes.asked == []
+    assert is_moved()
+
+
+def test_a_mapping_that_the_daemon_does_not_run_is_not_moved_while_another_worker_reads_it(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poller.stores.owners.LOOK_EVERY_SECONDS", 0.01)
+    with worker_that_reads_clicks(), daemon(statuses=[]):
+        result = poller(*SET)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "poller: the worker blue-1/0000 runs, and may read clicks" in result.stderr
+    assert not is_moved()
 
 
 def test_a_daemon_that_does_not_answer_counts_as_none(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
