@@ -42,8 +42,8 @@ class WorkerEnded(NamedTuple):
 
 @declare(Line("error"))
 class WorkerNotChanged(NamedTuple):
-    """A worker that was started during a reload could not apply the new settings, for the reason in `detail`. It runs
-    with the settings before the reload. The next reload tries again.
+    """A worker that was started during a reload, or that hung then, could not apply the new settings, for the reason in
+    `detail`. It runs with the settings before the reload. The next reload tries again.
     """
 
     worker: int

@@ -7,7 +7,7 @@
 
 A change is made when all workers have made it. If one of them refuses, or does not answer, the answer says which one;
 the others have made the change. A worker that did not answer sees a pause in the state, and reads the file of a reload
-as soon as it answers again.
+as soon as it answers again. Until then, the last reload counts as failed. Other reloads do not wait for this worker.
 An order is executed by the worker that reads the shard; the others refuse it.
 All workers read the same copy of the settings, also a worker that is started later. So no worker uses an edited file
 before a reload, and a faulty file changes no worker.
@@ -16,8 +16,8 @@ before a reload, and a faulty file changes no worker.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -25,6 +25,7 @@ from urllib.parse import quote, urlencode
 import anyio
 import orjson
 from anyio import to_thread
+from anyio.abc import TaskGroup
 
 from poller.admin.changing import refuse_another_file
 from poller.admin.openapi import QUEUES
@@ -72,8 +73,11 @@ class Changes:
     ) -> None:
         """`read` reads the file, in a worker thread. It raises SettingsError if the file is faulty."""
         self.in_use: Settings = in_use.settings
-        self.text_in_use = TextInUse(in_use.text, in_use.settings.daemon)
         self.status = ReloadStatus(was_successful=True, succeeded_at=now())
+        self._text, self._at_start = in_use.text, in_use.settings.daemon
+        self._was_refused = False
+        self._reloads: dict[int, Reply] = {}  # of each worker that has reloaded: its last answer
+        self._late: set[int] = set()
         self._file = file
         self._read = read
         self._folder = folder
@@ -81,43 +85,65 @@ class Changes:
         self._now = now
         self._emit = emit
         self._turn = anyio.Lock()
-        self._line, self._waiting = anyio.create_memory_object_stream[Callable[[], Awaitable[None]]](MAXIMUM_WAITING)
+        self._line, self._waiting = anyio.create_memory_object_stream[None](MAXIMUM_WAITING)
+        self._tasks: TaskGroup
         _write(self._folder, in_use.text)
         team.on_start = self._catch_up
 
     async def run(self) -> None:
         """Make the reloads that nobody waits for, until cancelled."""
-        with self._line, self._waiting:
-            async for reload in self._waiting:
-                await reload()
+        async with anyio.create_task_group() as self._tasks:
+            with self._line, self._waiting:
+                async for _ in self._waiting:
+                    with suppress(SettingsError, CannotChange):  # `reload` has logged the error
+                        await self.reload(settings=None)
 
     def reload_soon(self) -> None:
         """Ask for a reload without waiting for it."""
-        self._stand_in_line(self._reload_by_signal)
+        try:
+            self._line.send_nowait(None)
+        except anyio.WouldBlock:
+            why = f"{MAXIMUM_WAITING} other reloads wait already"
+            self._emit(ReloadNotMade(settings=str(self._file), why=why))
+
+    @property
+    def text_in_use(self) -> TextInUse:
+        """Return the text of the file, and the mappings that a worker failed to replace at the last reload."""
+        bodies = [reply.body for reply in self._reloads.values() if reply.status == 200]
+        return TextInUse(self._text, self._at_start, sorted({name for body in bodies for name in _not_replaced(body)}))
 
     async def reload(self, *, settings: str | None) -> Mapping[str, Any]:
         """Let all workers use the present file. Raises SettingsError if it is faulty, and CannotChange."""
         refuse_another_file(settings, self._file)
+        try:
+            return await self._reloaded_by_all()
+        except SettingsError as error:
+            self._was_refused = True
+            self.status = self.status._replace(was_successful=False)
+            self._emit(ReloadRefused(settings=str(self._file), faults=tuple(error.faults)))
+            raise
+        except CannotChange as error:
+            self._emit(ReloadNotMade(settings=str(self._file), why=str(error)))
+            raise
+
+    async def _reloaded_by_all(self) -> Mapping[str, Any]:
         async with self._turn:
             self._refuse_if_stopping()
-            try:
-                found = await to_thread.run_sync(self._read)
-            except SettingsError as error:
-                self.status = self.status._replace(was_successful=False)
-                self._emit(ReloadRefused(settings=str(self._file), faults=tuple(error.faults)))
-                raise
+            found = await to_thread.run_sync(self._read)
             for warning in found.settings.warnings:
                 if warning not in self.in_use.warnings:
                     self._emit(SettingsWarning(warning))
             await to_thread.run_sync(_write, self._folder, found.text)
             self.in_use = found.settings
-            self.text_in_use = self.text_in_use._replace(text=found.text)
+            self._text, self._was_refused = found.text, False
             self._team.settings_number += 1
             replies = await self._ask_all("/api/reload", {})
-            self._note(replies)
+            self.status = self.status._replace(was_successful=False)
+            self._reloads = {reply.worker: reply for reply in replies}
+            self._note_success()
             for reply in replies:
-                if reply.status == HANGS:
-                    self._stand_in_line(partial(self._reload_of, self._team.workers[reply.worker - 1]))
+                if reply.status == HANGS and reply.worker not in self._late:
+                    self._tasks.start_soon(self._reload_of, self._team.workers[reply.worker - 1])
         return _reloaded(_all_made(replies))
 
     async def restart_function(self, name: str, *, settings: str | None) -> Mapping[str, Any]:
@@ -198,31 +224,28 @@ class Changes:
         self._refuse_if_stopping()
         return _all_made(await self._ask_all(path, body))[0].body
 
-    async def _reload_by_signal(self) -> None:
-        """Reload the settings. Log only an error that neither the workers nor `reload` have logged."""
-        try:
-            await self.reload(settings=None)
-        except SettingsError:
-            pass
-        except CannotChange as error:
-            self._emit(ReloadNotMade(settings=str(self._file), why=str(error)))
-
     def _catch_up(self, worker: Worker) -> None:
-        """Let a worker reload if it has read the settings before the last change."""
+        """Let a worker that has just started reload if it has read the settings before the last change."""
+        self._reloads.pop(worker.number, None)  # its former process has answered
         if worker.settings_number != self._team.settings_number:
-            self._stand_in_line(partial(self._reload_of, worker))
-
-    def _stand_in_line(self, reload: Callable[[], Awaitable[None]]) -> None:
-        try:
-            self._line.send_nowait(reload)
-        except anyio.WouldBlock:
-            why = f"{MAXIMUM_WAITING} other reloads wait already"
-            self._emit(ReloadNotMade(settings=str(self._file), why=why))
+            self._tasks.start_soon(self._reload_of, worker)
+        else:
+            self._note_success()
 
     async def _reload_of(self, worker: Worker) -> None:
-        reply = await asked(self._folder, worker, "/api/reload", {}, waits=True)
+        """Let one worker reload, and wait as long as it hangs. Repeat this if the settings have changed meanwhile."""
+        life, asked_for = worker.life, 0
+        self._late.add(worker.number)
+        while asked_for != self._team.settings_number:
+            asked_for = self._team.settings_number
+            reply = await asked(self._folder, worker, "/api/reload", {}, waits=True)
+        self._late.discard(worker.number)
+        if worker.life is not life:  # a new process has read the file, or `_catch_up` lets it reload
+            return
         if reply.status != 200:
             self._emit(WorkerNotChanged(worker=worker.number, detail=reply.why))
+        self._reloads[worker.number] = reply
+        self._note_success()
 
     async def _ask_all(self, path: str, body: Mapping[str, str | None]) -> Sequence[Reply]:
         replies = await all_asked(self._folder, self._team.at_work, path, body)
@@ -230,11 +253,14 @@ class Changes:
             raise CannotChange(NO_WORKER)
         return replies
 
-    def _note(self, replies: Sequence[Reply]) -> None:
-        """Note whether the reload was successful."""
-        was_successful = all(reply.status == 200 and not reply.body.get("failed") for reply in replies)
-        succeeded_at = self._now() if was_successful else self.status.succeeded_at
-        self.status = ReloadStatus(was_successful=was_successful, succeeded_at=succeeded_at)
+    def _note_success(self) -> None:
+        """Note whether the last reload is successful by now: all workers have made all its changes."""
+        answers = self._reloads.values()
+        if not self._was_refused and all(one.status == 200 and not one.body.get("failed") for one in answers):
+            if not self.status.was_successful:
+                self.status = ReloadStatus(was_successful=True, succeeded_at=self._now())
+        else:
+            self.status = self.status._replace(was_successful=False)
 
     def _refuse_if_stopping(self) -> None:
         if self._team.stop.has_begun:
@@ -305,6 +331,13 @@ def _reloaded(replies: Sequence[Reply]) -> Mapping[str, Any]:
             failures.setdefault(mapping, {})[reply.worker] = why
     report["failed"] = {mapping: _of_workers(reasons, len(replies)) for mapping, reasons in failures.items()}
     return report
+
+
+def _not_replaced(report: Mapping[str, Any]) -> Iterator[MappingName]:
+    """Yield the mappings that a worker's reload failed to replace. A mapping that it failed to add does not exist."""
+    for name in report["mappings"].get("replaced", ()):
+        if name in report.get("failed", ()):
+            yield name
 
 
 def _of_workers(reasons: Mapping[int, str], workers: int) -> str:

@@ -32,6 +32,7 @@ from poller.model.order import ShardOrder
 from poller.model.stream import SequenceNumber, ShardId
 from poller.settings.loading import examine
 from poller.workers.calls import Invocations
+from poller.workers.life import Life
 from poller.workers.passing_on import NO_WORKER, STOPPING, Backlogs, Changes
 from poller.workers.team import Team
 from tests.fakes.changes import FakeChanges
@@ -339,15 +340,28 @@ def hung(daemon: Daemon, number: int) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(daemon.folder / str(number)))
         listener.listen()
+        listener.settimeout(30.0)
         daemon.start(number)
         yield listener
 
 
-def next_request(listener: socket.socket) -> bytes:
-    """Return the first line of the next request, and leave the client without an answer."""
+REPORT: Mapping[str, Any] = {"mappings": {}, "failed": {}}
+
+
+def next_request(listener: socket.socket, report: Mapping[str, Any] | None = None) -> bytes:
+    """Return the first line of the next request. Without a report, leave the client without an answer."""
     connection, _ = listener.accept()
+    return answer(connection, report)
+
+
+def answer(connection: socket.socket, report: Mapping[str, Any] | None) -> bytes:
     with connection:
-        return connection.recv(65536).partition(b"\r\n")[0]
+        request = connection.recv(65536)
+        if report is not None:
+            body = orjson.dumps(report)
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body)
+        return request.partition(b"\r\n")[0]
 
 
 async def test_a_worker_that_hangs_is_named_and_delays_no_answer(
@@ -386,9 +400,118 @@ async def test_a_worker_that_hangs_is_asked_to_reload_as_soon_as_it_no_longer_do
             asked = [await to_thread.run_sync(next_request, socket_of_2) for _ in range(2)]
             assert asked == [b"GET /healthz HTTP/1.1", b"POST /api/reload HTTP/1.1"]
         with anyio.fail_after(10):
-            while not daemon.facts:
+            while len(daemon.facts) < 2:
                 await anyio.lowlevel.checkpoint()
-    assert daemon.facts == [WorkerNotChanged(worker=2, detail="it ended before it answered")]
+    why = "worker 2: the worker did not answer within 1 s, so it was not asked; the other workers have made the change"
+    assert daemon.facts == [
+        ReloadNotMade(settings=str(daemon.file), why=why),
+        WorkerNotChanged(worker=2, detail="it ended before it answered"),
+    ]
+    assert not daemon.changes.status.was_successful
+
+
+async def test_a_reload_is_successful_once_the_worker_that_hung_has_made_it(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poller.workers.asking.LONGEST_WAIT_IN_SECONDS", 1.0)
+    async with daemon.running(1):
+        with hung(daemon, 2) as socket_of_2:
+            with pytest.raises(CannotChange):
+                await daemon.changes.reload(settings=None)
+            await to_thread.run_sync(next_request, socket_of_2)
+            assert daemon.changes.status == (False, 1000.0)
+            await to_thread.run_sync(next_request, socket_of_2, REPORT)
+            with anyio.fail_after(10):
+                while not daemon.changes.status.was_successful:
+                    await anyio.lowlevel.checkpoint()
+    assert daemon.changes.status == (True, 1001.0)
+    assert [type(fact) for fact in daemon.facts] == [ReloadNotMade]
+
+
+async def test_while_a_worker_hangs_other_reloads_go_on_and_it_reloads_once_with_the_newest_file(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poller.workers.asking.LONGEST_WAIT_IN_SECONDS", 1.0)
+    async with daemon.running(1):
+        with hung(daemon, 2) as socket_of_2:
+            with pytest.raises(CannotChange):
+                await daemon.changes.reload(settings=None)
+            asked = [await to_thread.run_sync(next_request, socket_of_2)]
+            late, _ = await to_thread.run_sync(socket_of_2.accept)
+            daemon.changes.reload_soon()
+            with anyio.fail_after(30):
+                while len(daemon.facts) < 2:
+                    await anyio.lowlevel.checkpoint()
+            assert [type(fact) for fact in daemon.facts] == [ReloadNotMade, ReloadNotMade]
+            assert daemon.asked(1) == [None, None]
+            asked += [await to_thread.run_sync(next_request, socket_of_2)]
+            assert asked == [b"GET /healthz HTTP/1.1"] * 2
+            await anyio.wait_all_tasks_blocked()
+            socket_of_2.settimeout(0.0)
+            with pytest.raises(BlockingIOError):  # no second request to reload waits beside the first one
+                socket_of_2.accept()
+            socket_of_2.settimeout(30.0)
+            await to_thread.run_sync(answer, late, REPORT)
+            asked = [await to_thread.run_sync(next_request, socket_of_2, REPORT)]
+            assert asked == [b"POST /api/reload HTTP/1.1"], "the file has changed while the worker hung"
+            with anyio.fail_after(10):
+                while not daemon.changes.status.was_successful:
+                    await anyio.lowlevel.checkpoint()
+
+
+async def test_a_worker_that_starts_again_has_read_the_file_that_its_former_process_did_not_use(
+    daemon: Daemon,
+) -> None:
+    daemon.workers[2].error = CannotChange("no")
+    async with daemon.running(1, 2):
+        with pytest.raises(CannotChange):
+            await daemon.changes.reload(settings=None)
+        daemon.team.workers[1].settings_number = daemon.team.settings_number
+        daemon.start(2)
+        assert daemon.changes.status == (True, 1001.0)
+        with pytest.raises(CannotChange):
+            await daemon.changes.pause("orders", settings=None)
+        daemon.start(2)
+        assert daemon.changes.status == (True, 1001.0), "the time of the reload does not move"
+        daemon.file.write_text(FAULTY)
+        with pytest.raises(SettingsError):
+            await daemon.changes.reload(settings=None)
+        daemon.start(2)
+        assert daemon.changes.status == (False, 1001.0)
+
+
+async def test_the_end_of_a_process_that_hung_says_nothing_about_the_next_process(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poller.workers.asking.LONGEST_WAIT_IN_SECONDS", 1.0)
+    async with daemon.running(1):
+        with hung(daemon, 2) as socket_of_2:
+            with pytest.raises(CannotChange):
+                await daemon.changes.reload(settings=None)
+            await to_thread.run_sync(next_request, socket_of_2)
+            worker = daemon.team.workers[1]
+            worker.life, worker.settings_number = Life(), daemon.team.settings_number
+            daemon.start(2)
+            assert daemon.changes.status.was_successful
+            await to_thread.run_sync(next_request, socket_of_2)
+        with anyio.fail_after(10):
+            while daemon.changes._late:
+                await anyio.lowlevel.checkpoint()
+    assert daemon.changes.status.was_successful
+    assert [type(fact) for fact in daemon.facts] == [ReloadNotMade]
+
+
+async def test_the_mappings_that_a_worker_failed_to_replace_are_noted_until_it_replaces_them(daemon: Daemon) -> None:
+    daemon.workers[2].report = {
+        "mappings": {"replaced": ["orders", "clicks"], "added": ["new"]},
+        "failed": {"orders": "gone", "new": "gone"},
+    }
+    async with daemon.running(1, 2):
+        await daemon.changes.reload(settings=None)
+        assert daemon.changes.text_in_use.not_replaced == ["orders"]
+        daemon.workers[2].report = daemon.workers[1].report
+        await daemon.changes.reload(settings=None)
+        assert daemon.changes.text_in_use.not_replaced == []
 
 
 async def test_the_backlogs_of_all_workers_are_one_backlog(daemon: Daemon) -> None:
