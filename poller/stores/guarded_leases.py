@@ -11,6 +11,8 @@ row of a parent shard could take the lease of its child too early (`core/leases/
 
 A busy table may reject updates for a moment. So updates close the table only if none was accepted for some seconds.
 Until then the worker reads the rows and writes them again, as after each update whose result it does not know (R6).
+It also takes leases there again and again, because it does not see that a take got no answer. But the pauses between
+the runs of the mapping soon last longer than a lease, so another worker can take it.
 """
 
 from __future__ import annotations

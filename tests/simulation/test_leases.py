@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
+from itertools import pairwise
 from math import inf
 from random import Random
 from typing import Any
@@ -884,6 +885,26 @@ def test_the_only_worker_reads_again_as_soon_as_its_writes_are_answered_in_time(
 
     play(main)
     assert unread_in_seconds[0] > 85
+
+
+def test_a_worker_whose_row_was_deleted_soon_shows_a_new_heartbeat_again() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        world.stream.open()
+        life = world.start(tasks, "only")
+        await anyio.sleep(25)
+        key = worker_key(life.owner)
+        assert isinstance(world.table, FakeLeaseTable)
+        assert world.table.write(A_PERSON, "delete", world.table.rows[key], sent_at=anyio.current_time())
+        begun = len(world.table.history)
+        await anyio.sleep(25)
+        since: dict[Any, float] = {}
+        for each in world.table.history[begun:]:
+            if each.row.key == key:
+                since.setdefault(each.row.details["heartbeat"], each.at)
+        times = [25.0, *since.values(), 50.0]
+        assert max(b - a for a, b in pairwise(times)) < 0.5 * LEASE_DURATION_IN_SECONDS
+
+    play(main)
 
 
 def test_an_invocation_that_would_outlast_its_lease_is_cut() -> None:

@@ -175,7 +175,9 @@ class Messages:
             self._receive(own)
         elif new_own is not None:
             await self._table.create([new_own])
-            self._heartbeats = max(self._heartbeats, 1)  # a row that was deleted begins with the same heartbeat again
+            if self._heartbeats:
+                self._beat_at = now  # the next write repeats this heartbeat, because only the answers to updates count
+            self._heartbeats = max(self._heartbeats, 1)
         found = {owner: rows[key] for owner in outgoing if (key := worker_key(owner)) in rows}
         receivers = {owner: row for owner, row in found.items() if not is_stopping(row)}
         new = [_with(row, outgoing[owner]) for owner, row in receivers.items()]
