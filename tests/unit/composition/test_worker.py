@@ -119,6 +119,7 @@ def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.composition.worker.LEASE_DURATION_IN_SECONDS", 0.001)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_looks_often")
 async def test_a_daemon_that_reads_queues_alone_sees_the_pause_that_another_daemon_of_the_host_stores(
     tmp_path: Path,

@@ -364,6 +364,7 @@ def answer(connection: socket.socket, report: Mapping[str, Any] | None) -> bytes
         return request.partition(b"\r\n")[0]
 
 
+@pytest.mark.slow
 async def test_a_worker_that_hangs_is_named_and_delays_no_answer(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,6 +429,7 @@ async def test_a_reload_is_successful_once_the_worker_that_hung_has_made_it(
     assert [type(fact) for fact in daemon.facts] == [ReloadNotMade]
 
 
+@pytest.mark.slow
 async def test_while_a_worker_hangs_other_reloads_go_on_and_it_reloads_once_with_the_newest_file(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
