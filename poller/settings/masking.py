@@ -26,7 +26,7 @@ from poller.settings.table import REFERENCE, Substituted
 MASK = "***"
 
 HTTP_SCHEMES = ("Bearer ", "Basic ")
-"""What stands before a reference to a credential in a header Authorization."""
+"""A header Authorization has one of these words before the credential."""
 
 SENSITIVE_WORDS = r"token|passw|passphrase|pwd|secret|key|credential|auth|bearer"
 """An argument of a command with one of these words may be a secret, or comes before one."""

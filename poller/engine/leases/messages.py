@@ -93,7 +93,7 @@ class Messages:
         """How many writes of the own row the table has accepted."""
         self._beat_at = -inf
         self._fast_until = -inf
-        """Until when this worker reads its own row often."""
+        """This worker reads its own row often until this time."""
         self._unread: dict[Owner, None] = {}
         """The workers that have not read this worker's message `stop` yet."""
         self._outgoing: defaultdict[Owner, list[tuple[str, Detail]]] = defaultdict(list)
