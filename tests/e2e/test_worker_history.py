@@ -27,12 +27,24 @@ def checked(*notes: Note, **pauses: int) -> Summary:
 
 
 def test_two_workers_that_follow_each_other_break_no_rule() -> None:
-    assert checked(*FIRST, *SECOND, *CHILD) == Summary(records=6, calls=3, repeated=0, owners=3, refused=0)
+    assert checked(*FIRST, *SECOND, *CHILD) == Summary(
+        records=6, calls=3, repeated=0, owners=3, refused=0, seconds_repeated=0
+    )
 
 
 def test_records_may_be_repeated_after_a_death() -> None:
     assert checked(*FIRST, *call(10, "b", 5, "2", "3", "4"), *CHILD).repeated == 1
     assert checked(FIRST[0], *call(10, "b", 5, "1", "2", "3", "4"), *CHILD).repeated == 2
+
+
+def test_only_records_that_an_owner_has_handed_over_in_its_last_seconds_may_be_repeated() -> None:
+    def history(last_call_but_one_at: float) -> list[Note]:
+        own = [*call(0, "a", 2, "1"), *call(last_call_but_one_at, "a", 2, "2"), *call(60, "a", 2, "3")]
+        return [*own, *call(70, "b", 5, "1", "2", "3", "4"), *call(80, "b", 2, "5", "6", shard="child")]
+
+    assert checked(*history(9.5)).seconds_repeated == 9.5
+    with pytest.raises(AssertionError, match=r"1 was done 10.5 s before"):
+        checked(*history(10.5))
 
 
 def test_a_call_with_an_old_token_is_refused_and_allowed_once_after_a_pause() -> None:

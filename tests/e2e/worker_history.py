@@ -8,6 +8,8 @@ refused is accepted. What must hold:
                          same call; and the first record of a child shard when its parents' records are done
     one owner            a token belongs to one run of one worker; a shard has one accepted call at a time
     fencing              a run of a worker begins at most one call of a shard with an old token for each of its pauses
+    few are repeated     a record is repeated only if its owner has handed it over in the last seconds, because an owner
+                         that cannot store its checkpoint for the duration of a lease begins no call any more
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal, NamedTuple
+
+from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
 
 
 class Note(NamedTuple):
@@ -31,13 +35,18 @@ class Note(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """`owners` counts the tokens over all shards, `refused` the calls with an old token."""
+    """`owners` counts the tokens over all shards, `refused` the calls with an old token.
+
+    `seconds_repeated` is the longest time that an owner went on after a call that was repeated later: up to the owner's
+    last call but one, because the last call may begin after a pause.
+    """
 
     records: int
     calls: int
     repeated: int
     owners: int
     refused: int
+    seconds_repeated: float
 
 
 def changes_of_owner(notes: Iterable[Note]) -> list[tuple[Note, Note]]:
@@ -66,6 +75,11 @@ class _Shard:
     token: int = 0
     running: list[str] | None = None
     owners: dict[int, str] = field(default_factory=dict)
+    calls: defaultdict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """When the calls of each owner have begun."""
+    owner_of: dict[str, int] = field(default_factory=dict)
+    """The token of the owner that has handed a record over last."""
+    handed_over_at: dict[str, float] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
     done: set[str] = field(default_factory=set)
 
@@ -82,7 +96,8 @@ def check(
     `records` are the sequence numbers of each shard in order, and `pauses` counts the pauses of each run of a worker.
     """
     shards: defaultdict[str, _Shard] = defaultdict(_Shard)
-    handed_over: Counter[str] = Counter()
+    repeated = set[str]()
+    seconds_repeated = 0.0
     calls = 0
     before = {shard: dict(pairwise(reversed(its))) for shard, its in records.items()}
     for note in sorted(notes, key=lambda each: each.at):
@@ -102,7 +117,15 @@ def check(
             continue
         assert shard.running is None, f"the shard has two calls at a time: {note}"
         shard.running = note.numbers
-        handed_over.update(note.numbers)
+        shard.calls[note.token].append(note.at)
+        for number in note.numbers:
+            if (owner_before := shard.owner_of.get(number)) is not None:
+                repeated.add(number)
+                went_on = shard.calls[owner_before][-2:][0] - shard.handed_over_at[number]
+                assert went_on <= LEASE_DURATION_IN_SECONDS, f"{number} was done {went_on:.1f} s before: {note}"
+                seconds_repeated = max(seconds_repeated, went_on)
+            if owner_before != note.token:
+                shard.owner_of[number], shard.handed_over_at[number] = note.token, note.at
         assert note.numbers == sorted(note.numbers, key=int), f"out of order: {note}"
         done = shard.done
         first = note.numbers[0]
@@ -122,7 +145,8 @@ def check(
     return Summary(
         records=sum(map(len, records.values())),
         calls=calls,
-        repeated=sum(count > 1 for count in handed_over.values()),
+        repeated=len(repeated),
         owners=sum(len(shard.owners) for shard in shards.values()),
         refused=sum(sum(shard.refused.values()) for shard in shards.values()),
+        seconds_repeated=seconds_repeated,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from awslambdaric.lambda_context import LambdaContext  # type: ignore[import-unt
 from typer.testing import CliRunner
 
 from poller.cli import app
+from poller.composition.worker import SAVE_IN_A_TABLE_EVERY_SECONDS
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, RENEWALS_PER_DURATION
 from poller.engine.leases.messages import (
     EXPECTED_AFTER_REQUEST,
@@ -143,6 +145,8 @@ def test_the_readme_says_in_short_how_to_go_from_one_worker_to_several_and_what_
     for option in ("--workers", 'state = "dynamodb://'):
         assert option in section
     assert f"no reader for up to {2 * LEASE_DURATION_IN_SECONDS:g} seconds" in section
+    assert ceil(SAVE_IN_A_TABLE_EVERY_SECONDS) == 4
+    assert "the records of its last four seconds" in section
     assert "(deploy/workers.md)" in section
 
 
