@@ -226,11 +226,13 @@ def _notes(name: FunctionName, settings: Settings, listing: Listing) -> list[str
     function = settings.functions.get(name)
     notes = []
     if function is None:
-        notes.append(f"{name} is not in the settings any more, so its events wait until it is, or until you drop them.")
+        notes.append(
+            f"The settings no longer have {name}. Its events wait until you add it again, or until you drop them."
+        )
     elif (arn := function.event_invoke_config.event_queue_arn) is not None:
         notes.append(
-            f"The events of {name} wait in {arn}; here are those that SQS cannot keep: they have ended and are not "
-            "delivered yet, or have become too large."
+            f"The events of {name} wait in {arn}. This list has only the events that SQS cannot keep: they have ended "
+            "and are not delivered yet, or they have become too large."
         )
     if not listing.events:
         notes.append(f"No event of {name} waits.")

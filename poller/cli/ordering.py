@@ -29,7 +29,7 @@ from poller.model.order import Action
 ShardName = Annotated[str, typer.Argument(metavar="SHARD", help="The id of a blocked shard; see `poller status`.")]
 NextStep = Annotated[
     Action | None,
-    typer.Argument(metavar="retry|bisect|discard", help="The next step of the batch; without it, only show the batch."),
+    typer.Argument(metavar="retry|bisect|discard", help="What to do with the batch. Without it, only show the batch."),
 ]
 IsSure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before records are discarded.")]
 

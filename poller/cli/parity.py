@@ -120,11 +120,16 @@ DIFFERENCES = (
         "it is received again when the queue's own visibility timeout, counted from its receive, is over, or at once "
         "if it fails later than that",
     ),
-    Difference("filters on metadata", "a filter reads `body`, `data` or `dynamodb`", "a filter may read metadata, too"),
+    Difference(
+        "filters on metadata",
+        "a filter reads only `body`, `data` or `dynamodb`",
+        "a filter may also read metadata",
+    ),
     Difference(
         "unreachable destination",
-        "the records are dropped",
-        'the shard is blocked; with `if_unreachable = "drop"` the records are dropped',
+        "if the on-failure destination cannot be reached, the discarded records are lost",
+        "the shard is blocked until the destination accepts their invocation record; with "
+        '`if_unreachable = "drop"` the records are lost, as on AWS',
     ),
     Difference(
         "blocked beyond retention",
@@ -161,13 +166,14 @@ DIFFERENCES = (
     ),
     Difference(
         "stuck events",
-        "a record that a destination refuses is dropped, and counted",
-        "the event is stuck: it is kept, `poller events` shows it, and a person can let its deliveries be tried again",
+        "if a destination refuses the record of an event, the record is dropped and counted",
+        "the event is stuck: it is kept, `poller events` shows it, and a person can let the daemon deliver its record "
+        "again",
     ),
     Difference(
         "unreachable event destination",
-        "how long AWS tries is not documented",
-        "the event is kept, and delivered when the destination answers again",
+        "for how long AWS tries to deliver the record of an event is not documented",
+        "the event is kept, and its record is delivered when the destination answers again",
     ),
     Difference(
         "full event queue",
@@ -176,12 +182,12 @@ DIFFERENCES = (
     ),
     Difference(
         "event queue of one's own",
-        "the event queue is hidden",
+        "nobody can see the queue in which asynchronous events wait",
         "events wait in a file, or in an SQS queue (`event_queue_arn`) to which S3, SNS and EventBridge may send, too",
     ),
     Difference(
         "retry waits",
-        "the waits before the retries are fixed",
+        "the waits before an event is tried again are fixed",
         "`retry_waits_in_seconds` changes them, for demos and tests",
     ),
     Difference(

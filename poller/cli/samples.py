@@ -14,5 +14,5 @@ def sample_names() -> list[str]:
 def sample(name: str) -> bytes:
     """Return the event as JSON. Raise KeyError, which lists the names, if there is no such sample."""
     if name not in sample_names():
-        raise KeyError(f"there is no sample {name}; there are {', '.join(sample_names())}")
+        raise KeyError(f"there is no sample {name}; the samples are {', '.join(sample_names())}")
     return FOLDER.joinpath(f"{name}.json").read_bytes()

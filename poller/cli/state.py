@@ -103,7 +103,7 @@ def set_position(
     ],
     config: Config = Path("poller.toml"),
     shard: Annotated[
-        str | None, typer.Option(metavar="SHARD", help="Move only this shard; needed for a sequence number.")
+        str | None, typer.Option(metavar="SHARD", help="Move only this shard. A sequence number needs this option.")
     ] = None,
     after: Annotated[
         bool, typer.Option("--after", help="Continue after the record with this sequence number, not at it.")

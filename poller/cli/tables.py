@@ -63,7 +63,7 @@ def table(entry: Entry) -> str:
 def _notes(entry: Entry) -> Iterable[str]:
     by_hand = entry.stored.starting_position
     if entry.mapping is None:
-        yield "no mapping of this name reads this stream; the position is kept for a mapping that does again"
+        yield "no mapping of this name reads this stream now; the positions are kept in case one reads it again"
     elif entry.mapping.kcl_table is not None:
         yield f"its positions are in {entry.mapping.kcl_table}, the table of a KCL application"
         if entry.trouble is not None:

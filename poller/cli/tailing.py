@@ -49,7 +49,9 @@ def tail(
     ] = False,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, metavar="NUMBER", help="End after so many records. For a queue: receive so many at most."),
+        typer.Option(
+            min=1, metavar="NUMBER", help="Show at most this many records. For a queue: receive at most this many."
+        ),
     ] = None,
     config: Config = Path("poller.toml"),
     as_json: Annotated[

@@ -10,7 +10,7 @@ Result = Literal["ok", "advice", "fault"]
 class Finding(NamedTuple):
     """The result of a check. `text` continues a sentence that begins with the name of the resource.
 
-    An advice is not a fault: poller works, but a person should know it.
+    Advice is not a fault: poller works, but a person should know it.
     """
 
     text: str

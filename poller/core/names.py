@@ -6,16 +6,16 @@ import difflib
 from collections.abc import Iterable
 
 NAMES_SHOWN = 10
-"""A message lists so many names that there are. A file may have a thousand."""
+"""How many of the known names a message lists. A file may have a thousand."""
 
 
 def other_names(name: str, known: Iterable[str]) -> str:
-    """Return the known name that the person probably meant, or else the first names that there are."""
+    """Return a text with the known name that the person probably meant, or else with the first known names."""
     names = list(known)
     if meant := nearest(name, names):
         return f"did you mean {meant}?"
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return f"there are {', '.join(names[:NAMES_SHOWN])}{more}" if names else "there is none"
+    return f"the names are {', '.join(names[:NAMES_SHOWN])}{more}" if names else "there is none"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

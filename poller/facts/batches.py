@@ -90,13 +90,13 @@ class RecordsFilteredOut(NamedTuple):
     ),
     Counter(
         "poller_invocations_total",
-        "Invocations with a batch that have ended.",
+        "Ended invocations of the function with a batch.",
         of="mapping",
         labels=(Label("function"), Label("outcome", ("succeeded", "partly_failed", "failed"))),
     ).by(1),
     Counter(
         "poller_invocation_failures_total",
-        "Invocations that failed with the whole batch.",
+        "Invocations in which the whole batch failed.",
         of="mapping",
         labels=(FAILURE,),
     ).by(1, when=lambda fact: fact.outcome == "failed"),

@@ -27,7 +27,7 @@ CallOutcome = Literal["succeeded", "failed", "throttled", "unreachable"]
     ),
     Counter(
         "poller_calls_total",
-        "Synchronous calls of a function by clients that have ended.",
+        "Ended synchronous calls of the function by clients.",
         of="function",
         labels=(Label("outcome", ("succeeded", "failed", "throttled", "unreachable")),),
     ).by(1),

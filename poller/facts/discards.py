@@ -80,7 +80,7 @@ class InvocationRecordDelivered(NamedTuple):
     Line("error", once_per=("mapping", "code")),
     Counter(
         "poller_destination_errors_total",
-        "Tries to deliver an invocation record that the destination did not accept.",
+        "Failed tries to deliver an invocation record to the on-failure destination.",
         of="stream",
     ).by(1),
 )

@@ -42,7 +42,9 @@ class EventQueueRecovered(NamedTuple):
 
 @declare(Line("info"))
 class FormerEventQueueFound(NamedTuple):
-    """The settings no longer name this event queue for the function. The daemon takes its events until it is empty."""
+    """The settings no longer name this event queue for the function. The daemon takes events from the queue until the
+    queue is empty.
+    """
 
     function: FunctionName
     queue: str

@@ -22,8 +22,8 @@ DELIVERY = Label("delivery", ("on_success", "on_failure", "dead_letter"))
 
 EVENTS_RECEIVED = Counter(
     "poller_events_received_total",
-    "Events that were sent to this daemon, which it stored or refused. Events that others send to an SQS event "
-    "queue do not count.",
+    "Events that were sent to this daemon, whether it stored or refused them. Events that others send to an SQS "
+    "event queue do not count.",
     of="function",
 )
 EVENTS_STORED = Counter(
@@ -31,7 +31,7 @@ EVENTS_STORED = Counter(
 )
 EVENT_ATTEMPTS = Counter(
     "poller_event_attempts_total",
-    "Invocations of the function with an event that have ended, by their outcome.",
+    "Ended invocations of the function with an event, by their outcome.",
     of="function",
     labels=(Label("outcome", ("succeeded", "failed", "throttled", "unreachable")),),
 )
@@ -205,7 +205,7 @@ class EventRecordShortened(NamedTuple):
     Line("error", once_per=("function", "delivery", CODE)),
     Counter(
         "poller_event_delivery_failures_total",
-        "Tries to deliver an ended event that a destination or the dead-letter queue did not accept.",
+        "Failed tries to deliver an ended event to a destination or to the dead-letter queue.",
         of="function",
         labels=(DELIVERY,),
     ).by(1),

@@ -60,8 +60,8 @@ class MappingResumedByRequest(NamedTuple):
 @declare(Line("info"))
 class KclTableWatched(NamedTuple):
     """A KCL application owns leases in the mapping's `kcl_table`. It may run, so the mapping begins only if none of
-    them is renewed for `watched_in_seconds`. An application that has stopped may still be their owner, so the first
-    start of the mapping mostly waits. Leases that workers of poller own are not watched.
+    them is renewed for `watched_in_seconds`. The table may still name an application that has stopped, so the mapping
+    usually waits at its first start. Leases that workers of poller own are not watched.
     """
 
     mapping: MappingName

@@ -41,7 +41,7 @@ class MessagesDeleted(NamedTuple):
     Line("warning", once_per=("mapping", "is_given_up")),
     Counter(
         "poller_delete_failures_total",
-        "Messages that could not be deleted, counted at each try. Messages that are given up are received again.",
+        "Messages that could not be deleted. Each failed try counts. Messages that are given up are received again.",
         of="queue",
         labels=(OUTCOME,),
     ).by("records"),
@@ -80,7 +80,7 @@ class VisibilityExtended(NamedTuple):
     Line("warning", once_per=("mapping", "is_given_up")),
     Counter(
         "poller_visibility_change_failures_total",
-        "Messages whose visibility timeout could not be changed, counted at each try.",
+        "Messages whose visibility timeout could not be changed. Each failed try counts.",
         of="queue",
         labels=(OUTCOME,),
     ).by("records"),

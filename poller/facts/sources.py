@@ -60,8 +60,8 @@ class SourceFailed(NamedTuple):
 
 @declare(Line("debug"), SOURCE_ERRORS.by(1))
 class ReadThrottled(NamedTuple):
-    """AWS throttled a read of a shard, because the reads exceeded the stream's limits. This is usual. The mapping reads
-    the shard again in `retry_in_seconds`.
+    """AWS throttled a read of a shard, because the reads exceeded the stream's limits. This is normal. The mapping
+    reads the shard again in `retry_in_seconds`.
     """
 
     mapping: MappingName

@@ -22,7 +22,7 @@ class RecordsRead(NamedTuple):
 
 @declare(
     Line("debug"),
-    Counter("poller_retries_total", "Batches that failed and were retried as they were.", of="stream").by(1),
+    Counter("poller_retries_total", "Failed batches that were retried unchanged.", of="stream").by(1),
 )
 class BatchRetried(NamedTuple):
     """A batch of a shard failed. The function is invoked with the same batch again in `retry_in_seconds`.

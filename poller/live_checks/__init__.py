@@ -13,7 +13,7 @@
 To check something else, write a function that returns rows, and add it to `making.checks_of`.
 Each check has the identity that the daemon has for the same resource.
 
-A finding says no more than what was asked. If AWS has no call for something, the finding says that it is not asked.
+A finding says only what AWS has answered. If AWS has no call for something, the finding says that it is not checked.
 
 Belongs here: requests that read, that AWS itself calls a dry run, or that AWS must refuse.
 Does not belong here: rules of AWS (core/), and any request that changes something.

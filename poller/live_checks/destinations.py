@@ -19,7 +19,7 @@ from poller.live_checks.rows import ANSWER_TIMEOUT_IN_SECONDS, Row, attributes_o
 from poller.model.arn import Arn, queue_url, unqualified
 from poller.settings.arns import RECEIVERS
 
-EXISTS = Finding("exists; whether it may be written is not asked, because AWS has no call for this")
+EXISTS = Finding("exists; the permission to write to it is not checked, because AWS has no call for this")
 NOT_CHECKED = Finding("is not checked, because this command has no check for such a resource", is_advice=True)
 
 

@@ -13,7 +13,7 @@ from poller.live_checks.rows import Row, attributes_of, failure
 from poller.model.arn import queue_url
 from poller.model.function import Function
 
-EXISTS = Finding("exists; whether it may be sent to and received from is not asked, because this would change it")
+EXISTS = Finding("exists; the permissions to send and receive are not checked, because this would change the queue")
 
 
 async def event_queue(function: Function, aws: Aws) -> list[Row]:

@@ -1,9 +1,10 @@
-"""May the messages of a queue be deleted, and hidden again? It is asked with a receipt handle that no message has.
+"""May the messages of a queue be deleted, and hidden again? The check sends a receipt handle that no message has.
 
     SQS refuses the handle      the identity has the permission; nothing has changed
     SQS denies the access       it does not have it
 
-The requests are those of the daemon. No such request exists for a receive: each receive hides messages and counts.
+The daemon itself sends the same requests. No such request exists for a receive: each receive hides messages and raises
+their receive counts.
 
 Source: Amazon SQS API Reference, "DeleteMessageBatch", "ChangeMessageVisibilityBatch".
 """
@@ -20,7 +21,7 @@ from poller.sources.client import Client
 
 ENTRY = {"Id": "0", "ReceiptHandle": "poller-check-live"}
 
-READABLE = Finding("exists; whether it may be received from is not asked, because each receive hides messages")
+READABLE = Finding("exists; the permission to receive is not checked, because each receive hides messages")
 
 CANNOT_HIDE = "messages cannot be hidden again, because access is denied; the daemon works, but may repeat more records"
 

@@ -1,6 +1,6 @@
 """What does a check return? Rows: the option, the resource, what was checked, and the finding.
 
-An error of AWS is a fault. If the daemon does not need the permission for the check itself, it is an advice only.
+An error of AWS is a fault. If the daemon does not need the permission for the check itself, the finding is only advice.
 """
 
 from __future__ import annotations

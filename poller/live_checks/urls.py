@@ -31,4 +31,4 @@ async def http_function(option: str, url: str, _: Aws) -> list[Row]:
         return [row(Finding(str(error), is_fault=True))]
     finally:
         await pool.aclose()
-    return [row(Finding("accepts connections; whether it runs the function is not asked"))]
+    return [row(Finding("accepts connections; the check does not call the function"))]

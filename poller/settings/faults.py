@@ -95,4 +95,4 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
     meant = begun[0] if len(begun) == 1 else nearest(key, known)
     if meant:
         return f"unknown key; did you mean {meant}?"
-    return f"unknown key; known are {', '.join(word for word in known if '.' not in word)}"
+    return f"unknown key; the known keys are {', '.join(word for word in known if '.' not in word)}"

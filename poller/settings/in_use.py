@@ -41,11 +41,11 @@ def shown_settings(in_use: TextInUse, path: Path, environ: Mapping[str, str]) ->
     notes = [
         *_of_the_file(in_use.text, path, environ),
         *(
-            f"{option}: the value below waits for a restart"
+            f"{option}: the value below takes effect at the next restart"
             for option in needs_restart(in_use.at_start, found.settings.daemon)
         ),
         *(
-            f"mappings.{name}: the last reload failed to replace the mapping, which has its former options"
+            f"mappings.{name}: the last reload failed to replace the mapping, so it still has its former options"
             for name in in_use.not_replaced
         ),
     ]

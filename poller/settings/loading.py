@@ -105,7 +105,7 @@ def text_of(path: FilePath) -> str:
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
-        raise SettingsError([f"{path}: byte {error.start + 1} is not UTF-8, and TOML is"]) from None
+        raise SettingsError([f"{path}: byte {error.start + 1} is not UTF-8, and a TOML file must be UTF-8"]) from None
 
 
 def _parsed(path: FilePath, text: str) -> dict[str, Any]:

@@ -40,7 +40,7 @@ _PARTITIONS = ("aws", *_PREFIXES)
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]+")
 
 NO_REGION = "there is no such region; a region is written as in eu-west-1 (with an endpoint_url, any name is taken)"
-NO_PARTITION = f"there is no such partition; there are {', '.join(_PARTITIONS)}"
+NO_PARTITION = f"there is no such partition; the partitions are {', '.join(_PARTITIONS)}"
 
 
 def region_rules(file: File, environ: Mapping[str, str]) -> Iterator[Fault]:

@@ -48,8 +48,8 @@ _SHARDS = Gauge(
 )
 _EVENTS = Gauge(
     "poller_event_queue_events",
-    "Events in each state: waiting in the event queue, in hand of a daemon, or stuck. All daemons that share the "
-    "event queue count.",
+    "Events in each state: waiting in the event queue, taken by a daemon, or stuck. The numbers include the events of "
+    "all daemons that share the event queue.",
     of="function",
     labels=(Label("state", ("waiting", "in_flight", "stuck")),),
 )
@@ -117,7 +117,7 @@ GAUGES = (
     StatusGauge(
         Gauge(
             "poller_checkpoint_age_seconds",
-            "Time for which the oldest checkpoint that is not stored yet has waited to be stored.",
+            "How long the oldest checkpoint that is not stored yet has waited, or 0 if all checkpoints are stored.",
             of="stream",
         ),
         lambda _, stream: stream.checkpoint_age_in_seconds,
@@ -167,8 +167,8 @@ GAUGES = (
     StatusGauge(
         Gauge(
             "poller_event_queue_oldest_event_age_seconds",
-            "Time since the oldest event in the event queue was accepted, or 0 if there is no event or the event "
-            "is in SQS.",
+            "Time since the oldest event in the event queue was accepted, or 0 if there is no event. The events in an "
+            "SQS event queue do not count.",
             of="function",
         ),
         lambda status, _: _events(status).oldest_age_in_seconds,
@@ -240,8 +240,8 @@ SHARING_GAUGES = (
     SharingGauge(
         Gauge(
             "poller_worker_heartbeat_age_seconds",
-            "Time since the state last confirmed the sign of life of this worker, which is written as often as leases "
-            "are renewed.",
+            "Time since the state last confirmed this worker's heartbeat. A worker writes its heartbeat as often as it "
+            "renews its leases.",
             of="daemon",
         ),
         lambda status: status.heartbeat_age_in_seconds,
@@ -249,7 +249,7 @@ SHARING_GAUGES = (
     SharingGauge(
         Gauge(
             "poller_shard_unread_seconds",
-            "How long a shard has had no reader after its parents were drained; the highest value of all shards.",
+            "The longest time for which a shard has had no reader since its parents were drained.",
             of="daemon",
         ),
         lambda status: status.unread_in_seconds,

@@ -205,7 +205,7 @@ async def test_only_a_mapping_of_a_stream_has_positions(settings: Callable[[str]
     runs = running(Daemon(settings(file("a:f") + STREAM)), [])
     for name, why in (
         ("a", "a reads a queue, which has no positions"),
-        ("b", "there is no mapping b; there are a"),
+        ("b", "there is no mapping b; the names are a"),
     ):
         with pytest.raises(CannotChange, match=why):
             await runs.positions(MappingName(name))
@@ -219,7 +219,7 @@ async def test_an_order_about_a_shard_reaches_its_mapping_and_needs_one(
     daemon = Daemon(settings(file("a:f")))
     order = ShardOrder("retry", BLOCKED.shard_id, *BLOCKED.ends)
     assert running(daemon, []).order(MappingName("a"), order) == BLOCKED
-    with pytest.raises(CannotChange, match="there is no mapping b; there are a"):
+    with pytest.raises(CannotChange, match="there is no mapping b; the names are a"):
         running(daemon, []).order(MappingName("b"), order)
     assert daemon.orders == [(MappingName("a"), order)]
 
@@ -227,7 +227,7 @@ async def test_an_order_about_a_shard_reaches_its_mapping_and_needs_one(
 async def test_a_mapping_that_does_not_exist_cannot_be_paused(settings: Callable[[str], Settings]) -> None:
     daemon = Daemon(settings(file("a:f", "b:f")))
     for change in (running(daemon, []).pause, running(daemon, []).resume):
-        with pytest.raises(CannotChange, match="there is no mapping c; there are a, b"):
+        with pytest.raises(CannotChange, match="there is no mapping c; the names are a, b"):
             await change(MappingName("c"))
     assert daemon.paused == set()
 

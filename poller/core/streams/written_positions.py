@@ -82,7 +82,9 @@ def absolute(text: str, now: float) -> str:
 def _moment(text: str, now: float) -> float:
     moment = float(text) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else _written_out(text)
     if moment < LAUNCH_OF_KINESIS:
-        raise NoPosition(f"{text} is before AWS had streams (December 2013): was a sequence number meant, cut short?")
+        raise NoPosition(
+            f"{text} is before AWS had streams (December 2013); as a sequence number, it has too few digits"
+        )
     if LAST_YEAR < moment <= LAST_YEAR * 1000:
         raise NoPosition(f"{text} looks like milliseconds since 1970: give seconds")
     if moment > now:

@@ -205,7 +205,7 @@ async def test_all_blocked_shards_of_one_mapping_are_listed_though_its_status_sh
             report = await answer.json()
             assert report == {"mapping": "invoices", "source": "arn:b", "destination": None, "blocked": []}
         async with client.get("/api/shards") as answer:
-            error = "there is no mapping ; there are invoices, orders"
+            error = "there is no mapping ; the names are invoices, orders"
             assert (answer.status, await answer.json()) == (404, {"error": error})
     assert [entry["shard"] for entry in shown] == [shard.shard_id for shard in blocked[:BLOCKED_SHARDS_SHOWN]]
     assert [entry["shard"] for entry in listed["blocked"]] == [

@@ -205,7 +205,7 @@ def test_a_mapping_goes_on_in_the_state_where_its_table_of_kcl_stands(
     ("arguments", "option", "why"),
     [
         (["kcl://t"], "", "kcl://TABLE needs --mapping"),
-        (["kcl://t", "--mapping", "x"], "", "there is no mapping x of a stream; there are clicks"),
+        (["kcl://t", "--mapping", "x"], "", "there is no mapping x of a stream; the names are clicks"),
         (
             ["kcl://t", "--mapping", "clicks"],
             'kcl_table = "my-application"',

@@ -98,11 +98,11 @@ def test_a_list_says_in_which_state_each_event_is(poller: Poller, file: Path) ->
 def test_the_list_says_where_else_events_wait_and_when_the_function_is_gone(poller: Poller, file: Path) -> None:
     stored(file, stuck(GONE))
     assert "wait in arn:aws:sqs:eu-west-1:123456789012:mails" in poller("events", "list", "mail").stdout
-    assert poller("events", "list", "gone").stdout.startswith("gone is not in the settings any more")
+    assert poller("events", "list", "gone").stdout.startswith("The settings no longer have gone.")
 
 
 def test_a_function_that_nobody_knows_is_refused_with_the_names_of_the_others(poller: Poller, file: Path) -> None:
-    for name, others in (("resise", "did you mean resize?"), ("x", "there are resize, mail")):
+    for name, others in (("resise", "did you mean resize?"), ("x", "the names are resize, mail")):
         result = poller("events", "list", name)
         assert (result.exit_code, result.stderr) == (2, f"poller: there is no function {name}; {others}\n")
 

@@ -156,7 +156,7 @@ def test_a_record_of_another_source_is_refused_with_the_reason(
 def test_a_mapping_that_does_not_exist_and_an_unreadable_file_are_refused(poller: Poller) -> None:
     settings()
     done = poller("explain", "orders", "--record", "record")
-    assert (done.exit_code, done.stderr) == (2, "poller: poller.toml has no mapping orders; there are q, k, t\n")
+    assert (done.exit_code, done.stderr) == (2, "poller: poller.toml has no mapping orders; the names are q, k, t\n")
     done = poller("explain", "q", "--record", "record")
     assert (done.exit_code, done.stderr) == (2, "poller: record: No such file or directory\n")
     Path("record").write_bytes(b"a\xff")

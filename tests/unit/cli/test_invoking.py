@@ -20,7 +20,7 @@ def test_the_help_lists_the_samples(poller: Poller) -> None:
 def test_a_sample_that_does_not_exist_is_refused_with_the_names_of_all(poller: Poller) -> None:
     done = poller("invoke", "greet", "--sample", "s3")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr == f"poller: there is no sample s3; there are {', '.join(sample_names())}\n"
+    assert done.stderr == f"poller: there is no sample s3; the samples are {', '.join(sample_names())}\n"
 
 
 def test_a_sample_and_a_payload_exclude_each_other(poller: Poller) -> None:

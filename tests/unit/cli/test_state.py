@@ -129,7 +129,7 @@ def test_each_shard_is_shown_in_its_own_line(poller: Poller) -> None:
   {A}    2 hours ago  after {FIRST + 9}
 
 {EARLIER.mapping}: {EARLIER.stream_arn}
-  no mapping of this name reads this stream; the position is kept for a mapping that does again
+  no mapping of this name reads this stream now; the positions are kept in case one reads it again
   SHARD  SAVED        POSITION
   {A}    2 hours ago  at the oldest record that there is (TRIM_HORIZON)
 """.splitlines()
@@ -326,7 +326,7 @@ def test_the_readers_the_workers_the_units_and_the_blocked_shards_are_shown(poll
   SHARD  POSITION           READER                 BLOCKED
   {A}    after {FIRST + 9}  blue-2/1111 for 2 min  3 attempts in 6 min
 {EARLIER.mapping}: {EARLIER.stream_arn}
-  no mapping of this name reads this stream; the position is kept for a mapping that does again
+  no mapping of this name reads this stream now; the positions are kept in case one reads it again
   SHARD  POSITION
   {A}    reset by hand
 WORKER  LEASES  BYTES A SECOND

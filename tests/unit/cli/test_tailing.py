@@ -17,7 +17,7 @@ from tests.unit.cli.test_explaining import settings
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["nobody"], "has no mapping nobody; there are q, k, t"),
+        (["nobody"], "has no mapping nobody; the names are q, k, t"),
         (["q"], "--peek receives up to ten messages once"),
         (["q", "--peek", "--since", "10m"], "--since is for streams"),
         (["k", "--peek"], "--peek is for queues"),

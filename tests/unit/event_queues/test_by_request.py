@@ -105,7 +105,7 @@ async def test_all_events_of_a_removed_function_are_stuck_and_can_only_be_droppe
 async def test_a_function_that_neither_the_settings_nor_the_file_know_is_refused(tmp_path: Path) -> None:
     with Scene(tmp_path, event(NOW)) as scene:
         for ask in (scene.stuck.report(MAIL, now=NOW), scene.stuck.change(MAIL, "drop", None, now=NOW)):
-            with pytest.raises(CannotChange, match="there is no function mail; there are resize"):
+            with pytest.raises(CannotChange, match="there is no function mail; the names are resize"):
                 await ask
         with pytest.raises(CannotChange, match=r"there is no function rezise; did you mean resize\?"):
             await scene.stuck.report(FunctionName("rezise"), now=NOW)

@@ -58,5 +58,5 @@ async def test_a_handler_finds_in_each_sample_what_its_service_sends(target: Run
 
 
 def test_a_sample_that_does_not_exist_is_refused_with_the_names_of_the_others() -> None:
-    with pytest.raises(KeyError, match="there is no sample s3; there are api-gateway, "):
+    with pytest.raises(KeyError, match="there is no sample s3; the samples are api-gateway, "):
         sample("s3")

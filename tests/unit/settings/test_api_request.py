@@ -140,7 +140,7 @@ def test_every_fault_has_the_path_of_the_request(faults: Callable[..., list[str]
         "names no function: neither a key of [functions] nor a Lambda function's name or ARN",
         "BatchSize = 20000: must be a whole number of records from 1 to 10000",
         "batch_size = 1: unknown key; did you mean BatchSize?",
-        'Region = "eu-west-1": unknown key; known are ' + ", ".join(MEMBERS),
+        'Region = "eu-west-1": unknown key; the known keys are ' + ", ".join(MEMBERS),
         "Batchsize = 1: unknown key; did you mean BatchSize?",
         'FilterCriteria.Filters[0].Pattern = "{}": Invalid filter pattern definition. Empty objects are not allowed.',
         'FilterCriteria.Filters[1].Pattern = "{": Invalid filter pattern definition. The pattern is not valid JSON: '
@@ -149,7 +149,7 @@ def test_every_fault_has_the_path_of_the_request(faults: Callable[..., list[str]
         "ScalingConfig: Unsupported ScalingConfig parameter for given event source mapping type. "
         "It goes with an SQS queue, not with a Kinesis stream",
         f'DestinationConfig.OnFailure.Destination = "{QUEUE}.fifo": a FIFO queue cannot be a destination',
-        'DestinationConfig.OnFailure.IfUnreachable = "drop": unknown key; known are Destination',
+        'DestinationConfig.OnFailure.IfUnreachable = "drop": unknown key; the known keys are Destination',
         'Destination = "arn:aws:s3:::failures": unknown key; did you mean DestinationConfig.OnFailure.Destination?',
         "Tags: is an option of AWS's own mappings and has no meaning here; leave it out",
         'KMSKeyArn = "k": is an option of AWS\'s own mappings and has no meaning here; leave it out',

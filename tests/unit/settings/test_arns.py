@@ -83,4 +83,4 @@ def test_every_service_that_the_daemon_calls_may_have_an_endpoint_of_its_own(loa
 
 def test_an_endpoint_of_another_service_is_refused_with_the_known_ones(faults: Faults) -> None:
     (fault,) = faults('[daemon]\nendpoints = { glacier = "http://a" }')
-    assert fault.endswith(f"unknown key; known are {', '.join(SERVICES)}")
+    assert fault.endswith(f"unknown key; the known keys are {', '.join(SERVICES)}")

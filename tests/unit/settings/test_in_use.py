@@ -72,9 +72,9 @@ def test_an_option_that_waits_for_a_restart_is_noted(file: Path) -> None:
     text = TEXT.replace(":9464", ":9465").replace("${REGION}", "eu-west-2")
     file.write_text(text)
     _, notes = shown_settings(TextInUse(text, at_start), file, ENVIRON)
-    assert notes == ("daemon.http_listen: the value below waits for a restart",)
+    assert notes == ("daemon.http_listen: the value below takes effect at the next restart",)
 
 
 def test_a_mapping_that_was_not_replaced_is_noted(file: Path) -> None:
     _, notes = shown(file, not_replaced=(MappingName("m"),))
-    assert notes == ("mappings.m: the last reload failed to replace the mapping, which has its former options",)
+    assert notes == ("mappings.m: the last reload failed to replace the mapping, so it still has its former options",)

@@ -112,7 +112,7 @@ def test_a_value_that_cannot_be_read_is_reported_once(faults: Faults) -> None:
         ("functions = []", "functions = []: must be a table"),
         ("[mappings]\nm = true", "mappings.m = true: must be a table"),
         ("[mapping.m]", "mapping: unknown key; did you mean mappings?"),
-        ("what = 1", "what: unknown key; known are daemon, functions, mappings"),
+        ("what = 1", "what: unknown key; the known keys are daemon, functions, mappings"),
         ("[daemon]\nregion = 3", "daemon.region = 3: must be text, in quotes"),
         ("[Daemon]", "Daemon: unknown key; did you mean daemon?"),
         ('[functions."a b"]', 'functions."a b": a name has 1 to 64 letters, digits, hyphens and underscores'),
@@ -152,7 +152,7 @@ def test_an_option_that_only_awss_own_mappings_have_is_reported_as_such(
 
 
 def test_an_abbreviated_key_that_fits_several_is_not_guessed(faults: Faults) -> None:
-    assert faults("[mappings.m]\nmaximum = 1")[0].startswith("mappings.m.maximum: unknown key; known are ")
+    assert faults("[mappings.m]\nmaximum = 1")[0].startswith("mappings.m.maximum: unknown key; the known keys are ")
 
 
 def test_a_function_named_like_an_option_does_not_confuse_the_search_for_the_nearest_key(faults: Faults) -> None:
@@ -247,7 +247,7 @@ def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     for file, rule in (
         (tmp_path / "absent.toml", "there is no such file"),
         (tmp_path, "cannot be read: Is a directory"),
-        (latin, "byte 11 is not UTF-8, and TOML is"),
+        (latin, "byte 11 is not UTF-8, and a TOML file must be UTF-8"),
     ):
         with pytest.raises(SettingsError) as caught:
             load(file, {})

@@ -85,7 +85,7 @@ def test_digits_for_a_shard_or_with_after_are_a_sequence_number(digits: str) -> 
         ("1769860800000", "looks like milliseconds since 1970: give seconds"),
         ("9" * 19, "must not be in the future"),
         ("9" * 129, "at most 128 digits"),
-        ("49590338", "was a sequence number meant, cut short"),
+        ("49590338", "as a sequence number, it has too few digits"),
         ("0", "before AWS had streams"),
     ],
 )
