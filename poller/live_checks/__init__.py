@@ -8,7 +8,7 @@
     urls.py           do the urls of HTTP functions accept connections?
     destinations.py   are the destinations there?
     event_queues.py   may the events of a function wait in an SQS queue?
-    tables.py         are the tables of leases there, and do they have the right key?
+    tables.py         are the tables of leases there, with the right key and no rows of other programs?
 
 To check something else, write a function that returns rows, and add it to `making.checks_of`.
 Each check has the identity that the daemon has for the same resource.

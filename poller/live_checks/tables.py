@@ -1,45 +1,84 @@
-"""Are the tables of leases there, and do they have the right key? The state has one, and so do KCL applications."""
+"""Are the tables of leases there, and can they be used? The state has one, and so do KCL applications.
+
+    DescribeTable    the table has the right key
+    Scan             the daemon can read each item; it refuses a table that has an item of another program
+
+A table of the state that does not exist is not a fault, because the daemon creates it. A table of KCL must exist.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
+from random import Random
 
 from poller.aws.clients import Aws
 from poller.composition.event_queues import aws_settings
 from poller.composition.state import aws_of_table
 from poller.core.finding import Finding
-from poller.errors import PollerError
+from poller.errors import PollerError, Rejected
 from poller.live_checks.rows import Row, failure
+from poller.model.lease import TableAddress
 from poller.model.mapping import StreamMapping
 from poller.settings.state import table_address
 from poller.settings.values import Settings
+from poller.stores.dynamodb_items import Items
+from poller.stores.dynamodb_leases import DynamoDbLeaseStore
 from poller.stores.dynamodb_table import described, fault_of_key
+from poller.stores.kcl_leases import WATCHED_IN_SECONDS, KclLeaseStore, held_by_kcl
+from poller.stores.kcl_rows import Meaning
 
 
 async def state_table(settings: Settings, _: Aws) -> list[Row]:
     """Check the table of the state. A table that does not exist is not a fault, because the daemon creates it."""
     address = table_address(settings.daemon.state)
-    row = partial(Row, "daemon.state", address.table, "DescribeTable")
+    missing = Finding("does not exist; the daemon creates it at its start, if it may")
     async with Aws(aws_of_table(address, aws_settings(settings))) as aws:
-        found = await _table(aws, address.table, region=address.region, role_arn=address.role_arn)
-    return [row(found or Finding("does not exist; the daemon creates it at its start, if it may"))]
+        return await _rows("daemon.state", address, aws, missing=missing, finding=_of_poller)
 
 
 async def kcl_table(mapping: StreamMapping, table: str, aws: Aws) -> list[Row]:
     """Check the table of a KCL application. It must exist."""
-    row = partial(Row, f"mappings.{mapping.name}.kcl_table", table, "DescribeTable")
-    found = await _table(aws, table, region=mapping.region, role_arn=mapping.role_arn)
-    return [row(found or Finding("does not exist", is_fault=True))]
+    address = TableAddress(table, region=mapping.region, role_arn=mapping.role_arn)
+    missing = Finding("does not exist", is_fault=True)
+    finding = partial(_of_kcl, Meaning(mapping.state_key, latest=0.0, at_timestamp=None))
+    return await _rows(f"mappings.{mapping.name}.kcl_table", address, aws, missing=missing, finding=finding)
 
 
-async def _table(aws: Aws, table: str, *, region: str | None, role_arn: str | None) -> Finding | None:
-    """Return what DynamoDB says about a table of leases, or None if the table does not exist."""
+async def _rows(
+    option: str, address: TableAddress, aws: Aws, *, missing: Finding, finding: Callable[[Items], Awaitable[Finding]]
+) -> list[Row]:
+    """Check one table. `missing` is said of a table that does not exist, and `finding` reads the items."""
+    row = partial(Row, option, address.table)
     try:
-        client = await aws.json_client("dynamodb", region=region, role_arn=role_arn)
-        description = await described(client, table)
+        client = await aws.json_client("dynamodb", region=address.region, role_arn=address.role_arn)
+        description = await described(client, address.table)
     except PollerError as error:
-        return failure(error)
+        return [row("DescribeTable", failure(error))]
     if description is None:
-        return None
-    fault = fault_of_key(description)
-    return Finding("exists, and its key fits") if fault is None else Finding(fault, is_fault=True)
+        return [row("DescribeTable", missing)]
+    if (fault := fault_of_key(description)) is not None:
+        return [row("DescribeTable", Finding(fault, is_fault=True))]
+    try:
+        found = await finding(Items(client, table=address.table, rng=Random()))
+    except Rejected as error:
+        found = Finding(f"cannot be used: {error}", is_fault=True)
+    except PollerError as error:
+        found = failure(error)
+    return [row("DescribeTable", Finding("exists, and its key fits")), row("Scan", found)]
+
+
+async def _of_poller(items: Items) -> Finding:
+    await DynamoDbLeaseStore(items).scan()
+    return Finding("has only rows of poller")
+
+
+async def _of_kcl(meaning: Meaning, items: Items) -> Finding:
+    """Return the finding of a table of KCL. Only a run finds out whether the application still runs."""
+    if not held_by_kcl(await KclLeaseStore(items, meaning).scan()):
+        return Finding("has only rows of KCL")
+    text = (
+        "has only rows of KCL; a KCL application owns leases in it, so stop the application: the mapping begins only "
+        f"if none of them is renewed for {WATCHED_IN_SECONDS:g} s"
+    )
+    return Finding(text, is_advice=True)

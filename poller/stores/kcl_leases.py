@@ -12,7 +12,7 @@ Source: amazon-kinesis-client, `DynamoDBLeaseRefresher`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import anyio
@@ -106,20 +106,25 @@ async def refuse_while_kcl_runs(store: LeaseStore, *, option: str, watches: Call
     """Return if no KCL application renews a lease of the table for WATCHED_IN_SECONDS. Otherwise raise InUse.
 
     KCL and poller cannot share a table at the same time. `option` is the setting that names the table.
-    If KCL owns only leases of drained shards, or none, the function returns at once: nobody takes such leases.
+    If KCL owns none but those of drained shards, the function returns at once.
     Otherwise `watches` gets the number of leases that it owns. KCL mostly leaves its name in the rows when it stops, so
     the first take-over of a table waits. Later, workers of poller own the leases.
     """
     before = await store.scan()
-    owned = [row for row in before if is_of_kcl(row) and not is_drained(row)]
-    if not owned:
+    held = held_by_kcl(before)
+    if not held:
         return
-    watches(len(owned))
+    watches(len(held))
     for _ in range(round(WATCHED_IN_SECONDS / LOOK_EVERY_SECONDS)):
         await anyio.sleep(LOOK_EVERY_SECONDS)
         if renewed := renewed_by_kcl(before, await store.scan()):
             which = f"{len(renewed)} of its leases, such as {renewed[0]}"
             raise InUse(f"{option}: a KCL application still renews {which}; stop it first")
+
+
+def held_by_kcl(rows: Iterable[Row]) -> list[Row]:
+    """Return the leases that a worker of KCL owns, without those of drained shards, which nobody takes."""
+    return [row for row in rows if is_of_kcl(row) and not is_drained(row)]
 
 
 def _change(before: Item, after: Item) -> Mapping[str, Any]:

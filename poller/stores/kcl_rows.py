@@ -93,12 +93,14 @@ def is_lease(item: Item) -> bool:
 def row_of(item: Item, meaning: Meaning) -> Row:
     """Return the row of a lease. Raises Rejected if the item is not a lease of a shard."""
     shard_id = str(item.get(KEY, {}).get("S"))
-    if ":" in shard_id:
+    if ":" in shard_id and "/" not in shard_id:
         text = (
             f"the lease {shard_id[:200]!r} is of a KCL application that reads several streams, which is not supported"
         )
         raise Rejected(text, code="SeveralStreams")
     try:
+        if "/" in shard_id:
+            raise ValueError("a slash is in the keys of poller's own rows only")
         return Row(
             key=meaning.row_key(shard_id),
             counter=int(item["leaseCounter"]["N"]) + 1,

@@ -12,15 +12,25 @@ import orjson
 import pytest
 
 from poller.aws.clients import Aws, AwsSettings
+from poller.composition.kcl import rows_of_table as rows_in_kcl_table
+from poller.composition.state import rows_of_table
 from poller.core.finding import Finding
-from poller.errors import AccessDenied
+from poller.errors import AccessDenied, SettingsError
 from poller.live_checks.destinations import NOT_CHECKED, destination
 from poller.live_checks.making import rows_of
 from poller.live_checks.queue_access import CANNOT_HIDE, queue_access
 from poller.live_checks.rows import Row
+from poller.live_checks.tables import kcl_table
 from poller.live_checks.urls import THROUGH_A_PROXY, http_function
 from poller.model.arn import Arn
+from poller.model.ids import FunctionName, MappingName
+from poller.model.lease import Row as Lease
+from poller.model.lease import RowKey
+from poller.model.mapping import StreamMapping
+from poller.model.stream import TrimHorizon
 from poller.settings.loading import load
+from poller.stores.dynamodb_items import Item
+from poller.stores.dynamodb_rows import item_of
 from tests.fakes.dynamodb_over_http import DynamoDbOverHttp, dynamodb_over_http, use_own_credentials
 from tests.fakes.sqs import FakeSqs
 
@@ -37,13 +47,25 @@ def _own_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     use_own_credentials(monkeypatch)
 
 
-async def finding(folder: Path, service: DynamoDbOverHttp) -> tuple[str, bool]:
-    """Return the text of the only row, and whether it is a fault."""
+async def findings(folder: Path, service: DynamoDbOverHttp) -> dict[str, tuple[str, bool]]:
+    """Return the text of each check of the table, and whether it is a fault."""
     file = folder / "poller.toml"
     file.write_text(f'[daemon]\nregion = "eu-west-1"\nstate = "dynamodb://leases?endpoint_url={service.url}"\n')
-    [row] = await anyio.to_thread.run_sync(partial(rows_of, load(file, {})))
-    assert (row.option, row.resource, row.check) == ("daemon.state", "leases", "DescribeTable")
-    return row.finding.text, row.finding.is_fault
+    rows = await anyio.to_thread.run_sync(partial(rows_of, load(file, {})))
+    assert {(row.option, row.resource) for row in rows} == {("daemon.state", "leases")}
+    return {row.check: (row.finding.text, row.finding.is_fault) for row in rows}
+
+
+async def finding(folder: Path, service: DynamoDbOverHttp) -> tuple[str, bool]:
+    """Return the text of the only check, and whether it is a fault."""
+    [(check, found)] = (await findings(folder, service)).items()
+    assert check == "DescribeTable"
+    return found
+
+
+def put(service: DynamoDbOverHttp, *items: Item) -> None:
+    table = service.tables.table("leases")
+    table.items |= {table.key_of(item): item for item in items}
 
 
 async def create(service: DynamoDbOverHttp, key: str) -> None:
@@ -68,7 +90,7 @@ async def test_a_table_that_does_not_exist_is_no_fault_and_is_not_created(tmp_pa
 async def test_a_table_with_our_key_is_fine_and_one_with_another_key_is_a_fault(tmp_path: Path) -> None:
     async with dynamodb_over_http() as service:
         await create(service, "leaseKey")
-        assert await finding(tmp_path, service) == ("exists, and its key fits", False)
+        assert (await findings(tmp_path, service))["DescribeTable"] == ("exists, and its key fits", False)
         service.tables.tables.clear()
         await create(service, "id")
         text, is_fault = await finding(tmp_path, service)
@@ -84,7 +106,28 @@ async def test_a_table_that_cannot_be_described_is_a_fault(tmp_path: Path) -> No
         assert is_fault
 
 
-async def test_a_table_of_kcl_must_exist(tmp_path: Path) -> None:
+async def test_a_table_whose_rows_are_not_all_of_poller_is_a_fault_as_in_a_run(tmp_path: Path) -> None:
+    async with dynamodb_over_http() as service:
+        await create(service, "leaseKey")
+        put(service, item_of(Lease(key=RowKey(":pause/orders"))))
+        found = await findings(tmp_path, service)
+        assert found["Scan"] == ("has only rows of poller", False)
+        put(service, {"leaseKey": {"S": "of-another-program"}, "leaseCounter": {"N": "1"}})
+        found = await findings(tmp_path, service)
+        why = "the item 'of-another-program' was not written by poller"
+        assert found["Scan"] == (f"cannot be used: {why}", True)
+        with pytest.raises(SettingsError, match=f"the table leases cannot be used: {why}"):
+            await rows_of_table(f"dynamodb://leases?endpoint_url={service.url}", AwsSettings(region="eu-west-1"))
+        service.tables.forbidden = {"Scan"}
+        text, is_fault = (await findings(tmp_path, service))["Scan"]
+        assert text == "cannot be read: AccessDeniedException (403): not authorized to perform: dynamodb:Scan"
+        assert is_fault
+
+
+LEASE: Item = {"leaseKey": {"S": "shardId-000000000000"}, "leaseCounter": {"N": "7"}, "checkpoint": {"S": "495"}}
+
+
+async def test_a_table_of_kcl_must_exist_and_have_rows_that_a_run_can_read(tmp_path: Path) -> None:
     async with dynamodb_over_http() as service:
         file = tmp_path / "poller.toml"
         file.write_text(
@@ -102,12 +145,52 @@ async def test_a_table_of_kcl_must_exist(tmp_path: Path) -> None:
             """
         )
         check = partial(rows_of, load(file, {}))
-        option, resource = "mappings.clicks.kcl_table", "leases"
-        for finding in (Finding("does not exist", is_fault=True), Finding("exists, and its key fits")):
+
+        async def found() -> dict[str, Finding]:
             rows = await anyio.to_thread.run_sync(check)
-            assert Row(option, resource, "DescribeTable", finding) in rows
-            if finding.is_fault:
-                await create(service, "leaseKey")
+            assert {row.resource for row in rows if row.option == "mappings.clicks.kcl_table"} == {"leases"}
+            return {row.check: row.finding for row in rows if row.option == "mappings.clicks.kcl_table"}
+
+        assert await found() == {"DescribeTable": Finding("does not exist", is_fault=True)}
+        await create(service, "leaseKey")
+        fits = Finding("exists, and its key fits")
+        assert await found() == {"DescribeTable": fits, "Scan": Finding("has only rows of KCL")}
+        put(service, LEASE, {"leaseKey": {"S": "ip-10-0-0-1"}, "entityType": {"S": "WORKER_METRICS"}})
+        assert (await found())["Scan"] == Finding("has only rows of KCL")
+        put(service, {**LEASE, "leaseOwner": {"S": "ip-10-0-0-1:7a0f"}})
+        advice = (
+            "has only rows of KCL; a KCL application owns leases in it, so stop the application: the mapping begins "
+            "only if none of them is renewed for 60 s"
+        )
+        assert (await found())["Scan"] == Finding(advice, is_advice=True)
+        put(service, {**LEASE, "leaseKey": {"S": "123456789012:clicks:1700000000:shardId-000000000000"}})
+        several = (await found())["Scan"]
+        assert several.is_fault
+        assert "is of a KCL application that reads several streams, which is not supported" in several.text
+
+
+@pytest.mark.parametrize(
+    "key", [":pause/orders", "clicks/arn:aws:kinesis:eu-west-1:1:stream/clicks/shardId-0", "other"]
+)
+async def test_a_table_with_rows_that_kcl_does_not_write_is_a_fault(tmp_path: Path, key: str) -> None:
+    mapping = StreamMapping(
+        name=MappingName("clicks"),
+        event_source_arn=Arn.parse("arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"),
+        function_name=FunctionName("f"),
+        starting_position=TrimHorizon(),
+        kcl_table="leases",
+        region="eu-west-1",
+        uuid="u",
+    )
+    async with dynamodb_over_http() as service, Aws(AwsSettings(endpoint_url=service.url)) as aws:
+        await create(service, "leaseKey")
+        checkpoint = "AFTER_SEQUENCE_NUMBER 495" if key == "other" else "TRIM_HORIZON"
+        put(service, {**LEASE, "leaseKey": {"S": key}, "checkpoint": {"S": checkpoint}})
+        *_, row = await kcl_table(mapping, "leases", aws)
+        why = f"the lease '{key}' cannot be read as one of KCL"
+        assert row.finding == Finding(f"cannot be used: {why}", is_fault=True)
+        with pytest.raises(SettingsError, match=r"clicks\.kcl_table: the table leases cannot be used: the lease"):
+            await rows_in_kcl_table(mapping, AwsSettings(endpoint_url=service.url))
 
 
 async def test_a_destination_of_a_kind_without_a_check_is_an_advice() -> None:
