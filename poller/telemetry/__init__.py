@@ -11,6 +11,7 @@
     numbers.py             adds up the counts of several processes
     processes.py           adds up their CPU time and memory
     logs.py                configures structlog
+    whole_writes.py        writes whole lines to stderr
     reference.py           lists all metrics and log events
 
 Belongs here: how a log line is written and how a series is kept.

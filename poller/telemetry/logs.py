@@ -17,7 +17,6 @@ import json
 import logging
 import re
 import sys
-from contextlib import suppress
 from typing import IO, Any, Literal
 
 import orjson
@@ -26,6 +25,7 @@ from aiohttp.http_exceptions import BadHttpMessage
 from structlog.typing import EventDict, Processor
 
 from poller.disclosure import safe_traceback
+from poller.telemetry.whole_writes import write_whole
 
 LogFormat = Literal["json", "console"]
 
@@ -52,22 +52,21 @@ def configure(
     ]
     if worker is not None:
         processors.insert(0, _adder_of(worker))
-    stream: IO[Any]
     if format == "json":
         processors += [structlog.processors.JSONRenderer(serializer=_encode)]
-        stream = sys.stderr.buffer
     else:
         processors += [
             _joined,
             _escaped,
             _unfolded,
             _console_renderer(sys.stderr.isatty() if has_colors is None else has_colors),
+            _encoder_for(sys.stderr.encoding),
         ]
-        stream = sys.stderr
+    stream = sys.stderr.buffer
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_name: _Lines(stream, b"\n" if format == "json" else "\n"),
+        logger_factory=lambda *_name: _Lines(stream),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_ToStructlog()], level=logging.WARNING, force=True)
@@ -76,6 +75,13 @@ def configure(
 
 def _console_renderer(has_colors: bool) -> structlog.dev.ConsoleRenderer:
     return structlog.dev.ConsoleRenderer(colors=has_colors, sort_keys=False)
+
+
+def _encoder_for(encoding: str) -> Processor:
+    def encode(_logger: Any, _method: str, line: Any) -> bytes:
+        return str(line).encode(encoding, "backslashreplace")
+
+    return encode
 
 
 def _adder_of(worker: int) -> Processor:
@@ -143,15 +149,11 @@ def _encode(event: dict[str, Any], *, default: Any) -> bytes:
 class _Lines:
     """Writes a finished line, as the last step of structlog. It never raises an error."""
 
-    def __init__(self, stream: IO[Any], end: bytes | str) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
-        self._end = end
 
-    def msg(self, line: Any) -> None:
-        """Write the line at once. Ignore an OSError, and the ValueError of a closed stream."""
-        with suppress(OSError, ValueError):
-            self._stream.write(line + self._end)
-            self._stream.flush()
+    def msg(self, line: bytes) -> None:
+        write_whole(self._stream, line + b"\n")
 
     debug = info = warning = error = critical = exception = log = msg
 

@@ -15,12 +15,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import IO
 
 import anyio
 from anyio.abc import Process
 
 from poller.model.lease import Owner
+from poller.telemetry.whole_writes import write_whole
 from poller.workers.channel import Channel, EndOfChannel
 from poller.workers.lines import write_lines
 from poller.workers.membership import DIED, HURRY, REPORT, STOP, Membership
@@ -132,15 +134,10 @@ class Life:
         assert process.stderr is not None, "it is a pipe"
         assert self._channel is not None, "it is open"
 
-        def write(lines: bytes) -> None:
-            with suppress(OSError, ValueError):  # as in logs.py: a line that cannot be written is lost
-                log.write(lines)
-                log.flush()
-
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch)
             async with anyio.create_task_group() as readers:
-                readers.start_soon(write_lines, process.stderr, write)
+                readers.start_soon(write_lines, process.stderr, partial(write_whole, log))
                 readers.start_soon(self._read, self._channel)
                 status = await process.wait()
                 readers.cancel_scope.deadline = anyio.current_time() + LAST_WORDS_IN_SECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
@@ -36,6 +37,21 @@ def _put_back() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+class ShortWrites(io.RawIOBase):
+    """A file that takes at most 1,000 bytes in one write, as a pipe does if a signal comes."""
+
+    def __init__(self) -> None:
+        self.taken = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        part = bytes(data)[:1000]
+        self.taken += part
+        return len(part)
 
 
 def lines(capture: pytest.CaptureFixture[bytes]) -> list[dict[str, Any]]:
@@ -253,11 +269,23 @@ def test_a_line_that_cannot_be_written_is_lost_without_an_error(
 ) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    broken = os.fdopen(writing, "w")
-    monkeypatch.setattr(sys, "stderr", broken)
-    logs.configure(format)
-    for _ in range(3):
-        structlog.get_logger().info("unheard")
-    with pytest.raises(BrokenPipeError):
-        broken.close()
+    with os.fdopen(writing, "w") as broken:
+        monkeypatch.setattr(sys, "stderr", broken)
+        logs.configure(format)
+        for _ in range(3):
+            structlog.get_logger().info("unheard")
     structlog.get_logger().info("unheard")
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_a_line_arrives_whole_if_a_write_takes_a_part_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+    format: logs.LogFormat,  # noqa: A002
+) -> None:
+    """With PYTHONUNBUFFERED, Python does not write the rest."""
+    bare = ShortWrites()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(bare, encoding="utf-8", write_through=True))  # type: ignore[type-var]  # Python itself makes one over a bare file
+    logs.configure(format)
+    structlog.get_logger().info("odd", text="é" * 5000)
+    assert "é" * 5000 in bare.taken.decode()
+    assert bare.taken.endswith(b"\n")
