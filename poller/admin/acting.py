@@ -207,7 +207,7 @@ def _body(call: Call[Any], fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _back(url: str) -> str:
-    """Return the address of one of our pages that this address means, whatever else the address says."""
+    """Return the address of the page that this address names. The result is always one of our own pages."""
     try:
         parts = urlsplit(url)
         parameters = dict(parse_qsl(parts.query, max_num_fields=MAXIMUM_FIELDS))

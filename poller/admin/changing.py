@@ -56,13 +56,13 @@ class Changes(Protocol):
     async def order(self, mapping: str, order: ShardOrder, *, settings: str | None) -> Mapping[str, Any]: ...
 
     async def positions(self, mapping: str) -> Mapping[str, Any]:
-        """Return the stored positions of a mapping, without a change."""
+        """Return the stored positions of a mapping. It changes nothing."""
         ...
 
     async def move(self, mapping: str, order: MoveOrder, *, settings: str | None) -> Mapping[str, Any]: ...
 
     async def stuck_events(self, function: str) -> Mapping[str, Any]:
-        """Return the stuck events of a function, without a change."""
+        """Return the stuck events of a function. It changes nothing."""
         ...
 
     async def change_events(
@@ -137,7 +137,9 @@ async def respond(call: Call[B], changes: Changes, body: bytes, *, by: str, emit
 
 
 def refuse_another_file(meant: str | None, own: Path) -> None:
-    """Raise CannotChange if the client means another settings file than the daemon's own. None means the own one.
+    """Raise CannotChange if the client means another settings file than the daemon's own file.
+
+    If `meant` is None, the client means the daemon's own file.
 
     Symbolic links are resolved each time, because they may change.
     """

@@ -55,7 +55,7 @@ _OUR_SITE = ("same-origin", "none")
 def is_of_another_site(*, origins: Iterable[str], fetch_sites: Iterable[str], hosts: Sequence[str]) -> bool:
     """Return whether a page of another site sent the request.
 
-    The arguments have all values of its headers `Origin`, `Sec-Fetch-Site` and `Host`.
+    The arguments have all values of the request's headers `Origin`, `Sec-Fetch-Site` and `Host`.
     """
     return any(site not in _OUR_SITE for site in fetch_sites) or any(not _is_ours(origin, hosts) for origin in origins)
 
@@ -63,7 +63,7 @@ def is_of_another_site(*, origins: Iterable[str], fetch_sites: Iterable[str], ho
 def refused_change(*, authorizations: Sequence[str], token: str | None, is_loopback: bool) -> Denial | None:
     """Return why a change is refused, or None if it is allowed.
 
-    `authorizations` are all its `Authorization` headers.
+    `authorizations` are all `Authorization` headers of the request.
     """
     if token is None:
         return None if is_loopback else NO_TOKEN_IS_SET

@@ -115,7 +115,8 @@ def kept_until(shard: BlockedShard) -> float | None:
 def reason_for(status: MappingStatus, *, sees_words: bool) -> str | None:
     """Return the reason of the state, without the function's own words unless the reader may see them.
 
-    They follow `function f cannot start: `, which may come after a trouble of the source (functions/health.py).
+    The function's own words follow the text `function f cannot start: `. A trouble of the source may come before this
+    text (functions/health.py).
     """
     reason = status.reason
     if sees_words or reason is None:

@@ -34,7 +34,8 @@ from poller.model.ids import MappingName
 class Backlogs(Protocol):
     """Tells how much work waits (`engine.backlogs.Backlogs`). None means that there is no such mapping.
 
-    `depths` returns what the queue of each mapping said last. It waits for some of them, a second at most.
+    `depths` returns the last known depth of each mapping's queue. It asks some of the queues again, and waits for at
+    most a second.
     """
 
     async def of_daemon(self) -> Known: ...

@@ -266,7 +266,7 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
     reads = [read for read in openapi.READS if backlogs is not None or not read.is_optional]
 
     async def description(_request: web.Request) -> web.Response:
-        document = partial(openapi.document, reads, calls.CALLS)  # it takes 7 ms, and few ask for it
+        document = partial(openapi.document, reads, calls.CALLS)  # this takes 7 ms, and few clients ask for it
         return _json(200, await to_thread.run_sync(document, abandon_on_cancel=True))
 
     def change(call: Call[Any]) -> Handler:

@@ -154,7 +154,7 @@ class _Reader:
         return tags
 
     async def _with_filters(self, mapping: dict[str, Any]) -> dict[str, Any]:
-        """Return the mapping with its filters. A list shows no filters that are encrypted with a key of one's own."""
+        """Return the mapping with its filters. A list omits filters that are encrypted with a customer managed key."""
         if mapping.get("KMSKeyArn") and not mapping.get("FilterCriteria"):
             answer = await self._ask(self._lambda.get_event_source_mapping, UUID=mapping["UUID"])
             return mapping | {"FilterCriteria": answer.get("FilterCriteria")}

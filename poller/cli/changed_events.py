@@ -44,7 +44,7 @@ class ChangeOfEvents(NamedTuple):
 
     @property
     def is_needed(self) -> bool:
-        """Return whether there is something to change. A change of one event finds out itself whether it is there."""
+        """Return whether there may be something to change. For one event, `make` finds out whether the event exists."""
         return self.request_id is not None or self.applies_to > 0
 
     @property

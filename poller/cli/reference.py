@@ -1,4 +1,4 @@
-"""What does `poller reference` print? Every metric, every log event, and every point of likeness to AWS Lambda."""
+"""What does `poller reference` print? Every metric, every log event, and how poller compares to AWS Lambda."""
 
 from __future__ import annotations
 

@@ -207,9 +207,9 @@ def _in_words(renamed: Copied) -> str:
 
 
 def _entries(settings: Settings, rows: list[Row]) -> list[Entry]:
-    """Return the entries of the state. Positions that a mapping has in the state are too old if it has a table of KCL.
+    """Return the entries of the state, without the positions of mappings that have a table of KCL.
 
-    They are left out.
+    The positions that the state has for such a mapping are too old.
     """
     in_tables = {mapping.state_key for mapping in settings.stream_mappings if mapping.kcl_table is not None}
     stored = {key: found for key, found in grouped(rows).items() if key not in in_tables}
@@ -236,7 +236,7 @@ def _planned(mapping: StreamMapping, stored: Stored, text: str, *, shard: str | 
 
 
 def _ask(mapping: StreamMapping, move: Move, *, is_sure: bool, is_for_program: bool) -> None:
-    """Show the move, and ask if nobody is sure. Ends the program if the answer is no."""
+    """Show the move, and ask the person unless `is_sure`. Ends the program if the answer is no."""
     shown = table(Entry(move.key, mapping, move.before))
     typer.echo("\n".join([shown, "", *move.sentences()]), err=is_for_program)
     confirm(is_sure=is_sure, is_for_program=is_for_program)

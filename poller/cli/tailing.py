@@ -136,7 +136,7 @@ def _show_queue(
 
 
 def _starting(since: str | None) -> StartingPosition:
-    """Return the position of --since. Ends the program with exit code 2 if it is none."""
+    """Return the position that --since names. Ends the program with exit code 2 if --since names no position."""
     if since is None:
         return Latest()
     try:

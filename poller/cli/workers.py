@@ -18,7 +18,7 @@ from poller.model.lease import Row
 from poller.stores.owners import label
 
 MAPPING = limit_of_mapping(MappingName(""))
-"""The limit of a mapping begins so. All other limits are those of functions."""
+"""The name of a mapping's limit begins with this text. All other limits are those of functions."""
 
 
 def workers_table(rows: Iterable[Row]) -> str:

@@ -49,8 +49,8 @@ def _reading_nothing(stream: StreamStatus) -> StreamStatus:
 def merged_sharing(statuses: Iterable[SharingStatus]) -> SharingStatus | None:
     """Return one status for the workers of one host, made of their statuses. Return None if there are no statuses.
 
-    The leases are added. Of each time, the longest one counts. Which workers live is taken from the worker that had the
-    newest answer of the table.
+    The numbers of leases are added, and each time is the longest one of all workers. Everything else, such as the list
+    of live workers, comes from the worker to which the table has answered last.
     """
     every = list(statuses)
     if not every:
@@ -105,7 +105,7 @@ def _merged(statuses: Sequence[MappingStatus]) -> MappingStatus:
 
 
 def _badness(status: MappingStatus) -> tuple[int, float]:
-    """Return a value that is lower the worse the state is. Of equal states, the longest one is the worst."""
+    """Return a sort key that puts the worst status first. Of equal states, the one that has lasted longest is worst."""
     return WORST_FIRST.index(status.state), float("inf") if status.since is None else status.since
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from poller.core.events.trace import TRACE_HEADER, TRACEPARENT, of_traceparent, usable
 
 MAXIMUM_SPANS = 128
-"""The most spans of one batch. A span of OpenTelemetry has at most so many links (OTEL_SPAN_LINK_COUNT_LIMIT)."""
+"""The most spans of one batch. A span of OpenTelemetry has at most this many links (OTEL_SPAN_LINK_COUNT_LIMIT)."""
 
 _ROOT = re.compile(r"(?:^|;)\s*Root=1-([0-9a-f]{8})-([0-9a-f]{24})(?=;|$)")
 _PARENT = re.compile(r"(?:^|;)\s*Parent=(?!0{16})([0-9a-f]{16})(?=;|$)")

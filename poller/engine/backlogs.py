@@ -168,7 +168,9 @@ class _Queue:
                         self.depth = UnknownBacklog(f"GetQueueAttributes: {error}")
                     self._answered_at = anyio.current_time()
         except anyio.get_cancelled_exc_class():
-            if not self._is_fresh:  # this question, or one before it, has waited in vain; the next question asks again
+            if (
+                not self._is_fresh
+            ):  # no answer came in time to this question, or to one before it; the next question asks again
                 self.depth = NO_ANSWER
             raise
         return self.depth

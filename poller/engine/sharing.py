@@ -62,7 +62,7 @@ class Shared(Generic[K, V]):
         return entry.opened[0] if entry is not None and entry.opened else None
 
     def all_opened(self) -> list[V]:
-        """Return all open values, those that were opened first first."""
+        """Return all open values, in the order in which they were opened."""
         return [value for entry in self._entries.values() for value in entry.opened]
 
     async def _own(self, key: K, entry: _Entry[V]) -> None:

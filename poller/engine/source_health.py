@@ -20,7 +20,7 @@ from poller.model.stream import ShardId
 from poller.ports import Clock
 
 THROTTLED_READS = 10
-"""After so many throttled reads in a row, a shard is in trouble. They take about half a minute.
+"""After this number of throttled reads in a row, a shard is in trouble. They take about half a minute.
 
 AWS has no such number.
 """

@@ -269,7 +269,7 @@ class Supervisor:
             supervised.run.stop.begin()
 
     async def _resume(self, supervised: Supervised, store: Callable[[], Awaitable[None]]) -> None:
-        """Begin a run and store the change. If one of both fails, raises that error, and the mapping stays paused."""
+        """Begin a run and store the change. If either fails, raises that error, and the mapping stays paused."""
         pause, supervised.pause = supervised.pause, None
         run = None
         try:

@@ -67,7 +67,7 @@ UPDATE event SET claim = ?, free_at = ? WHERE id IN (
 ) RETURNING id, function, request_id, accepted_at, due_at, attempts, postponements, stuck, rest,
     (SELECT payload FROM payload WHERE payload.id = event.id)
 """
-"""Claims the events that were free first, as many as have together no more bytes than allowed, but at least one."""
+"""Claims the events that were free first, up to the allowed number of bytes in all, but always at least one event."""
 
 SET_ASIDE = "UPDATE event SET claim = '', free_at = due_at, stuck = ? WHERE id = ?"
 

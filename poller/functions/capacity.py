@@ -6,8 +6,9 @@ If the new number is smaller, no invocation is cut. New invocations wait until f
 
 If several workers share the function's `reserved_concurrency`, the capacity is the number of units that this process
 holds (`units.py`). A unit that should go to another worker does not count, so no poll and no invocation begins on it.
-If this unit is the last one, the gate still counts it until the batches in hand have run, and the room does not.
-Otherwise these batches would wait until this process has a unit again.
+The last unit is an exception. While this process has batches in hand, the gate still counts the last unit, so that
+these batches run now and do not wait until the process has a unit again. The room does not count it, so no new batch
+comes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from poller.functions.room import FunctionRoom
 from poller.functions.units import Units
 
 CLIENT_WAITS_IN_SECONDS = 30.0
-"""So long after a refused call, this process asks for a unit. The client's next try then finds one."""
+"""For how long after a refused call this process asks for a unit, so that the client's next try may find one."""
 
 
 class FunctionCapacity:
@@ -47,7 +48,7 @@ class FunctionCapacity:
             self._resize(gate=reserved_concurrency, room=reserved_concurrency)
 
     def refused(self) -> None:
-        """Note that a client's call was refused. Then this process asks for a unit: the client may try again."""
+        """Note that a client's call was refused. This process then asks for a unit, as the client may try again."""
         self._refused_at = anyio.current_time()
 
     def _has_waiter(self) -> bool:

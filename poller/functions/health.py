@@ -19,7 +19,7 @@ from poller.model.status import Health
 from poller.ports import Clock
 
 REASON_LIMIT_IN_CHARACTERS = 1024
-"""A status shows at most so many characters of the function's error message."""
+"""A status shows at most this many characters of the function's error message."""
 
 
 class FunctionHealth:

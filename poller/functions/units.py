@@ -49,7 +49,8 @@ class _Use:
 
 
 class Units:
-    """The units of one limit that this process holds. `wanted` is the limit: this process asks for so many units.
+    """The units of one limit that this process holds. `wanted` is the number of units that this process asks for: the
+    limit.
 
     `needed` returns how many units are needed for the invocations that run, and for those that must run before a unit
     is given away.

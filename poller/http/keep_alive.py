@@ -10,7 +10,7 @@ import socket
 from typing import Any
 
 PROBE_AFTER_IN_SECONDS = 60
-"""The first probe goes out after so long without data. AWS's NAT gateway forgets a connection after 350 seconds."""
+"""The first probe goes out after this time without data. AWS's NAT gateway forgets a connection after 350 seconds."""
 
 
 def probe_when_silent(sock: socket.socket) -> None:

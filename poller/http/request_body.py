@@ -2,7 +2,7 @@
 
 It reads the body to its end, because many clients read no answer before they have sent everything.
 A client that sends `Expect: 100-continue` waits for a first answer before it sends its body.
-The server keeps a limited number of bytes, whatever the client sends. Reading has no limit in time of its own.
+The server keeps a limited number of bytes, whatever the client sends. Reading itself has no time limit.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How do workers share a table of leases, as one worker sees it? It knows itself, the other workers, and the leases.
 
-All times are measured by this worker alone. A time says for how long this worker has seen something.
+This worker measures all times itself: each one says for how long this worker has seen the table in that state.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def mapping_of(key: RowKey) -> str:
 
 
 class SeenWorker(NamedTuple):
-    """A worker that lives, as its own row in the table tells. `leases` counts the leases that it holds."""
+    """A live worker, as its row in the table describes it. `leases` is the number of leases that it holds."""
 
     owner: Owner
     leases: int
@@ -37,7 +37,7 @@ class SeenWorker(NamedTuple):
 
 
 class SeenLease(NamedTuple):
-    """The lease of a shard. `owner` is None if nobody has it. `seconds` is the time for which the owner has had it."""
+    """The lease of a shard. `owner` is None if no worker has it. `seconds` is how long the owner has had it."""
 
     key: RowKey
     owner: Owner | None
@@ -47,12 +47,12 @@ class SeenLease(NamedTuple):
 class SharingStatus(NamedTuple):
     """The status of one worker. `shards` and `units` count the leases that it holds, by their kind.
 
-    `workers` are all workers that live, and this one among them.
+    `workers` are all live workers, including this one.
     `leases` are the first LEASES_SHOWN leases of all shards that are not drained.
     `table_silence_in_seconds` is the time since the table last answered this worker.
     `heartbeat_age_in_seconds` is the time since the table last confirmed this worker's sign of life.
-    `unread_in_seconds` is the longest time for which a shard that a mapping of this worker waits for has had no reader,
-    although the shard's parents are drained.
+    `unread_in_seconds` is for the shards that mappings of this worker wait for, and whose parents are drained. It is
+    the longest time for which such a shard has had no reader.
     """
 
     owner: Owner

@@ -8,7 +8,7 @@
                        destinations and dead letters of asynchronous events
 
 Only the settings are read, so these needs of AWS are unknown here: `kms:Decrypt` and `kms:GenerateDataKey` for what is
-encrypted with a key of one's own, and the role that a function itself runs with.
+encrypted with a customer managed key, and the role with which a function itself runs.
 
 Source: Service Authorization Reference, "Actions, resources, and condition keys" of each service.
 """

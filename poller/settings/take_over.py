@@ -1,21 +1,27 @@
 """How does this daemon take a mapping over from AWS Lambda, and how does the mapping go back?
 
-    queue    both may read it for a while: SQS gives each message to one of them, and keeps the order of groups
-    stream   disable there ── wait until it has ended ── begin here at an earlier time ── start
+    queue    both read the queue for a while: SQS gives each message to one of them, and keeps the order of groups
+    stream   disable the mapping on AWS ── wait until it is disabled ── set an earlier position here ── start
 
-AWS does not tell the position of a mapping in a stream. Its metric IteratorAge tells, for each event, how old the last
-record was when Lambda sent the event. T is the time of disabling, M is a margin, and A is the highest IteratorAge of
-the M seconds before T. So the last record of each of these events arrived at T - M - A or later. Here the mapping
-begins at this time:
+AWS does not tell the position of a mapping in a stream. So the plan computes a time that is early enough from three
+values:
+
+    T    the time at which the mapping was disabled on AWS
+    M    a margin in seconds: time enough to gather one batch and to invoke the function twice
+    A    the highest IteratorAge in the M seconds before T; for each event, this metric tells how old the last record
+         was when Lambda sent the event
+
+Lambda sent these events at T - M or later, so the last record of each event arrived at T - M - A or later. The mapping
+begins here at this time:
 
     arrival of records  ──┬──── may be delivered twice ────┬──── delivered here only ────>
                       T - M - A                            T
 
-M is long enough to gather one batch and to invoke the function twice. So each shard that delivers has an event in the
-M seconds, and what AWS was only gathering at T has arrived in the M seconds.
-This is not true for a blocked batch: its first record may be older than IteratorAge tells. So the plan moves T to a
-time when no batch was blocked. If there is no such time, the mapping begins at the oldest record of the stream.
-The state of an open tumbling window stays with AWS. So the mapping begins here at the start of a window.
+Because M is long enough, each shard with new records has an event in the M seconds. Records that AWS had gathered and
+not sent at T have arrived in the M seconds.
+A blocked batch breaks this rule: its first record may be older than IteratorAge tells. So the plan moves T to a time
+when no batch was blocked. If there is no such time, the mapping begins at the oldest record of the stream.
+AWS does not hand over the state of an open tumbling window. So the mapping begins here at the start of a window.
 
 Sources: AWS Lambda Developer Guide, "Types of metrics for Lambda functions", IteratorAge; AWS Lambda API Reference,
 "UpdateEventSourceMapping" and "CreateEventSourceMapping".
@@ -31,7 +37,7 @@ from poller.model.arn import Arn
 from poller.settings.table import in_comment
 
 METRICS_MARGIN_IN_SECONDS = 120
-"""A minute because the metric has one value for each minute, and a minute for reading and for two clocks."""
+"""One minute because the metric has one value for each minute, and one minute for reads and for different clocks."""
 
 LONGEST_TIMEOUT_IN_SECONDS = 900
 """The longest timeout of a function on AWS Lambda. It counts if AWS did not describe the function."""
@@ -76,7 +82,7 @@ STREAM = """\
          --query '[Label, sort_by(Datapoints, &Timestamp)[].[Timestamp, Maximum]]' --output text
      done
      No batch was blocked if Errors and Throttles are 0, and IteratorAge does not rise by 60000 each minute.
-     Then set A to the highest value of IteratorAge, in milliseconds as it is printed. For example: A=1234.0
+     Then set A to the highest value of IteratorAge, as it is printed, in milliseconds. For example: A=1234.0
      If a batch was blocked, its first record may be much older than IteratorAge tells. Set T to an earlier time, when
      no batch was blocked, for example T=$((T - 3600)). Then print the values again.
      If there is no value, ask for an earlier period, and use the time of its last value in place of T.
@@ -84,8 +90,9 @@ STREAM = """\
      poller state set {name} {position}
      If you found no time without a blocked batch: poller state set {name} TRIM_HORIZON
   4. Start the daemon.
-  Delivered twice: what AWS delivered of the records that arrived after the position of step 3.
-  These are the records of the A + {overlap} seconds before T, and of the seconds by which you moved T.
+  Delivered twice: records that arrived after the position of step 3, and that AWS has delivered already.
+  They arrived in the A + {overlap} seconds before T. If you moved T back, some also arrived in the time by which you
+  moved T.
 {windows}\
   To go back: note poller_iterator_age_seconds and the time, set enabled = false here, and run `poller reload`.
 {back}"""
@@ -96,8 +103,9 @@ WINDOWS = """\
 """
 
 BACK_TO_KINESIS = """\
-     Delete the mapping on AWS and create it again with --starting-position AT_TIMESTAMP, at this time minus this age
-     minus {margin} seconds. Do not enable the old one: AWS kept its position, so it would deliver all since T again."""
+     Delete the mapping on AWS and create it again with --starting-position AT_TIMESTAMP, at the noted time minus the
+     noted age minus {margin} seconds. Do not enable the old mapping: AWS kept its position, so it would deliver
+     everything since T again."""
 
 BACK_TO_A_TABLE = """\
      Then enable the mapping on AWS again. AWS kept its position, so it delivers everything since T again.
@@ -134,7 +142,7 @@ def _begin(mapping: Mapping[str, Any], which: Mapping[str, str]) -> str:
 
 
 def _margin_in_seconds(mapping: Mapping[str, Any], timeout_in_seconds: int | None) -> int:
-    """Return how long before T the last event of each shard can be, if no batch was blocked."""
+    """Return the longest time between the last event of a shard and T, if no batch was blocked."""
     timeout = LONGEST_TIMEOUT_IN_SECONDS if timeout_in_seconds is None else timeout_in_seconds
     gathering: int = mapping.get("MaximumBatchingWindowInSeconds") or 0
     length: int = mapping.get("TumblingWindowInSeconds") or 0

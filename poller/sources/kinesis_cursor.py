@@ -5,7 +5,7 @@ So to continue after record R, the cursor begins at R and searches for it:
 
     the first record is R                           skip R; no record was lost
     the first record is later, or the shard ends    raise Trimmed: R has expired, and later records may have expired too
-    the read is empty                               read on; empty reads are usual in Kinesis
+    the read is empty                               read on; empty reads are normal in Kinesis
     25 empty reads in a row, behind the end         continue at the oldest record, and skip records up to R
 
 The last case exists because consumers have been seen to hang at an expired record: every read was empty, and the
@@ -25,7 +25,7 @@ from poller.errors import Trimmed
 from poller.model.stream import SequenceNumber, ShardId, ShardIterator, StreamRecord
 
 EMPTY_READS = 25
-"""After so many empty reads in a row that are behind the end of the shard, the search continues at the oldest record.
+"""After this number of empty reads in a row behind the end of the shard, the search continues at the oldest record.
 
 We chose it: it is five seconds of reading.
 """

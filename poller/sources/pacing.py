@@ -68,7 +68,7 @@ class Pace:
 
 
 class PacedClient:
-    """A client that waits for a turn of the shared `pace` before each call that lists shards, and before no other."""
+    """A client whose calls that list shards wait for a turn of the shared `pace`. Its other calls do not wait."""
 
     def __init__(self, client: Client, pace: Pace) -> None:
         self._client = client

@@ -87,7 +87,7 @@ def _meaning_of_time(timestamp: float) -> str:
 def _meaning_in_shard(now: Position | None, then: Position) -> str:
     """Return the effect of a shard's move. `now` is None if a person has reset the shard.
 
-    A time and a sequence number cannot be compared, so both effects are named then.
+    A time and a sequence number cannot be compared. If the move is between these two, the text names both effects.
     """
     if now is None:
         return "The function gets the records from there on; this shard does not begin where the others begin."

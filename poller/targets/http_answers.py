@@ -93,7 +93,10 @@ class Reply(NamedTuple):
 
 
 def meaning(reply: Reply, invocation: Invocation, *, clock: Callable[[], float]) -> Response:
-    """Return the response that the answer means. `clock` is used if the answer has no date."""
+    """Return the response that the answer means.
+
+    A date in Retry-After is compared with the Date header of the answer, or with `clock` if the answer has no Date.
+    """
     if reply.status in (429, 503):
         there = parsed_date(reply.headers.get("date", ""))
         now = clock() if there is None else there

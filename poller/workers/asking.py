@@ -3,7 +3,7 @@
     is the worker well? ── it answers ──> the request, whose answer may take long
                         └─ no answer within some seconds ──> the worker is not asked at all: status 504
 
-So a worker whose process hangs delays nobody for long, and it is certain that it has not made the change.
+So a worker whose process hangs delays nobody for long, and such a worker has certainly not made the change.
 A worker that ends before it answers has the status 503.
 """
 

@@ -32,7 +32,10 @@ LONGEST_SILENCE_IN_SECONDS = 60.0
 """How long a worker may report nothing before it is killed. A host that swaps may delay a report for seconds."""
 
 SECOND_LOOK_IN_SECONDS = 5.0
-"""How much longer the parent waits then. It may have been stopped itself, and the reports may wait to be read."""
+"""How much longer the parent waits after that silence, before it kills the worker.
+
+The parent itself may have been stopped, and reports may wait to be read.
+"""
 
 LAST_WORDS_IN_SECONDS = 2.0
 """How long the log and the last report are read after the exit."""

@@ -169,7 +169,7 @@ class Parent:
         message = encoded(make(self._answers))
         taken = self._now() - begun_at
         self.pause_in_seconds = max(LONGEST_PAUSE_IN_SECONDS, taken / PART_OF_TIME)
-        with anyio.CancelScope(shield=True):  # no message could follow a part of one
+        with anyio.CancelScope(shield=True):  # a part of the message may be sent, and no other message can follow it
             await self._channel.send(message)
 
 

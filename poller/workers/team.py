@@ -121,7 +121,7 @@ class Team:
 
     @property
     def last_to_report(self) -> Worker | None:
-        """Return the worker that has reported last, or None if no worker is at work. It is the surest to answer."""
+        """Return the worker that has reported last, or None if no worker is at work. It will probably answer."""
         return max(self.at_work, key=lambda worker: worker.life.reported_at, default=None)
 
     async def run(self) -> int:
@@ -214,7 +214,7 @@ class Team:
     async def _stop_workers(self) -> None:
         await self.stop.draining.wait()
         for listener in self._api_listeners:
-            listener.close()  # no client may connect and wait for an answer in vain
+            listener.close()  # otherwise a client could connect, and wait for an answer that never comes
         for worker in self.workers:
             worker.life.stop()
         with anyio.move_on_after(self._get_grace_in_seconds()):

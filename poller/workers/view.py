@@ -34,10 +34,10 @@ SILENT_AFTER_IN_SECONDS = 5.0
 """After this time without a report, the pages show that the worker is silent."""
 
 NAMES_SHOWN = 5
-"""How many mappings the reason of a worker names that is not ready."""
+"""If a worker is not ready, its reason names at most this many mappings."""
 
 PARENT = "parent"
-"""The parent's name among those who count; the workers have numbers."""
+"""The name under which the parent's own counts are kept. The counts of a worker are kept under its number."""
 
 
 class View:

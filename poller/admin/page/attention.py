@@ -95,7 +95,7 @@ def _range(shard: BlockedShard) -> Iterator[Html]:
 
 
 def _advice(shard: BlockedShard) -> str:
-    """Return what helps."""
+    """Return a text that says how a person can end the block."""
     if "discard" not in shard.actions:
         return "The report to the destination is tried again. Mend the destination."
     if "bisect" in shard.actions:

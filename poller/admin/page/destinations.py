@@ -14,7 +14,7 @@ from poller.model.function import Function
 ROWS_SHOWN = 200
 
 What = Literal["discarded batches", "successful events", "failed events", "dead letters"]
-"""What a destination gets. The first is from mappings, and the others are from functions."""
+"""What a destination gets. Mappings send discarded batches, and functions send everything else."""
 
 
 def destinations(view: View) -> Html:
@@ -61,7 +61,7 @@ def _shards_blocked(view: View) -> Counter[str]:
 def _events_stuck(view: View) -> Counter[str]:
     """Count the stuck events by destination. An event counts for each destination of its function.
 
-    Nobody counts which of these destinations refuses the event; the page of the stuck events tells it.
+    The counts do not tell which of these destinations refuses an event. The page of the stuck events tells it.
     """
     of_function = {status.function: status.events.stuck for status in view.statuses if status.events is not None}
     stuck: Counter[str] = Counter()

@@ -78,7 +78,7 @@ def login(*, was_wrong: bool = False) -> str:
 
 
 def failure(why: str, *, back: str = "/", title: str = "Nothing was changed") -> str:
-    """Return a page that says why nothing was changed, or what else the title says has failed."""
+    """Return a page that says why a change was not made. `title` names another failure, if something else failed."""
     return _dialog(
         title,
         element("p", text(why), role="alert"),

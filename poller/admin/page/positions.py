@@ -1,7 +1,7 @@
 """How does a person move the positions of a mapping on the page? By a form beside the stored positions.
 
-The form shows the effect first, and a second form makes the move. Only a paused mapping has the form, and a disabled
-one, because its status does not say whether it is paused, too.
+The form shows the effect first, and a second form makes the move. A paused mapping has the form. A disabled mapping has
+it, too, because the status of a disabled mapping does not say whether it is also paused. No other mapping has the form.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _form(status: MappingStatus, report: Mapping[str, Any], viewer: Viewer) -> H
 def _which(report: Mapping[str, Any]) -> Html:
     """Return the field that chooses all shards or one.
 
-    If the report has only some of the shards, the id is typed.
+    If the report has only some of the shards, a person types the id of the shard.
     """
     every = f"all {count(report['shards_stored'], 'shard')}"
     known = [element("option", text(shard["shard"]), value=shard["shard"]) for shard in report["shards"]]

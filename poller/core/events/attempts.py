@@ -40,7 +40,7 @@ from poller.model.invocation import Answered, FunctionError, LostAnswer, Respons
 
 DEFAULT_RETRY_ATTEMPTS = 2
 DEFAULT_EVENT_AGE_IN_SECONDS = 21_600
-"""Source of both: AWS Lambda API Reference, "PutFunctionEventInvokeConfig"."""
+"""The source of both defaults: AWS Lambda API Reference, "PutFunctionEventInvokeConfig"."""
 
 INVALID_REQUEST = 400
 """The status of an event with which no function can be invoked: it is not JSON, or it has passed its function too

@@ -1,18 +1,22 @@
 """Does an array in a record match a rule?
 
-If a field is an array, the rule tests the values of all elements, at any depth. One accepted value is enough.
-But if a rule tests several fields below an array, all of them must be in the same element ("Arrays in event patterns"
-and "array consistency" of EventBridge's matcher). For example, the people Anna Smith and Peter Jones do not match a
-rule for Anna Jones.
+If a field is an array, the rule tests the values of all its elements, at any depth. One accepted value is enough.
+But if a rule tests several fields below an array, one element must have all of them ("Arrays in event patterns" and
+"array consistency" of EventBridge's matcher). For example, an array with the people Anna Smith and Peter Jones does not
+match a rule for Anna Jones.
 
-So `judge` picks one element that is an object or an array, removes the other such elements, and tests the rule. The
-array matches if one pick matches. Plain values (strings, numbers, …) of the array remain in every pick.
-`exists: false` is tested in the picked element only, if this element contains another field that the rule tests. If no
-pick matches in this way, the rule matches only if all of its fields may be absent, and no element contains any of them.
+So `judge` tries the elements that are objects or arrays one after another: it picks one of them, removes the others,
+and tests the rule. The array matches if one pick matches. Plain values (strings, numbers, …) of the array stay in
+every pick.
+For a rule with `exists: false`, there are two ways to match:
+
+    a pick has another field that the rule tests    only this pick must lack the field; other elements may have it
+    no pick matches in this way                     all fields of the rule may be absent, and no element has any of them
+
 An empty array counts as an absent field, and so does an empty object.
 
-The order of keys does not matter. (EventBridge's matcher tests keys in alphabetical order, so an `exists: false` may
-come before an element is picked. A record that matches there also matches here.)
+The order of keys does not matter. (EventBridge's matcher tests keys in alphabetical order, so it may test an
+`exists: false` before it has picked an element. A record that matches there also matches here.)
 If a record has two arrays at one path, one nested and one under a key with dots, they count as one array. So there are
 never more picks than elements.
 
@@ -31,9 +35,9 @@ _Objects = list[dict[str, Any]]
 
 
 class Verdict(Enum):
-    FAILED = "something asked for is missing or differs"
-    EMPTY = "nothing asked for is there, and nothing has to be"
-    FOUND = "all that has to be there is, and something is"
+    FAILED = "a field that the rule requires is missing, or has a value that the rule does not accept"
+    EMPTY = "the record has no field of the rule, and the rule requires none"
+    FOUND = "the record has all fields that the rule requires, and at least one field of the rule"
 
 
 def judge(node: Node, values: list[Any]) -> Verdict:

@@ -2,9 +2,12 @@
 
 The tests are those of `matching`, so the explanation cannot differ from what the mapping does.
 If a pattern has `$or`, each of its choices is explained, and one must match.
-All leaves of a choice may match alone although the choice does not match: then no single element of an array has all
-the values that the pattern wants in one element (`arrays`). And a choice may match although a leaf with
-`{"exists": false}` does not match alone: the element with the other values lacks the key, and another element has it.
+If a record has arrays, a choice may have another result than its leaves (`arrays`):
+
+    each leaf matches alone, and the choice does not    no single element of an array has all the values that the
+                                                        pattern wants in one element
+    the choice matches, and a leaf with                 the element with the other values lacks the key, and another
+    {"exists": false} does not match alone              element has the key
 """
 
 from __future__ import annotations

@@ -30,23 +30,26 @@ The rules, each with the module that decides it:
                           no invocation, and cancels those that run.
     R5  checkpoint        Only the worker that holds the lease stores a checkpoint, by R1. This is a renewal, too. So a
     (holding.py)          worker that lost the lease can never store one.
-    R6  lost answer       If the answer to a write is lost, or if a write is rejected, the worker reads the row. If
-    (holding.py)          owner and token are still its own, it goes on from the counter that it read; otherwise it has
-                          lost the lease. What it reads never moves the deadline: the write that was accepted may be
-                          an older one that arrived late. So after a lost answer to a take, it begins no invocation
-                          until a renewal is accepted, or until it has taken the lease once more by R2. And it takes
-                          nothing until another of its writes is answered: each take moves the counter, so no other
-                          worker could take a lease that this worker takes again and again, and never holds. Its
-                          heartbeat counts the answers, so without them the others do not count it as live. If only its
-                          takes get no answer, and its heartbeats do, it takes its leases again and again, and nobody
-                          reads them; their time without a reader shows this.
+    R6  lost answer       If the answer to a write is lost, or if a write is rejected, the worker reads the row. If the
+    (holding.py)          owner and the token are still its own, it goes on from the counter that it read. Otherwise it
+                          has lost the lease.
+                          A row that was read never moves the deadline, because the accepted write may be an older one
+                          that arrived late. So after a lost answer to a take, the worker begins no invocation until a
+                          renewal is accepted, or until it has taken the lease again by R2.
+                          The worker also takes no lease until the table answers another of its writes. Otherwise it
+                          could take a lease again and again and never hold it. Each take would move the counter, so no
+                          other worker could take the lease either.
+                          The worker's heartbeat counts the answers. So if it gets no answers, the other workers do not
+                          count it as live. One case is left: its heartbeats get answers, and its takes get none. Then
+                          the worker takes its leases again and again, and nobody reads them. The time for which these
+                          shards have had no reader shows this.
     R7  hand-over         A worker gives a lease away only when the shard's records in hand are done: it writes the row
     (holding.py,          with the last checkpoint and without an owner, and then puts an offer into the row of the
     placement.py)         worker that should take it. From the moment when it sends this write, the worker delivers
                           nothing until a new take: if the answer is lost, the write may still arrive, and then another
                           worker takes the lease at once.
-                          Every worker reads its own row each second, and more often while it expects offers. So a
-                          worker that stops first tells the others, and goes on until they have read it.
+                          Every worker reads its own row each second, and more often while it expects offers. So before
+                          a worker stops, it tells the others, and goes on until they have read this message.
     R8  request           A worker that has too little puts a request for leases of a stream into the row of a worker
     (placement.py)        that has much more. That worker chooses the leases, and hands them over by R7. No worker takes
                           a lease that another worker renews.
@@ -54,8 +57,8 @@ The rules, each with the module that decides it:
     (core/streams/        of a parent is created before those of its children, and the worker reads the parents' rows
     lineage.py)           before it takes a child: a scan is not a picture of one moment, so it may have missed them.
     R10 units             A worker without a unit of a function's concurrency takes no lease of the function's
-    (units.py)            mappings, and gives away those that it holds. So the share of such leases is counted over
-                          the workers that have a unit: the others leave theirs free.
+    (units.py)            mappings, and gives away those that it holds. So only the workers with a unit share these
+                          leases, and each one's share is computed over these workers alone.
 
 `balancing.py` places shards by what the workers read, and `units.py` places units by their number. Both are kinds of
 placement.

@@ -33,7 +33,7 @@ from poller.core.leases.expiry import Observed
 from poller.model.lease import Owner, RowKey
 
 MOVES_AT_ONCE = 2_000
-"""How many leases a worker gives away in one round. While so many leases move, the others can still be renewed."""
+"""How many leases a worker gives away in one round. While these leases move, the others can still be renewed."""
 
 
 class Move(NamedTuple):

@@ -37,7 +37,7 @@ class GroupsInHand:
         return True
 
     def free(self, groups: frozenset[MessageGroupId]) -> None:
-        assert groups <= self._taken, "a group is freed by whoever took it"
+        assert groups <= self._taken, "only taken groups are freed"
         self._taken -= groups
 
 

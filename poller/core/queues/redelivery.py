@@ -26,9 +26,10 @@ from poller.model.ids import MessageGroupId
 
 
 def delay_return(failed: Sequence[MessageInHand], backoff: Backoff, *, now: float, randomness: random.Random) -> None:
-    """Set `returns_at` of these failed messages of one batch, which are in the order of their receive.
+    """Set the time at which each of these failed messages becomes visible again (`returns_at`).
 
-    `now` is the end of the invocation, on anyio's clock.
+    The messages are of one batch, in the order in which they were received. `now` is the end of the invocation, on
+    anyio's clock.
     """
     part = jitter(randomness)
     by_group: dict[MessageGroupId, float] = {}

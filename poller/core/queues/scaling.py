@@ -51,7 +51,7 @@ class Concurrency:
         self._round = 0
 
     def begin(self) -> int:
-        """Return the number of the current round for a batch that begins. Pass this number to `failed`."""
+        """Return the number of the current round. Call this when a batch begins, and pass the number to `failed`."""
         return self._round
 
     def succeeded(self) -> None:

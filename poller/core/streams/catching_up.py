@@ -22,10 +22,10 @@ SLOWEST, FASTEST = 0.1, 10.0
 """The limits of the speed. With the first one, the time to catch up is at most ten times the age."""
 
 SHORTEST_IN_SECONDS = 5.0
-"""How far apart two ages must be measured at least to tell a speed."""
+"""The shortest time between two measured ages from which a speed is computed."""
 
 FORGOTTEN_AFTER_IN_SECONDS = 300.0
-"""An age that was measured so long ago says nothing about the present speed."""
+"""An age that was measured longer ago than this says nothing about the present speed."""
 
 
 class CatchingUp:

@@ -61,7 +61,7 @@ def first_positions(shards: Iterable[Shard], starting: TrimHorizon | Latest | At
 
 
 def by_generation(shards: Iterable[Shard]) -> Iterator[list[Shard]]:
-    """Yield the shards in groups. The parents of a shard, as far as they are among these shards, are in groups before.
+    """Yield the shards in groups. If a shard's parent is among these shards, the parent is in an earlier group.
 
     The row of a parent is created before those of its children (`core/leases/`, R9).
     """
@@ -194,7 +194,8 @@ class Lineage:
     def drained(self, shard_id: ShardId, *, now: float) -> bool:
         """Allow the shard's children to start, because all its records are done or because it has left the stream.
 
-        Return whether any waiting child is known; if not, only a new listing can show one. `now` is in epoch seconds.
+        Return whether the lineage knows a child that waits for this shard. If it knows none, only a new listing can
+        show a child. `now` is in epoch seconds.
         """
         assert shard_id in self._running, f"{shard_id} was drained and never begun"
         self._running.remove(shard_id)

@@ -27,7 +27,7 @@ from poller.model.stream import (
 )
 
 SHORTEST_SEQUENCE_NUMBER = 20
-"""Digits. A sequence number has 21 to 40 digits in DynamoDB, and 56 in Kinesis.
+"""In digits. A sequence number has 21 to 40 digits in DynamoDB, and 56 in Kinesis.
 
 Source: Amazon DynamoDB Streams API Reference, "StreamRecord".
 """
@@ -35,13 +35,13 @@ Source: Amazon DynamoDB Streams API Reference, "StreamRecord".
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 LAUNCH_OF_KINESIS = 1_385_856_000
-"""Epoch seconds. No stream has records from an earlier time, so an earlier time is refused as a mistake."""
+"""In epoch seconds. No stream has records from an earlier time, so an earlier time is refused as a mistake."""
 
 LAST_YEAR = 253_402_300_800
-"""Epoch seconds of the year 10000. A larger number is probably a time in milliseconds."""
+"""The begin of the year 10000, in epoch seconds. A larger number is probably a time in milliseconds."""
 
 LONGEST_SEQUENCE_NUMBER = 128
-"""Digits. Source: Amazon Kinesis Data Streams API Reference, "GetShardIterator"."""
+"""In digits. Source: Amazon Kinesis Data Streams API Reference, "GetShardIterator"."""
 
 
 class NoPosition(ValueError):
@@ -144,6 +144,6 @@ def for_programs(position: Position) -> dict[str, Any]:
 
 
 def when(moment: float) -> str:
-    """Return the time as text in UTC, with milliseconds if it is not a whole second. Kinesis's times are no finer."""
+    """Return the time as text in UTC, with milliseconds if it is not a whole second, as in Kinesis."""
     timespec = "seconds" if moment == int(moment) else "milliseconds"
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

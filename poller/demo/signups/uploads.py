@@ -42,8 +42,8 @@ class CountedEvents:
 class UploadBook(Book):
     """`done_records` and `failed_records` are the invocation records in the two queues.
 
-    `rows_by_event` and `rows_by_call` are the rows that process_csv should send; `answered` is the number that its
-    answer to the call had, None before the call.
+    `rows_by_event` and `rows_by_call` are the numbers of rows that process_csv should send. `answered` is the number in
+    its answer to the call, or None before the call.
     """
 
     rows_by_event: int

@@ -34,7 +34,7 @@ class DepthWatch:
     async def next(self) -> EventQueueDepth | ServiceError:
         """Wait for the time of the next reading, and return the depth.
 
-        If it cannot be read, report the error and return it.
+        If the depth cannot be read, report the error, and return the error.
         """
         await anyio.sleep(self._pause)
         asked_at = anyio.current_time()

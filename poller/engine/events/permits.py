@@ -30,7 +30,7 @@ IN_DELIVERY = 16
 
 
 class EventPermits:
-    """The events in hand of one run. Not thread-safe."""
+    """Counts the events in hand of one run, and says how many more the run may take. Not thread-safe."""
 
     def __init__(self, *, room: FunctionRoom, pace: Pace, bytes_in_hand: BytesInHand, may_run: bool = True) -> None:
         """`may_run` is false if the function has `reserved_concurrency = 0`, so that it is never invoked."""
@@ -43,9 +43,9 @@ class EventPermits:
         self._changed = anyio.Event()
 
     def enter(self) -> None:
-        """Begin to watch the function's room and the bytes in hand: `some` returns when one of them grows.
+        """Begin to watch the function's room and the bytes in hand, so that `some` wakes up when either grows.
 
-        `leave` ends it.
+        `leave` ends the watch.
         """
         self._room.listen(self._wake)
         self._bytes.listen(self._wake)

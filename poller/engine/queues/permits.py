@@ -8,10 +8,15 @@ Three objects count polls and batches:
     MappingRoom    the batches in hand of one mapping, over all its runs
     Permits        the polls and batches of one run
 
-The polls and batches of one run do not exceed the limit of this run, which its failures lower
-(`core/queues/scaling.py`). The polls of one run and the batches of all runs do not exceed the mapping's concurrency,
-the highest value of that limit.
-So when a mapping is replaced, a long invocation of the old run does not keep a new run with a low limit from polling.
+Two sums are limited:
+
+    polls and batches of one run                   at most the limit of this run, which its failures lower
+                                                   (`core/queues/scaling.py`)
+    polls of one run, and batches of all runs      at most the mapping's concurrency, which is the highest value of that
+                                                   limit
+
+So when a mapping is replaced, the batches of the old run do not count against the limit of the new run. Even if this
+limit is low, a long invocation of the old run does not keep the new run from polling.
 
 The first poll of a mapping is long and mostly idle, so the function's room does not count it.
 The first poll may begin if the function has room for a batch, or if this mapping has no batch in hand.

@@ -26,10 +26,10 @@ from poller.model.stream import ShardId, StreamRecord
 from poller.ports import Clock
 
 DETAIL_LIMIT_IN_CHARACTERS = 1024
-"""A status shows at most so many characters of an error message from a function or a destination."""
+"""A status shows at most this many characters of an error message from a function or a destination."""
 
 KEY_LIMIT_IN_CHARACTERS = 128
-"""A status shows at most so many characters of the key of a record."""
+"""A status shows at most this many characters of the key of a record."""
 
 
 class LaneBlock:

@@ -9,9 +9,10 @@ A batch is filled with the lane's records, in order.  It is ready when the first
     no room             no more records can be read until records in hand are done
     closed              the shard has no more records
 
-If another worker, or another run, has tried a batch in vain, this lane forms the same batch again: it has the same
-first record, and waits for as many records. These come soon, because they were read before. If not all of them come
-(the mapping's filters or its number of lanes have changed), the batch is another one, and its attempts begin at one.
+If another worker, or another run, has tried a batch without success, this lane forms the same batch again: the lane
+begins with the same record, and waits for the same number of records. They come soon, because they were read before.
+If some of them do not come (the mapping's filters or its number of lanes have changed), this is another batch, and its
+attempts begin at one.
 
 When a tumbling window is over and all its records are done, the next batch is empty: the function is invoked a last
 time for the window.

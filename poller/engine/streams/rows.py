@@ -100,7 +100,7 @@ class ShardRows:
     def _new_rows(
         self, shards: Iterable[Shard], positions: Mapping[ShardId, Position], at: float
     ) -> Iterator[list[Row]]:
-        """Yield the new rows in groups. The rows of a shard's parents are in groups before."""
+        """Yield the new rows in groups. The rows of a shard's parents are in earlier groups."""
         for generation in by_generation(shards):
             yield [self._new_row(shard, positions[shard.shard_id], at) for shard in generation]
 

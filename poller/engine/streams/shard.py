@@ -3,7 +3,8 @@
 Records go to the lanes in the shard's order.
 A record that does not match the filter is done at once, so the checkpoint can move past it.
 The limits of the source say how soon a shard is read again (core/streams/pace.py).
-A lane that is blocked delays only its own records, until so many bytes are in hand that the shard is not read any more.
+A blocked lane delays only its own records, until the records in hand reach the shard's limit of bytes: then the shard
+is not read any more.
 
     the iterator has expired     take a new one after the last record that was read; if new iterators expire again and
                                  again, this counts as a failed read
@@ -70,7 +71,7 @@ from poller.model.stream import (
 from poller.ports import StreamSource
 
 LOST_ITERATORS = 10
-"""If so many iterators in a row expire or are trimmed, which takes about two seconds, the read counts as failed.
+"""If this number of iterators in a row expire or are trimmed, which takes about two seconds, the read counts as failed.
 
 Then the mapping reports a trouble, and the pauses grow. AWS has no such number.
 """

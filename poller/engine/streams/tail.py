@@ -43,7 +43,10 @@ from poller.ports import StreamSource
 READ_INTERVAL_IN_SECONDS = 1.0
 RECORDS_IN_A_READ = 1_000
 LIST_AGAIN_IN_SECONDS = 10.0
-"""How long after a listing without the children of an ended shard the shards are listed again. We chose these three."""
+"""The pause before the shards are listed again, if a listing lacks the children of a shard that has ended.
+
+We chose this number and the two above it.
+"""
 
 READS_AT_ONCE = 16
 """How many reads may be in hand. A read has 10 MiB at most, so this limits the memory of a stream with many shards."""
