@@ -46,11 +46,13 @@ Service = Annotated[str, AfterValidator(_service), WithJsonSchema({"type": "stri
 class DaemonOptions(Options):
     """The settings of the whole process. All of them are optional."""
 
-    region: Annotated[Text | None, Unstated("that of the source")] = None
+    region: Annotated[Text | None, Unstated("the region of the source")] = None
     """The region of each function whose settings name no region. Every source has its region in its ARN.
     Default: the region of the source whose records the function gets."""
 
-    account_id: Annotated[AccountId | None, Field(examples=["123456789012"]), Unstated("that of the source")] = None
+    account_id: Annotated[AccountId | None, Field(examples=["123456789012"]), Unstated("the account of the source")] = (
+        None
+    )
     """The account in the ARN of each function whose settings name no account, with twelve digits.
     Default: the account of the source whose records the function gets, or 000000000000 if it has no source."""
 
@@ -61,7 +63,7 @@ class DaemonOptions(Options):
     endpoints: Annotated[
         dict[Service, Url],
         MayHoldSecrets("url"),
-        Unstated("none of their own"),
+        Unstated("no service has another endpoint"),
         explained(f"""
             The endpoints of single services. They take precedence over endpoint_url.
             The names of the services are {", ".join(SERVICES)}.
@@ -85,8 +87,8 @@ class DaemonOptions(Options):
     worker: Annotated[WorkerLabel | None, AtStart(), Field(examples=["blue-1"]), Unstated("the name of the host")] = (
         None
     )
-    """The name of this daemon for people, if several daemons share a state. `poller state show` tells by it who reads a
-    shard. Two daemons may have the same name.
+    """The name of this daemon for people, if several daemons share a state. `poller state show` uses it to say which
+    daemon reads a shard. Two daemons may have the same name.
     A change needs a restart.
     Default: the name of the host."""
 
@@ -97,8 +99,8 @@ class DaemonOptions(Options):
     It is "sqlite:///absolute/path.db" or "sqlite://path-beside-this-file.db", on a local disk.
     Beside it the daemon keeps files with the same name and -lock, -wal or -shm.
     A change needs a restart.
-    Default: poller-events.db beside poller.db, and likewise for another name of the state file. If the state is a
-    table, the file is where poller.db would be by default.
+    Default: a file beside the state file: poller-events.db for poller.db, and NAME-events.db for NAME.db. If the state
+    is a table, the file is poller-events.db in the folder where poller.db would be by default.
     With state = "memory:" there is no such file by default, and asynchronous events are refused."""
 
     event_queue_maximum_bytes: Annotated[int, EVENT_QUEUE_BYTES, AtStart()] = 1024**3
@@ -114,7 +116,7 @@ class DaemonOptions(Options):
     A change needs a restart.
     Default: no HTTP server."""
 
-    http_hosts: Annotated[list[HostName], Unstated("addresses and localhost")] = Field(default_factory=list)
+    http_hosts: Annotated[list[HostName], Unstated("only IP addresses and localhost")] = Field(default_factory=list)
     """The host names at which clients may reach the page, /readyz and api_listen, besides IP addresses and localhost.
     A request for any other name gets status 421.
     So a foreign web page cannot read from the daemon through the browser of a person who can reach the daemon.
@@ -125,7 +127,8 @@ class DaemonOptions(Options):
     """The token for calls over HTTP that change something, such as POST /api/reload: "Authorization: Bearer TOKEN".
     If http_listen is not a loopback address, such calls need the token, even from this host. Without one, they get 403.
     If http_listen is a loopback address, such calls need the token only if it is set.
-    A person logs in on the page with it. Beyond loopback, it also shows the messages of a function's errors.
+    A person logs in on the page with it. Beyond loopback, the messages of a function's errors are shown only with the
+    token or after such a login.
     It has only letters, digits and - . _ ~ + /. Write it as ${NAME}, so that it is not in this file.
     Default: none."""
 

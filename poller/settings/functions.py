@@ -104,7 +104,7 @@ class FunctionOptions(Options):
     """A Python callable, which runs in child processes. They are started on demand.
     It is written as module:callable. The module is found from the folder of this file. The callable may be async."""
 
-    python: Annotated[Argument | None, HANDLERS, Unstated("the daemon's own")] = None
+    python: Annotated[Argument | None, HANDLERS, Unstated("the daemon's own interpreter")] = None
     """The Python interpreter that runs the handler, version 3.9 or later.
     A relative path begins at the folder of this file.
     It may be the interpreter of a virtual environment with the packages that the handler imports.
@@ -134,7 +134,10 @@ class FunctionOptions(Options):
     Default: no limit. Then the number in the environment is 3008."""
 
     environment: Annotated[
-        dict[Variable, VariableValue] | None, CHILD_PROCESSES, MayHoldSecrets("text"), Unstated("the daemon's own")
+        dict[Variable, VariableValue] | None,
+        CHILD_PROCESSES,
+        MayHoldSecrets("text"),
+        Unstated("only the daemon's variables"),
     ] = None
     """Environment variables that the child processes get besides those of the daemon.
     It is for handler and command only.
@@ -154,7 +157,7 @@ class FunctionOptions(Options):
     Default: true."""
 
     headers: Annotated[
-        dict[Header, HeaderValue] | None, HTTP_SERVICES, MayHoldSecrets("text"), Unstated("none of their own")
+        dict[Header, HeaderValue] | None, HTTP_SERVICES, MayHoldSecrets("text"), Unstated("no additional headers")
     ] = None
     """Headers that every request to the function has. It is for url and urls only.
     If a url has a user, there must be no header Authorization.

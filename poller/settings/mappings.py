@@ -193,7 +193,10 @@ class MappingOptions(Options):
     """The limit to which the mapping scales. It is for queues only."""
 
     redelivery_backoff: Annotated[
-        RedeliveryBackoffOptions | None, OURS, QUEUES, Unstated("the queue's own visibility timeout holds")
+        RedeliveryBackoffOptions | None,
+        OURS,
+        QUEUES,
+        Unstated("a failed message waits for the queue's own visibility timeout"),
     ] = None
     """The time that a failed message waits until it is received again. It is for queues only."""
 
@@ -240,12 +243,12 @@ class MappingOptions(Options):
     """The DynamoDB table of an application of the Kinesis Client Library (2.x) that has read this stream.
     The mapping goes on where the application has stopped. It keeps its positions in this table, so that the application
     can go on later. Stop the application first: while it runs, or while the table fails, the mapping waits.
-    While the table still names the application as the owner of leases, the daemon watches these for 60 seconds before
-    the mapping begins: mostly at its first start.
-    So it notices an application whose failoverTimeMillis is at most 180000.
+    While the table still names the application as the owner of leases, which is usual at the mapping's first start, the
+    daemon watches these leases for 60 seconds before the mapping begins.
+    So it notices a running application whose failoverTimeMillis is at most 180000.
     The table must exist. It is used in the mapping's region and with its role. After a change, restart the daemon.
     If you remove the option, copy the positions into the state: `poller state copy kcl://TABLE --mapping NAME`.
-    Until then the mapping waits, because older positions are there, so it would deliver records again.
+    Until then the mapping waits, because the positions in the state are older, and it would deliver records again.
     Default: none. Then the positions are in the daemon's state."""
 
     role_arn: Annotated[RoleArn | None, OURS, Unstated("the daemon's own identity")] = None

@@ -23,7 +23,7 @@ from poller.workers.membership import socket_path
 from poller.workers.team import Worker
 
 HANGS = 504
-"""The status of a worker that was not asked, because it does not answer."""
+"""The status of a worker that did not get the request, because it does not respond."""
 
 LONGEST_WAIT_IN_SECONDS = 5.0
 """How long a worker may take to say that it is well. A worker on a busy host needs a second at most."""
@@ -68,7 +68,7 @@ async def asked(
     method, data = ("GET", None) if body is None else ("POST", orjson.dumps(body))
     try:
         if not waits and not await _is_well(folder, worker):
-            why = f"the worker did not answer within {LONGEST_WAIT_IN_SECONDS:g} s, so it was not asked"
+            why = f"the worker did not respond within {LONGEST_WAIT_IN_SECONDS:g} s, so it did not get the request"
             return Reply(worker.number, HANGS, {"error": why})
         async with (
             session_with(folder, worker, LONGEST_SECONDS) as session,

@@ -369,7 +369,7 @@ async def test_a_worker_that_hangs_is_named_and_delays_no_answer(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("poller.workers.asking.LONGEST_WAIT_IN_SECONDS", 1.0)
-    why = "the worker did not answer within 1 s, so it was not asked"
+    why = "the worker did not respond within 1 s, so it did not get the request"
     order = ShardOrder("retry", ShardId("shard"), SequenceNumber("1"), SequenceNumber("2"))
     daemon.workers[1].report = {"was_paused": False, "reason": "KeyError", "blocked_since": "", "records": 2}
     async with daemon.running(1):
@@ -394,7 +394,7 @@ async def test_a_worker_that_hangs_is_asked_to_reload_as_soon_as_it_no_longer_do
     monkeypatch.setattr("poller.workers.asking.LONGEST_WAIT_IN_SECONDS", 1.0)
     async with daemon.running(1):
         with hung(daemon, 2) as socket_of_2:
-            with pytest.raises(CannotChange, match=r"^worker 2: the worker did not answer"):
+            with pytest.raises(CannotChange, match=r"^worker 2: the worker did not respond"):
                 await daemon.changes.reload(settings=None)
             assert daemon.asked(1) == [None]
             assert not daemon.changes.status.was_successful
@@ -403,7 +403,8 @@ async def test_a_worker_that_hangs_is_asked_to_reload_as_soon_as_it_no_longer_do
         with anyio.fail_after(10):
             while len(daemon.facts) < 2:
                 await anyio.lowlevel.checkpoint()
-    why = "worker 2: the worker did not answer within 1 s, so it was not asked; the other workers have made the change"
+    hangs = "the worker did not respond within 1 s, so it did not get the request"
+    why = f"worker 2: {hangs}; the other workers have made the change"
     assert daemon.facts == [
         ReloadNotMade(settings=str(daemon.file), why=why),
         WorkerNotChanged(worker=2, detail="it ended before it answered"),
