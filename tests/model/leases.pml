@@ -259,8 +259,8 @@ mtype kind = NOTHING;
     !OF(me, row).promised && !OF(me, row).giving && !IS_DRAINED(row))
 #endif
 
-/* R9: parents. In the code: poller.core.streams.lineage:Lineage.startable; the parents' rows are read by
-   poller.engine.leases.taking:Taking.run_once before it takes a lease */
+/* R9: parents. In the code: poller.core.streams.lineage:Lineage.startable, poller.core.leases.parents:is_readable;
+   the parents' rows are read by poller.engine.leases.taking:Taking.run_once before it takes a lease */
 #if !defined(CHILD) || defined(WITHOUT_R9)
 #define PARENTS_ARE_DRAINED(me, row) true
 #elif defined(R9_TRUSTS_A_SCAN)

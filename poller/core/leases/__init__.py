@@ -10,7 +10,7 @@ The table has rows. Every accepted write of a row adds one to the row's counter.
 
 The core reads these details of rows; all may be missing:
 
-    lease     `bytes_per_second`, dampened; `children`, once the shard has been read to its end
+    lease     `bytes_per_second`, dampened; `children`, once the shard has been read to its end; `parents`
     worker    `heartbeat`, a new value as often as the worker renews; `is_stopping`, once it gives its leases away
 
 The rules, each with the module that decides it:
@@ -54,8 +54,9 @@ The rules, each with the module that decides it:
     (placement.py)        that has much more. That worker chooses the leases, and hands them over by R7. No worker takes
                           a lease that another worker renews.
     R9  parents           A lease of a child shard is taken only when every parent that has a row is drained. The row
-    (core/streams/        of a parent is created before those of its children, and the worker reads the parents' rows
-    lineage.py)           before it takes a child: a scan is not a picture of one moment, so it may have missed them.
+    (parents.py,          of a parent is created before those of its children, and the worker reads the parents' rows
+    core/streams/         before it takes a child: a scan is not a picture of one moment, so it may have missed them.
+    lineage.py)
     R10 units             A worker without a unit of a function's concurrency takes no lease of the function's
     (units.py)            mappings, and gives away those that it holds. So only the workers with a unit share these
                           leases, and each one's share is computed over these workers alone.

@@ -23,6 +23,7 @@ import anyio
 
 from poller.core.leases.expiry import Observed, is_drained
 from poller.core.leases.holding import Held
+from poller.core.leases.parents import is_readable, parents_of
 from poller.core.leases.placement import prefix_of
 from poller.core.leases.units import LimitName, beyond_limits, is_unit
 from poller.engine.leases.hands import Hands
@@ -383,32 +384,8 @@ class Taking:
         """Return the leases that a user can use now (R9). A scan may have missed a parent, so its row is read."""
         parents = dict.fromkeys(each for row in rows for each in parents_of(row))
         await self.look_up([each for each in parents if self._observed.get(each) is None])
-        return [row for row in rows if self.is_readable(row)]
-
-    def is_readable(self, row: Row) -> bool:
-        """Return whether the shard waits for no parent, as far as this worker knows.
-
-        A shard that a person has reset must get a checkpoint first: a worker that has not seen the pause yet may want
-        its lease.
-        """
-        is_reset = row.checkpoint is None and not is_unit(row.key)
-        return not is_reset and all(self._is_done(parent) for parent in parents_of(row))
-
-    def _is_done(self, parent: RowKey) -> bool:
-        """Return whether no child waits for this parent.
-
-        A parent without a checkpoint was reset by a person. The stream lists it no more, because the parents that it
-        lists get their checkpoints before their children.
-        """
-        row = self._observed.get(parent)
-        return row is None or row.checkpoint is None or is_drained(row)
+        return [row for row in rows if is_readable(row, self._observed)]
 
     def _make_plan(self) -> None:
         hands = self._hands
         self._plan = Plan(self._observed, functions=self._functions, moving=hands.moving, is_stopping=hands.is_stopping)
-
-
-def parents_of(row: Row) -> list[RowKey]:
-    """Return the keys of the leases of the shard's parents."""
-    prefix, parents = row.key.rpartition("/")[0], row.details.get("parents")
-    return [RowKey(f"{prefix}/{each}") for each in parents] if isinstance(parents, list) else []

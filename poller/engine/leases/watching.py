@@ -7,11 +7,12 @@ whether the table accepts writes and says so in time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from heapq import nsmallest
 from operator import attrgetter
 
 from poller.core.leases.expiry import Observed, is_drained
+from poller.core.leases.parents import is_readable
 from poller.engine.leases.hands import Hands
 from poller.engine.leases.messages import is_stopping, worker_key
 from poller.model.lease import Detail, Owner, Row
@@ -23,21 +24,17 @@ def sharing_status(
     observed: Observed,
     *,
     own: Mapping[str, Detail],
-    is_readable: Callable[[Row], bool],
     begun_at: float,
     now: float,
 ) -> SharingStatus:
-    """Return the status. `own` has what the worker tells the others about itself. The worker began at `begun_at`.
-
-    `is_readable` says whether a shard waits for no parent.
-    """
+    """Return the status. `own` has what the worker tells the others about itself. The worker began at `begun_at`."""
     owner, own_key = observed.owner, worker_key(observed.owner)
     workers = {**observed.live_workers(), owner: Row(key=own_key, owner=owner, details=own)}
     units = sum(key.startswith(":") for key in hands.in_hand)
     unread = [
         now - (since if row is not None and row.owner == owner else max(since, observed.free_at(key)))
         for key, since in hands.wanted.items()
-        if not key.startswith(":") and ((row := observed.get(key)) is None or is_readable(row))
+        if not key.startswith(":") and ((row := observed.get(key)) is None or is_readable(row, observed))
     ]
     return SharingStatus(
         owner=owner,

@@ -206,12 +206,7 @@ class Worker:
     @property
     def status(self) -> SharingStatus:
         return sharing_status(
-            self._hands,
-            self._observed,
-            own=self._status(),
-            is_readable=self._taking.is_readable,
-            begun_at=self._begun_at,
-            now=self._clock.now(),
+            self._hands, self._observed, own=self._status(), begun_at=self._begun_at, now=self._clock.now()
         )
 
     def begin_stop(self) -> None:
