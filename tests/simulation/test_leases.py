@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, is_drained
 from poller.core.leases.units import unit_key
-from poller.engine.leases import taking
+from poller.engine.leases import moving
 from poller.engine.leases.messages import worker_key
 from poller.engine.leases.plan import Plan
 from poller.errors import Throttled
@@ -146,7 +146,7 @@ def test_the_only_worker_needs_no_new_plan_for_each_lease_that_users_want(
         plans.append(Plan(*arguments, **options))
         return plans[-1]
 
-    monkeypatch.setattr(taking, "Plan", counted)
+    monkeypatch.setattr(moving, "Plan", counted)
 
     async def use(life: LeaseLife, number: int) -> None:
         row = Row(key=RowKey(f"orders/arn/shard-{number}"), checkpoint=Checkpoint(TrimHorizon()))

@@ -8,12 +8,16 @@ worker.py     the worker of this process; begin here
 lease.py      one lease that this worker holds, as its user sees it
 hands.py      the leases in the worker's hands: which of them users want, have, and have left
 writing.py    writes leases in hand: renewals, checkpoints, and those that are given away
-taking.py     scans the table, and takes leases
+taking.py     takes the leases that users wait for
+scanning.py   scans the table, and acts on what the rows show
+moving.py     moves leases between the workers: it asks for leases, offers them, and answers requests
+plan.py       decides which leases to take and to ask for
 messages.py   reads and writes the worker's own row, and sends messages to other workers
 deadlines.py  loses the leases that could not be renewed in time
-plan.py       decides which leases to take and to ask for
+watching.py   computes the status of the worker, for a person
 rate.py       measures how many bytes a shard has a second
 table.py      calls the table, with a limit for each call
+health.py     knows whether the table works
 
 A user is a task that reads a shard, or that needs a unit of a function's concurrency. Its part is this:
 

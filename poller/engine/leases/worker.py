@@ -25,6 +25,8 @@ from poller.engine.leases.deadlines import end_at_deadlines
 from poller.engine.leases.hands import Hands, InHand, named
 from poller.engine.leases.lease import Lease
 from poller.engine.leases.messages import LONGEST_ANNOUNCEMENT, Messages
+from poller.engine.leases.moving import Moving
+from poller.engine.leases.scanning import Scanning
 from poller.engine.leases.table import Table
 from poller.engine.leases.taking import Taking
 from poller.engine.leases.watching import sharing_status
@@ -87,22 +89,36 @@ class Worker:
             lease_duration=lease_duration,
             status=self._status,
             offered=lambda keys: self._taking.offered(keys),
-            requested=lambda prefix, asker: self._taking.requested(prefix, asker),
-            unoffered=lambda keys: self._taking.offer(keys),
+            requested=lambda prefix, asker: self._moving.requested(prefix, asker),
+            unoffered=lambda keys: self._moving.offer(keys),
         )
-        self._taking = Taking(
-            owner,
-            hands=self._hands,
+        self._moving = Moving(
+            self._hands,
             observed=self._observed,
-            table=self._table,
-            lease_duration=lease_duration,
+            clock=clock,
             functions=self.functions,
-            limits=self.limits,
             request=self._messages.request,
             offer=self._messages.offer,
-            beat=self._messages.beat,
+            scan_soon=lambda: self._scanning.scan_soon(),
+            emit=emit,
+        )
+        self._scanning = Scanning(
+            self._hands,
+            observed=self._observed,
+            table=self._table,
+            moving=self._moving,
+            limits=self.limits,
             announce_stop=self._messages.announce_stop,
             scanned=scanned,
+            emit=emit,
+        )
+        self._taking = Taking(
+            self._hands,
+            observed=self._observed,
+            table=self._table,
+            scanning=self._scanning,
+            moving=self._moving,
+            beat=self._messages.beat,
             emit=emit,
         )
         self._writing = Writing(
@@ -159,7 +175,7 @@ class Worker:
 
     async def rows(self, prefix: str) -> list[Row]:
         """Scan the table, and return the leases whose key begins with `prefix`."""
-        await self._taking.scan()
+        await self._scanning.scan()
         return [row for row in self._observed.leases() if row.key.startswith(prefix)]
 
     async def read(self, keys: Collection[RowKey]) -> dict[RowKey, Row]:
@@ -201,7 +217,7 @@ class Worker:
         Call it again a second later: by then, all workers have seen the same rows, and agree about their places.
         """
         self._observed.died(owner)
-        self._taking.scan_soon()
+        self._scanning.scan_soon()
 
     @property
     def status(self) -> SharingStatus:
@@ -273,7 +289,7 @@ class Worker:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._taking.run)
             await self._messages.has_told_stop.wait()
-            self._taking.stop_is_told()
+            self._scanning.stop_is_told()
 
     def _status(self) -> dict[str, Detail]:
         in_hand = self._hands.in_hand.values()
@@ -296,4 +312,4 @@ class Worker:
         return details if one.lease is None else {**details, **one.lease.details}
 
     def _given(self, one: InHand) -> None:
-        self._taking.given_away(one.held.row, one.promised_to)
+        self._moving.given_away(one.held.row, one.promised_to)
