@@ -89,7 +89,7 @@ def _print(settings: Settings, source: str, shards: int, as_json: bool) -> None:
 def _copied_from_kcl(settings: Settings, table: str, name: str | None, config: Path) -> int:
     """Copy the positions of one mapping from a table of KCL, and return the number of its shards."""
     from poller.composition.event_queues import aws_settings
-    from poller.composition.kcl import rows_of_table
+    from poller.composition.kcl_by_hand import rows_of_table
 
     if name is None:
         raise refused("kcl://TABLE needs --mapping, because the table has the positions of one mapping", code=2)

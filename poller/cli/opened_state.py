@@ -42,7 +42,7 @@ def shown_rows(settings: Settings) -> list[Row] | None:
 def rows_in_kcl_table(settings: Settings, mapping: StreamMapping) -> list[Row]:
     """Return the rows of the mapping's shards in its table of KCL. Raises PollerError if it cannot be read."""
     from poller.composition.event_queues import aws_settings
-    from poller.composition.kcl import rows_of_table
+    from poller.composition.kcl_by_hand import rows_of_table
 
     return anyio.run(rows_of_table, mapping, aws_settings(settings))
 
@@ -51,7 +51,7 @@ def rows_in_kcl_table(settings: Settings, mapping: StreamMapping) -> list[Row]:
 def opened_with_kcl_table(settings: Settings, mapping: StreamMapping) -> Iterator[Opened]:
     """Open the state and the mapping's table of KCL for changes."""
     from poller.composition.event_queues import aws_settings
-    from poller.composition.kcl import open_by_hand
+    from poller.composition.kcl_by_hand import open_by_hand
 
     with start_blocking_portal() as loop:
         opening = open_by_hand(mapping, settings.daemon.state, aws_settings(settings), tell=_tell)

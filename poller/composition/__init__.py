@@ -8,6 +8,7 @@
     worker.py        the worker of this process, which has the leases of shards
     state.py         the state: memory, a file or a table
     kcl.py           the tables of KCL applications that contain shards of mappings
+    kcl_by_hand.py   such a table, for a person who shows, moves or copies positions
     events.py        the destinations of asynchronous events
     event_queues.py  the queues of asynchronous events
     api.py           what the server of AWS Lambda's own API needs

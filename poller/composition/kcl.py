@@ -11,15 +11,13 @@ The table is reached in the mapping's region and with its role.
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import anyio
 
-from poller.aws.clients import Aws, AwsSettings
-from poller.composition.state import named_faults, open_editable
+from poller.aws.clients import Aws
+from poller.composition.state import named_faults
 from poller.errors import CannotStore, PollerError, ServiceError, SettingsError
 from poller.facts import Emit, KclTableWatched
 from poller.model.ids import MappingName
@@ -32,8 +30,7 @@ from poller.stores.dynamodb_table import described, fault_of_key
 from poller.stores.guarded_leases import GuardedLeaseStore
 from poller.stores.kcl_leases import WATCHED_IN_SECONDS, KclLeaseStore, refuse_while_kcl_runs
 from poller.stores.kcl_rows import Meaning
-from poller.stores.lease_by_hand import EditableStore, Hand
-from poller.stores.memory_leases import MemoryLeaseStore
+from poller.stores.lease_by_hand import EditableStore
 from poller.stores.routed_leases import RoutedEditableStore, RoutedLeaseStore
 
 Failed = Callable[[PollerError], None]
@@ -67,7 +64,7 @@ class KclTables:
     def refuse_change(self, mapping: StreamMapping) -> None:
         """Raise SettingsError if the mapping had another table before, because leases may be in use there."""
         if self._tables.get(mapping.name, mapping.kcl_table) != mapping.kcl_table:
-            raise SettingsError([f"{_option(mapping)}: has changed, so the daemon must be restarted"])
+            raise SettingsError([f"{option_of(mapping)}: has changed, so the daemon must be restarted"])
 
     async def use(
         self, mapping: StreamMapping, *, failed: Failed, waits: Callable[[str], None] = lambda _: None
@@ -99,8 +96,8 @@ class KclTables:
         Raises SettingsError if the table does not exist or is another one, and CannotStore if it cannot be used now.
         """
         aws, store = await self._clients(), RoutedEditableStore(state)
-        with named_faults(_option(mapping), str(mapping.kcl_table)):
-            table = await _store_of(mapping, aws, now=self._clock.now(), randomness=self._randomness)
+        with named_faults(option_of(mapping), str(mapping.kcl_table)):
+            table = await store_of(mapping, aws, now=self._clock.now(), randomness=self._randomness)
         store.route(prefix_of(mapping.state_key), table)
         return store
 
@@ -138,9 +135,9 @@ async def take_over(
     The state notes which table has the positions, so that the mapping does not use older ones of the state later.
     Raises SettingsError if the table does not exist or is another one, and InUse while a KCL application uses it.
     """
-    with named_faults(_option(mapping), str(mapping.kcl_table)):
-        store = await _store_of(mapping, aws, now=now, randomness=randomness)
-        await refuse_while_kcl_runs(store, option=_option(mapping), watches=watches)
+    with named_faults(option_of(mapping), str(mapping.kcl_table)):
+        store = await store_of(mapping, aws, now=now, randomness=randomness)
+        await refuse_while_kcl_runs(store, option=option_of(mapping), watches=watches)
         has_leases = bool(await store.scan())
     await _note_table(mapping, state)
     if has_leases:
@@ -148,48 +145,12 @@ async def take_over(
     return store
 
 
-@asynccontextmanager
-async def open_by_hand(
-    mapping: StreamMapping, state: str, aws: AwsSettings, *, tell: Callable[[str], None]
-) -> AsyncIterator[Hand]:
-    """Open the state and the mapping's table of KCL for a person. Raises the errors of `take_over` and `open_state`.
-
-    The state has the pause and the workers. If there is no state yet, there are none.
-    """
-    async with Aws(aws) as clients, open_editable(state, aws) as opened:
-        store = RoutedEditableStore(MemoryLeaseStore() if opened is None else opened)
-        with named_faults(_option(mapping), str(mapping.kcl_table)):
-            table = await _store_of(mapping, clients, now=time.time(), randomness=random.Random())
-            store.route(prefix_of(mapping.state_key), table)
-            rows = await store.scan()
-        yield Hand(store, rows, tell=tell)
-
-
-async def rows_of_table(
-    mapping: StreamMapping,
-    aws: AwsSettings,
-    *,
-    must_have_stopped: bool = False,
-    tell: Callable[[int], None] = lambda _: None,
-) -> list[Row]:
-    """Return the leases in the table of KCL that has the shards of the mapping. Raises the errors of `take_over`.
-
-    It raises InUse while a KCL application uses the table, but only with `must_have_stopped`. `tell` gets the number
-    of leases that an application owns, if they must be watched for WATCHED_IN_SECONDS.
-    """
-    async with Aws(aws) as clients:
-        with named_faults(_option(mapping), str(mapping.kcl_table)):
-            store = await _store_of(mapping, clients, now=time.time(), randomness=random.Random())
-            if must_have_stopped:
-                await refuse_while_kcl_runs(store, option=_option(mapping), watches=tell)
-            return await store.scan()
-
-
-def _option(mapping: StreamMapping) -> str:
+def option_of(mapping: StreamMapping) -> str:
+    """Return the setting that names the table."""
     return f"mappings.{mapping.name}.kcl_table"
 
 
-async def _store_of(mapping: StreamMapping, aws: Aws, *, now: float, randomness: random.Random) -> KclLeaseStore:
+async def store_of(mapping: StreamMapping, aws: Aws, *, now: float, randomness: random.Random) -> KclLeaseStore:
     """Return the store in the mapping's table. Raises SettingsError if the table does not exist or is another one."""
     table = mapping.kcl_table
     assert table is not None, f"{mapping.name} has no table of KCL"
@@ -198,9 +159,9 @@ async def _store_of(mapping: StreamMapping, aws: Aws, *, now: float, randomness:
     client = await aws.json_client("dynamodb", region=mapping.region, role_arn=mapping.role_arn)
     description = await described(client, table)
     if description is None:
-        raise SettingsError([f"{_option(mapping)}: there is no table {table}"])
+        raise SettingsError([f"{option_of(mapping)}: there is no table {table}"])
     if (fault := fault_of_key(description)) is not None:
-        raise SettingsError([f"{_option(mapping)}: the table {table} cannot be used: {fault}"])
+        raise SettingsError([f"{option_of(mapping)}: the table {table} cannot be used: {fault}"])
     meaning = Meaning(mapping.state_key, latest=now, at_timestamp=at_timestamp)
     return KclLeaseStore(Items(client, table=table, rng=randomness), meaning)
 

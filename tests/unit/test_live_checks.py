@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from poller.aws.clients import Aws, AwsSettings
-from poller.composition.kcl import rows_of_table as rows_in_kcl_table
+from poller.composition.kcl_by_hand import rows_of_table as rows_in_kcl_table
 from poller.composition.state import rows_of_table
 from poller.core.finding import Finding
 from poller.errors import AccessDenied, SettingsError
