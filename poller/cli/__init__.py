@@ -19,6 +19,7 @@
     state        state show, set, rename: show, move and rename stored positions
     moving       state set while a daemon runs: the daemon moves the positions
     copying      state copy: copy them from another state
+    copying_kcl  state copy --mapping: copy those of one mapping from or into its table of a KCL application
     opened_state how a command reaches the state
     workers      how the workers and the units are shown
     events       events list, show, retry, drop, forget: show, retry and remove the asynchronous events that are stored

@@ -135,8 +135,8 @@ def set_position(
         of_daemon = MoveByDaemon(daemon.socket if daemon else socket_of(config), config, found, position, shard, after)
         of_daemon.make(is_sure=yes, is_for_program=as_json)
         return
-    has_kcl_table = found.kcl_table is not None
-    opening = opened_with_kcl_table(settings, found) if has_kcl_table else opened(settings, creates=shard is None)
+    in_state = found.kcl_table is None
+    opening = opened(settings, creates=shard is None) if in_state else opened_with_kcl_table(settings, found)
     with exit_on_failure(config), opening as state:
         if state is None:
             raise refused(f"{name_of(settings)} does not exist yet, so no shard has a position to move", code=1)
@@ -144,7 +144,7 @@ def set_position(
         stored = grouped(state.hand.rows).get(found.state_key, NOTHING)
         move = _planned(found, stored, position, shard=shard, is_after=after)
         _ask(found, move, is_sure=yes, is_for_program=as_json)
-        state.loop.call(partial(move.make, state.hand, has_kcl_table=has_kcl_table))
+        state.loop.call(partial(move.make, state.hand, kcl_table=found.kcl_table))
     from poller.admin.calls import position_moved
 
     order = MoveOrder(position, move.shard_id, after)

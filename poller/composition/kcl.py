@@ -1,8 +1,9 @@
 """How does a mapping use the table of an application of the Kinesis Client Library (KCL) for its shards?
 
-    kcl_table = "NAME"  ── the table exists, and no KCL application runs ──> the worker finds the mapping's shards there
-                        └─ otherwise, or if the table fails later ──> this run of the mapping ends, and the next one
-                                                                      tries again after a pause
+    kcl_table = "NAME"  ── the table exists, the mapping's positions are not elsewhere, and no KCL application runs
+                        │       ──> the worker finds the mapping's shards there
+                        └─ otherwise, or if the table fails later
+                                ──> this run of the mapping ends, and the next one tries again after a pause
 
 The run itself finds out whether an application runs, because this may take a minute. All other mappings work meanwhile.
 The table is reached in the mapping's region and with its role.
@@ -11,7 +12,7 @@ The table is reached in the mapping's region and with its role.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 import anyio
@@ -21,7 +22,7 @@ from poller.composition.state import named_faults
 from poller.errors import CannotStore, PollerError, ServiceError, SettingsError
 from poller.facts import Emit, KclTableWatched
 from poller.model.ids import MappingName
-from poller.model.lease import Row, begun_key, kcl_key, prefix_of
+from poller.model.lease import Row, RowKey, begun_key, kcl_key, prefix_of
 from poller.model.mapping import StreamMapping
 from poller.model.stream import AtTimestamp, StateKey
 from poller.ports import Clock, LeaseStore
@@ -133,14 +134,17 @@ async def take_over(
 
     A table that has leases counts as a mapping that has begun, so its new shards begin at their oldest records.
     The state notes which table has the positions, so that the mapping does not use older ones of the state later.
-    Raises SettingsError if the table does not exist or is another one, and InUse while a KCL application uses it.
+    Raises SettingsError if the table does not exist or is another one, or if the positions of the mapping are
+    elsewhere. Raises InUse while a KCL application uses the table.
     """
+    marks = await state.read([begun_key(mapping.state_key), kcl_key(mapping.state_key)])
     with named_faults(option_of(mapping), str(mapping.kcl_table)):
         store = await store_of(mapping, aws, now=now, randomness=randomness)
-        await refuse_while_kcl_runs(store, option=option_of(mapping), watches=watches)
-        has_leases = bool(await store.scan())
+        leases = await store.scan()
+        _refuse_positions_elsewhere(mapping, marks, has_leases=bool(leases))
+        await refuse_while_kcl_runs(store, leases, option=option_of(mapping), watches=watches)
     await _note_table(mapping, state)
-    if has_leases:
+    if leases:
         await state.create([Row(key=begun_key(mapping.state_key))])
     return store
 
@@ -164,6 +168,29 @@ async def store_of(mapping: StreamMapping, aws: Aws, *, now: float, randomness: 
         raise SettingsError([f"{option_of(mapping)}: the table {table} cannot be used: {fault}"])
     meaning = Meaning(mapping.state_key, latest=now, at_timestamp=at_timestamp)
     return KclLeaseStore(Items(client, table=table, rng=randomness), meaning)
+
+
+def _refuse_positions_elsewhere(mapping: StreamMapping, marks: Mapping[RowKey, Row], *, has_leases: bool) -> None:
+    """Raise SettingsError if the mapping has begun, and its positions are not in its table of KCL.
+
+    `marks` are the rows of the state that tell it. From a table without leases, the mapping would begin each shard at
+    its oldest record; and the leases of a table may be older than the positions of the state.
+    """
+    name, table = mapping.name, mapping.kcl_table
+    if begun_key(mapping.state_key) not in marks:
+        return
+    if (mark := marks.get(kcl_key(mapping.state_key))) is None:
+        why = f"daemon.state has positions of {name}: copy them with `poller state copy daemon.state --mapping {name}`"
+        choice = f"; or, to use those in the table {table}, run `poller state copy kcl://{table} --mapping {name}`"
+        raise SettingsError([f"{option_of(mapping)}: {why}{choice if has_leases else ''}"])
+    before = mark.details.get("table")
+    if before != table and not has_leases:
+        why = (
+            f"the table {table} has no leases, and the table {before} has the positions of {name}: set kcl_table to "
+            f"{before} again; or remove it, run `poller state copy kcl://{before} --mapping {name}`, set it to "
+            f"{table}, and run `poller state copy daemon.state --mapping {name}`"
+        )
+        raise SettingsError([f"{option_of(mapping)}: {why}"])
 
 
 async def _note_table(mapping: StreamMapping, state: LeaseStore) -> None:

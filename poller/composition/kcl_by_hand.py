@@ -17,7 +17,6 @@ from poller.model.lease import Row, prefix_of
 from poller.model.mapping import StreamMapping
 from poller.stores.kcl_leases import refuse_while_kcl_runs
 from poller.stores.lease_by_hand import Hand
-from poller.stores.memory_leases import MemoryLeaseStore
 from poller.stores.routed_leases import RoutedEditableStore
 
 
@@ -27,10 +26,11 @@ async def open_by_hand(
 ) -> AsyncIterator[Hand]:
     """Open the state and the mapping's table of KCL for a person. Raises the errors of `take_over` and `open_state`.
 
-    The state has the pause and the workers. If there is no state yet, there are none.
+    The state has the pause, the workers, and the starting position that a person sets. It is created if necessary.
     """
-    async with Aws(aws) as clients, open_editable(state, aws) as opened:
-        store = RoutedEditableStore(MemoryLeaseStore() if opened is None else opened)
+    async with Aws(aws) as clients, open_editable(state, aws, creates=True) as opened:
+        assert opened is not None, "the state was created"
+        store = RoutedEditableStore(opened)
         with named_faults(option_of(mapping), str(mapping.kcl_table)):
             table = await store_of(mapping, clients, now=time.time(), randomness=random.Random())
             store.route(prefix_of(mapping.state_key), table)
@@ -54,5 +54,24 @@ async def rows_of_table(
         with named_faults(option_of(mapping), str(mapping.kcl_table)):
             store = await store_of(mapping, clients, now=time.time(), randomness=random.Random())
             if must_have_stopped:
-                await refuse_while_kcl_runs(store, option=option_of(mapping), watches=tell)
+                await refuse_while_kcl_runs(store, await store.scan(), option=option_of(mapping), watches=tell)
             return await store.scan()
+
+
+async def copy_into_table(
+    mapping: StreamMapping, hand: Hand, aws: AwsSettings, *, tell: Callable[[int], None]
+) -> tuple[list[Row], int]:
+    """Replace the leases in the mapping's table of KCL by the positions that the state has. `hand` is of the state.
+
+    Return the leases that were replaced, and the number of shards that the table has now.
+    Raises the errors of `rows_of_table`. Before a change, raises SettingsError if KCL cannot have one of the positions.
+    """
+    async with Aws(aws) as clients:
+        with named_faults(option_of(mapping), str(mapping.kcl_table)):
+            store = await store_of(mapping, clients, now=time.time(), randomness=random.Random())
+            before = await store.scan()
+            await refuse_while_kcl_runs(store, before, option=option_of(mapping), watches=tell)
+            store.refuse_unless_storable(hand.positions(mapping.state_key))
+            copied = await hand.copy_into(store, mapping.state_key)
+    await hand.use_table(mapping.state_key, table=str(mapping.kcl_table))
+    return before, copied

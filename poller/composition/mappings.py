@@ -208,8 +208,8 @@ class Composition:
 
     async def move(self, mapping: StreamMapping, order: MoveOrder) -> Moved:
         """Move stored positions of a mapping, or only show the effect. Raises the errors of `hand` and `ordered`."""
-        hand, has_kcl_table = await self.worker.hand(mapping), mapping.kcl_table is not None
-        return await ordered(hand, mapping.state_key, order, now=self.clock.now(), has_kcl_table=has_kcl_table)
+        hand = await self.worker.hand(mapping)
+        return await ordered(hand, mapping.state_key, order, now=self.clock.now(), kcl_table=mapping.kcl_table)
 
     async def depth_of(self, mapping: QueueMapping) -> QueueDepth:
         """Ask the queue of a mapping how many messages it has. Raises PollerError if it does not answer."""

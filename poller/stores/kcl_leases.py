@@ -72,6 +72,11 @@ class KclLeaseStore:
         """`lease_by_hand.EditableStore`: store new rows with any counter."""
         return await self._items.write("PutItem", {row.key: creation(new_item(row, self._meaning)) for row in rows})
 
+    def refuse_unless_storable(self, rows: Iterable[Row]) -> None:
+        """Raise Rejected if one of these rows cannot be stored as a new lease."""
+        for row in rows:
+            new_item(row, self._meaning)
+
     async def _replace(self, rows: Collection[Row], *, may_move_back: bool) -> frozenset[RowKey]:
         await self.read([row.key for row in rows if not self._is_next(row)])
         before = {row.key: self._known[row.key] for row in rows if self._is_next(row)}
@@ -102,15 +107,17 @@ class KclLeaseStore:
         return [row for row, _ in leases]
 
 
-async def refuse_while_kcl_runs(store: LeaseStore, *, option: str, watches: Callable[[int], None]) -> None:
+async def refuse_while_kcl_runs(
+    store: LeaseStore, before: Collection[Row], *, option: str, watches: Callable[[int], None]
+) -> None:
     """Return if no KCL application renews a lease of the table for WATCHED_IN_SECONDS. Otherwise raise InUse.
 
-    KCL and poller cannot share a table at the same time. `option` is the setting that names the table.
+    KCL and poller cannot share a table at the same time. `before` has the rows of the table, and `option` is the
+    setting that names it.
     If KCL owns none but those of drained shards, the function returns at once.
     Otherwise `watches` gets the number of leases that it owns. KCL mostly leaves its name in the rows when it stops, so
     the first take-over of a table waits. Later, workers of poller own the leases.
     """
-    before = await store.scan()
     held = held_by_kcl(before)
     if not held:
         return

@@ -149,10 +149,11 @@ class Hand:
             raise InUse(_in_use(label(living), mappings, are_paused=are_paused))
         self.rows = await self._store.scan()
 
-    async def start_over(self, state: StateKey, position: StartingPosition) -> None:
+    async def start_over(self, state: StateKey, position: StartingPosition, *, kcl_table: str | None = None) -> None:
         """Reset all shards of a mapping in one stream, and store a starting position.
 
         From now on the mapping uses that position in this stream instead of the one in its settings.
+        `kcl_table` is the mapping's table of KCL, or None. With a table, positions in the state do not count any more.
         """
         details: dict[str, Detail] = {"position": format_position(position)}
         rows = {row.key: row for row in await self._unchanged(state.mapping)}
@@ -161,7 +162,10 @@ class Hand:
             self._require(await self._store.create([Row(key=start_key(state), details=details)]))
         else:
             self._require(await self._store.overwrite([replace(start, counter=start.counter + 1, details=details)]))
-        marks = [row for key in (begun_key(state), kcl_key(state)) if (row := rows.get(key)) is not None]
+        if kcl_table is not None and kcl_key(state) not in rows:
+            await self.use_table(state, table=kcl_table)
+        keys = (begun_key(state), kcl_key(state)) if kcl_table is None else (begun_key(state),)
+        marks = [row for key in keys if (row := rows.get(key)) is not None]
         if marks:
             self._require(await self._store.delete(marks))
         shards = [row for row in rows.values() if row.key.startswith(prefix_of(state))]
@@ -217,25 +221,56 @@ class Hand:
     async def take_back(self, state: StateKey, rows: Iterable[Row], *, table: str) -> int:
         """Replace the rows of a mapping's shards by these ones, which a table of KCL has. Return their number.
 
-        Each counter goes on from the larger one, so that the next token is larger than all tokens before.
         Until the last write, the mapping does not begin. After a crash, the same call completes the change.
         """
         assert not self.goes_on(state), f"positions of {state.mapping} would move back"
+        new = list(rows)
         before = {row.key: row for row in await self._unchanged(state.mapping)}
         if kcl_key(state) not in before:
             before[kcl_key(state)] = mark = Row(key=kcl_key(state), details={"table": table})
             self._require(await self._store.create([mark]))
-        shards = {key: row for key, row in before.items() if key.startswith(prefix_of(state))}
-        new = {row.key: _freed(row) for row in rows}
-        going_on = {key: row for key, row in shards.items() if key in new and row.counter >= new[key].counter}
-        self._require(await self._store.delete([row for key, row in shards.items() if key not in going_on]))
-        self._require(await self._store.restore([row for key, row in new.items() if key not in going_on]))
-        replaced = [replace(new[key], counter=row.counter + 1) for key, row in going_on.items()]
-        self._require(await self._store.overwrite(replaced))
+        await self._replace(self._store, [row for key, row in before.items() if key.startswith(prefix_of(state))], new)
         if begun_key(state) not in before:
             self._require(await self._store.create([Row(key=begun_key(state))]))
         self._require(await self._store.delete([before[kcl_key(state)]]))
         return len(new)
+
+    async def copy_into(self, table: EditableStore, state: StateKey) -> int:
+        """Replace all leases in a table of KCL by the positions of the mapping. Return the number of its shards.
+
+        A shard that a person has reset has no position, and is left out. After a crash, the same call completes the
+        copy. Until `use_table` has noted that the table has the positions, the mapping does not begin.
+        """
+        assert self.has_begun(state), f"{state.mapping} has no positions to copy"
+        await self._unchanged(state.mapping)
+        positions = self.positions(state)
+        await self._replace(table, await table.scan(), positions)
+        return len(positions)
+
+    async def use_table(self, state: StateKey, *, table: str) -> None:
+        """Note that a table of KCL has the positions of the mapping, so that those of this state do not count."""
+        self._require(await self._store.create([Row(key=kcl_key(state), details={"table": table})]))
+
+    async def _replace(self, store: EditableStore, before: Iterable[Row], by: Iterable[Row]) -> None:
+        """Replace the rows of a store. After a crash, the same call completes the change.
+
+        Each counter goes on from the larger one, so that the next token is larger than all tokens before.
+        """
+        new = {row.key: _freed(row) for row in by}
+        going_on = {row.key: row for row in before if row.key in new and row.counter >= new[row.key].counter}
+        self._require(await store.delete([row for row in before if row.key not in going_on]))
+        self._require(await store.restore([row for key, row in new.items() if key not in going_on]))
+        replaced = [replace(new[key], counter=row.counter + 1) for key, row in going_on.items()]
+        self._require(await store.overwrite(replaced))
+
+    def positions(self, state: StateKey) -> list[Row]:
+        """Return the rows of the mapping's shards that have a position."""
+        return [row for row in self.rows if row.key.startswith(prefix_of(state)) and row.checkpoint is not None]
+
+    def has_begun(self, state: StateKey) -> bool:
+        """Return whether the mapping has begun, and its positions are in this state and not in a table of KCL."""
+        keys = {row.key for row in self.rows}
+        return begun_key(state) in keys and kcl_key(state) not in keys
 
     def goes_on(self, state: StateKey) -> bool:
         """Return whether the mapping has positions here that are not older than those in its table of KCL."""

@@ -29,10 +29,10 @@ POSITIONS_TOLD = 3
 """The most shards whose positions a log line names as those before a move."""
 
 
-async def ordered(hand: Hand, key: StateKey, order: MoveOrder, *, now: float, has_kcl_table: bool = False) -> Moved:
+async def ordered(hand: Hand, key: StateKey, order: MoveOrder, *, now: float, kcl_table: str | None = None) -> Moved:
     """Make the move that a person has ordered, or only show it. `now` is in epoch seconds.
 
-    `has_kcl_table` says whether a table of KCL has the positions.
+    `kcl_table` is the table of KCL that has the positions, or None.
 
     Raises CannotChange if the position cannot be used, or if the person has seen other positions; InUse if a worker
     reads the mapping or has just changed it; and a ServiceError if the state does not answer.
@@ -48,7 +48,7 @@ async def ordered(hand: Hand, key: StateKey, order: MoveOrder, *, now: float, ha
     except NoPosition as error:
         raise CannotChange(str(error)) from None
     if not order.only_shows:
-        await move.make(hand, has_kcl_table=has_kcl_table)
+        await move.make(hand, kcl_table=kcl_table)
     _, *effect = move.sentences()
     return Moved(move.shard_id, told(move.before), in_words(move.position), " ".join(effect), version)
 

@@ -42,15 +42,16 @@ class Move(NamedTuple):
     shard_id: ShardId | None
     position: Position
 
-    async def make(self, hand: Hand, *, has_kcl_table: bool = False) -> None:
+    async def make(self, hand: Hand, *, kcl_table: str | None = None) -> None:
+        """Make the move. `kcl_table` is the mapping's table of KCL, or None. If it has no leases, none can be moved."""
         if self.shard_id is not None:
             await hand.move_shard(self.key, self.shard_id, self.position)
             return
         assert isinstance(self.position, StartingPosition)
-        if has_kcl_table:
+        if kcl_table is not None and self.before.rows:
             await hand.move_all(self.key, self.position)
         else:
-            await hand.start_over(self.key, self.position)
+            await hand.start_over(self.key, self.position, kcl_table=kcl_table)
 
     def sentences(self) -> Iterable[str]:
         """Yield sentences: the new position, its effect on the records, and which open windows are lost."""

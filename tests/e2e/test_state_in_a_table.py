@@ -61,6 +61,17 @@ async def run(world: World, *arguments: str) -> Result:
     return await anyio.to_thread.run_sync(invoke)
 
 
+async def create_table(client: JsonClient, table: str) -> None:
+    await call(
+        client,
+        "CreateTable",
+        TableName=table,
+        KeySchema=[{"AttributeName": "leaseKey", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "leaseKey", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
 @pytest.mark.usefixtures("_keys")
 async def test_two_daemons_share_a_stream_and_its_pause_through_a_table(world: World, ministack: str) -> None:
     clicks = Clicks(world.aws, "clicks", shard_count=4)
@@ -117,14 +128,7 @@ async def test_a_table_of_a_kcl_application_is_taken_over_and_given_back(world: 
     done = clicks.put_all(*(f"key-{number}" for number in range(10)))
     by_shard = {shard_id: [n for s, n, _ in clicks.puts if s == shard_id] for shard_id, _, _ in clicks.puts}
     async with dynamodb(ministack) as client:
-        await call(
-            client,
-            "CreateTable",
-            TableName="my-application",
-            KeySchema=[{"AttributeName": "leaseKey", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "leaseKey", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        await create_table(client, "my-application")
         for shard_id, numbers in by_shard.items():
             lease = {
                 "leaseKey": {"S": shard_id},
@@ -153,3 +157,40 @@ async def test_a_table_of_a_kcl_application_is_taken_over_and_given_back(world: 
         assert "leaseOwner" not in item
         assert int(item["leaseCounter"]["N"]) > 57
         assert item["startingHashKey"] == {"S": "0"}, "what poller does not know stays"
+
+
+@pytest.mark.parametrize("start", ["TRIM_HORIZON", "LATEST"])
+@pytest.mark.usefixtures("_keys")
+async def test_the_positions_of_a_mapping_go_into_a_new_table_of_kcl_and_no_record_is_lost_or_comes_again(
+    world: World, ministack: str, start: str
+) -> None:
+    clicks, table = Clicks(world.aws, "clicks", shard_count=2), f"new-{start}"
+    world.state = "sqlite://poller.db"
+    world.options = f'endpoints = {{ dynamodb = "{ministack}" }}'
+    without = mapping("clicks", clicks, BILL, f'starting_position = "{start}"')
+    with_table = f'{without}kcl_table = "{table}"\n'
+
+    async def delivered(text: str, written: list[str]) -> None:
+        """Run the daemon. It must deliver these records, and some that are written while it runs, and no others."""
+        function = new_function(world)
+        async with world.daemon(text) as daemon:
+            await daemon.until_logged("mapping_ready")
+            new = [*written, *clicks.put_all(*map(str, range(10)))]
+            await world.watch.until(lambda: set(new) <= set(ids_of(function.calls)))
+            assert await daemon.stop() == 0
+        assert sorted(ids_of(function.calls)) == sorted(new)
+
+    async with dynamodb(ministack) as client:
+        await create_table(client, table)
+        await delivered(without, [])
+        meanwhile = clicks.put_all(*map(str, range(10)))
+        function = new_function(world)
+        async with world.daemon(with_table) as daemon:
+            waits = await daemon.until_logged("mapping_cannot_run", mapping="clicks")
+            assert "copy them with `poller state copy daemon.state --mapping clicks`" in waits["reason"]
+            assert await daemon.stop() == 0
+        assert not function.calls
+        copied = await run(world, "state", "copy", "daemon.state", "--mapping", "clicks")
+        assert copied.exit_code == 0, copied.stderr
+        assert copied.stdout == f"Done; the table {table} has the positions of 2 shards.\n"
+        await delivered(with_table, meanwhile)

@@ -116,6 +116,60 @@ async def test_a_mapping_with_an_empty_table_has_not_begun() -> None:
     assert await state.scan() == [NOTED]
 
 
+COPY = "copy them with `poller state copy daemon.state --mapping clicks`"
+CHOOSE = "or, to use those in the table my-application, run `poller state copy kcl://my-application --mapping clicks`"
+
+
+@pytest.mark.parametrize(("leases", "commands"), [([], COPY), ([A], f"{COPY}; {CHOOSE}")])
+async def test_a_mapping_that_has_begun_in_the_state_waits_until_its_table_has_the_positions(
+    leases: list[ShardId], commands: str
+) -> None:
+    state = MemoryLeaseStore()
+    begun = Row(key=begun_key(MAPPING.state_key))
+    await state.create([begun])
+    async with dynamodb_over_http() as service:
+        await create(service)
+        for shard_id in leases:
+            put(service, shard_id, "495", leaseOwner={"S": "ip-10-0-0-1"})
+        with pytest.raises(SettingsError) as refused:
+            async with taken_over(service, state):
+                raise AssertionError("the table must not be used")
+        assert str(refused.value) == f"mappings.clicks.kcl_table: daemon.state has positions of clicks: {commands}"
+        assert await state.scan() == [begun]
+        await state.create([NOTED])
+        put(service, A, "495")
+        async with taken_over(service, state) as store:
+            assert len(await store.scan()) == 1
+
+
+async def test_a_mapping_whose_positions_are_in_another_table_waits_if_its_table_has_no_leases() -> None:
+    state = MemoryLeaseStore()
+    noted = replace(NOTED, details={"table": "earlier"})
+    await state.create([noted, Row(key=begun_key(MAPPING.state_key))])
+    async with dynamodb_over_http() as service:
+        await create(service)
+        with pytest.raises(
+            SettingsError, match="has no leases, and the table earlier has the positions of clicks: set"
+        ):
+            async with taken_over(service, state):
+                raise AssertionError("the table must not be used")
+        assert noted in await state.scan()
+        put(service, A, "495")
+        async with taken_over(service, state) as store:
+            assert len(await store.scan()) == 1
+
+
+async def test_a_mapping_whose_table_has_lost_its_leases_begins_each_shard_at_its_oldest_record() -> None:
+    state = MemoryLeaseStore()
+    rows = [Row(key=begun_key(MAPPING.state_key)), NOTED]
+    await state.create(rows)
+    async with dynamodb_over_http() as service:
+        await create(service)
+        async with taken_over(service, state) as store:
+            assert await store.scan() == []
+    assert await state.scan() == rows
+
+
 async def test_the_state_notes_which_table_has_the_positions() -> None:
     state = MemoryLeaseStore()
     await state.create([replace(NOTED, details={"table": "earlier"})])

@@ -16,11 +16,12 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from poller.errors import InUse
 from poller.model.ids import MappingName
 from poller.model.lease import Row, RowKey, begun_key, kcl_key, shard_key, start_key
-from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardEnd, ShardId, StateKey
+from poller.model.stream import AfterSequence, AtSequence, Checkpoint, SequenceNumber, ShardEnd, ShardId, StateKey
 from poller.stores.dynamodb_items import Item
 from poller.stores.dynamodb_table import made_ready
 from poller.stores.lease_file import shown
 from poller.stores.sqlite_leases import SqliteLeaseStore
+from tests.fakes.dynamodb import FakeDynamoDb
 from tests.fakes.dynamodb_over_http import DynamoDbOverHttp, dynamodb_over_http, use_own_credentials
 from tests.unit.cli.conftest import Poller, logged, members
 
@@ -201,20 +202,132 @@ def test_a_mapping_goes_on_in_the_state_where_its_table_of_kcl_stands(
     assert rows.keys() == {row.key for row in ROWS}
 
 
+@contextmanager
+def with_table(monkeypatch: pytest.MonkeyPatch, *leases: Item) -> Iterator[FakeDynamoDb]:
+    """Let clicks have a table of KCL with these leases. Yield the service."""
+    use_own_credentials(monkeypatch)
+    with start_blocking_portal() as portal, service(portal) as dynamodb:
+        daemon = f'[daemon]\nregion = "eu-west-1"\nendpoint_url = "{dynamodb.url}"\n'
+        Path("poller.toml").write_text(f'{daemon}{MAPPING}kcl_table = "my-application"\n')
+        portal.call(partial(made_ready, dynamodb.tables, "my-application", option="kcl_table"))
+        table = dynamodb.tables.table("my-application")
+        table.items |= {table.key_of(item): item for item in leases}
+        yield dynamodb.tables
+
+
+def items_of(tables: FakeDynamoDb) -> dict[str, Item]:
+    return {item["leaseKey"]["S"]: item for item in tables.table("my-application").items.values()}
+
+
+DONE = "Done; the table my-application has the positions of 2 shards.\n"
+INTO = ("state", "copy", "daemon.state", "--mapping", "clicks")
+NOTED = Row(key=kcl_key(CLICKS), details={"table": "my-application"})
+
+
+@pytest.mark.parametrize("older", [[], [lease(A, "4"), lease(ShardId("old"), "4")]])
+def test_the_positions_of_the_state_are_copied_into_a_table_of_kcl(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch, older: list[Item]
+) -> None:
+    reset = Row(key=shard_key(CLICKS, ShardId("reset")), counter=4)
+    anyio.run(restore, Path("poller.db"), [*ROWS, reset])
+    with with_table(monkeypatch, *older) as tables:
+        result = poller(*INTO)
+        assert (result.exit_code, result.stdout) == (0, DONE)
+        made = logged(result)
+        assert (made["change"], made["mapping"]) == ("copy of the positions in daemon.state", "clicks")
+        assert made["before"] == (f"old after 4; {A} after 4" if older else "nothing was stored")
+        found = items_of(tables)
+        assert {key: item["checkpoint"]["S"] for key, item in found.items()} == {A: "5", B: "SHARD_END"}
+        assert int(found[A]["leaseCounter"]["N"]) > (57 if older else 7), "the next token is larger than all before"
+        assert rows_in("poller.db") == {row.key: row for row in [*ROWS, reset, NOTED]}
+        before, again = items_of(tables), poller(*INTO)
+        assert (again.exit_code, again.stdout) == (1, "")
+        assert "poller.db has no positions of clicks that could be newer than those in its kcl_table" in again.stderr
+        assert items_of(tables) == before
+
+
+def test_a_program_gets_the_table_into_which_the_positions_were_copied(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anyio.run(restore, Path("poller.db"), ROWS)
+    with with_table(monkeypatch):
+        assert json.loads(poller(*INTO, "--json").stdout) == {
+            "from": "daemon.state",
+            "to": "kcl://my-application",
+            "shards": 2,
+        }
+
+
+def test_a_position_that_kcl_cannot_have_is_not_copied_and_nothing_is_changed(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_5 = replace(ROWS[0], checkpoint=Checkpoint(AtSequence(SequenceNumber("5"))))
+    rows = [at_5, *ROWS[1:]]
+    anyio.run(restore, Path("poller.db"), rows)
+    with with_table(monkeypatch, lease(A, "4"), lease(ShardId("old"), "4")) as tables:
+        before, result = items_of(tables), poller(*INTO)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "KCL continues after a record, and cannot continue with the record 5 itself" in result.stderr
+        assert items_of(tables) == before
+        assert rows_in("poller.db") == {row.key: row for row in rows}
+
+
+def test_a_copy_that_has_ended_in_the_middle_leaves_the_mapping_waiting_and_is_completed_by_the_same_command(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anyio.run(restore, Path("poller.db"), ROWS)
+    with with_table(monkeypatch, lease(ShardId("old"), "4")) as tables:
+        tables.forbidden = {"PutItem"}
+        assert poller(*INTO).exit_code == 1
+        assert items_of(tables) == {}
+        assert rows_in("poller.db") == {row.key: row for row in ROWS}
+        tables.forbidden = set()
+        assert poller(*INTO).exit_code == 0
+        assert items_of(tables).keys() == {A, B}
+        assert rows_in("poller.db") == {row.key: row for row in [*ROWS, NOTED]}
+
+
+def test_a_person_says_that_the_positions_in_the_table_count_and_nothing_is_copied(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anyio.run(restore, Path("poller.db"), ROWS)
+    choice = ("state", "copy", "kcl://my-application", "--mapping", "clicks")
+    with with_table(monkeypatch) as tables:
+        empty = poller(*choice)
+        assert empty.exit_code == 1
+        assert "the table my-application has no leases, so choose a position by" in empty.stderr
+        tables.table("my-application").items |= {"a": lease(A, "4"), "b": lease(B, "3")}
+        before, result = items_of(tables), poller(*choice)
+        assert (result.exit_code, result.stdout) == (0, DONE)
+        assert items_of(tables) == before
+        assert rows_in("poller.db") == {row.key: row for row in [*ROWS, NOTED]}
+
+
+def test_a_mapping_that_the_state_does_not_have_is_not_copied_into_a_table(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with with_table(monkeypatch):
+        result = poller(*INTO)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "poller.db has no positions of clicks that could be newer" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "option", "why"),
     [
-        (["kcl://t"], "", "kcl://TABLE needs --mapping"),
+        (["kcl://t"], "", "kcl://t needs --mapping, because a table of KCL has the positions of one mapping"),
+        (["daemon.state"], "", "daemon.state needs --mapping"),
+        (["daemon.state", "--mapping", "clicks"], "", "clicks has no kcl_table, so set this option first"),
         (["kcl://t", "--mapping", "x"], "", "there is no mapping x of a stream; the names are clicks"),
         (
             ["kcl://t", "--mapping", "clicks"],
             'kcl_table = "my-application"',
-            "clicks still has kcl_table, so remove this option",
+            "clicks still has another kcl_table, so remove this option",
         ),
-        ([OLD, "--mapping", "clicks"], "", "--mapping goes with kcl://TABLE; all mappings of another state are copied"),
+        ([OLD, "--mapping", "clicks"], "", "--mapping goes with kcl://TABLE and daemon.state; all mappings of another"),
     ],
 )
-def test_a_copy_from_a_table_of_kcl_names_one_mapping_that_does_not_use_it_any_more(
+def test_a_copy_from_or_into_a_table_of_kcl_names_one_mapping_whose_settings_fit(
     poller: Poller, arguments: list[str], option: str, why: str
 ) -> None:
     Path("poller.toml").write_text(f"{MAPPING}{option}")

@@ -12,7 +12,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from poller.model.ids import MappingName
-from poller.model.lease import Row, RowKey, begun_key, kcl_key, shard_key
+from poller.model.lease import Row, RowKey, begun_key, kcl_key, shard_key, start_key
 from poller.model.stream import Checkpoint, ShardId, StateKey, TrimHorizon
 from poller.stores.dynamodb_items import Item
 from poller.stores.dynamodb_table import made_ready
@@ -158,6 +158,22 @@ def test_a_whole_mapping_is_moved_in_its_table(
     assert rows_in_state() == {row.key: row for row in (OLD, *MARKS)}
     [shown] = json.loads(poller("state", "show", "--json").stdout)["mappings"]
     assert shown["shards"][0]["position"]["type"] == {"LATEST": "AT_TIMESTAMP"}.get(a, a)
+
+
+@pytest.mark.parametrize("has_state", [True, False])
+def test_a_mapping_whose_table_has_no_leases_begins_at_the_position_that_a_person_sets(
+    poller: Poller, dynamodb: DynamoDbOverHttp, has_state: bool
+) -> None:
+    dynamodb.tables.table("my-application").items.clear()
+    if not has_state:
+        Path("poller.db").unlink()
+    result = poller("state", "set", "clicks", "TRIM_HORIZON", "--yes")
+    assert result.exit_code == 0, result.stderr
+    rows = rows_in_state()
+    assert rows[start_key(CLICKS)].details == {"position": "TRIM_HORIZON"}
+    assert begun_key(CLICKS) not in rows
+    assert kcl_key(CLICKS) in rows
+    assert items(dynamodb) == {}
 
 
 def test_latest_forgets_the_time_to_which_the_mapping_has_moved_before(

@@ -185,7 +185,7 @@ async def test_a_table_whose_leases_kcl_still_renews_is_refused(seconds: float) 
     """An application whose `failoverTimeMillis` is 45,000 renews each lease every 15 seconds."""
     service, store = await table_of_kcl()
     watched: list[int] = []
-    await refuse_while_kcl_runs(store, option="kcl_table", watches=watched.append)
+    await refuse_while_kcl_runs(store, await store.scan(), option="kcl_table", watches=watched.append)
     assert watched == [1]
 
     async def renew() -> None:
@@ -195,7 +195,7 @@ async def test_a_table_whose_leases_kcl_still_renews_is_refused(seconds: float) 
     async with anyio.create_task_group() as kcl:
         kcl.start_soon(renew)
         with pytest.raises(InUse) as error:
-            await refuse_while_kcl_runs(store, option="kcl_table", watches=print)
+            await refuse_while_kcl_runs(store, await store.scan(), option="kcl_table", watches=print)
     assert str(error.value) == (
         f"kcl_table: a KCL application still renews 1 of its leases, such as {KEY}; stop it first"
     )
@@ -212,18 +212,18 @@ async def test_a_table_that_only_our_workers_write_is_not_refused(owner: Owner |
 
     async with anyio.create_task_group() as worker:
         worker.start_soon(renew)
-        await refuse_while_kcl_runs(store, option="kcl_table", watches=print)
+        await refuse_while_kcl_runs(store, await store.scan(), option="kcl_table", watches=print)
 
 
 async def test_a_table_in_which_kcl_owns_only_drained_shards_is_taken_over_without_a_pause() -> None:
     _, store = await table_of_kcl()
     owned = [row for row in await store.scan() if row.owner is not None and not is_drained(row)]
     began = anyio.current_time()
-    await refuse_while_kcl_runs(store, option="kcl_table", watches=print)
+    await refuse_while_kcl_runs(store, await store.scan(), option="kcl_table", watches=print)
     assert anyio.current_time() - began == WATCHED_IN_SECONDS
     await store.update([following(row, owner=ME) for row in owned])
     began = anyio.current_time()
-    await refuse_while_kcl_runs(store, option="kcl_table", watches=print)
+    await refuse_while_kcl_runs(store, await store.scan(), option="kcl_table", watches=print)
     assert anyio.current_time() == began
 
 

@@ -466,6 +466,49 @@ async def test_a_mapping_that_starts_over_does_not_need_its_table_of_kcl_any_mor
     assert kcl_key(CLICKS) not in await by_key(store)
 
 
+async def test_the_positions_of_the_state_replace_those_in_a_table_of_kcl() -> None:
+    """A change in a table of another form is in tests/contracts/test_kcl_table.py."""
+    store, table = await in_new_table(FakeDynamoDb()), await in_new_table(FakeDynamoDb())
+    await store.restore(ROWS)
+    await table.restore(FROM_KCL)
+    hand = await hand_of(store)
+    assert hand.has_begun(CLICKS)
+    assert await hand.copy_into(table, CLICKS) == 2
+    assert await by_key(store) == {row.key: row for row in ROWS}, "the state stays as it is"
+    a, b = (await by_key(table)).values()
+    assert (a.checkpoint, b.checkpoint) == (AFTER_5, AT_END)
+    assert (a.counter, a.owner) == (91, None), "the next token is larger than all that the table had"
+    await hand.use_table(CLICKS, table="my-application")
+    assert not (await hand_of(store)).has_begun(CLICKS)
+    assert not (await hand_of(store)).goes_on(CLICKS)
+
+
+async def test_a_copy_into_a_table_of_kcl_that_ends_at_any_moment_is_completed_by_the_same_call() -> None:
+    for operation, calls in [("DeleteItem", 0), ("PutItem", 0), ("PutItem", 1)]:
+        service = FakeDynamoDb()
+        store, table = await in_new_table(FakeDynamoDb()), await in_new_table(service)
+        await store.restore(ROWS)
+        await table.restore(FROM_KCL)
+        service.faults.script(operation, *[Fault.NONE] * calls, *[Fault.UNREACHABLE] * 100)
+        with pytest.raises(Unreachable):
+            await (await hand_of(store)).copy_into(table, CLICKS)
+        service.faults = FaultPlan()
+        hand = await hand_of(store)
+        assert hand.has_begun(CLICKS), "the mapping does not begin in the table"
+        await hand.copy_into(table, CLICKS)
+        assert [row.checkpoint for row in (await by_key(table)).values()] == [AFTER_5, AT_END]
+
+
+async def test_a_mapping_with_an_empty_table_of_kcl_starts_over_there_and_not_at_older_positions_of_the_state() -> None:
+    store = await in_new_table(FakeDynamoDb())
+    await store.restore(ROWS)
+    await (await hand_of(store)).start_over(CLICKS, TrimHorizon(), kcl_table="my-application")
+    rows = await by_key(store)
+    assert begun_key(CLICKS) not in rows
+    assert rows[start_key(CLICKS)].details == {"position": "TRIM_HORIZON"}
+    assert rows[kcl_key(CLICKS)].details == {"table": "my-application"}
+
+
 async def test_a_change_that_the_table_refuses_is_an_error(service: FakeDynamoDb, store: DynamoDbLeaseStore) -> None:
     hand = await hand_of(store)
     service.hot_keys.add(shard_key(CLICKS, A))
