@@ -47,6 +47,7 @@ stand in the reverse order: each may import those below it.
     descriptors.py     how many open files the process may have
     garbage.py         when the garbage of runs that have ended is collected
     process_memory.py  who may read the process's memory
+    zombies.py         who reads the exit status of a process whose parent has ended
     demo/        the guided tour, on an embedded emulator
     examples/    handlers to copy from
     cli/         poller run | check | reload | invoke | status | pause | resume | shard | state | events | explain |

@@ -62,6 +62,7 @@ from poller.telemetry.telemetry import Telemetry
 from poller.tracing.opening import open_tracing
 from poller.workers.membership import Membership, Parent, end_with_parent
 from poller.workers.report import Report
+from poller.zombies import reap_regularly
 
 SWITCH_INTERVAL_IN_SECONDS = 0.0005
 """How long the event loop waits for a busy worker thread before it runs again. Python's default is 5 ms.
@@ -216,6 +217,7 @@ async def _run_until(
             services.start_soon(_obey, signals, stopping, reloader)
             services.start_soon(reloader.run)
             services.start_soon(running.collect_regularly)
+            services.start_soon(reap_regularly)
             services.start_soon(composition.events.orphans.run)
             services.start_soon(composition.worker.open_state_once_it_exists)
             services.start_soon(composition.worker.pauses_seen.run, running.follow_pauses)

@@ -45,6 +45,7 @@ from poller.workers.life import command_line
 from poller.workers.passing_on import Backlogs, Changes
 from poller.workers.team import Team
 from poller.workers.view import View
+from poller.zombies import reap_regularly
 
 
 def run(found: Examined, *, settings_path: Path, workers: int, verbose: bool = False, quiet: bool = False) -> int:
@@ -141,6 +142,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], found: Examined, se
             services.start_soon(_obey, signals, stop, changes)
             services.start_soon(changes.run)
             services.start_soon(history.run)
+            services.start_soon(reap_regularly)
             telemetry.emit(
                 DaemonStarted(
                     version=__version__,
