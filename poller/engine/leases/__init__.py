@@ -13,7 +13,7 @@ scanning.py   scans the table, and acts on what the rows show
 moving.py     moves leases between the workers: it asks for leases, offers them, and answers requests
 plan.py       decides which leases to take and to ask for
 messages.py   reads and writes the worker's own row, and sends messages to other workers
-deadlines.py  loses the leases that could not be renewed in time
+deadlines.py  ends the use of leases that could not be renewed in time
 watching.py   computes the status of the worker, for a person
 rate.py       measures how many bytes a shard has a second
 table.py      calls the table, with a limit for each call
@@ -24,15 +24,16 @@ A user is a task that reads a shard, or that needs a unit of a function's concur
     async with worker.lease(key) as lease:     waits until this worker has the lease
         if lease is None: ...                  another worker has drained the shard
         with lease.scope:                      cancelled at the moment when the worker loses the lease
-            lease.checkpoint, lease.blocked    where the worker before has stopped
-            lease.may_begin()                  is asked before each invocation, which carries `lease.token`
+            lease.checkpoint, lease.blocks     where the previous worker has stopped
+            lease.may_begin()                  the user asks this before each invocation, which carries `lease.token`
             lease.save(checkpoint)             the worker stores the newest one soon, many leases by one write
-            await lease.stored()               a shard's end is stored before its children are read
+            await lease.stored()               at the end of a shard: wait for the write, and then read the children
             lease.is_wanted_back.wait()        another worker should read the shard: finish what is in hand, and leave
-    ... left: the worker stores the last checkpoint, and gives the lease away if no other user of this process comes
+    ... the user has left: the worker stores the last checkpoint. If no other user of this process comes, it gives the
+        lease away
 
 At a stop (`begin_stop`), users of shards go on until the other workers expect the leases (`stop_announced`). Then each
-user leaves at the moment when its shard is done, and the lease goes to the live worker that has the least. If two runs
-of one mapping follow each other in one process, the lease goes from user to user: the worker keeps it for up to a
-second. A lease that no user of this process wants any more goes to another worker.
+user finishes the records in hand and leaves, and the lease goes to the live worker that has the least.
+If a new run of a mapping follows an old one in this process, the new run gets the lease: the worker keeps it for up to
+a second. A lease that no user of this process wants any more goes to another worker.
 """

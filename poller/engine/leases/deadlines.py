@@ -1,6 +1,6 @@
 """When does a worker lose the leases that it could not renew? At their deadlines (`core/leases/`, R4).
 
-If the host slept or the process was stopped, this task wakes up late. Until then each user asks `Lease.may_begin`,
+If the host slept or the process was stopped, this task wakes up late. So each user also asks `Lease.may_begin`,
 which compares the clock with the deadline.
 """
 
@@ -11,7 +11,7 @@ from poller.facts import Emit, LeasesLost
 from poller.ports import MonotonicClock
 
 LOOK_AGAIN_IN_SECONDS = 1.0
-"""How long this task sleeps if no deadline is nearer. A lease that is taken later has a later deadline than this."""
+"""How long this task sleeps if no deadline is nearer. A lease that is taken meanwhile has a later deadline."""
 
 
 async def end_at_deadlines(hands: Hands, clock: MonotonicClock, emit: Emit) -> None:

@@ -69,9 +69,9 @@ class Hands:
     def __init__(self, clock: MonotonicClock) -> None:
         self.is_stopping = False
         self.may_give_away = True
-        """False for a moment at a stop, until this worker knows the other workers of this moment."""
+        """False at a stop, until this worker has seen which other workers live now."""
         self.paused: frozenset[MappingName] = frozenset()
-        """The paused mappings that this worker knows. It offers their leases to nobody, who may not know the pause."""
+        """The mappings that this worker knows as paused. Others may not know it, so it offers them no such lease."""
         self.in_hand: dict[RowKey, InHand] = {}
         self.is_wanting = anyio.Event()
         """Set when a user wants a lease that is not in hand, and at each other reason to look for leases.
@@ -133,7 +133,7 @@ class Hands:
         self._pass_on(one)
 
     def drop(self, one: InHand) -> None:
-        """Take a lease out of the hands, because it is lost or given away."""
+        """Take a lease out of the hands, because it is lost or was given away."""
         del self.in_hand[one.held.key]
         if not self.in_hand:
             self.is_empty.set()

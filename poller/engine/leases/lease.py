@@ -39,7 +39,7 @@ class Block(NamedTuple):
     def detail(self, now: float) -> Detail:
         """Return the block as a detail of a row.
 
-        The age is right even if hosts have different clocks, but lacks the time without a user, such as a pause.
+        The age is right even if hosts have different clocks. It lacks the time without a user, such as a pause.
         """
         return {
             "first": self.first,
@@ -75,7 +75,8 @@ class Lease:
     The user's invocations run within `scope`, and each one carries `token`.
     `blocks` has the block of each blocked lane, by the first record of the batch. The user reads them, and removes
     those that have ended.
-    `children` are the shard's children. The user sets them when it has read the last record, and the lease then stays.
+    `children` are the shard's children. The user sets them when it has read the last record. From then
+    on, no other worker asks for the lease.
     `rate` counts the bytes that the user has delivered.
     """
 
@@ -88,7 +89,7 @@ class Lease:
         self.blocks = _blocks_of(held.row, clock)
         self.children: tuple[ShardId, ...] = ()
         self.read_since: float | None = None
-        """The time of day at which the user has begun to read, in epoch seconds. The row has it for a person."""
+        """The time of day at which the user has begun to read, in epoch seconds. The row shows it to a person."""
         self.rate = rate
         self._saved_at: float | None = None
         self._unstored_since: float | None = None

@@ -42,18 +42,18 @@ FAST_READS_PER_DURATION = 100
 """The same while the worker expects offers, or an answer to its message `stop`: ten times a second."""
 
 EXPECTED_AFTER_STOP = 1.0
-"""For which part of the lease duration a worker expects offers after a message `stop`, and after each offer."""
+"""The part of the lease duration for which a worker expects offers after a message `stop`, and after each offer."""
 
 EXPECTED_AFTER_REQUEST = 0.3
 """The same after a request. It is short because a request may be denied, and repeated after each scan."""
 
 LONGEST_ANNOUNCEMENT = 2 / READS_PER_DURATION
-"""For which part of the lease duration a worker waits at most until the others have read its message `stop`."""
+"""The part of the lease duration for which a worker waits at most until the others have read its message `stop`."""
 
 KINDS = ("offers", "requests", "stops")
 
 MESSAGES_AT_ONCE = 100
-"""How many messages of each kind a row holds at most. A row that is full of offers lets its worker scan the table."""
+"""How many messages of each kind a row holds at most. A worker whose row is full of offers scans the table."""
 
 
 def worker_key(owner: Owner) -> RowKey:
@@ -93,7 +93,7 @@ class Messages:
         """How many writes of the own row the table has accepted."""
         self._beat_at = -inf
         self._fast_until = -inf
-        """This worker reads its own row often until this time."""
+        """Until this time, this worker reads its own row often."""
         self._unread: dict[Owner, None] = {}
         """The workers that have not read this worker's message `stop` yet."""
         self._outgoing: defaultdict[Owner, list[tuple[str, Detail]]] = defaultdict(list)

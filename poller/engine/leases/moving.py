@@ -66,7 +66,7 @@ class Moving:
         return self._plan.workers
 
     def scanned(self, now: float) -> None:
-        """Make a new plan, and forget what the scan has answered."""
+        """Make a new plan, and forget the notes that do not hold any more."""
         duration = self._observed.lease_duration
         self._not_before = {key: at for key, at in self._not_before.items() if at > now}
         self._offered_at = {key: at for key, at in self._offered_at.items() if now - at < duration}

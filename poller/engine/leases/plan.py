@@ -1,4 +1,4 @@
-"""Which leases should this worker take, for which does it ask, and where do its own ones belong?
+"""Which leases should this worker take, which should it ask for, and where do its own leases belong?
 
 The plan is made anew after each scan, and when users want a lease that the last plan does not know. A worker that has
 no other workers beside it adds such a lease to the plan, because a plan for each of very many leases would take long.
@@ -66,7 +66,7 @@ class Plan:
         ]
 
     def to_request(self, prefixes: Collection[str]) -> list[Move]:
-        """Return the moves for which this worker should ask the givers. It could use leases with these prefixes."""
+        """Return the moves for which this worker should ask the givers. It can use leases with these prefixes."""
         return [*self._units.to_request(prefixes), *self._shards.to_request(prefixes)]
 
     def to_grant(self, prefix: str, receiver: Owner) -> list[RowKey]:

@@ -10,7 +10,7 @@ from poller.model.lease import Row
 
 
 class Rate:
-    """The dampened rate of one shard in hand. It begins with the rate that the worker before has stored."""
+    """The dampened rate of one shard in hand. It begins with the rate that the previous worker has stored."""
 
     def __init__(self, row: Row, now: float) -> None:
         stored = row.details.get("bytes_per_second")

@@ -1,9 +1,8 @@
 """How does the worker call the table? It waits for an answer for less time than a lease lasts.
 
-After a failure, it pauses.
-
 A call without an answer may have had its effect. Until the table answers another write, the worker takes nothing (R6).
-After a failure, each kind of work pauses for itself (`health.py`), so that many workers do not burden a slow table.
+After a failure, the worker pauses, so that many workers do not burden a slow table. Each kind of work pauses separately
+(`health.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ T = TypeVar("T")
 CALL_LIMIT_IN_SECONDS = 3.0
 """How long a call of the table may take. After one such call, a lease can still be renewed before its deadline.
 
-A call that creates several groups of rows may take as long for each group."""
+A call that creates several groups of rows may take this time for each group."""
 
 SCAN_LIMIT_IN_SECONDS = 10.0
 """How long a scan may take."""

@@ -33,10 +33,10 @@ from poller.facts.leases import NAMED
 from poller.model.lease import Row, RowKey
 
 TRIES = 3
-"""How often the worker writes a take whose result is in doubt. Then it leaves the lease to the next scan."""
+"""How many times the worker writes a take whose result stays in doubt. Then the lease waits for the next scan."""
 
 LOOK_AGAIN_IN_SECONDS = 0.25
-"""How often a worker that takes nothing looks whether the table answers its writes again."""
+"""After this time, a worker that takes nothing looks again whether the table answers its writes."""
 
 
 class Taking:

@@ -1,8 +1,8 @@
-"""What is the status of the worker? Each request computes it from the leases in hand, and from what the table showed.
+"""What is the status of the worker? It is computed at each request, from the leases in hand and what the table showed.
 
 The worker reads its own row each second, and writes a new heartbeat into it as often as it renews its leases. So the
-time since it last saw this row says whether the table answers, and the time since it last saw a new heartbeat says
-whether the table accepts writes and says so in time.
+time since it last saw this row says whether the table answers reads, and the time since it last saw a new heartbeat
+says whether the table accepts writes, and answers them in time.
 """
 
 from __future__ import annotations

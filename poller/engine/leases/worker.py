@@ -39,13 +39,13 @@ from poller.model.status import Health
 from poller.ports import LeaseStore, MonotonicClock
 
 SAVE_EVERY_SECONDS = 1.0
-"""How long a checkpoint that has moved waits to be stored. After a crash, these records are delivered again."""
+"""How long a new checkpoint waits until it is stored. After a crash, the records of this time are delivered again."""
 
 SAVE_WINDOWS_EVERY_SECONDS = 0.2
 """The same for a mapping with tumbling windows. It is as short as the pause between two reads of a Kinesis shard."""
 
 LAST_WRITES_IN_SECONDS = 5.0
-"""How long the end of a worker waits for the table. Then other workers get its leases when these expire."""
+"""How long a worker that ends waits for the table. Then its last leases expire, and other workers take them."""
 
 
 class Worker:
@@ -185,9 +185,9 @@ class Worker:
     async def create(self, *groups: Collection[Row]) -> dict[RowKey, Row]:
         """Create those of these rows that do not exist, and return all of them as they are in the table.
 
-        A row that a person has reset (`model/lease.py`) gets the checkpoint of the new row. No row is created before
-        all rows of the groups before it exist and have their checkpoints. A row is missing in the result if it was
-        deleted meanwhile.
+        The groups are created in order: a row is created only after all rows of the earlier groups exist and have their
+        checkpoints. A row that a person has reset (`model/lease.py`) gets the checkpoint of the new row.
+        The result lacks a row if it was deleted meanwhile.
         """
         found: dict[RowKey, Row] = {}
         left: Sequence[Collection[Row]] = groups
@@ -281,9 +281,10 @@ class Worker:
         await self._taking.look_up([row.key for row in rows if row.key in rejected])
 
     async def _take(self) -> None:
-        """Take leases. Of a worker that stops and one that begins, one sees the other in its scan.
+        """Take leases, as soon as this worker has written its own row.
 
-        Both write their own rows before they scan. So no lease waits for the next scan.
+        A worker that stops also writes its own row before it scans. So if one worker begins while another one stops, at
+        least one of the two sees the other in its scan, and no lease waits for the next scan.
         """
         await self._messages.has_row.wait()
         async with anyio.create_task_group() as tasks:

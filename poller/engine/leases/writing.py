@@ -1,7 +1,7 @@
-"""When are the leases in hand written? All together at each renewal; checkpoints that have moved, also in between.
+"""When does the worker write its leases? All together at each renewal. Between renewals, it writes new checkpoints.
 
     every third of the lease duration    renew each lease that was not written lately
-    every `save_every_seconds`           store the checkpoints that have moved; this is a renewal, too
+    every `save_every_seconds`           store the checkpoints that have moved; this also renews these leases
     at once                              give away a lease that nobody uses any more, and store a checkpoint that a user
                                          waits for
 
@@ -58,7 +58,9 @@ class Writing:
         self._give_at = inf
         """When the next lease that nobody uses should be given away."""
         self._in_doubt: list[InHand] = []
+        """The leases whose last write was rejected, or has no answer."""
         self._own_again: set[InHand] = set()
+        """The leases whose rows were read after such a write. They are written again at once."""
 
     async def run(self) -> None:
         """Write the leases in hand again and again, until cancelled."""
@@ -99,7 +101,7 @@ class Writing:
 
     def _due(self, now: float) -> list[InHand]:
         horizon = -inf
-        if now >= self._renew_at:  # the half lets leases that were taken at different times be renewed together
+        if now >= self._renew_at:  # leases that are due soon are renewed with these
             self._renew_at, horizon = now + self._renewal_interval, now + self._renewal_interval / 2
         saves = now >= self._save_at
         if saves:
