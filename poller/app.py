@@ -45,6 +45,7 @@ from poller.engine.supervisor import Supervisor
 from poller.errors import CannotListen
 from poller.facts import ControlSocketFailed, DaemonStarted, Emit, Fact, SettingsWarning
 from poller.garbage import Garbage
+from poller.lambda_api.invoking import nowhere
 from poller.lambda_api.server import Api
 from poller.model.function_status import FunctionStatus
 from poller.model.lease import Owner
@@ -61,6 +62,7 @@ from poller.telemetry.processes import own_usage
 from poller.telemetry.telemetry import Telemetry
 from poller.tracing.opening import open_tracing
 from poller.workers.membership import Membership, Parent, end_with_parent
+from poller.workers.other_workers import OtherWorkers, maximum_connections
 from poller.workers.report import Report
 from poller.zombies import reap_regularly
 
@@ -182,7 +184,8 @@ async def _run_until(
         )
         pages = Pages(telemetry.registry, statuses, backlogs, page=page, sharing=composition.worker.sharing)
         calls = composition.functions.calls_of_clients(stop)
-        routes = routes_of(composition, calls, lambda: reloader.in_use, file=str(settings_path))
+        pass_on = nowhere if membership is None else OtherWorkers(membership, stop=stop).pass_on
+        routes = routes_of(composition, calls, lambda: reloader.in_use, file=str(settings_path), pass_on=pass_on)
         control = control_api(routes, emit=telemetry.emit)
         http = None
         if membership is None:
@@ -193,7 +196,12 @@ async def _run_until(
         else:
             listeners = membership.sockets()
             server = serve_control(
-                [membership.socket_path], pages, changes=changes, emit=_the_parent_logs_it, invoke=control.respond
+                [membership.socket_path],
+                pages,
+                changes=changes,
+                emit=_the_parent_logs_it,
+                invoke=control.respond,
+                maximum_connections=maximum_connections(membership.of),
             )
             await stack.enter_async_context(server)
         api = await stack.enter_async_context(

@@ -49,7 +49,7 @@ from poller.admin import calls, changing, openapi, scaling
 from poller.admin.acting import Acting
 from poller.admin.changing import Call, Changes
 from poller.admin.checking import Guard
-from poller.admin.connections import Connections
+from poller.admin.connections import MAXIMUM_CONNECTIONS, Connections
 from poller.admin.control import DAEMON_PATH, listening_at, path_at_start
 from poller.admin.guard import Access, GetAccess
 from poller.admin.listening import Address, bound
@@ -132,7 +132,7 @@ async def serve(
     with ExitStack() as stack:
         listeners = [stack.enter_context(listener) for listener in await bound(listen, option=OPTION)]
         is_loopback = all(ip_address(listener.getsockname()[0]).is_loopback for listener in listeners)
-        async with _serving(listeners, pages, _guard(access, is_loopback=is_loopback), changes, emit):
+        async with _serving(listeners, pages, _guard(access, is_loopback=is_loopback), changes, emit, Connections()):
             host, port, *_ = listeners[0].getsockname()
             yield host, port
 
@@ -147,6 +147,7 @@ async def serve_control(
     invoke: Invoke | None = None,
     settings_file: Path | None = None,
     event_queue: str | None = None,
+    maximum_connections: int = MAXIMUM_CONNECTIONS,
 ) -> AsyncIterator[None]:
     """Answer requests at Unix sockets, at all paths where this is possible, until the end of the block.
 
@@ -154,12 +155,14 @@ async def serve_control(
 
     `invoke` answers requests of Lambda's Invoke API, which `poller invoke` sends. If it is None, they are not answered.
     `settings_file` is the file that the daemon runs. If it is None, /api/daemon is not answered.
+    `maximum_connections` is how many connections are accepted at once.
     `event_queue` is the address of its file of events, which it uses from its start to its end.
     Raises CannotListen if no socket can be made.
     """
     with listening_at(*paths) as listeners:
         guard = _guard(Access, is_loopback=True)
-        async with _serving(listeners, pages, guard, changes, emit, invoke, settings_file, event_queue):
+        connections = Connections(maximum_connections)
+        async with _serving(listeners, pages, guard, changes, emit, connections, invoke, settings_file, event_queue):
             yield
 
 
@@ -170,11 +173,11 @@ async def _serving(
     guard: Guard,
     changes: Changes,
     emit: Emit,
+    connections: Connections,
     invoke: Invoke | None = None,
     settings_file: Path | None = None,
     event_queue: str | None = None,
 ) -> AsyncIterator[None]:
-    connections = Connections()
     application = _application(pages, guard, changes, connections, emit)
     if invoke is not None:
         application.router.add_post(INVOKE_PATH, partial(invoke, connections=connections))

@@ -17,7 +17,7 @@ from poller.composition.mappings import Composition
 from poller.engine.calls import Calls
 from poller.engine.stop import Stop
 from poller.facts import Emit
-from poller.lambda_api.invoking import Invoking
+from poller.lambda_api.invoking import Invoking, PassOn, nowhere
 from poller.lambda_api.names import Home
 from poller.lambda_api.routes import Directory, Routes
 from poller.lambda_api.server import OPTION, Access, Api, serve
@@ -28,11 +28,16 @@ UNKNOWN_ACCOUNT = "000000000000"
 """The region and the account in ARNs if neither the settings nor one of their functions names any."""
 
 
-def routes_of(composition: Composition, calls: Calls, in_use: Callable[[], Settings], *, file: str) -> Routes:
-    """Return the object that answers requests. `file` is the settings file."""
+def routes_of(
+    composition: Composition, calls: Calls, in_use: Callable[[], Settings], *, file: str, pass_on: PassOn = nowhere
+) -> Routes:
+    """Return the object that answers requests. `file` is the settings file.
+
+    `pass_on` lets another worker make a call that this process refuses.
+    """
     return Routes(
         directory=lambda: directory_of(in_use(), file),
-        invoking=Invoking(call=calls.call, accept=composition.events.acceptor.accept),
+        invoking=Invoking(call=calls.call, accept=composition.events.acceptor.accept, pass_on=pass_on),
     )
 
 

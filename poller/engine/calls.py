@@ -1,6 +1,7 @@
 """How does the daemon call a function for a client? It opens the function at the first call, and keeps it open.
 
     client ── call ──> open function ──> wait for a slot (functions/calling.py) ──> response ──> fact
+                                              └── refused ──> another worker makes the call, or all refuse it
 
 Mappings and clients share one open function, with its gate and its child processes.
 After a reload, `settle` closes the functions that were changed or removed. Calls that already run may finish first.
@@ -9,16 +10,16 @@ When the daemon stops, calls that wait for a slot end with an error. Calls that 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import NamedTuple, assert_never
+from typing import NamedTuple, TypeVar, assert_never
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from poller.engine.stop import Stop
 from poller.facts import Emit, FunctionCalled, FunctionCrashed
-from poller.functions.calling import STOPPING, call
+from poller.functions.calling import STOPPING, call, may_begin_elsewhere
 from poller.functions.opened import OpenFunction
 from poller.model.function import Function
 from poller.model.invocation import (
@@ -32,12 +33,24 @@ from poller.model.invocation import (
     Unreachable,
 )
 
+Passed = TypeVar("Passed")
+
+Elsewhere = Callable[[], Awaitable[Passed | LostAnswer | None]]
+"""Lets another worker make a call that this one has refused.
+
+Returns None if the call has begun nowhere, and LostAnswer if nobody knows whether it has.
+"""
+
 
 class Opening(NamedTuple):
     """How a function is opened. Openings with equal keys share one open function."""
 
     key: Hashable
     open: Callable[[], AbstractAsyncContextManager[OpenFunction]]
+
+
+async def _nowhere() -> None:
+    """Let no other worker make the call."""
 
 
 class Calls:
@@ -69,13 +82,18 @@ class Calls:
         if failure is not None:
             raise failure
 
-    async def call(self, function: Function, invocation: Invocation) -> Response:
+    async def call(
+        self, function: Function, invocation: Invocation, elsewhere: Elsewhere[Passed] = _nowhere
+    ) -> Response | Passed:
         """Wait until the function's concurrency allows one more call. Then call the function and return its response.
 
-        Raises PollerError or OSError if the function cannot be opened.
+        If this worker refuses the call, `elsewhere` is called, and its answer is returned. The worker that has made the
+        call has reported it, so this one does not.
+        Raises PollerError or OSError if the function cannot be opened, and what `elsewhere` raises.
         """
         if self._stop.has_begun:
-            return STOPPING
+            passed = await elsewhere()
+            return STOPPING if passed is None else passed
         began_at = anyio.current_time()
         opening = self._opening(function)
         self._running += 1
@@ -85,6 +103,14 @@ class Calls:
                     self._kept[opening.key] = release = anyio.Event()
                     await self._tasks.start(self._keep, function, opening, release)
                 response = await call(opened, invocation, unless=self._stop.draining)
+                if may_begin_elsewhere(response):
+                    passed = await elsewhere()
+                    if isinstance(passed, LostAnswer):
+                        response = passed
+                    elif passed is not None:
+                        return passed
+                    else:
+                        opened.capacity.refused()
         finally:
             self._running -= 1
             if not self._running:

@@ -6,6 +6,7 @@
 
 An invocation runs while it has a slot. The function's gate has as many slots as its concurrency.
 The response to a call without a slot is Throttled, with one of AWS's reasons. During a stop, it is Unreachable.
+Another worker may make a call that this one has refused (`may_begin_elsewhere`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import anyio
 
 from poller.functions.opened import Contents, OpenFunction
+from poller.functions.units import NO_UNIT
 from poller.model.invocation import Invocation, Response, Throttled, Unreachable
 
 LONGEST_LINE = 1000
@@ -43,7 +45,6 @@ async def _wait(function: OpenFunction, unless: anyio.Event) -> Response | None:
     if unless.is_set():
         return STOPPING
     if function.definition.is_concurrency_reserved:
-        function.capacity.refused()
         return RESERVED_LIMIT
     if function.calls_waiting >= LONGEST_LINE:
         return LIMIT
@@ -57,3 +58,11 @@ async def _wait(function: OpenFunction, unless: anyio.Event) -> Response | None:
     if has_slot:
         return None
     return STOPPING if unless.is_set() else LIMIT
+
+
+def may_begin_elsewhere(response: Response) -> bool:
+    """Return whether this worker has refused the call, so that another worker may make it.
+
+    The function's service may have refused the call with the same reason. Then the answer is false.
+    """
+    return any(response is one for one in (RESERVED_LIMIT, NO_UNIT, STOPPING))

@@ -15,6 +15,9 @@ The response of the function decides the status:
     TooLarge               413
     Unreachable            502; 404 if the function does not exist on AWS Lambda
 
+If this worker has no free unit of the function's concurrency, another worker of the daemon may make the call: it gets
+the request with the header PASSED_ON. It answers 503 if it may not begin the call either, and passes it on no further.
+
 Source: AWS Lambda API Reference, "Invoke", "InvokeAsync", "InvokeWithResponseStream"; answers that AWS Lambda gave.
 """
 
@@ -23,7 +26,9 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol, assert_never
 
 import orjson
@@ -74,18 +79,44 @@ TOO_LARGE = "EventTooLarge"
 INVOCATION_TYPES = ("Event", "RequestResponse", "DryRun")
 LOG_TYPES = ("None", "Tail")
 
+PASSED_ON = "x-poller-passed-on"
+"""The header of a request that another worker has refused and passed on."""
+
+HEADERS_OF_A_CALL = ("traceparent", "x-amz-client-context", "x-amz-log-type", "x-amzn-trace-id")
+"""The headers of a request that `Invoking` reads when it calls a function."""
+
 AWS_REASON = re.compile("[A-Z][A-Za-z]+Exceeded")
 OTHER_REASON = "ConcurrentInvocationLimitExceeded"
 """The reason of a throttle if the function's service gave no reason that AWS uses."""
 
 
+Elsewhere = Callable[[], Awaitable[Answer | LostAnswer | None]]
+"""Lets another worker make a call, as `PassOn` does, or refuses it with an ApiError."""
+
+
 class Call(Protocol):
     """Calls a function when its concurrency allows the call, and returns the response.
 
-    Raises PollerError if the function cannot be opened.
+    If the call may not begin in this process, `elsewhere` is called, and its answer is returned unless it is None.
+    Raises PollerError if the function cannot be opened, and what `elsewhere` raises.
     """
 
-    async def __call__(self, function: Function, invocation: Invocation, /) -> Response: ...
+    async def __call__(
+        self, function: Function, invocation: Invocation, elsewhere: Elsewhere, /
+    ) -> Response | Answer: ...
+
+
+class PassOn(Protocol):
+    """Lets another worker of this daemon make the call, and returns its answer.
+
+    Returns None if the call has begun nowhere, and LostAnswer if nobody knows whether it has.
+    """
+
+    async def __call__(self, function: Function, request: Request, /) -> Answer | LostAnswer | None: ...
+
+
+async def nowhere(_function: Function, _request: Request, /) -> None:
+    """Let no other worker make the call. Implements `PassOn` for a daemon of one process."""
 
 
 class Accept(Protocol):
@@ -114,6 +145,7 @@ class Invoking:
 
     call: Call
     accept: Accept
+    pass_on: PassOn = nowhere
 
     async def invoke(self, found: Found, request: Request) -> Answer:
         kind = _choice(
@@ -128,7 +160,11 @@ class Invoking:
                 return Answer(status=204)
             case _:
                 _check_payload(request, kind, MAXIMUM_PAYLOAD_IN_BYTES)
-                response = await self.call(found.function, invocation)
+                is_passed_on = PASSED_ON in request.headers
+                elsewhere = _refuse if is_passed_on else partial(self.pass_on, found.function, request)
+                response = await self.call(found.function, invocation, elsewhere)
+                if isinstance(response, Answer):
+                    return response
                 if isinstance(response, Unreachable) and response.reason == FUNCTION_IS_GONE:
                     raise not_found(NOT_FOUND.format(arn=qualified(found.function.arn)))
                 return _answer(response, wants_log_tail=invocation.wants_log_tail)
@@ -164,6 +200,11 @@ class Invoking:
         except errors.ServiceError as error:
             raise unavailable(f"the event may not be stored: {error}") from error
         return Answer(status=202)
+
+
+async def _refuse() -> None:
+    """Tell the worker that has passed the call on that the call has not begun here."""
+    raise unavailable("this worker may not begin the call now")
 
 
 def _invocation(found: Found, request: Request) -> Invocation:

@@ -7,6 +7,7 @@
 The parent runs no mapping. It opens the sockets, starts the workers, restarts a worker that has died, and shows one set
 of pages for all of them. It passes the requests of clients on to the workers, and writes the log lines of the workers.
 Each worker has two links to its parent: a channel, and an HTTP server at a Unix socket in a private folder.
+The other workers send it calls at this socket, too.
 
     parent.py        begin here: the parent, from the settings to the exit code
     team.py          which workers run, and when is one started again?
@@ -14,6 +15,7 @@ Each worker has two links to its parent: a channel, and an HTTP server at a Unix
     view.py          what do the pages show of all workers?
     passing_on.py    how does the parent pass a change on to the workers?
     calls.py         how does the parent pass a call of a function on?
+    other_workers.py how does a worker let another worker make a call that it may not begin?
     asking.py        how does the parent ask a worker?
     membership.py    what does a worker know of its parent, and what do they say to each other?
     channel.py       how do the two send messages through a pair of sockets?
@@ -23,5 +25,6 @@ Each worker has two links to its parent: a channel, and an HTTP server at a Unix
 
 Belongs here: everything that exists only because several processes are one daemon.
 Does not belong here: how a worker does its work (app.py and below), and which shards it reads (engine/leases/).
-app.py imports membership.py, and cli/ imports parent.py. The parent's modules do not import app.py: they start it.
+app.py imports membership.py and other_workers.py, and cli/ imports parent.py. The parent's modules do not import
+app.py: they start it.
 """

@@ -71,7 +71,7 @@ async def asked(
             why = f"the worker did not respond within {LONGEST_WAIT_IN_SECONDS:g} s, so it did not get the request"
             return Reply(worker.number, HANGS, {"error": why})
         async with (
-            session_with(folder, worker, LONGEST_SECONDS) as session,
+            session_with(folder, worker.number, LONGEST_SECONDS) as session,
             session.request(method, path, data=data) as answer,
         ):
             return Reply(worker.number, answer.status, await answer.json())
@@ -81,15 +81,18 @@ async def asked(
 
 async def _is_well(folder: Path, worker: Worker) -> bool:
     try:
-        async with session_with(folder, worker, LONGEST_WAIT_IN_SECONDS) as session, session.get(HEALTH.path):
+        async with (
+            session_with(folder, worker.number, LONGEST_WAIT_IN_SECONDS) as session,
+            session.get(HEALTH.path),
+        ):
             return True
     except TimeoutError:
         return False
 
 
-def session_with(folder: Path, worker: Worker, seconds: float) -> aiohttp.ClientSession:
+def session_with(folder: Path, number: int, seconds: float) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         "http://localhost",
-        connector=aiohttp.UnixConnector(str(socket_path(folder, worker.number))),
+        connector=aiohttp.UnixConnector(str(socket_path(folder, number))),
         timeout=aiohttp.ClientTimeout(total=seconds),
     )

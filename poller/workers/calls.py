@@ -1,4 +1,7 @@
-"""How does the parent pass a call of the control socket on? It chooses the worker with the fewest of these calls."""
+"""How does the parent pass a call of the control socket on? It chooses the worker with the fewest of these calls.
+
+If this worker may not begin the call, it asks the other workers itself (other_workers.py).
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ class Invocations:
     async def _passed_on(self, worker: Worker, request: web.Request) -> web.Response:
         headers = {name: value for name, value in request.headers.items() if name not in _OF_REQUEST}
         async with (
-            session_with(self._folder, worker, LONGEST_CALL_IN_SECONDS) as session,
+            session_with(self._folder, worker.number, LONGEST_CALL_IN_SECONDS) as session,
             session.post(request.raw_path, data=request.content, headers=headers) as answer,
         ):
             body = await answer.read()

@@ -92,7 +92,7 @@ class Membership:
 
     @property
     def socket_path(self) -> Path:
-        """Return where the worker answers its parent's requests."""
+        """Return where the worker answers the requests of its parent and of the other workers."""
         return socket_path(Path(self.folder), self.number)
 
     @property

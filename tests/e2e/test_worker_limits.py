@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from typing import Any
 
+import aiohttp
 import anyio
 import anyio.to_thread
 import orjson
@@ -101,6 +103,8 @@ def note(event, context):
         ledger.write(f"{event}\\n")
 """
 
+STREAMING_PATH = "/2021-11-15/functions/note/response-streaming-invocations"
+
 THROTTLED = "TooManyRequestsException: ReservedFunctionConcurrentInvocationLimitExceeded"
 
 
@@ -162,3 +166,40 @@ async def test_calls_are_refused_where_the_only_unit_is_not_and_events_run_where
     assert lines[0] == "at the holder"
     assert sorted(lines[1:-1]) == events
     assert lines[-1] == "at the other one"
+
+
+async def calls_of(daemon: Daemon, outcome: str) -> int:
+    """Return how many calls of the function had this outcome, at all workers."""
+    series = rf'^poller_calls_total{{function="note",outcome="{outcome}"}} ([0-9.]+)$'
+    found = re.search(series, (await daemon.get("/metrics")).text, re.MULTILINE)
+    return 0 if found is None else int(float(found[1]))
+
+
+async def test_a_call_runs_at_the_worker_that_has_the_only_unit_whichever_worker_accepts_it(world: World) -> None:
+    """Each client has a connection of its own, and any of three workers may accept it."""
+    ledger = world.folder / "ledger"
+    (world.folder / "noting.py").write_text(NOTING)
+    world.state = f"sqlite://{world.folder}/poller.db"
+    world.options = 'api_listen = "127.0.0.1:0"'
+    text = f"""
+        [functions.note]
+        handler = "noting:note"
+        reserved_concurrency = 1
+        environment = {{ LEDGER = "{ledger}" }}
+    """
+    async with world.daemon(text, "--workers", "3") as daemon:
+        address = (await daemon.until_logged("daemon_started"))["api"]
+        for number in (1, 2, 3):
+            await daemon.until_logged("worker_started", worker=number)
+        await called(client_of(address), "until there is a unit")
+        refused = await calls_of(daemon, "throttled")
+        connector = aiohttp.TCPConnector(force_close=True)
+        async with aiohttp.ClientSession(f"http://{address}", connector=connector) as session:
+            for path in ("/2015-03-31/functions/note/invocations", STREAMING_PATH):
+                for number in range(15):
+                    async with session.post(path, data=str(number)) as answer:
+                        assert answer.status == 200, await answer.text()
+        calls = await calls_of(daemon, "succeeded"), await calls_of(daemon, "throttled")
+        assert await daemon.stop() == 0
+    assert ledger.read_text().split("\n")[1:-1] == [str(number) for number in range(15)] * 2
+    assert calls == (1 + 30, refused)

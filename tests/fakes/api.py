@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import anyio
 
 from poller.admin.listening import bound
-from poller.lambda_api.invoking import Invoking
+from poller.lambda_api.exchange import Answer
+from poller.lambda_api.invoking import Elsewhere, Invoking, PassOn, nowhere
 from poller.lambda_api.names import Home
 from poller.lambda_api.routes import Directory, Routes
 from poller.lambda_api.server import Access, Api, serve
@@ -25,18 +26,23 @@ HOME = Home(region="eu-west-1", account="123456789012")
 class FakeFunctions:
     """Functions in memory. Each call returns `response`, or the payload of the call if `response` is None.
 
-    All calls and events are kept. If `error` is set, calls and events raise it.
+    All calls and events are kept. If `error` is set, calls and events raise it. If `is_busy` is true, other workers are
+    asked first, through `pass_on`.
     """
 
     def __init__(self, *functions: Function) -> None:
         self.functions = {one.name: one for one in functions or (function(callable_kind("f:handler")),)}
         self.response: Response | None = None
         self.error: Exception | None = None
+        self.is_busy = False
+        self.pass_on: PassOn = nowhere
         self.called: list[Invocation] = []
         self.accepted: list[Event] = []
         self.emit = Recorded()
 
-    async def call(self, _function: Function, invocation: Invocation) -> Response:
+    async def call(self, _function: Function, invocation: Invocation, elsewhere: Elsewhere, /) -> Response | Answer:
+        if self.is_busy and (passed := await elsewhere()) is not None:
+            return passed
         if self.error is not None:
             raise self.error
         self.called.append(invocation)
@@ -70,7 +76,7 @@ class FakeFunctions:
     def routes(self) -> Routes:
         return Routes(
             directory=lambda: Directory(functions=self.functions, home=HOME, file="/etc/poller.toml"),
-            invoking=Invoking(call=self.call, accept=self.accept),
+            invoking=Invoking(call=self.call, accept=self.accept, pass_on=self.pass_on),
         )
 
     def api(self, access: Access | None = None) -> Api:

@@ -13,7 +13,8 @@ from poller.engine.sharing import Shared
 from poller.engine.stop import Stop
 from poller.errors import SettingsError
 from poller.facts import FunctionCalled, FunctionCrashed
-from poller.functions.calling import STOPPING
+from poller.functions.calling import RESERVED_LIMIT, STOPPING
+from poller.functions.capacity import FunctionCapacity
 from poller.functions.opened import OpenFunction
 from poller.model.function import Function
 from poller.model.invocation import (
@@ -33,6 +34,7 @@ pytestmark = pytest.mark.anyio
 
 OLD = function(http_kind("http://old.fake"), reserved_concurrency=1)
 NEW = function(http_kind("http://new.fake"), reserved_concurrency=1)
+RESERVED = function(http_kind("http://old.fake"), reserved_concurrency=1, is_concurrency_reserved=True)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -41,12 +43,16 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 
 class World:
-    """Functions that answer `response` when `let_go` is set. `log` tells which were opened and closed."""
+    """Functions that answer `response` when `let_go` is set. `log` tells which were opened and closed.
+
+    `shared` is the capacity of a function whose concurrency several workers share. This worker holds no unit of it.
+    """
 
     def __init__(self) -> None:
         self.response: Response = Answered(b"1")
         self.let_go = anyio.Event()
         self.let_go.set()
+        self.shared = FunctionCapacity(1, is_shared=True)
         self.log: list[str] = []
         self.error: Exception | None = None
         self.crash: Exception | None = None
@@ -59,7 +65,7 @@ class World:
             raise self.error
         name = "old" if definition is OLD else "new"
         self.log.append(f"opened {name}")
-        yield OpenFunction(definition, self)
+        yield OpenFunction(definition, self, self.shared if definition is RESERVED else None)
         self.log.append(f"closed {name}")
         if self.crash is not None:
             raise self.crash
@@ -192,3 +198,95 @@ async def test_each_call_is_reported_with_its_outcome(response: Response, expect
     (fact,) = world.emit.of(FunctionCalled)
     assert (fact.outcome, fact.reason, fact.detail) == expected
     assert (fact.function, fact.request_id) == (OLD.name, bare_call().request_id)
+
+
+class OtherWorker:
+    """Another worker, which answers `answer` when `let_go` is set."""
+
+    def __init__(self, answer: str | LostAnswer | None) -> None:
+        self.let_go = anyio.Event()
+        self.let_go.set()
+        self.calls = 0
+        self._answer = answer
+
+    async def call(self) -> str | LostAnswer | None:
+        self.calls += 1
+        await self.let_go.wait()
+        return self._answer
+
+
+def asks_for_a_unit(world: World) -> bool:
+    assert world.shared.units is not None
+    return world.shared.units.is_missing
+
+
+async def test_another_worker_makes_a_call_for_which_this_worker_has_no_unit_and_reports_it() -> None:
+    world, other = World(), OtherWorker("the answer")
+    async with world.calls() as calls:
+        assert await calls.call(RESERVED, bare_call(), other.call) == "the answer"
+    assert world.emit.of(FunctionCalled) == []
+    assert not asks_for_a_unit(world)
+
+
+async def test_another_worker_makes_a_call_if_this_worker_may_not_use_its_unit_any_more() -> None:
+    world, other = World(), OtherWorker("the answer")
+    assert world.shared.units is not None
+    world.shared.units.add(may_begin=lambda: False)
+    async with world.calls() as calls:
+        assert await calls.call(RESERVED, bare_call(), other.call) == "the answer"
+
+
+async def test_a_call_that_all_workers_refuse_is_reported_and_this_worker_asks_for_a_unit() -> None:
+    world, other = World(), OtherWorker(None)
+    async with world.calls() as calls:
+        assert await calls.call(RESERVED, bare_call(), other.call) is RESERVED_LIMIT
+    (fact,) = world.emit.of(FunctionCalled)
+    assert (other.calls, fact.outcome) == (1, "throttled")
+    assert asks_for_a_unit(world)
+
+
+async def test_a_call_whose_answer_the_other_worker_has_lost_is_reported() -> None:
+    world, other = World(), OtherWorker(LostAnswer(reason="worker 2 ended"))
+    async with world.calls() as calls:
+        assert await calls.call(RESERVED, bare_call(), other.call) == LostAnswer(reason="worker 2 ended")
+    (fact,) = world.emit.of(FunctionCalled)
+    assert (fact.outcome, fact.reason, fact.detail) == ("failed", "LostAnswer", "worker 2 ended")
+    assert not asks_for_a_unit(world), "the other worker has one"
+
+
+async def test_no_other_worker_makes_a_call_that_has_begun_here() -> None:
+    world, other = World(), OtherWorker("the answer")
+    world.response = Throttled(reason=RESERVED_LIMIT.reason)
+    async with world.calls() as calls:
+        assert await calls.call(OLD, bare_call(), other.call) == world.response
+    assert other.calls == 0
+
+
+async def test_another_worker_may_make_a_call_that_begins_after_the_stop_of_this_one() -> None:
+    world = World()
+    async with world.calls() as calls:
+        world.stop.begin()
+        assert await calls.call(OLD, bare_call(), OtherWorker("the answer").call) == "the answer"
+        assert await calls.call(OLD, bare_call(), OtherWorker(None).call) is STOPPING
+
+
+async def test_the_stop_waits_for_a_call_that_another_worker_makes() -> None:
+    world, other = World(), OtherWorker("the answer")
+    other.let_go = anyio.Event()
+    answers: list[Response | str] = []
+
+    async def call_once() -> None:
+        answers.append(await calls.call(RESERVED, bare_call(), other.call))
+
+    async def end_later() -> None:
+        await anyio.wait_all_tasks_blocked()
+        assert answers == []
+        other.let_go.set()
+
+    async with anyio.create_task_group() as tasks:
+        async with world.calls() as calls:
+            tasks.start_soon(call_once)
+            await anyio.wait_all_tasks_blocked()
+            world.stop.begin()
+            tasks.start_soon(end_later)
+        assert answers == ["the answer"]

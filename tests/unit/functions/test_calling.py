@@ -6,10 +6,10 @@ import anyio
 import pytest
 
 from poller.functions import calling
-from poller.functions.calling import LIMIT, RESERVED_LIMIT, STOPPING, call
-from poller.functions.capacity import FunctionCapacity
+from poller.functions.calling import LIMIT, RESERVED_LIMIT, STOPPING, call, may_begin_elsewhere
 from poller.functions.opened import OpenFunction
-from poller.model.invocation import Answered, Invocation, Response
+from poller.functions.units import CUT, NO_UNIT
+from poller.model.invocation import Answered, Invocation, Response, Throttled
 from tests.fakes.functions import bare_call, function, http_kind
 
 pytestmark = pytest.mark.anyio
@@ -158,11 +158,12 @@ async def test_a_call_that_is_cancelled_while_it_waits_leaves_the_line() -> None
     assert function.gate.running == 0
 
 
-async def test_a_worker_asks_for_a_unit_after_it_has_refused_a_call() -> None:
-    capacity = FunctionCapacity(1, is_shared=True)
-    assert capacity.units is not None
-    clients = Clients(OpenFunction(opened(Held(), concurrency=1, is_reserved=True).definition, Held(), capacity))
-    assert not capacity.units.is_missing
-    await clients.call()
-    assert clients.responses == [RESERVED_LIMIT]
-    assert capacity.units.is_missing
+@pytest.mark.parametrize("response", [RESERVED_LIMIT, NO_UNIT, STOPPING])
+def test_another_worker_may_make_a_call_that_this_worker_has_refused(response: Response) -> None:
+    assert may_begin_elsewhere(response)
+
+
+@pytest.mark.parametrize("response", [Answered(b"1"), LIMIT, CUT, Throttled(reason=RESERVED_LIMIT.reason)])
+def test_no_other_worker_may_make_a_call_that_has_begun_or_has_waited(response: Response) -> None:
+    """The function's service may refuse a call with the same reason."""
+    assert not may_begin_elsewhere(response)

@@ -12,6 +12,8 @@ import pytest
 from poller import errors
 from poller.lambda_api.errors import ApiError
 from poller.lambda_api.exchange import Answer, Request
+from poller.lambda_api.invoking import PASSED_ON
+from poller.model.function import Function
 from poller.model.ids import RequestId
 from poller.model.invocation import Answered, FunctionError, LostAnswer, Response, Unreachable
 from tests.fakes.api import FakeFunctions
@@ -161,3 +163,52 @@ def test_a_path_that_is_not_of_the_api_is_an_unknown_operation() -> None:
         error = refused(FakeFunctions(), *segments)
         assert (error.status, error.code) == (404, "UnknownOperationException")
         assert str(error) == "poller serves no call POST of this path"
+
+
+class OtherWorker:
+    """Another worker, which gives each call the same answer."""
+
+    def __init__(self, answer: Answer | LostAnswer | None) -> None:
+        self.requests: list[Request] = []
+        self._answer = answer
+
+    async def make(self, _function: Function, request: Request, /) -> Answer | LostAnswer | None:
+        self.requests.append(request)
+        return self._answer
+
+
+def busy(other: OtherWorker) -> FakeFunctions:
+    functions = FakeFunctions()
+    functions.is_busy, functions.pass_on = True, other.make
+    return functions
+
+
+def test_a_client_gets_the_answer_of_the_worker_that_has_made_the_call() -> None:
+    theirs = Answer(body=b"2", headers={"X-Amzn-RequestId": "r-2"})
+    other = OtherWorker(theirs)
+    assert answer(busy(other), *INVOKE, body=b"1") is theirs
+    assert [request.body for request in other.requests] == [b"1"]
+    assert answer(busy(OtherWorker(None)), *INVOKE, body=b"1").body == b"1", "no other worker has made it"
+
+
+def test_a_stream_has_the_answer_of_the_worker_that_has_made_the_call() -> None:
+    theirs = Answer(body=b"2", headers={"X-Amzn-RequestId": "r-2", "X-Amz-Log-Result": "RU5E"})
+    functions = FakeFunctions()
+    functions.response = Answered(b"2", log_tail="END")
+    same = answer(functions, *STREAM, headers=TAIL)
+    streamed = answer(busy(OtherWorker(theirs)), *STREAM, headers=TAIL)
+    assert (streamed.body, streamed.content_type) == (same.body, same.content_type)
+    assert streamed.headers == {"X-Amzn-RequestId": "r-2"}
+
+
+def test_a_call_is_passed_on_only_once() -> None:
+    other = OtherWorker(Answer())
+    error = refused(busy(other), *INVOKE, headers={PASSED_ON: "1"})
+    assert (error.status, str(error), other.requests) == (503, "this worker may not begin the call now", [])
+
+
+@pytest.mark.parametrize("kind", ["Event", "DryRun"])
+def test_only_a_call_of_the_function_is_passed_on(kind: str) -> None:
+    other = OtherWorker(Answer())
+    assert answer(busy(other), *INVOKE, headers={"x-amz-invocation-type": kind}).status in (202, 204)
+    assert other.requests == []
