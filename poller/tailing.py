@@ -111,7 +111,7 @@ async def _release(source: SqsSource, messages: list[Message]) -> None:
 
 
 def _attributes(answer: Any) -> dict[str, Any]:
-    """Return the attributes. Raise Rejected if the answer has none: a look may do harm then."""
+    """Return the attributes. Raise Rejected if the answer has none, because a look may do harm."""
     attributes = answer.get("Attributes") if isinstance(answer, dict) else None
     if not isinstance(attributes, dict):
         raise Rejected("SQS does not return the attributes of the queue", code="UnusableAnswer")

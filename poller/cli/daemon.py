@@ -6,7 +6,7 @@ Several daemons may share a state file, and one of them listens beside it. So th
 settings file it runs. If it is another file, most commands end: they would show or change the wrong daemon.
 A link to the file counts as another file, because several daemons may run one file, each through a link of its own.
 A daemon that does not answer this first question within some seconds hangs, so it gets no other question.
-A command that can also work without a daemon asks `running_daemon`, and works without one then.
+A command that can also work without a daemon calls `running_daemon`, which returns None if no daemon runs.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ NOTHING_MOVES_AFTER_SECONDS = 15.0
 LONGEST_WATCH_IN_SECONDS = 90.0
 
 KILL_AT_STEP = 10
-"""After how many steps a worker is killed: half of the clicks are in the stream then."""
+"""After how many steps a worker is killed: at this step, half of the clicks are in the stream."""
 
 SEEN_BEFORE_THE_DEATH = 0.25
 """Which part of all records must be done before that, so that the worker dies in the middle of its work."""

@@ -177,7 +177,7 @@ class Runs:
     async def _see_to_the_end(self, supervised: Supervised, run: Run) -> None:
         """After a crash, wait for a pause and begin another run.
 
-        The batches that the old run has in hand may still run then.
+        When the new run begins, the batches that the old run has in hand may still run.
         """
         await run.stop.draining.wait()
         if run.stop.crash is None:

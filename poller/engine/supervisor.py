@@ -193,7 +193,7 @@ class Supervisor:
         """Keep the mapping paused while the block lasts: a resume or a removal waits for the end of the block.
 
         Waits a short time for what the mapping has in hand. Raises CannotChange if the mapping is not paused, or if it
-        still has something in hand then.
+        still has something in hand after this time.
         """
         supervised = self._mappings[name]
         async with supervised.changing:

@@ -110,7 +110,7 @@ class LeasesRequested(NamedTuple):
 class LeaseReceived(NamedTuple):
     """This worker has taken a lease that another worker offered to it.
 
-    `seconds` have passed since it saw the offer. The offer may have waited a second until then.
+    `seconds` is the time since this worker saw the offer. Before that, the offer may have waited for a second.
     """
 
     lease: RowKey

@@ -38,7 +38,7 @@ class DynamoDbLeaseStore:
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
         """Replace rows. Return the keys of the rows that do not exist or have another counter.
 
-        Raises CheckpointMovedBack if a row has such a checkpoint; the other rows may be stored then.
+        Raises CheckpointMovedBack if a row has such a checkpoint. Some of the other rows may be stored even so.
         """
         rejected = await self._items.write("PutItem", {row.key: _replacement(row) for row in rows})
         stored = await self.read(rejected)

@@ -53,7 +53,7 @@ def load_of(row: Row) -> float:
 
 
 def is_ending(row: Row) -> bool:
-    """Return whether the shard has been read to its end: its children are known then."""
+    """Return whether the shard has been read to its end, so that its children are known."""
     return bool(row.details.get("children"))
 
 
