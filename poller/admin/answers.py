@@ -214,7 +214,9 @@ class LeaseEntry(Answer):
     mapping: str
     shard: str
     worker: str | None
-    seconds: float = Field(description="For how long the worker has read the shard, or nobody has read it.")
+    seconds: float = Field(
+        description="For how long `worker` has had the lease; if it is null, for how long no worker has had it."
+    )
 
 
 class Sharing(Answer):
@@ -324,7 +326,9 @@ class Positions(Answer):
 
     mapping: str
     stream_arn: str
-    set_by_hand: str | None = Field(description="Where a person has let shards without a position begin.")
+    set_by_hand: str | None = Field(
+        description="Where shards without a position begin, if a person has set this; else null."
+    )
     shards: list[ShardPositionEntry]
     shards_stored: int
     version: str = Field(description="Changes with each write of the positions.")

@@ -61,7 +61,7 @@ def copy_state(
         _print(source, place, as_json)
         return
     if mapping is not None:
-        rule = "--mapping goes with kcl://TABLE and daemon.state; all mappings of another state are copied"
+        rule = "--mapping is only for kcl://TABLE and daemon.state; of another state, all mappings are copied"
         raise refused(rule, code=2)
     try:
         address = TypeAdapter(State).validate_python(source)

@@ -1,6 +1,6 @@
 """Which options of a mapping go together, and what must differ between mappings?
 
-    all          strict_response goes with ReportBatchItemFailures
+    all          strict_response needs ReportBatchItemFailures
     SQS          a batch of more than 10 needs a batching window
     queue        the longest wait of a redelivery_backoff is not shorter than the first one
     FIFO queue   a batch has at most 10 messages, and there is no batching window
@@ -52,7 +52,7 @@ def mapping_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
         if not mapping.states(option):
             yield Fault(mapping.at(option), "is required")
     if mapping.options.strict_response and not mapping.options.report_batch_item_failures:
-        rule = 'goes only with function_response_types = ["ReportBatchItemFailures"]'
+        rule = 'needs function_response_types = ["ReportBatchItemFailures"]'
         yield Fault(mapping.at("strict_response"), rule, needs=(mapping.at("function_response_types"),))
     yield from filter_rules(mapping)
     source = mapping.options.event_source_arn
@@ -109,7 +109,7 @@ def _applicability(mapping: Entry[MappingOptions], source: Arn) -> Iterator[Faul
             name = api_name(option, declaration(MappingOptions, (option,))) or option
             unsupported = f"Unsupported {name} parameter for given event source mapping type."
             takers = " and ".join(_SERVICES[service] for service in services)
-            rule = f"{unsupported} It goes with {takers}, not with {_SERVICES[source.service]}"
+            rule = f"{unsupported} It is for {takers}, not for {_SERVICES[source.service]}"
             yield Fault(mapping.at(option), rule, is_all=True)
 
 

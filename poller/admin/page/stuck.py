@@ -91,7 +91,7 @@ def question(report: Mapping[str, Any], request_id: str | None, viewer: Viewer) 
         element(
             "main",
             element("h1", text(f"Drop {what}?")),
-            element("p", text("What is dropped is gone for good: no function and no destination gets it.")),
+            element("p", text("A dropped event is lost for good: no function and no destination gets it.")),
             element("dl", *(joined([element("dt", text(name)), element("dd", text(value))]) for name, value in facts)),
             element(
                 "form",

@@ -324,7 +324,11 @@ def test_a_mapping_that_the_state_does_not_have_is_not_copied_into_a_table(
             'kcl_table = "my-application"',
             "clicks still has another kcl_table, so remove this option",
         ),
-        ([OLD, "--mapping", "clicks"], "", "--mapping goes with kcl://TABLE and daemon.state; all mappings of another"),
+        (
+            [OLD, "--mapping", "clicks"],
+            "",
+            "--mapping is only for kcl://TABLE and daemon.state; of another state, all mappings",
+        ),
     ],
 )
 def test_a_copy_from_or_into_a_table_of_kcl_names_one_mapping_whose_settings_fit(

@@ -147,7 +147,7 @@ def test_every_fault_has_the_path_of_the_request(faults: Callable[..., list[str]
         "Expecting property name enclosed in double quotes: line 1 column 2 (char 1).",
         'FilterCriteria.Filters[1].Patern = "": unknown key; did you mean Pattern?',
         "ScalingConfig: Unsupported ScalingConfig parameter for given event source mapping type. "
-        "It goes with an SQS queue, not with a Kinesis stream",
+        "It is for an SQS queue, not for a Kinesis stream",
         f'DestinationConfig.OnFailure.Destination = "{QUEUE}.fifo": a FIFO queue cannot be a destination',
         'DestinationConfig.OnFailure.IfUnreachable = "drop": unknown key; the known keys are Destination',
         'Destination = "arn:aws:s3:::failures": unknown key; did you mean DestinationConfig.OnFailure.Destination?',

@@ -80,7 +80,7 @@ def test_a_file_with_ten_faults_names_all_ten(faults: Faults) -> None:
         "It is mappings.first",
         'mappings.second.starting_position = "LATEST": '
         "Unsupported StartingPosition parameter for given event source mapping type. "
-        "It goes with a Kinesis stream and a DynamoDB stream, not with an SQS queue",
+        "It is for a Kinesis stream and a DynamoDB stream, not for an SQS queue",
         'mappings.orphan.function_name = "no such function": '
         "names no function: neither a key of [functions] nor a Lambda function's name or ARN",
     ]

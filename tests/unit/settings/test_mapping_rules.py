@@ -43,7 +43,7 @@ def test_an_unsupported_option_that_aws_does_not_have_is_named_as_in_the_file(
     monkeypatch.setattr("poller.settings.mapping_rules.limited", lambda _model: {"region": ("kinesis",)})
     (fault,) = mapping_faults("queue", 'region = "eu-west-1"')
     assert "Unsupported region parameter for given event source mapping type." in fault
-    assert fault.endswith("It goes with a Kinesis stream, not with an SQS queue")
+    assert fault.endswith("It is for a Kinesis stream, not for an SQS queue")
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_a_table_of_kcl_belongs_to_only_one_mapping_and_not_to_a_queue(faults: F
     queue, twice = sorted(faults(text), reverse=True)
     assert twice.endswith("is already the table of mappings.a")
     assert "kcl_table" in queue
-    assert "not with an SQS queue" in queue
+    assert "not for an SQS queue" in queue
 
 
 def with_state(state: str, options: str = "") -> str:

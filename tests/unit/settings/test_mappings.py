@@ -212,7 +212,7 @@ def test_a_value_from_the_environment_is_escaped_in_the_table_of_a_pattern(loade
         (
             "queue",
             "strict_response = true",
-            'strict_response = true: goes only with function_response_types = ["ReportBatchItemFailures"]',
+            'strict_response = true: needs function_response_types = ["ReportBatchItemFailures"]',
         ),
         (
             "queue",
@@ -227,7 +227,7 @@ def test_a_value_from_the_environment_is_escaped_in_the_table_of_a_pattern(loade
         (
             "kinesis",
             "redelivery_backoff = { initial_in_seconds = 5, maximum_in_seconds = 9 }",
-            "It goes with an SQS queue, not with a Kinesis stream",
+            "It is for an SQS queue, not for a Kinesis stream",
         ),
         ("queue", 'role_arn = "reader"', "is not an ARN"),
         ("queue", 'role_arn = "arn:aws:iam::123456789012:user/me"', "must be a role's ARN"),
