@@ -19,7 +19,9 @@ NAMED = 10
     Counter("poller_leases_taken_total", "Leases that this worker has taken.", of="daemon").by("leases"),
 )
 class LeasesTaken(NamedTuple):
-    """This worker has taken leases, and may read their shards now."""
+    """This worker has taken leases. It may now read their shards, or use their units of concurrency. `named` lists the
+    first ones.
+    """
 
     leases: int
     named: tuple[RowKey, ...] = ()
@@ -30,7 +32,9 @@ class LeasesTaken(NamedTuple):
     Counter("poller_leases_given_away_total", "Leases that this worker has given away.", of="daemon").by("leases"),
 )
 class LeasesGivenAway(NamedTuple):
-    """This worker has given leases away, because it has stopped reading their shards. Other workers may take them."""
+    """This worker no longer uses the shards or the units of concurrency of some leases, and has given these leases
+    away. Other workers may take them. `named` lists the first ones.
+    """
 
     leases: int
     named: tuple[RowKey, ...] = ()
@@ -45,8 +49,9 @@ class LeasesGivenAway(NamedTuple):
     ).by("leases"),
 )
 class LeasesLost(NamedTuple):
-    """This worker could not renew leases in time, or another worker has them. Their invocations are cut, and the next
-    worker will deliver the records again. A later line `lost_leases_found` says which worker has them.
+    """This worker could not renew leases in time, or another worker has them. Invocations that need these leases are
+    cut, and their records are delivered again. `named` lists the first ones. A later line `lost_leases_found` says
+    which worker has them.
     """
 
     leases: int
@@ -87,13 +92,13 @@ class LeasesRenewedLate(NamedTuple):
     Line("debug"),
     Counter(
         "poller_leases_requested_total",
-        "Leases for which this worker has asked other workers, because it had much less to do. No worker steals a "
-        "lease: its owner gives it away when its records in hand are done.",
+        "Leases for which this worker has asked other workers, because they had more than their part of the shards or "
+        "units. No worker steals a lease: its owner gives it away when its records in hand are done.",
         of="daemon",
     ).by("leases"),
 )
 class LeasesRequested(NamedTuple):
-    """This worker has asked another worker for leases, because this worker has much less to do."""
+    """This worker has asked other workers for leases, because they have more than their part of the shards or units."""
 
     leases: int
 

@@ -126,7 +126,7 @@ class ReceiptsExpired(NamedTuple):
     ).by("records"),
 )
 class MessagesReleased(NamedTuple):
-    """The mapping stops. It made messages visible in the queue again, because their invocations had not ended."""
+    """The mapping stops. It has made messages visible in the queue again, because they were not done."""
 
     mapping: MappingName
     records: int
