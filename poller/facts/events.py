@@ -186,7 +186,8 @@ class EventDelivered(NamedTuple):
     Line("warning", once_per=("function", "delivery")),
     Counter(
         "poller_event_records_shortened_total",
-        "Records of ended events that were delivered without a payload, because they were too large with it.",
+        "Records of ended events that were too large, so they were delivered without the function's answer, or also "
+        "without the event's payload.",
         of="function",
     ).by(1),
 )

@@ -222,12 +222,14 @@ class MappingStatus(NamedTuple):
     stopping   the daemon is stopping
 
     `messages_held` is the number of messages or records that were read and are not finished.
+    `batches_in_flight` is the number of invocations that run; for a queue, it is the number of batches in hand.
     `concurrency_limit` is how many invocations this process may run at once now. If workers share a limit, the process
     counts only its own units of it, so the sum over all workers is at most the limit.
     `since`, `attempt` and `next_try` are the same as in `Health`.
     `stream` is None if the source is not a stream, `queue` if it is not an SQS queue of a mapping, and `events` if it
-    is no event queue of a function. `last_error` is the last failure of the function since the mapping began its run,
-    also if it works again. `destination` is the ARN to which discarded batches of a stream are reported, or None.
+    is not an event queue of a function.
+    `last_error` is the last failure of the function since the mapping began its run, also if it works again.
+    `destination` is the ARN to which discarded batches of a stream are reported, or None.
     `was_found` is true if an earlier run of the mapping has found the same source.
     """
 

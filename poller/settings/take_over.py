@@ -17,8 +17,8 @@ begins here at this time:
     arrival of records  ──┬──── may be delivered twice ────┬──── delivered here only ────>
                       T - M - A                            T
 
-Because M is long enough, each shard with new records has an event in the M seconds. Records that AWS had gathered and
-not sent at T have arrived in the M seconds.
+Because M is long enough, each shard with new records has an event in the M seconds. Records that AWS had gathered by
+T, but had not sent yet, arrived in the M seconds.
 A blocked batch breaks this rule: its first record may be older than IteratorAge tells. So the plan moves T to a time
 when no batch was blocked. If there is no such time, the mapping begins at the oldest record of the stream.
 AWS does not hand over the state of an open tumbling window. So the mapping begins here at the start of a window.

@@ -76,7 +76,8 @@ GAUGES = (
     StatusGauge(
         Gauge(
             "poller_invocations_in_flight",
-            "Invocations that run now.",
+            "Invocations that run now. For a queue, each batch in hand counts until its messages are deleted "
+            "or visible again.",
             of="mapping",
         ),
         lambda status, _: status.batches_in_flight,
