@@ -248,7 +248,8 @@ class MappingOptions(Options):
     So it notices a running application whose failoverTimeMillis is at most 180000.
     The table must exist. It is used in the mapping's region and with its role. After a change, restart the daemon.
     If the mapping has run before without the option, copy its positions into the table, even if the table is new:
-    `poller state copy daemon.state --mapping NAME`. Until then the mapping waits: it would deliver records again.
+    `poller state copy daemon.state --mapping NAME`.
+    Until then the mapping waits, because it would deliver records again.
     If you remove the option, copy the positions into the state: `poller state copy kcl://TABLE --mapping NAME`.
     Until then the mapping waits, because the positions in the state are older, and it would deliver records again.
     Default: none. Then the positions are in the daemon's state."""

@@ -134,7 +134,7 @@ class Hand:
     async def refuse_while_read(self, *mappings: MappingName) -> None:
         """Raise InUse if a worker reads one of these mappings, or may begin to read one.
 
-        The wait may last a lease duration.
+        This may take a lease duration.
 
         A paused mapping is not read once no worker has its leases. Any other mapping is not read if no worker runs.
         """

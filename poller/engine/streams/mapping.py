@@ -317,7 +317,7 @@ class StreamMappingRunner:
         """Read the shard under its lease. Return True once the table has the shard's end.
 
         If an invocation was cancelled, its function may still run. Then wait until the function's timeout or the grace
-        is over, so that no other invocation of the shard begins before.
+        is over, so that no other invocation of the shard begins earlier.
         """
         if lease.checkpoint is not None and isinstance(lease.checkpoint.position, ShardEnd):
             return await lease.stored()  # an earlier run of this mapping has read the end, and could not store it

@@ -51,6 +51,6 @@ class RecordWeight:
         return max(1, min(RECORDS_IN_A_READ, int(room_in_bytes / weight)))
 
     def learn(self, weight: float) -> None:
-        """Note the average weight of the records that a read of any shard of the mapping has returned."""
+        """Note the average weight of the records that a read has returned. The highest one of all reads is kept."""
         self._heaviest = max(weight, self._heaviest or 0.0)
         self._is_known.set()
