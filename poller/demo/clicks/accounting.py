@@ -135,7 +135,7 @@ def _report(book: ClickBook) -> Iterator[str]:
         if batch["batchSize"] != 1 or named != set(places):
             yield f"a record names {batch['batchSize']} records at {sorted(named)}, should name 1 at {places}"
         if reported.data != POISON.data:
-            yield f"what the invocation record names is {reported.data!r}, should be {POISON.data!r}"
+            yield f"the invocation record names the data {reported.data!r}, should be {POISON.data!r}"
         if is_exact:
             attempts = reported.record["requestContext"]["approximateInvokeCount"]
             yield from differ("invocations with the poison alone", attempts, 1 + MAXIMUM_RETRY_ATTEMPTS)
@@ -154,7 +154,7 @@ def _daemon(book: ClickBook) -> Iterator[str]:
     if book.repeats > counted.failed:
         yield f"clicks seen again: {book.repeats}, but only {counted.failed} were in a batch that failed"
     if given_up and not counted.bisections:
-        yield "the poison was never bisected out"
+        yield "no batch was bisected, so the poison was never alone"
 
 
 def _order(book: ClickBook) -> Iterator[str]:

@@ -54,7 +54,7 @@ def mails(book: MailBook) -> Table:
     lines = (
         ("rows stored, and stored again", book.changes, "table users"),
         ("polled", counted.polled, "/metrics"),
-        ("filtered out: the other queue's, or not new", counted.filtered_out, "/metrics"),
+        ("filtered out: rows of the other queue, or not new", counted.filtered_out, "/metrics"),
         ("invoked, retries too", counted.invoked, "/metrics"),
         ("mails", len(book.mails), "folder mails"),
     )

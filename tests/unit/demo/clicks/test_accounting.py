@@ -47,7 +47,7 @@ def test_every_click_is_seen_where_it_was_put(doctored: dict[str, Any], fault: s
         ([report(shardId="shard-x")], "a record names 1 records at [('shard-x', '0807')], should name 1"),
         ([report(endSequenceNumber="0907")], "names 1 records at [('shard-7', '0807'), ('shard-7', '0907')], should"),
         ([report(startSequenceNumber="0707")], "names 1 records at [('shard-7', '0707'), ('shard-7', '0807')], should"),
-        ([report()._replace(data=b"{}")], "what the invocation record names is b'{}', should be b'"),
+        ([report()._replace(data=b"{}")], "the invocation record names the data b'{}', should be b'"),
         (
             [report()._replace(record={**report().record, "requestContext": {"approximateInvokeCount": 2}})],
             "invocations with the poison alone: 2, should be 3",
@@ -66,7 +66,7 @@ def test_the_invocation_record_must_name_the_poison_alone(reported: list[Any], f
         ({"delivered": 0}, "discarded records whose invocation record was delivered: 0, should be 1"),
         ({"invoked": 486}, "records that the function took: 480, should be 479"),
         ({"invoked": 479, "failed": 0}, "clicks seen again: 2, but only 0 were in a batch that failed"),
-        ({"bisections": 0}, "the poison was never bisected out"),
+        ({"bisections": 0}, "no batch was bisected, so the poison was never alone"),
     ],
 )
 def test_the_daemons_numbers_are_compared_with_the_others(doctored: dict[str, Any], fault: str) -> None:
