@@ -69,7 +69,7 @@ class Units:
         self.wanted = wanted
         self._waits = waits
         self.wants_other_number = anyio.Event()
-        """Set when `wanted` changes. The task that waits for it replaces it."""
+        """Set when `wanted` changes. The task that waits for this event replaces it with a new one."""
         self._needed = needed
         self._changed = changed
         self._held: set[Unit] = set()

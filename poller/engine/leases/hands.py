@@ -71,14 +71,16 @@ class Hands:
         self.may_give_away = True
         """False at a stop, until this worker has seen which other workers live now."""
         self.paused: frozenset[MappingName] = frozenset()
-        """The mappings that this worker knows as paused. Others may not know it, so it offers them no such lease."""
+        """The paused mappings that this worker knows. Other workers may not know the pauses yet.
+
+        So this worker does not offer the leases of these mappings."""
         self.in_hand: dict[RowKey, InHand] = {}
         self.is_wanting = anyio.Event()
         """Set when a user wants a lease that is not in hand, and at each other reason to look for leases.
 
-        The task that waits for it replaces it."""
+        The task that waits for this event replaces it with a new one."""
         self.is_urgent = anyio.Event()
-        """Set when a lease should be written at once. The task that waits for it replaces it."""
+        """Set when a lease should be written at once. The task that waits for this event replaces it with a new one."""
         self.is_empty = anyio.Event()
         """Set while no lease is in hand."""
         self.is_empty.set()

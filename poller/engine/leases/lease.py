@@ -22,7 +22,7 @@ from poller.ports import MonotonicClock
 class Block(NamedTuple):
     """A batch that blocks a lane of a shard. The next user goes on with it, so that the limits of retries hold.
 
-    It tries the batch at once, without the rest of a pause.
+    The next user tries the batch at once, without the rest of a pause.
 
     The batch has `records` records from `first` on. Without records, it is the last invocation of a tumbling window.
     `attempts` have been made with this request id. `since` is the time on this process's MonotonicClock.

@@ -39,13 +39,16 @@ A message waits up to this time until it is read.
 """
 
 FAST_READS_PER_DURATION = 100
-"""The same while the worker expects offers, or an answer to its message `stop`: ten times a second."""
+"""How often a worker reads its own row while it expects offers, or an answer to its `stop`: ten times a second."""
 
 EXPECTED_AFTER_STOP = 1.0
 """The part of the lease duration for which a worker expects offers after a message `stop`, and after each offer."""
 
 EXPECTED_AFTER_REQUEST = 0.3
-"""The same after a request. It is short because a request may be denied, and repeated after each scan."""
+"""The part of the lease duration for which a worker expects offers after a request.
+
+It is short, because a request may be denied, and is repeated after each scan.
+"""
 
 LONGEST_ANNOUNCEMENT = 2 / READS_PER_DURATION
 """The part of the lease duration for which a worker waits at most until the others have read its message `stop`."""

@@ -28,7 +28,7 @@ from poller.facts.leases import NAMED
 from poller.model.lease import Owner, Row, RowKey, paused_in
 
 LOOK_AT_LEAVERS_EVERY_SECONDS = 1.0
-"""How often a new worker scans while a worker stops that does not know it."""
+"""How often a new worker scans while a worker stops that may not know the new one."""
 
 
 class Scanning:

@@ -42,7 +42,7 @@ SAVE_EVERY_SECONDS = 1.0
 """How long a new checkpoint waits until it is stored. After a crash, the records of this time are delivered again."""
 
 SAVE_WINDOWS_EVERY_SECONDS = 0.2
-"""The same for a mapping with tumbling windows. It is as short as the pause between two reads of a Kinesis shard."""
+"""How long a checkpoint waits if its mapping has tumbling windows: the pause between two reads of a Kinesis shard."""
 
 LAST_WRITES_IN_SECONDS = 5.0
 """How long a worker that ends waits for the table. Then its last leases expire, and other workers take them."""
