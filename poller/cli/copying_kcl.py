@@ -1,7 +1,8 @@
 """How do the positions of one mapping get into its table of a KCL application, or out of it?
 
     FROM            kcl_table of the mapping
-    kcl://TABLE     not set any more            the state gets the positions of that table
+    kcl://TABLE     not set any more            the state gets the positions of that table; the stream is listed to find
+                                                the drained shards whose leases KCL has deleted
     daemon.state    set                         that table gets the positions of the state
     kcl://TABLE     TABLE                       nothing is copied: the positions of the table count, and no longer those
                                                 of the state
@@ -23,6 +24,7 @@ from poller.cli.change_log import log_change
 from poller.cli.ending import counted, exit_on_failure, refused
 from poller.cli.opened_state import Opened, name_of, opened
 from poller.core.names import other_names
+from poller.errors import ServiceError
 from poller.facts import ChangeMade
 from poller.model.ids import MappingName
 from poller.model.lease import Row
@@ -87,11 +89,21 @@ def _mapping(settings: Settings, source: str, name: str | None) -> StreamMapping
 
 def _copied_from_table(settings: Settings, mapping: StreamMapping, table: str, state: Opened) -> _Copied:
     """Copy the positions from a table that the mapping has used into the state."""
+    from poller.composition.event_queues import aws_settings
+    from poller.composition.kcl_by_hand import positions_in_table
+
     name = mapping.name
     if state.hand.goes_on(mapping.state_key):
         what = f"{name_of(settings)} already has positions of {name}, which may be newer"
         raise refused(f"nothing was changed: {what}; `poller state set {name} TRIM_HORIZON` removes them", code=1)
-    rows = _leases(settings, replace(mapping, kcl_table=table), state)
+    kind, with_table = settings.functions[mapping.function_name].kind, replace(mapping, kcl_table=table)
+    read = partial(positions_in_table, with_table, kind, aws_settings(settings), tell=_tell_of_watch)
+    try:
+        rows = state.loop.call(read)
+    except ServiceError as error:
+        what = f"the shards of {mapping.event_source_arn} cannot be listed: {error}"
+        raise refused(f"nothing was changed: {what}", code=1) from None
+    _refuse_no_leases(with_table, rows)
     before = state.hand.rows
     return _Copied(before, state.loop.call(partial(state.hand.take_back, mapping.state_key, rows, table=table)))
 
@@ -107,22 +119,21 @@ def _copied_into_table(settings: Settings, mapping: StreamMapping, state: Opened
 
 def _chosen_table(settings: Settings, mapping: StreamMapping, state: Opened) -> _Copied:
     """Note in the state that the table of the mapping has the positions."""
-    rows = _leases(settings, mapping, state)
-    state.loop.call(partial(state.hand.use_table, mapping.state_key, table=str(mapping.kcl_table)))
-    return _Copied(state.hand.rows, len(rows))
-
-
-def _leases(settings: Settings, mapping: StreamMapping, state: Opened) -> list[Row]:
-    """Return the leases in the table of a KCL application that has stopped. Ends the program if there are none."""
     from poller.composition.event_queues import aws_settings
     from poller.composition.kcl_by_hand import rows_of_table
 
     read = partial(rows_of_table, mapping, aws_settings(settings), must_have_stopped=True, tell=_tell_of_watch)
     rows = state.loop.call(read)
+    _refuse_no_leases(mapping, rows)
+    state.loop.call(partial(state.hand.use_table, mapping.state_key, table=str(mapping.kcl_table)))
+    return _Copied(state.hand.rows, len(rows))
+
+
+def _refuse_no_leases(mapping: StreamMapping, rows: list[Row]) -> None:
+    """End the program if the table of the mapping has no leases."""
     if not rows:
         what = f"the table {mapping.kcl_table} has no leases, so choose a position by `poller state set {mapping.name}`"
         raise refused(f"nothing was changed: {what}", code=1)
-    return rows
 
 
 def _tell_of_watch(leases: int) -> None:

@@ -12,9 +12,14 @@ from contextlib import asynccontextmanager
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.composition.kcl import option_of, store_of
+from poller.composition.sources import SourceComposition
 from poller.composition.state import named_faults, open_editable
-from poller.model.lease import Row, prefix_of
+from poller.core.streams.lineage import drained_ancestors
+from poller.model.function import FunctionKind
+from poller.model.lease import Detail, Row, prefix_of, shard_key, shard_of
 from poller.model.mapping import StreamMapping
+from poller.model.stream import Checkpoint, Shard, ShardEnd
+from poller.sources.reader_identity import AskedOnce
 from poller.stores.kcl_leases import refuse_while_kcl_runs
 from poller.stores.lease_by_hand import Hand
 from poller.stores.routed_leases import RoutedEditableStore
@@ -56,6 +61,32 @@ async def rows_of_table(
             if must_have_stopped:
                 await refuse_while_kcl_runs(store, await store.scan(), option=option_of(mapping), watches=tell)
             return await store.scan()
+
+
+async def positions_in_table(
+    mapping: StreamMapping, kind: FunctionKind, aws: AwsSettings, *, tell: Callable[[int], None]
+) -> list[Row]:
+    """Return the positions in the table of KCL, for a state that gets them. `kind` is the kind of the function.
+
+    KCL deletes the lease of a drained shard when its children are being read, but the stream still lists the shard. In
+    a state, a shard without a row is a new one. So each such shard gets the row of a drained shard.
+    Returns nothing if the table has no leases. Raises the errors of `rows_of_table`, and ServiceError if the stream
+    cannot be listed.
+    """
+    rows = await rows_of_table(mapping, aws, must_have_stopped=True, tell=tell)
+    async with Aws(aws) as clients:
+        source = await SourceComposition(random.Random()).stream(
+            mapping, kind, clients, role_of_function=AskedOnce(), own_identity=AskedOnce()
+        )
+        shards = {shard.shard_id: shard for shard in await source.shards()} if rows else {}
+    drained = drained_ancestors(shards.values(), {shard_of(row.key) for row in rows})
+    return [*rows, *(_drained_row(mapping, shards[shard_id]) for shard_id in sorted(drained))]
+
+
+def _drained_row(mapping: StreamMapping, shard: Shard) -> Row:
+    details: dict[str, Detail] = {"parents": list(shard.parent_ids), "saved_at": time.time()}
+    key = shard_key(mapping.state_key, shard.shard_id)
+    return Row(key=key, checkpoint=Checkpoint(ShardEnd()), details=details)
 
 
 async def copy_into_table(

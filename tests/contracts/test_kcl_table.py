@@ -10,11 +10,13 @@ from uuid import uuid4
 import pytest
 
 from poller.aws.clients import Aws, AwsSettings
-from poller.model.lease import Row, RowKey
-from poller.model.stream import AfterSequence, Checkpoint, TrimHorizon
+from poller.model.lease import Row, RowKey, begun_key
+from poller.model.stream import AfterSequence, AtTimestamp, Checkpoint, TrimHorizon
 from poller.stores.dynamodb_items import Item, Items
 from poller.stores.dynamodb_table import made_ready
 from poller.stores.kcl_leases import KclLeaseStore
+from poller.stores.lease_by_hand import Hand
+from poller.stores.memory_leases import MemoryLeaseStore
 from tests.fakes.dynamodb import FakeDynamoDb
 from tests.unit.stores.test_kcl_rows import CHILD, ME, MEANING, NEXT, PARENT, STREAM
 
@@ -86,6 +88,28 @@ async def test_the_table_of_a_kcl_application_is_taken_over_and_given_back(table
         "pollerDetails": {"S": '{"since":7}'},
     }
     assert (await item(table, "shardId-000000000000"))["leaseCounter"] == PARENT["leaseCounter"]
+    assert await item(table, "ip-10-0-0-1") == METRICS
+
+
+async def test_the_positions_of_a_state_replace_the_leases_of_a_table_and_its_counters_go_on(table: Items) -> None:
+    state, store = MemoryLeaseStore(), KclLeaseStore(table, MEANING)
+    gone, child, new = (RowKey(f"clicks/{STREAM}/shardId-00000000000{number}") for number in (0, 1, 9))
+    begun = Row(key=begun_key(MEANING.state_key))
+    at_next = Row(key=child, checkpoint=Checkpoint(AfterSequence(NEXT)), details={"parents": ["shardId-000000000000"]})
+    at_time = Row(key=new, counter=80, checkpoint=Checkpoint(AtTimestamp(12.5)))
+    rows = [begun, at_next, at_time]
+    await state.restore(rows)
+    assert gone in {row.key for row in await store.scan()}
+    hand = Hand(state, rows, tell=print)
+    for _ in range(2):  # the second call completes a copy that has ended in the middle
+        assert await hand.copy_into(store, MEANING.state_key) == 2
+    found = {row.key: row for row in await KclLeaseStore(table, MEANING).scan()}
+    assert found.keys() == {child, new}
+    assert found[child] == replace(at_next, counter=60)
+    assert found[new] == replace(at_time, counter=81)
+    changed = await item(table, "shardId-000000000001")
+    assert changed["of another program"] == {"M": {}}, "what poller does not know stays"
+    assert "leaseOwner" not in changed
     assert await item(table, "ip-10-0-0-1") == METRICS
 
 

@@ -161,7 +161,7 @@ async def test_a_table_of_a_kcl_application_is_taken_over_and_given_back(world: 
 
 @pytest.mark.parametrize("start", ["TRIM_HORIZON", "LATEST"])
 @pytest.mark.usefixtures("_keys")
-async def test_the_positions_of_a_mapping_go_into_a_new_table_of_kcl_and_no_record_is_lost_or_comes_again(
+async def test_the_positions_of_a_mapping_go_into_a_new_table_of_kcl_and_back_and_no_record_is_lost_or_comes_again(
     world: World, ministack: str, start: str
 ) -> None:
     clicks, table = Clicks(world.aws, "clicks", shard_count=2), f"new-{start}"
@@ -194,3 +194,13 @@ async def test_the_positions_of_a_mapping_go_into_a_new_table_of_kcl_and_no_reco
         assert copied.exit_code == 0, copied.stderr
         assert copied.stdout == f"Done; the table {table} has the positions of 2 shards.\n"
         await delivered(with_table, meanwhile)
+        parent = clicks.shards[0].shard_id
+        clicks.split(parent)
+        await delivered(with_table, [])
+        assert (await items(client, table))[parent]["checkpoint"] == {"S": "SHARD_END"}
+        await call(client, "DeleteItem", TableName=table, Key={"leaseKey": {"S": parent}})  # as KCL does
+        meanwhile = clicks.put_all(*map(str, range(10)))
+        world.write(without)
+        back = await run(world, "state", "copy", f"kcl://{table}", "--mapping", "clicks")
+        assert back.exit_code == 0, back.stderr
+        await delivered(without, meanwhile)

@@ -17,7 +17,8 @@ The position at which a shard begins is decided once, when its row of the table 
                           LATEST         open shards begin now; closed shards count as drained
     at a later listing    an unknown shard was created after the first start. It begins at its oldest record, whatever
                           the starting position: otherwise the records that arrived before the listing would be lost
-    in a table of KCL     KCL has deleted the rows of drained shards. `drained_ancestors` finds these shards
+    in a table of KCL     KCL has deleted the rows of drained shards. `drained_ancestors` finds these shards, also when
+                          positions are copied from the table into the state
 
 The lineage changes only after the table: `compared` changes nothing, then the engine creates and deletes rows, and then
 `take_in` changes the lineage. Another worker may have created a row before, and drained its shard.

@@ -15,14 +15,16 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from poller.errors import InUse
 from poller.model.ids import MappingName
-from poller.model.lease import Row, RowKey, begun_key, kcl_key, shard_key, start_key
+from poller.model.lease import Row, RowKey, begun_key, kcl_key, shard_key, shard_of, start_key
 from poller.model.stream import AfterSequence, AtSequence, Checkpoint, SequenceNumber, ShardEnd, ShardId, StateKey
 from poller.stores.dynamodb_items import Item
 from poller.stores.dynamodb_table import made_ready
 from poller.stores.lease_file import shown
 from poller.stores.sqlite_leases import SqliteLeaseStore
+from tests.fakes.aws_over_http import AwsOverHttp, aws_over_http
 from tests.fakes.dynamodb import FakeDynamoDb
-from tests.fakes.dynamodb_over_http import DynamoDbOverHttp, dynamodb_over_http, use_own_credentials
+from tests.fakes.dynamodb_over_http import OWN, DynamoDbOverHttp, dynamodb_over_http, use_own_credentials
+from tests.fakes.watch import Watch
 from tests.unit.cli.conftest import Poller, logged, members
 
 CLICKS = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
@@ -170,9 +172,10 @@ def test_a_mapping_goes_on_in_the_state_where_its_table_of_kcl_stands(
 ) -> None:
     use_own_credentials(monkeypatch)
     anyio.run(restore, Path("poller.db"), [*ROWS, Row(key=kcl_key(CLICKS), details={"table": "my-application"})])
-    with start_blocking_portal() as portal, service(portal) as dynamodb:
-        daemon = f'[daemon]\nregion = "eu-west-1"\nendpoint_url = "{dynamodb.url}"\n'
-        Path("poller.toml").write_text(f"{daemon}{MAPPING}")
+    with start_blocking_portal() as portal, service(portal) as dynamodb, kinesis(portal) as aws:
+        portal.call(partial(aws.create_stream, "clicks", shard_count=2))
+        endpoints = f'endpoints = {{ dynamodb = "{dynamodb.url}", kinesis = "{aws.url}" }}'
+        Path("poller.toml").write_text(f"[daemon]\n{endpoints}\n{MAPPING}")
         copy = ("state", "copy", "kcl://my-application", "--mapping", "clicks")
         missing = poller(*copy)
         assert (missing.exit_code, missing.stdout) == (2, "")
@@ -200,6 +203,49 @@ def test_a_mapping_goes_on_in_the_state_where_its_table_of_kcl_stands(
     assert rows[shard_key(CLICKS, A)].checkpoint == Checkpoint(AfterSequence(SequenceNumber("77")))
     assert rows[shard_key(CLICKS, B)].checkpoint == Checkpoint(ShardEnd())
     assert rows.keys() == {row.key for row in ROWS}
+
+
+@contextmanager
+def kinesis(portal: BlockingPortal) -> Iterator[AwsOverHttp]:
+    with portal.wrap_async_context_manager(aws_over_http(Watch(), OWN)) as aws:
+        yield aws
+
+
+@pytest.mark.parametrize("is_denied", [False, True])
+def test_a_shard_whose_lease_kcl_has_deleted_counts_as_done_if_its_children_have_leases(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch, is_denied: bool
+) -> None:
+    use_own_credentials(monkeypatch)
+    with start_blocking_portal() as portal, service(portal) as dynamodb, kinesis(portal) as aws:
+
+        async def shards() -> list[str]:
+            """Return the stream's shards: the first is split, one of its halves is split, and the last is alone."""
+            stream = aws.create_stream("clicks", shard_count=2)
+            first, last = (shard.shard_id for shard in stream.shards(now=anyio.current_time()))
+            left, right = stream.split(first, now=anyio.current_time())
+            return [first, left, right, *stream.split(left, now=anyio.current_time()), last]
+
+        first, left, right, child, other_child, last = portal.call(shards)
+        endpoints = f'endpoints = {{ dynamodb = "{dynamodb.url}", kinesis = "{aws.url}" }}'
+        Path("poller.toml").write_text(f"[daemon]\n{endpoints}\n{MAPPING}")
+        portal.call(partial(made_ready, dynamodb.tables, "my-application", option="kcl_table"))
+        table = dynamodb.tables.table("my-application")
+        for item in (lease(ShardId(shard_id), "77") for shard_id in (right, child, other_child)):
+            table.items[table.key_of(item)] = item
+        aws.forbidden = {"clicks"} if is_denied else set()
+        result = poller("state", "copy", "kcl://my-application", "--mapping", "clicks")
+    rows = rows_in("poller.db")
+    if is_denied:
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert f"nothing was changed: the shards of {CLICKS.stream_arn} cannot be listed: Access" in result.stderr
+        assert rows == {}
+        return
+    assert result.exit_code == 0, result.stderr
+    after_77, at_end = Checkpoint(AfterSequence(SequenceNumber("77"))), Checkpoint(ShardEnd())
+    expected = {first: at_end, left: at_end, right: after_77, child: after_77, other_child: after_77}
+    assert {shard_of(key): row.checkpoint for key, row in rows.items() if row.checkpoint is not None} == expected
+    assert last not in expected, "a shard without children is new"
+    assert rows[shard_key(CLICKS, ShardId(left))].details["parents"] == [first]
 
 
 @contextmanager
