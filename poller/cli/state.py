@@ -37,7 +37,7 @@ from poller.model.lease import Row
 from poller.model.mapping import StreamMapping
 from poller.model.move import MoveOrder
 from poller.settings.values import Settings
-from poller.stores.lease_by_hand import NOTHING, Copied, Stored, grouped, mapping_of, paused
+from poller.stores.lease_by_hand import NOTHING, Copied, Stored, grouped, has_begun, mapping_of, paused
 from poller.stores.move_orders import told
 from poller.stores.moving import Move, planned
 
@@ -209,17 +209,19 @@ def _in_words(renamed: Copied) -> str:
 def _entries(settings: Settings, rows: list[Row]) -> list[Entry]:
     """Return the entries of the state, without the positions of mappings that have a table of KCL.
 
-    The positions that the state has for such a mapping are too old.
+    The positions that the state has for such a mapping are too old, unless they have not been copied into the table.
     """
-    in_tables = {mapping.state_key for mapping in settings.stream_mappings if mapping.kcl_table is not None}
-    stored = {key: found for key, found in grouped(rows).items() if key not in in_tables}
-    return entries(settings.stream_mappings, stored)
+    with_table = {mapping.state_key for mapping in settings.stream_mappings if mapping.kcl_table is not None}
+    counting = {key for key in with_table if has_begun(rows, key)}
+    stored = {key: found for key, found in grouped(rows).items() if key not in with_table or key in counting}
+    found = entries(settings.stream_mappings, stored)
+    return [entry._replace(is_to_be_copied=entry.key in counting) for entry in found]
 
 
 def _with_kcl_table(entry: Entry, settings: Settings, shown: str | None) -> Entry:
     """Return the entry with the positions in the mapping's table of KCL, if it has one and is shown."""
     is_shown = shown in (None, entry.key.mapping) and settings.daemon.state != "memory:"
-    if entry.mapping is None or entry.mapping.kcl_table is None or not is_shown:
+    if entry.mapping is None or entry.mapping.kcl_table is None or entry.is_to_be_copied or not is_shown:
         return entry
     try:
         rows = rows_in_kcl_table(settings, entry.mapping)

@@ -29,12 +29,14 @@ class Entry(NamedTuple):
 
     `mapping` is None if the settings have no mapping of this name that reads this stream.
     `trouble` says why the mapping's table of KCL could not be read, or is None.
+    `is_to_be_copied` is true if the mapping waits until its positions are copied from the state into that table.
     """
 
     key: StateKey
     mapping: StreamMapping | None
     stored: Stored
     trouble: str | None = None
+    is_to_be_copied: bool = False
 
 
 def entries(mappings: Iterable[StreamMapping], stored: Mapping[StateKey, Stored]) -> list[Entry]:
@@ -64,6 +66,9 @@ def _notes(entry: Entry) -> Iterable[str]:
     by_hand = entry.stored.starting_position
     if entry.mapping is None:
         yield "no mapping of this name reads this stream now; the positions are kept in case one reads it again"
+    elif entry.is_to_be_copied:
+        command = f"poller state copy daemon.state --mapping {entry.key.mapping}"
+        yield f"its positions are not in {entry.mapping.kcl_table}, so it waits for `{command}`"
     elif entry.mapping.kcl_table is not None:
         yield f"its positions are in {entry.mapping.kcl_table}, the table of a KCL application"
         if entry.trouble is not None:

@@ -269,8 +269,7 @@ class Hand:
 
     def has_begun(self, state: StateKey) -> bool:
         """Return whether the mapping has begun, and its positions are in this state and not in a table of KCL."""
-        keys = {row.key for row in self.rows}
-        return begun_key(state) in keys and kcl_key(state) not in keys
+        return has_begun(self.rows, state)
 
     def goes_on(self, state: StateKey) -> bool:
         """Return whether the mapping has positions here that are not older than those in its table of KCL."""
@@ -300,6 +299,12 @@ class Hand:
     def _require(self, rejected: Collection[RowKey]) -> None:
         if rejected:
             raise InUse(f"not everything was changed: a worker has written {min(rejected)} meanwhile, so try again")
+
+
+def has_begun(rows: Iterable[Row], state: StateKey) -> bool:
+    """Return whether the mapping has begun, and its positions are in these rows of a state, not in a table of KCL."""
+    keys = {row.key for row in rows}
+    return begun_key(state) in keys and kcl_key(state) not in keys
 
 
 def _counted(copies: Collection[Row]) -> Copied:

@@ -98,6 +98,24 @@ clicks: {CLICKS.stream_arn}
     assert [shard["position"]["type"] for shard in found["shards"]] == ["AFTER_SEQUENCE_NUMBER", "SHARD_END"]
 
 
+def test_positions_of_the_state_that_were_not_copied_into_the_table_are_shown(
+    poller: Poller, dynamodb: DynamoDbOverHttp
+) -> None:
+    Path("poller.db").unlink()
+    anyio.run(restore, [OLD, MARKS[0]])
+    calls = len(dynamodb.tables.calls)
+    result = poller("state", "show", "clicks")
+    assert [line.split() for line in result.stdout.splitlines()[2:]] == [
+        line.split()
+        for line in f"""\
+clicks: {CLICKS.stream_arn}
+  its positions are not in my-application, so it waits for `poller state copy daemon.state --mapping clicks`
+  SHARD POSITION
+  {A} at the oldest record that there is (TRIM_HORIZON)""".splitlines()
+    ]
+    assert len(dynamodb.tables.calls) == calls
+
+
 def test_a_table_that_cannot_be_read_does_not_hide_the_rest(poller: Poller, dynamodb: DynamoDbOverHttp) -> None:
     dynamodb.tables.forbidden = {"Scan"}
     result = poller("state", "show")
