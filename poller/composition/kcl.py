@@ -141,7 +141,8 @@ async def take_over(
     with named_faults(option_of(mapping), str(mapping.kcl_table)):
         store = await store_of(mapping, aws, now=now, randomness=randomness)
         leases = await store.scan()
-        _refuse_positions_elsewhere(mapping, marks, has_leases=bool(leases))
+        if (why := why_positions_are_elsewhere(mapping, marks, has_leases=bool(leases))) is not None:
+            raise SettingsError([f"{option_of(mapping)}: {why}"])
         await refuse_while_kcl_runs(store, leases, option=option_of(mapping), watches=watches)
     await _note_table(mapping, state)
     if leases:
@@ -170,27 +171,27 @@ async def store_of(mapping: StreamMapping, aws: Aws, *, now: float, randomness: 
     return KclLeaseStore(Items(client, table=table, rng=randomness), meaning)
 
 
-def _refuse_positions_elsewhere(mapping: StreamMapping, marks: Mapping[RowKey, Row], *, has_leases: bool) -> None:
-    """Raise SettingsError if the mapping has begun, and its positions are not in its table of KCL.
+def why_positions_are_elsewhere(mapping: StreamMapping, marks: Mapping[RowKey, Row], *, has_leases: bool) -> str | None:
+    """Return where the positions of a mapping are, and how to copy them, or None if they may be in its table of KCL.
 
-    `marks` are the rows of the state that tell it. From a table without leases, the mapping would begin each shard at
-    its oldest record; and the leases of a table may be older than the positions of the state.
+    `marks` are rows of the state, and `has_leases` is about the table. From a table without leases, the mapping would
+    begin each shard at its oldest record; and the leases of a table may be older than the positions of the state.
     """
     name, table = mapping.name, mapping.kcl_table
     if begun_key(mapping.state_key) not in marks:
-        return
+        return None
     if (mark := marks.get(kcl_key(mapping.state_key))) is None:
         why = f"daemon.state has positions of {name}: copy them with `poller state copy daemon.state --mapping {name}`"
         choice = f"; or, to use those in the table {table}, run `poller state copy kcl://{table} --mapping {name}`"
-        raise SettingsError([f"{option_of(mapping)}: {why}{choice if has_leases else ''}"])
+        return f"{why}{choice if has_leases else ''}"
     before = mark.details.get("table")
-    if before != table and not has_leases:
-        why = (
-            f"the table {table} has no leases, and the table {before} has the positions of {name}: set kcl_table to "
-            f"{before} again; or remove it, run `poller state copy kcl://{before} --mapping {name}`, set it to "
-            f"{table}, and run `poller state copy daemon.state --mapping {name}`"
-        )
-        raise SettingsError([f"{option_of(mapping)}: {why}"])
+    if before == table or has_leases:
+        return None
+    return (
+        f"the table {table} has no leases, and the table {before} has the positions of {name}: set kcl_table to "
+        f"{before} again; or remove it, run `poller state copy kcl://{before} --mapping {name}`, set it to {table}, "
+        f"and run `poller state copy daemon.state --mapping {name}`"
+    )
 
 
 async def _note_table(mapping: StreamMapping, state: LeaseStore) -> None:

@@ -53,7 +53,7 @@ def checks_of(settings: Settings) -> Iterator[Check]:
     for stream_mapping in settings.stream_mappings:
         yield partial(stream, stream_mapping)
         if stream_mapping.kcl_table is not None:
-            yield partial(kcl_table, stream_mapping, stream_mapping.kcl_table)
+            yield partial(kcl_table, stream_mapping, stream_mapping.kcl_table, settings)
         if stream_mapping.on_failure is not None:
             option = f"mappings.{stream_mapping.name}.destination_config.on_failure"
             arn, role = stream_mapping.on_failure.destination_arn, stream_mapping.role_arn

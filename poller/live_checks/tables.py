@@ -1,7 +1,8 @@
 """Are the tables of leases there, and can they be used? The state has one, and so do KCL applications.
 
     DescribeTable    the table has the right key
-    Scan             the daemon can read each item; it refuses a table that has an item of another program
+    Scan             the daemon can read each item; it refuses a table that has an item of another program. In a table
+                     of KCL, the positions of the mapping may be missing, and then the mapping waits
 
 A table of the state that does not exist is not a fault, because the daemon creates it. A table of KCL must exist.
 """
@@ -14,10 +15,12 @@ from random import Random
 
 from poller.aws.clients import Aws
 from poller.composition.event_queues import aws_settings
-from poller.composition.state import aws_of_table
+from poller.composition.kcl import why_positions_are_elsewhere
+from poller.composition.state import aws_of_table, path_of, rows_of_table
 from poller.core.finding import Finding
 from poller.errors import PollerError, Rejected
 from poller.live_checks.rows import Row, failure
+from poller.model.lease import Row as StateRow
 from poller.model.lease import TableAddress
 from poller.model.mapping import StreamMapping
 from poller.settings.state import table_address
@@ -27,6 +30,7 @@ from poller.stores.dynamodb_leases import DynamoDbLeaseStore
 from poller.stores.dynamodb_table import described, fault_of_key
 from poller.stores.kcl_leases import WATCHED_IN_SECONDS, KclLeaseStore, held_by_kcl
 from poller.stores.kcl_rows import Meaning
+from poller.stores.lease_file import shown
 
 
 async def state_table(settings: Settings, _: Aws) -> list[Row]:
@@ -37,11 +41,11 @@ async def state_table(settings: Settings, _: Aws) -> list[Row]:
         return await _rows("daemon.state", address, aws, missing=missing, finding=_of_poller)
 
 
-async def kcl_table(mapping: StreamMapping, table: str, aws: Aws) -> list[Row]:
+async def kcl_table(mapping: StreamMapping, table: str, settings: Settings, aws: Aws) -> list[Row]:
     """Check the table of a KCL application. It must exist."""
     address = TableAddress(table, region=mapping.region, role_arn=mapping.role_arn)
     missing = Finding("does not exist", is_fault=True)
-    finding = partial(_of_kcl, Meaning(mapping.state_key, latest=0.0, at_timestamp=None))
+    finding = partial(_of_kcl, mapping, settings)
     return await _rows(f"mappings.{mapping.name}.kcl_table", address, aws, missing=missing, finding=finding)
 
 
@@ -73,12 +77,25 @@ async def _of_poller(items: Items) -> Finding:
     return Finding("has only rows of poller")
 
 
-async def _of_kcl(meaning: Meaning, items: Items) -> Finding:
+async def _of_kcl(mapping: StreamMapping, settings: Settings, items: Items) -> Finding:
     """Return the finding of a table of KCL. Only a run finds out whether the application still runs."""
-    if not held_by_kcl(await KclLeaseStore(items, meaning).scan()):
+    leases = await KclLeaseStore(items, Meaning(mapping.state_key, latest=0.0, at_timestamp=None)).scan()
+    marks = {row.key: row for row in await _rows_of_state(settings)}
+    if (why := why_positions_are_elsewhere(mapping, marks, has_leases=bool(leases))) is not None:
+        return Finding(f"does not have the positions: {why}", is_fault=True)
+    if not held_by_kcl(leases):
         return Finding("has only rows of KCL")
     text = (
         "has only rows of KCL; a KCL application owns leases in it, so stop the application: the mapping begins only "
         f"if none of them is renewed for {WATCHED_IN_SECONDS:g} s"
     )
     return Finding(text, is_advice=True)
+
+
+async def _rows_of_state(settings: Settings) -> list[StateRow]:
+    """Return all rows of the state, or none if there is no state yet."""
+    state = settings.daemon.state
+    if state.startswith("dynamodb://"):
+        return await rows_of_table(state, aws_settings(settings)) or []
+    path = path_of(state)
+    return [] if path is None else shown(path) or []

@@ -25,12 +25,13 @@ from poller.live_checks.urls import THROUGH_A_PROXY, http_function
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Row as Lease
-from poller.model.lease import RowKey
+from poller.model.lease import RowKey, begun_key, kcl_key
 from poller.model.mapping import StreamMapping
-from poller.model.stream import TrimHorizon
+from poller.model.stream import StateKey, TrimHorizon
 from poller.settings.loading import load
 from poller.stores.dynamodb_items import Item
 from poller.stores.dynamodb_rows import item_of
+from poller.stores.sqlite_leases import SqliteLeaseStore
 from tests.fakes.dynamodb_over_http import DynamoDbOverHttp, dynamodb_over_http, use_own_credentials
 from tests.fakes.sqs import FakeSqs
 
@@ -124,6 +125,7 @@ async def test_a_table_whose_rows_are_not_all_of_poller_is_a_fault_as_in_a_run(t
         assert is_fault
 
 
+CLICKS = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
 LEASE: Item = {"leaseKey": {"S": "shardId-000000000000"}, "leaseCounter": {"N": "7"}, "checkpoint": {"S": "495"}}
 
 
@@ -133,6 +135,7 @@ async def test_a_table_of_kcl_must_exist_and_have_rows_that_a_run_can_read(tmp_p
         file.write_text(
             f"""
             [daemon]
+            state = "sqlite://poller.db"
             endpoint_url = "http://127.0.0.1:9"
             endpoints = {{ dynamodb = "{service.url}" }}
             [functions.f]
@@ -163,6 +166,13 @@ async def test_a_table_of_kcl_must_exist_and_have_rows_that_a_run_can_read(tmp_p
             "only if none of them is renewed for 60 s"
         )
         assert (await found())["Scan"] == Finding(advice, is_advice=True)
+        async with SqliteLeaseStore(tmp_path / "poller.db") as state:
+            await state.create([Lease(key=begun_key(CLICKS))])
+            waits = (await found())["Scan"]
+            assert waits.is_fault
+            assert waits.text.startswith("does not have the positions: daemon.state has positions of clicks: copy them")
+            await state.create([Lease(key=kcl_key(CLICKS), details={"table": "leases"})])
+            assert not (await found())["Scan"].is_fault
         put(service, {**LEASE, "leaseKey": {"S": "123456789012:clicks:1700000000:shardId-000000000000"}})
         several = (await found())["Scan"]
         assert several.is_fault
@@ -186,7 +196,8 @@ async def test_a_table_with_rows_that_kcl_does_not_write_is_a_fault(tmp_path: Pa
         await create(service, "leaseKey")
         checkpoint = "AFTER_SEQUENCE_NUMBER 495" if key == "other" else "TRIM_HORIZON"
         put(service, {**LEASE, "leaseKey": {"S": key}, "checkpoint": {"S": checkpoint}})
-        *_, row = await kcl_table(mapping, "leases", aws)
+        (tmp_path / "poller.toml").write_text('[daemon]\nstate = "memory:"\n')
+        *_, row = await kcl_table(mapping, "leases", load(tmp_path / "poller.toml", {}), aws)
         why = f"the lease '{key}' cannot be read as one of KCL"
         assert row.finding == Finding(f"cannot be used: {why}", is_fault=True)
         with pytest.raises(SettingsError, match=r"clicks\.kcl_table: the table leases cannot be used: the lease"):
