@@ -318,6 +318,37 @@ def test_a_position_that_kcl_cannot_have_is_not_copied_and_nothing_is_changed(
         assert rows_in("poller.db") == {row.key: row for row in rows}
 
 
+class Renewed(dict[str, Item]):
+    """The items of a table in which an application of KCL renews its only lease before each look."""
+
+    def __getitem__(self, key: str) -> Item:
+        item = {**super().__getitem__(key), "leaseOwner": {"S": "ip-10-0-0-1:7a0f"}}
+        item["leaseCounter"] = {"N": str(int(item["leaseCounter"]["N"]) + 1)}
+        self[key] = item
+        return item
+
+
+@pytest.mark.parametrize("has_option", [True, False])
+def test_nothing_is_copied_from_or_into_a_table_that_an_application_uses(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch, has_option: bool
+) -> None:
+    monkeypatch.setattr("poller.stores.kcl_leases.LOOK_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr("poller.stores.kcl_leases.WATCHED_IN_SECONDS", 0.1)
+    rows = ROWS if has_option else [*ROWS, NOTED]
+    anyio.run(restore, Path("poller.db"), rows)
+    with with_table(monkeypatch, lease(A, "4")) as tables:
+        if not has_option:
+            Path("poller.toml").write_text(Path("poller.toml").read_text().replace("kcl_table", "# kcl_table"))
+        table = tables.table("my-application")
+        table.items = Renewed(table.items)
+        result = poller(*(INTO if has_option else ("state", "copy", "kcl://my-application", "--mapping", "clicks")))
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "a KCL application owns 1 lease; it may run, so this takes up to a minute" in result.stderr
+        assert "mappings.clicks.kcl_table: a KCL application still renews 1 of its leases" in result.stderr
+        assert items_of(tables)[A]["checkpoint"] == {"S": "4"}
+    assert rows_in("poller.db") == {row.key: row for row in rows}
+
+
 def test_a_copy_that_has_ended_in_the_middle_leaves_the_mapping_waiting_and_is_completed_by_the_same_command(
     poller: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
