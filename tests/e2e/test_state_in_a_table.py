@@ -199,6 +199,8 @@ async def test_the_positions_of_a_mapping_go_into_a_new_table_of_kcl_and_back_an
         await delivered(with_table, [])
         assert (await items(client, table))[parent]["checkpoint"] == {"S": "SHARD_END"}
         await call(client, "DeleteItem", TableName=table, Key={"leaseKey": {"S": parent}})  # as KCL does
+        await delivered(with_table, [])
+        await call(client, "DeleteItem", TableName=table, Key={"leaseKey": {"S": parent}})
         meanwhile = clicks.put_all(*map(str, range(10)))
         world.write(without)
         back = await run(world, "state", "copy", f"kcl://{table}", "--mapping", "clicks")

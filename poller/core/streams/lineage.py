@@ -89,7 +89,7 @@ def drained_ancestors(shards: Iterable[Shard], known: Collection[ShardId]) -> fr
     """Return the closed shards that have no row, but a descendant with a row.
 
     In a table of KCL they are drained: KCL deletes the row of a drained shard once the children are being read.
-    `known` are the shards that have a row. Source: amazon-kinesis-client, lease cleanup.
+    `known` are the shards that have a row of KCL. Source: amazon-kinesis-client, lease cleanup.
     """
     by_id = {shard.shard_id: shard for shard in shards}
     drained: set[ShardId] = set()

@@ -59,11 +59,10 @@ class Listings:
         health: SourceHealth,
         pauses: SourcePauses,
         clock: Clock,
-        is_kcl_table: bool,
     ) -> None:
         self._source = source
         self._rows = rows
-        self._is_kcl_table = is_kcl_table
+        self._of_kcl: Collection[ShardId] = ()
         self._arn = arn
         self._operation = source.limits.listing_operation
         self._health = health
@@ -80,9 +79,13 @@ class Listings:
         self.changed = anyio.Event()
         """Set when more shards may be readable. The task that has waited for this event replaces it with a new one."""
 
-    async def begin(self, lineage: Lineage, shards: list[Shard]) -> None:
-        """Use this first listing. Raises Rejected if the stream was deleted and created again."""
-        self.lineage = lineage
+    async def begin(self, lineage: Lineage, shards: list[Shard], *, of_kcl: Collection[ShardId] = ()) -> None:
+        """Use this first listing. Raises Rejected if the stream was deleted and created again.
+
+        `of_kcl` are the shards that had a row in a table of KCL before this run. Only of their ancestors may KCL have
+        deleted the rows. The parent of a shard that this run finds may be missing in a listing, and is not drained.
+        """
+        self.lineage, self._of_kcl = lineage, of_kcl
         self._check_same_stream(shards, asked_at=anyio.current_time())
         await self._take_in(shards)
         self._list_at = anyio.current_time() + LIST_AGAIN_IN_SECONDS
@@ -196,8 +199,8 @@ class Listings:
             listing = self.lineage.compared(shards, now=now, is_complete=is_complete)
             found = [shard for shard_id, shard in listing.shards.items() if shard_id in listing.found]
             positions: dict[ShardId, Position] = dict.fromkeys(listing.found, TrimHorizon())
-            if self._is_kcl_table:  # elsewhere a parent has a row before its children have one
-                positions |= dict.fromkeys(drained_ancestors(shards, self.lineage.known), ShardEnd())
+            if self._of_kcl:  # elsewhere a parent has a row before its children have one
+                positions |= dict.fromkeys(drained_ancestors(shards, self._of_kcl), ShardEnd())
             rows = await self._rows.create(found, positions, at=now)
             await self._rows.delete(sorted(listing.gone))
             self.lineage.take_in(listing, drained_at(rows, now=now))

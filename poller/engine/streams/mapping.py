@@ -115,7 +115,6 @@ class StreamMappingRunner:
             health=self._health,
             pauses=self._pauses,
             clock=context.lane.clock,
-            is_kcl_table=self.mapping.kcl_table is not None,
         )
         self._shards = ShardContext(
             source=context.source,
@@ -202,6 +201,7 @@ class StreamMappingRunner:
     async def _begin(self, rows: Mapping[ShardId, Row]) -> Lineage:
         source, marks = self._context.source, await self._rows.marks()
         marks.refuse_old_positions(self.mapping)
+        of_kcl = frozenset(rows) if marks.has_begun and self.mapping.kcl_table is not None else frozenset[ShardId]()
         shards = await source.shards()
         if not marks.has_begun:
             if not shards and source.status not in ENDED:
@@ -215,7 +215,7 @@ class StreamMappingRunner:
                 rows = {**rows, **await self._first_rows(shards, positions, iterators)}
         drained = drained_at(rows, now=self._context.lane.clock.now())
         lineage = Lineage(rows.keys(), drained, memory_in_seconds=source.limits.drained_shard_memory)
-        await self._listings.begin(lineage, shards)
+        await self._listings.begin(lineage, shards, of_kcl=of_kcl)
         self._lineage = lineage
         return lineage
 

@@ -117,10 +117,10 @@ def listing_over(
             health=health,
             pauses=SourcePauses(randomness),
             clock=clock,
-            is_kcl_table=is_kcl_table,
         )
         lineage = Lineage(source.shard_ids, {}, memory_in_seconds=MEMORY_IN_SECONDS)
-        await listings.begin(lineage, [Shard(shard_id, (), True) for shard_id in source.shard_ids])
+        of_kcl = source.shard_ids if is_kcl_table else ()
+        await listings.begin(lineage, [Shard(shard_id, (), True) for shard_id in source.shard_ids], of_kcl=of_kcl)
         lineage.startable()
         async with anyio.create_task_group() as group:
             group.start_soon(listings.run)
@@ -289,3 +289,19 @@ def test_a_closed_shard_whose_descendant_has_a_row_begins_at_the_right_position(
     listing_over(source, list_once, table=table, is_kcl_table=is_kcl_table)
     rows = anyio.run(table.read, [shard_key(KEY, grandparent), shard_key(KEY, parent)])
     assert [row.checkpoint for row in rows.values()] == [Checkpoint(position), Checkpoint(position)]
+
+
+def test_a_parent_that_a_listing_of_this_run_has_omitted_is_read_also_in_a_table_of_kcl() -> None:
+    """The row of its child is of this run, so KCL has not deleted a row of the parent: its records are not done."""
+    parent, child, table = ShardId("parent"), ShardId("child"), MemoryLeaseStore()
+    source = SlowSource()
+
+    async def list_twice(listings: Listings) -> None:
+        source.children_made = [Shard(child, (parent,), True)]
+        await listings.run_once()
+        source.children_made.append(Shard(parent, (), False))
+        await listings.run_once()
+
+    listing_over(source, list_twice, table=table, is_kcl_table=True)
+    rows = anyio.run(table.read, [shard_key(KEY, parent)])
+    assert [row.checkpoint for row in rows.values()] == [Checkpoint(TrimHorizon())]
