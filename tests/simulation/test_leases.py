@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, is_drained
 from poller.core.leases.units import unit_key
 from poller.engine.leases import moving
-from poller.engine.leases.messages import worker_key
+from poller.engine.leases.messages import MESSAGES_AT_ONCE, worker_key
 from poller.engine.leases.plan import Plan
 from poller.errors import Throttled
 from poller.facts import Fact, LeasesGivenAway, LeasesLost, LeasesTaken, LeaseTableFailed, LeaseTableRecovered
@@ -286,6 +286,42 @@ def test_a_shard_is_read_soon_if_the_worker_to_which_it_is_offered_has_begun_to_
         await reading(world, lives[2], 6, within=6)
 
     play(main, world=LeaseWorld(seed=1, function=function))
+
+
+def test_a_worker_that_begins_to_stop_passes_on_an_offer_that_it_has_not_read() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(3):
+            world.stream.open()
+        lives = [world.start(tasks, f"worker-{number}") for number in range(3)]
+        await anyio.sleep(61)  # the next scans are nine seconds later
+        assert [len(life.reader.reading) for life in lives] == [1, 1, 1]
+        stopping, *others = lives
+        stopping.begin_stop()
+        offered: list[LeaseLife] = []
+        with anyio.fail_after(3):
+            while not offered:
+                await anyio.sleep(0.01)
+                offered = [life for life in others if world.table.rows[worker_key(life.owner)].details["offers"]]
+        [receiver] = offered
+        receiver.begin_stop()
+        [last] = [life for life in others if life is not receiver]
+        await reading(world, last, 3, within=3)
+
+    play(main)
+
+
+def test_a_worker_whose_row_has_no_room_for_more_offers_finds_the_other_leases_by_a_scan() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        count = 2 * MESSAGES_AT_ONCE + 20
+        for _ in range(count):
+            world.stream.open()
+        lives = [world.start(tasks, f"worker-{number}") for number in range(2)]
+        await anyio.sleep(11)  # the next scans are nine seconds later
+        assert len(lives[0].reader.reading) > MESSAGES_AT_ONCE
+        lives[0].begin_stop()
+        await reading(world, lives[1], count, within=4)
+
+    play(main, world=LeaseWorld(seed=1, interval_in_seconds=60, read_again_in_seconds=2.0))
 
 
 def test_the_user_of_a_lease_that_is_being_given_away_delivers_nothing() -> None:
