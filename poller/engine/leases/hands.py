@@ -5,7 +5,8 @@
                                                           └── the lease is lost ──> the user's scope is cancelled
 
 A lease has one user at a time. Several users may wait for it, because two runs of one mapping may follow each other.
-During a reload, both runs are open. Then the worker keeps a lease that the old run has left for KEPT_IN_SECONDS.
+During a reload, both runs are open. When the old run leaves a lease, the worker keeps it for KEPT_IN_SECONDS, so that
+the new run can get it.
 A lease that another worker wants is given away at once, and not to the next user of this process. The same holds for
 all leases at a stop.
 """

@@ -8,8 +8,8 @@
 The worker reads its own row each second, and empties it. It also writes a new heartbeat into it, as often as it renews
 leases; this shows the others that it lives, and how much it reads. The heartbeat counts the answers to these writes: a
 worker whose writes arrive, but get no answer, cannot hold a lease (R4), so the others should give it none.
-A worker that stops first sends the message `stop`. Its users read on until all receivers have read the message, which
-takes up to a second. From then on, a receiver sees each offer within a tenth of a second:
+At a stop, a worker first sends the message `stop`. Its users go on reading until all receivers have read the message,
+which takes up to a second. From then on, a receiver sees each offer within a tenth of a second:
 
     SIGTERM ── scan ── `stop` is written ── all receivers have read it ── the users leave ── leases are offered ── taken
 

@@ -1,10 +1,11 @@
 """When does the worker scan the table, and what does it do with the rows?
 
-    each lease duration        and at once, for example, when a worker that it does not know asks for leases
-    each second                while a worker stops that may not know this worker, and so would offer it nothing
+    each lease duration        to see which workers live, and which leases are free
+    each second                while another worker stops that may not know this worker, and so offers it nothing
+    at once                    for example when a new worker asks for leases, when many are offered, and at a stop
 
-A scan shows which workers live. So after each scan this worker makes a new plan, and follows it (`moving.py`). It also
-reports who has the leases that it has lost, and deletes dead workers and the units that no worker needs.
+After each scan, the worker makes a new plan, and follows it (`moving.py`). It also reports which workers have the
+leases that it has lost, and deletes the rows of dead workers and of units that no worker needs.
 A worker that stops scans once more, and then announces its stop to the workers that live now.
 """
 

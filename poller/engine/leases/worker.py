@@ -1,4 +1,4 @@
-"""How does this process take part in the table of leases? Its worker runs four loops; users wait for leases.
+"""How does this process share the leases with other workers? Its worker runs four loops, and users wait for leases.
 
     taking      scans the table, and takes leases that users wait for ──┐
     writing     renews, stores checkpoints, gives away               <──┴─ hands ──> the users
