@@ -5,7 +5,7 @@
     short_polls   the polls that may each bring one more batch soon
 
 A mapping reads these counts before it polls (`engine/queues/permits.py`). Its listener is called when there may be
-more room.
+more room. It listens only while a poll waits for room, because thousands of mappings may invoke one function.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Room:
     def __init__(self) -> None:
         self.batches = 0
         self.polls = 0
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: dict[Callable[[], None], None] = {}  # an ordered set
 
     @property
     def in_use(self) -> int:
@@ -27,14 +27,14 @@ class Room:
         return self.polls + self.batches
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener` each time there may be more room. The listener must not wait."""
-        self._listeners.append(listener)
+        """Call `listener` each time there may be more room, once, even if it listens already. It must not wait."""
+        self._listeners[listener] = None
 
     def stop_listening(self, listener: Callable[[], None]) -> None:
-        self._listeners.remove(listener)
+        self._listeners.pop(listener, None)
 
     def changed(self) -> None:
-        for listener in self._listeners:
+        for listener in tuple(self._listeners):  # a listener may stop listening
             listener()
 
 

@@ -158,7 +158,6 @@ class QueueMappingRunner:
 
         At the end, also after an error, return all messages in hand to the queue.
         """
-        self._permits.enter()
         try:
             if await self._lookup.find():
                 await self._work()

@@ -76,14 +76,6 @@ class Permits:
         self._waiting: deque[anyio.Event] = deque()
         self._is_closed = False
 
-    def enter(self) -> None:
-        """Wake waiting polls when there may be more room, from now until `leave` is called.
-
-        Only a run that begins calls this.
-        """
-        self._room.listen(self.call_next)
-        self._mapping_room.listen(self.call_next)
-
     @property
     def limit(self) -> int:
         """How many batches may run at once now. If workers share a limit, this process has only its own units of it."""
@@ -113,6 +105,7 @@ class Permits:
         while not self._is_closed and not self.has_room:
             called = anyio.Event()
             self._waiting.append(called)
+            self._listen_while_polls_wait()
             try:
                 await called.wait()
             except BaseException:
@@ -120,6 +113,7 @@ class Permits:
                     self.call_next()
                 else:
                     self._waiting.remove(called)
+                    self._listen_while_polls_wait()
                 raise
         if self._is_closed:
             return False
@@ -154,12 +148,14 @@ class Permits:
     def call_next(self) -> None:
         if self._waiting and self.has_room:
             self._waiting.popleft().set()
+            self._listen_while_polls_wait()
 
     def close(self) -> None:
         """Let no poll begin any more. All calls of `begin_poll` that wait return False."""
         self._is_closed = True
         while self._waiting:
             self._waiting.popleft().set()
+        self._listen_while_polls_wait()
 
     def leave(self) -> None:
         """Free the room of all polls and batches of this run, because the run has ended."""
@@ -168,10 +164,16 @@ class Permits:
         self._room.short_polls -= max(0, self.polls_in_flight - 1)
         self._count_polls(-self.polls_in_flight)
         self.batches_in_hand = 0
-        self._room.stop_listening(self.call_next)
-        self._mapping_room.stop_listening(self.call_next)
         self._room.changed()
         self._mapping_room.changed()
+
+    def _listen_while_polls_wait(self) -> None:
+        """Let the rooms call `call_next` exactly while a poll waits."""
+        for room in (self._room, self._mapping_room):
+            if self._waiting:
+                room.listen(self.call_next)
+            else:
+                room.stop_listening(self.call_next)
 
     def _count_polls(self, change: int) -> None:
         self.polls_in_flight += change

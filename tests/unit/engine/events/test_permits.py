@@ -128,7 +128,8 @@ async def test_a_run_that_has_ended_no_longer_listens_to_the_room() -> None:
     bytes_in_hand = BytesInHand(1000)
     permits, room, _ = permits_of(1, bytes_in_hand=bytes_in_hand)
     permits.leave()
-    assert room._listeners == bytes_in_hand._listeners == []
+    assert not room._listeners
+    assert not bytes_in_hand._listeners
 
 
 async def test_a_worker_without_a_unit_of_the_function_takes_no_event() -> None:

@@ -25,7 +25,6 @@ def permits_for(
     scaling, concurrency = PollScaling(ceiling=polls), Concurrency(ceiling=batches)
     scaling.wanted = polls
     permits = Permits(room=room, mapping_room=mapping_room or MappingRoom(), polls=scaling, concurrency=concurrency)
-    permits.enter()
     return permits, scaling, concurrency
 
 
@@ -156,6 +155,48 @@ async def test_free_concurrency_of_the_function_wakes_another_mapping() -> None:
         second.end_batch()
         with anyio.fail_after(60):
             await woken.wait()
+
+
+class CountingPermits(Permits):
+    """Counts how often its rooms call it."""
+
+    called = 0
+
+    def call_next(self) -> None:
+        self.called += 1
+        super().call_next()
+
+
+@pytest.mark.parametrize("ending", ["the poll is cancelled", "the poll begins", "the run closes"])
+async def test_only_a_run_whose_polls_wait_is_called_when_the_function_has_more_room(ending: str) -> None:
+    """Otherwise the end of thousands of mappings of one function would take minutes."""
+    room = FunctionRoom(1)
+    idle, waiting = (
+        CountingPermits(
+            room=room, mapping_room=MappingRoom(), polls=PollScaling(ceiling=2), concurrency=Concurrency(ceiling=2)
+        )
+        for _ in range(2)
+    )
+    busy, _, _ = permits_for(room)
+    assert await busy.begin_poll()
+    busy.end_poll(with_batch=True)
+    waiting.begin_batch()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(waiting.begin_poll)
+        await anyio.wait_all_tasks_blocked()
+        busy.end_batch()
+        busy.leave()
+        assert (idle.called, waiting.called) == (0, 2)
+        match ending:
+            case "the poll is cancelled":
+                tasks.cancel_scope.cancel()
+            case "the poll begins":
+                room.resize(2)
+            case _:
+                waiting.close()
+    called = waiting.called
+    room.changed()
+    assert (idle.called, waiting.called) == (0, called), "no poll waits any more"
 
 
 async def test_closing_ends_every_wait_for_a_permit() -> None:
