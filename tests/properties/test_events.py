@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.core.events.attempts import EventPolicy, after_attempt, before_attempt
-from poller.core.events.json_text import as_json, parsed
 from poller.core.events.senders import of_sender
 from poller.core.events.trace import MAXIMUM_PASSES, passed_on, passes
+from poller.core.json_text import as_json, parsed
 from poller.model.invocation import Answered, FunctionError, LostAnswer, Response, Throttled, Unreachable
 from tests.fakes.ended_events import EVENT, FUNCTION, NOW, function_with
 

@@ -7,7 +7,6 @@
     senders      which event does the message of S3, SNS or EventBridge become?
     queue_rules  may the events of a function wait in this SQS queue?
     trace        which trace header does the function receive, and is the event in a loop?
-    json_text    is a payload JSON?
 
 All functions are pure, as everywhere in `core/`. `core/queues/`, `core/streams/`, `core/events/` and `core/leases/` do
 not import each other.

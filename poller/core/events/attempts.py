@@ -31,8 +31,8 @@ from typing import assert_never
 import orjson
 
 from poller.core.backoff import THROTTLED_EVENT, at_least
-from poller.core.events.json_text import as_json
 from poller.core.events.trace import MAXIMUM_PASSES, passes
+from poller.core.json_text import as_json
 from poller.model.arn import Arn, qualified
 from poller.model.event import Condition, Delivery, Ending, Event, LastAttempt
 from poller.model.function import Function

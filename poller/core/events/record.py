@@ -28,8 +28,8 @@ import orjson
 from poller.core.document import Document
 from poller.core.envelope import iso_milliseconds
 from poller.core.events.dead_letter import attributes_of
-from poller.core.events.json_text import as_json
 from poller.core.events.trace import passed_on
+from poller.core.json_text import as_json
 from poller.model.arn import Arn, qualified, unqualified
 from poller.model.event import Ending, Event, LastAttempt
 from poller.model.function import Function

@@ -22,8 +22,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from poller.core.events.attempts import INVALID_REQUEST
-from poller.core.events.json_text import NotJson, dumped, parsed
 from poller.core.events.trace import TRACE_HEADER, TRACEPARENT, usable
+from poller.core.json_text import NotJson, dumped, parsed
 from poller.model.event import Event, LastAttempt
 
 NOT_JSON = LastAttempt(status_code=INVALID_REQUEST, error_message="Could not parse request body into json.")

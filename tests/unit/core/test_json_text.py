@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poller.core.events.json_text import NotJson, as_json, dumped, parsed
+from poller.core.json_text import NotJson, as_json, dumped, parsed
 
 
 @pytest.mark.parametrize(
