@@ -26,8 +26,8 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeGuard, assert_never
 
-import orjson
-
+from poller.core.envelope import encode
+from poller.core.json_text import NotJson, parsed
 from poller.model.invocation import Answered, FunctionError, LostAnswer, Response, Throttled, TooLarge, Unreachable
 from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postponed, Succeeded
 
@@ -140,8 +140,8 @@ def from_the_first(outcome: PartlyFailed, identifiers: Sequence[str]) -> PartlyF
 
 def _item_failures(payload: bytes, identifiers: Iterable[str], event: bytes, *, is_strict: bool) -> Outcome:
     try:
-        body = orjson.loads(payload)
-    except orjson.JSONDecodeError:
+        body = parsed(payload)
+    except NotJson:
         return _invalid("the response is not JSON")
     if body is None or body == "" or body == []:
         return SUCCEEDED
@@ -176,7 +176,7 @@ def _names_no_record(identifier: str, event: bytes) -> str:
 
     The text shows the identifier only if the identifier cannot be a part of a record's body.
     """
-    if orjson.dumps(identifier)[1:-1] in event:
+    if encode(identifier)[1:-1] in event:
         return "an itemIdentifier is a part of the event, but not the identifier of one of its records"
     shown = f"the itemIdentifier {identifier}" if _IDENTIFIER.fullmatch(identifier) else "an itemIdentifier"
     return f"{shown} names no record of the batch"

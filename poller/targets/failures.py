@@ -17,6 +17,7 @@ Source: AWS Lambda Developer Guide, "Troubleshoot execution issues in Lambda" an
 from __future__ import annotations
 
 import base64
+import json
 import re
 import signal
 from collections.abc import Mapping
@@ -121,14 +122,21 @@ def _how(status: int | None) -> str:
 
 
 def json_object(document: bytes) -> dict[str, Any]:
-    """Return the document if it is a JSON object, else an empty object."""
+    """Return the document if it is a JSON object, else an empty object.
+
+    A function may cut the text of an error within a character. It is an error all the same, so what is left of the
+    character is replaced, or becomes half of a surrogate pair.
+    """
     try:
         fields = orjson.loads(document)
     except orjson.JSONDecodeError:
-        return {}
+        try:
+            fields = json.loads(document.decode(errors="replace"))
+        except (ValueError, RecursionError):
+            return {}
     return fields if isinstance(fields, dict) else {}
 
 
 def text_or(value: object, otherwise: str) -> str:
-    """Return the value if it is a string and not empty, else `otherwise`."""
-    return value if isinstance(value, str) and value else otherwise
+    """Return the value if it is a string and not empty, else `otherwise`. Half a surrogate pair becomes a `?`."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) and value else otherwise

@@ -23,6 +23,8 @@ SUCCEEDED = [
     b'{"batchItemFailures":null}',
     b'{"statusCode":200}',
     b" null ",
+    rb'{"batchItemFailures":[],"cut":"\ud83d"}',
+    b'{"batchItemFailures":[],"large":1e400}',
 ]
 
 FAILED = [
@@ -45,6 +47,7 @@ FAILED = [
     b'{"batchItemFailures":[{"itemIdentifier":null}]}',
     b'{"batchItemFailures":[{"itemIdentifier":123}]}',
     b'{"batchItemFailures":[{"itemIdentifier":"unknown"}]}',
+    rb'{"batchItemFailures":[{"itemIdentifier":"\ud83d"}]}',
     b'{"batchItemFailures":[{"itemIdentifier":"a"},{"itemIdentifier":"unknown"}]}',
 ]
 
@@ -103,6 +106,11 @@ def test_named_items_fail_alone_under_strict_response_too() -> None:
 def test_named_items_fail_alone() -> None:
     payload = b'{"batchItemFailures":[{"itemIdentifier":"c"},{"itemIdentifier":"a"}]}'
     assert with_item_failures(payload) == PartlyFailed(frozenset({"a", "c"}))
+
+
+def test_named_items_fail_alone_also_if_the_answer_has_half_of_a_surrogate_pair() -> None:
+    payload = rb'{"batchItemFailures":[{"itemIdentifier":"b"}],"cut":"\ud83d"}'
+    assert with_item_failures(payload) == PartlyFailed(frozenset({"b"}))
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,18 @@ def test_a_document_without_an_error_type_gets_the_type_of_the_header(document: 
     assert posted(document, error_type=None).message == ""
 
 
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [(b"cut \\ud83d", "cut ?"), (b"cut \xf0\x9f", "cut \ufffd"), (b"whole \\ud83d\\ude00", "whole \U0001f600")],
+    ids=["half of a surrogate pair", "half of a character in UTF-8", "a whole character"],
+)
+def test_an_error_whose_text_is_cut_within_a_character_is_an_error(written: bytes, message: str) -> None:
+    document = b'{"errorMessage": "%b", "errorType": "Error", "trace": []}' % written
+    assert is_error_document(document)
+    error = posted(document, error_type=None)
+    assert (error.error_type, error.message, error.payload) == ("Error", message, document)
+
+
 def test_the_error_in_the_log_has_a_limited_length() -> None:
     error = posted(orjson.dumps({"errorType": "E" * 10_000, "errorMessage": "m" * 10_000}), error_type=None)
     assert len(error.error_type) == 128
