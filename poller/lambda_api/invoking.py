@@ -27,6 +27,7 @@ import base64
 import json
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, assert_never
@@ -36,6 +37,7 @@ import orjson
 from poller import errors
 from poller.core.events.attempts import FUNCTION_IS_GONE
 from poller.core.events.trace import of_traceparent, usable
+from poller.core.json_text import NotJson, parsed
 from poller.lambda_api.errors import (
     failed_validation,
     invalid_content,
@@ -238,6 +240,9 @@ def _check_payload(request: Request, kind: str, limit_in_bytes: int) -> bytes:
     try:
         orjson.loads(payload)
     except orjson.JSONDecodeError as error:
+        with suppress(NotJson):  # orjson rejects half of a surrogate pair, which JSON allows
+            parsed(payload)
+            return payload
         prefix = "Could not parse request body into json: Could not parse payload into json"
         raise invalid_content(f"{prefix}: {error}") from error
     return payload

@@ -312,6 +312,14 @@ async def test_a_wrong_request_gets_the_error_of_aws(how: dict[str, Any], status
     assert (functions.called, functions.accepted) == ([], [])
 
 
+@pytest.mark.parametrize("kind", ["RequestResponse", "Event"])
+async def test_a_payload_with_half_of_a_surrogate_pair_is_json(kind: str) -> None:
+    functions = FakeFunctions()
+    payload = rb'{"cut": "\ud83d"}'
+    await asked(functions, invoked(Payload=payload, InvocationType=kind))
+    assert [call.payload for call in functions.called or functions.accepted] == [payload]
+
+
 async def test_the_members_of_errors_have_the_letter_case_of_aws() -> None:
     functions = FakeFunctions()
     async with functions.served() as url, ClientSession(url) as client:
