@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup, TaskStatus
 from anyio.lowlevel import checkpoint
 
@@ -25,7 +26,8 @@ from poller.core.events.senders import of_sender
 from poller.engine.sharing import Shared
 from poller.errors import EventQueueRefused, ServiceError, SettingsError
 from poller.event_queues.embedded import EmbeddedEventQueue
-from poller.event_queues.on_demand import OnDemandEventQueue
+from poller.event_queues.on_demand import OnDemandEventQueue, unusable
+from poller.event_queues.schema import EVENTS
 from poller.event_queues.sqs import SqsEventQueue
 from poller.facts import Emit, EventFileMigrated, FormerEventQueueForgotten
 from poller.model.arn import Arn, queue_url
@@ -144,8 +146,14 @@ class EventQueues:
         return self._file
 
     async def _file_exists(self) -> bool:
+        """Return whether there is a file of events. Raises Rejected if its path cannot be examined."""
         address = self._settings().daemon.event_queue
-        return address is not None and await anyio.Path(_path(address)).exists()
+        if address is None:
+            return False
+        try:
+            return await anyio.to_thread.run_sync(EVENTS.exists, _path(address))
+        except SettingsError as error:
+            raise unusable(error) from error
 
     async def _open_file(self) -> EventQueue:
         self._file = await self._tasks.start(self._keep_file)

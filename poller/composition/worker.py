@@ -16,9 +16,11 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
 from poller.aws.clients import Aws, AwsSettings
@@ -44,6 +46,7 @@ from poller.ports import Clock, PauseStore
 from poller.settings.values import Settings
 from poller.stores.lease_by_hand import EditableStore, Hand
 from poller.stores.routed_leases import RoutedLeaseStore
+from poller.stores.schema import STATE
 
 SAVE_IN_A_TABLE_EVERY_SECONDS = LEASE_DURATION_IN_SECONDS / RENEWALS_PER_DURATION
 """How long a checkpoint waits to be stored in a table. A renewal stores it, so it costs no write of its own."""
@@ -119,8 +122,8 @@ class WorkerComposition:
         """Open the state when another worker has created its file, because the file may have a pause of a queue."""
         path = path_of(self.settings().daemon.state)
         while path is not None and self._state is None:
-            if await anyio.Path(path).exists():
-                with suppress(PollerError):  # the next look tries again
+            with suppress(PollerError):  # the next look tries again
+                if await _exists(path):
                     await self.state()
             await anyio.sleep(LEASE_DURATION_IN_SECONDS)
 
@@ -202,7 +205,7 @@ class Pauses:
 
     async def load(self) -> Mapping[MappingName, Pause]:
         state = self._worker.settings().daemon.state
-        if state == "memory:" or ((path := path_of(state)) is not None and not await anyio.Path(path).exists()):
+        if state == "memory:" or ((path := path_of(state)) is not None and not await _exists(path)):
             return {}
         return await (await self._worker.state()).pauses.load()
 
@@ -217,6 +220,11 @@ class Pauses:
 
     async def resume(self, mapping: MappingName) -> None:
         await (await self._worker.state()).pauses.resume(mapping)
+
+
+async def _exists(path: Path) -> bool:
+    """Return whether there is a state file. Raises SettingsError if the path cannot be examined."""
+    return await anyio.to_thread.run_sync(STATE.exists, path)
 
 
 def new_owner(label: str, number: int | None) -> Owner:

@@ -77,6 +77,11 @@ class OnDemandEventQueue:
                 except ServiceError:
                     raise
                 except PollerError as error:
-                    raise Rejected(str(error), code="EventQueueUnusable") from error
+                    raise unusable(error) from error
                 self._is_open.set()
             return self._queue
+
+
+def unusable(error: PollerError) -> Rejected:
+    """Return the ServiceError of an event queue that cannot be opened."""
+    return Rejected(str(error), code="EventQueueUnusable")

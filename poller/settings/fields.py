@@ -100,7 +100,7 @@ def _function_name(text: str) -> str:
 def _event_queue(text: str) -> str:
     if not text.startswith("sqlite://") or text.strip("/") == "sqlite:":
         raise rule_error('must be "sqlite:///absolute/path.db" or "sqlite://path-beside-this-file.db"')
-    return text
+    return without_nul(text)
 
 
 def _account_id(text: str) -> str:
@@ -164,7 +164,7 @@ def _header_value(text: str) -> str:
     return text
 
 
-def _without_nul(text: str) -> str:
+def without_nul(text: str) -> str:
     if "\0" in text:
         raise rule_error("must not hold the character NUL")
     return text
@@ -195,7 +195,7 @@ _TEXT_SCHEMA = {"type": "string"}
 _MOMENT_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]}
 
 Text = Annotated[str, AfterValidator(_filled)]
-Argument = Annotated[str, AfterValidator(_filled), AfterValidator(_without_nul)]
+Argument = Annotated[str, AfterValidator(_filled), AfterValidator(without_nul)]
 Switch = Annotated[bool, BeforeValidator(_switch), WithJsonSchema({"anyOf": [{"type": "boolean"}, REFERENCE_SCHEMA]})]
 Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"})]
 Url = Annotated[str, AfterValidator(checked_url)]
@@ -214,5 +214,5 @@ Moment = Annotated[float, BeforeValidator(_moment), WithJsonSchema(_MOMENT_SCHEM
 Header = Annotated[str, AfterValidator(_header)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
 Variable = Annotated[str, AfterValidator(_variable)]
-VariableValue = Annotated[str, AfterValidator(_without_nul)]
+VariableValue = Annotated[str, AfterValidator(without_nul)]
 Uuid = Annotated[str, AfterValidator(_uuid)]

@@ -18,7 +18,7 @@ from pydantic import AfterValidator
 from poller.model.lease import TableAddress
 from poller.settings.arns import checked_role_arn
 from poller.settings.faults import unknown_key
-from poller.settings.fields import checked_url
+from poller.settings.fields import checked_url, without_nul
 from poller.settings.options import rule_error
 
 PARAMETERS = TableAddress._fields[1:]
@@ -70,7 +70,7 @@ def _state(text: str) -> str:
         raise rule_error(
             'must be "sqlite:///absolute/path.db", "sqlite://path-beside-this-file.db", "dynamodb://TABLE" or "memory:"'
         )
-    return text
+    return without_nul(text)
 
 
 State = Annotated[str, AfterValidator(_state)]

@@ -61,17 +61,20 @@ class Kind:
 
         A missing folder is an error because the path may have a typing error or may not be mounted.
         """
-        try:
+        if self.exists(path):
             if path.is_dir():
                 raise self.unusable(path, "is a folder, not a file")
-            if path.exists():
-                return True
-            has_folder = path.parent.exists()
-        except OSError as error:
-            raise self.unusable(path, f"cannot be read: {error.strerror}") from error
-        if not has_folder:
+            return True
+        if not path.parent.exists():
             raise self.unusable(path, f"the folder {path.parent} does not exist")
         return False
+
+    def exists(self, path: Path) -> bool:
+        """Return whether there is anything at the path. Raises SettingsError if the path cannot be examined."""
+        try:
+            return path.exists()
+        except OSError as error:
+            raise self.unusable(path, f"cannot be read: {error.strerror}") from error
 
     def descriptor(self, path: Path, file: Path, flags: int = 0) -> int:
         """Open `file`, which is the file at `path` or a file beside it. Create the file if it does not exist.

@@ -430,6 +430,17 @@ async def test_events_of_an_earlier_run_whose_function_was_removed_are_shown_at_
         assert [status.function for status in daemon.composition.events.orphans.statuses()] == [RESIZE]
 
 
+async def test_a_file_of_events_whose_path_cannot_be_examined_does_not_stop_the_daemon(
+    tmp_path: Path, services: dict[FunctionName, Service]
+) -> None:
+    """For example, the daemon's user may not enter the folder."""
+    state = f'state = "memory:"\nevent_queue = "sqlite://{"x" * 300}"'
+    async with daemon_of(settings_of(tmp_path, services, state=state)) as daemon:
+        await daemon.composition.events.orphans.run_once()
+        with pytest.raises(Rejected, match="cannot be read: File name too long"):
+            await daemon.accept(RESIZE, b"{}")
+
+
 @pytest.mark.parametrize(
     ("queue", "rule"),
     [

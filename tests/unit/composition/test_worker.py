@@ -50,6 +50,15 @@ async def test_a_pause_survives_in_the_state_file_and_without_a_pause_no_file_is
         assert await Pauses(composition.worker).load() == {}
 
 
+async def test_a_state_file_whose_path_cannot_be_examined_is_a_fault_of_the_settings(tmp_path: Path) -> None:
+    """For example, the daemon's user may not enter the folder."""
+    settings = settings_of(tmp_path, ["a"])
+    settings = replace(settings, daemon=replace(settings.daemon, state=f"sqlite://{tmp_path}/{'x' * 300}"))
+    async with compose(settings, emit=lambda _: None, descriptor_limit=1024) as composition:
+        with pytest.raises(SettingsError, match="cannot be read: File name too long"):
+            await Pauses(composition.worker).load()
+
+
 CLICKS = StreamMapping(
     name=MappingName("clicks"),
     event_source_arn=Arn.parse("arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"),

@@ -192,6 +192,8 @@ def test_the_host_names_of_a_server_with_a_faulty_address_are_not_a_second_fault
         ("account_id = 123456789012", "must be text"),
         ('event_queue = "memory:"', 'must be "sqlite:///absolute/path.db"'),
         ('event_queue = "sqlite://"', 'must be "sqlite:///absolute/path.db"'),
+        ('event_queue = "sqlite://a\\u0000b.db"', "must not hold the character NUL"),
+        ('state = "sqlite://a\\u0000b.db"', "must not hold the character NUL"),
         ('event_queue = "sqlite://poller.db"', "is already the file of state"),
         ("event_queue_maximum_bytes = 16777215", "must be a whole number of bytes from 16777216 to 1099511627776"),
         ('endpoint_url = "127.0.0.1:4566"', "must be a url"),
