@@ -27,6 +27,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from decimal import Decimal
 from functools import reduce
 from types import FrameType, SimpleNamespace
@@ -286,11 +287,15 @@ def _stack(error: Exception) -> list[str]:
 
 
 def _log(document: dict[str, Any]) -> None:
-    """Print the error as one log entry, with carriage returns between its lines."""
+    """Print the error as one log entry, with carriage returns between its lines.
+
+    A handler may have closed stdout. Then the error is posted all the same.
+    """
     text = f"[ERROR] {document['errorType']}: {document['errorMessage']}"
     if document["stackTrace"]:
         text += "\nTraceback (most recent call last):\n" + "".join(document["stackTrace"])
-    print("\r".join(text.splitlines()))
+    with suppress(OSError, ValueError):
+        print("\r".join(text.splitlines()))
 
 
 def _client_context(header: str | None) -> SimpleNamespace | None:

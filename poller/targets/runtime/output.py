@@ -150,8 +150,8 @@ class Output:
         if self._limit.left_out:
             self._report_left_out()
         self._limit.use(len(line))
-        if line:
-            self._log(_text(line))
+        if text := _text(line):
+            self._log(text)
 
 
 def _text(line: bytes) -> str:

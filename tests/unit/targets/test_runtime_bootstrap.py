@@ -168,6 +168,14 @@ async def test_an_error_with_any_text_and_any_name_is_posted(
         assert (response.error_type, response.message) == (error_type, message)
 
 
+@pytest.mark.parametrize("code", ["sys.stdout.close()", "os.close(1)"])
+async def test_an_error_is_posted_also_if_the_handler_has_closed_stdout(tmp_path: Path, code: str) -> None:
+    text = f"import os, sys\ndef handle(event, context):\n    {code}\n    raise KeyError('id')\n"
+    (tmp_path / "closing.py").write_text(text)
+    document = await error_of("closing:handle", directory=tmp_path)
+    assert (document["errorType"], document["errorMessage"]) == ("KeyError", "'id'")
+
+
 async def test_a_result_that_is_not_json_is_a_marshal_error() -> None:
     document = await error_of("sample:unserialisable")
     assert document["errorType"] == "Runtime.MarshalError"

@@ -83,6 +83,7 @@ async def test_the_last_line_may_lack_its_end() -> None:
 
 async def test_empty_lines_are_not_logged() -> None:
     assert await lines_of(b"\n\none\n\n\ntwo\n\n") == ["one", "two"]
+    assert await lines_of(b"\r\none\r\n\r\n\r\ntwo\r\n\r") == ["one", "two"], "nor those of Windows"
 
 
 async def test_bytes_that_are_not_utf_8_are_replaced() -> None:
