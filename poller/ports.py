@@ -131,7 +131,9 @@ class LeaseStore(Protocol):
         """Return these rows as they are now. A row that does not exist is left out."""
 
     async def create(self, *groups: Collection[Row]) -> frozenset[RowKey]:
-        """Store groups of new rows, whose counter is 1. Return the keys that already existed; their rows do not change.
+        """Store groups of new rows. Return the keys that already existed; their rows do not change.
+
+        The counter of a new row is 1. If the table has lost a row, a worker creates it again with a larger counter.
 
         Stores no row before all rows of the groups before it are durable. If a row of a group already existed, stores
         the other rows of this group, and none of the groups after it. Returns once the rows are durable.

@@ -71,6 +71,16 @@ class LostLeasesFound(NamedTuple):
     named: tuple[RowKey, ...] = ()
 
 
+@declare(Line("warning"))
+class LostLeaseRowsCreated(NamedTuple):
+    """Rows of the state have gone, although nobody but a person deletes them. This worker has created them again, with
+    the positions that it saw last. Records may be delivered again.
+    """
+
+    rows: int
+    named: tuple[RowKey, ...] = ()
+
+
 @declare(
     Line("warning"),
     Counter(

@@ -81,8 +81,11 @@ def start_key(state: StateKey) -> RowKey:
     return RowKey(f":start/{state.mapping}/{state.stream_arn}")
 
 
+BEGUN = ":begun/"
+
+
 def begun_key(state: StateKey) -> RowKey:
-    return RowKey(f":begun/{state.mapping}/{state.stream_arn}")
+    return RowKey(f"{BEGUN}{state.mapping}/{state.stream_arn}")
 
 
 PAUSE = ":pause/"

@@ -8,7 +8,6 @@ Source: Amazon DynamoDB API Reference, "PutItem", "DeleteItem".
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 from poller.model.lease import Row, RowKey
@@ -33,7 +32,7 @@ class DynamoDbLeaseStore:
 
     async def create(self, *groups: Collection[Row]) -> frozenset[RowKey]:
         """Store groups of new rows, up to the first group with keys that already existed. Return these keys."""
-        return await create_in_order(groups, self.restore)
+        return await create_in_order(groups, self._create)
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
         """Replace rows. Return the keys of the rows that do not exist or have another counter.
@@ -50,8 +49,7 @@ class DynamoDbLeaseStore:
         """Replace rows, even if their checkpoints move back. For `lease_by_hand.EditableStore`."""
         return await self._items.write("PutItem", {row.key: _replacement(row, may_move_back=True) for row in rows})
 
-    async def restore(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Store new rows, whose counters may be any numbers. For `lease_by_hand.EditableStore`."""
+    async def _create(self, rows: Collection[Row]) -> frozenset[RowKey]:
         return await self._items.write("PutItem", {row.key: creation(item_of(row)) for row in rows})
 
     async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
@@ -63,8 +61,6 @@ async def create_in_order(
     groups: Sequence[Collection[Row]], create: Callable[[Collection[Row]], Awaitable[frozenset[RowKey]]]
 ) -> frozenset[RowKey]:
     """Create groups of new rows, up to the first group with keys that already existed. Return these keys."""
-    for row in chain(*groups):
-        assert row.counter == 1, f"{row.key}: a new row has the counter 1, not {row.counter}"
     for rows in groups:
         if existing := await create(rows):
             return existing

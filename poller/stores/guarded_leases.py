@@ -18,6 +18,7 @@ the runs of the mapping soon last longer than a lease, so another worker can tak
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
+from itertools import chain
 from typing import Literal, TypeVar
 
 import anyio
@@ -77,10 +78,14 @@ class GuardedLeaseStore:
         """Store groups of new rows, up to the first group with keys that already existed. Return these keys.
 
         If the table is closed, this does not return: otherwise the mapping's run would believe that the rows exist. The
-        stop of the run cancels the call.
+        stop of the run cancels the call. For rows that a worker creates again, it returns at once, because the worker
+        has other tables, too.
         """
         existing = await self._answer(lambda: self._store.create(*groups), limit=CALL_LIMIT_IN_SECONDS * len(groups))
         if existing is None:
+            rows = list(chain(*groups))
+            if all(row.counter > 1 for row in rows):
+                return frozenset(row.key for row in rows)
             await anyio.sleep_forever()
             raise AssertionError("sleep_forever has ended")
         return existing

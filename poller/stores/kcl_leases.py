@@ -55,7 +55,7 @@ class KclLeaseStore:
 
     async def create(self, *groups: Collection[Row]) -> frozenset[RowKey]:
         """Store groups of new rows, up to the first group with keys that already existed. Return these keys."""
-        return await create_in_order(groups, self.restore)
+        return await create_in_order(groups, self._create)
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
         """Replace rows. Return the keys of the rows that do not exist or have another counter.
@@ -68,8 +68,7 @@ class KclLeaseStore:
         """`lease_by_hand.EditableStore`: replace rows, also if their checkpoints move back. LATEST is a checkpoint."""
         return await self._replace(rows, may_move_back=True)
 
-    async def restore(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """`lease_by_hand.EditableStore`: store new rows with any counter."""
+    async def _create(self, rows: Collection[Row]) -> frozenset[RowKey]:
         return await self._items.write("PutItem", {row.key: creation(new_item(row, self._meaning)) for row in rows})
 
     def refuse_unless_storable(self, rows: Iterable[Row]) -> None:

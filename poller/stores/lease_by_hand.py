@@ -45,13 +45,13 @@ START, BEGUN, KCL = ":start/", ":begun/", ":kcl/"
 
 
 class EditableStore(LeaseStore, Protocol):
-    """A store that a person may change. Both methods return the keys of the rows that did not change."""
+    """A store that a person may change."""
 
     async def overwrite(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Replace each row whose stored counter is `row.counter - 1`. A checkpoint may move back or be removed."""
+        """Replace each row whose stored counter is `row.counter - 1`. A checkpoint may move back or be removed.
 
-    async def restore(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Store these new rows, whose counter may be any number."""
+        Return the keys of the rows that did not change.
+        """
 
 
 class Stored(NamedTuple):
@@ -204,7 +204,7 @@ class Hand:
         before = {row.key: row for row in rows if mapping_of(row.key) == old}
         copies = [_renamed(row, new) for row in before.values()]
         existing = {row.key for row in rows}
-        self._require(await self._store.restore([row for row in copies if row.key not in existing]))
+        self._require(await self._store.create([row for row in copies if row.key not in existing]))
         self._require(await self._store.delete(before.values()))
         return _counted(copies)
 
@@ -215,7 +215,7 @@ class Hand:
         """
         copies = [_freed(row) for row in rows if mapping_of(row.key) is not None]
         existing = {row.key for row in self.rows}
-        self._require(await self._store.restore([row for row in copies if row.key not in existing]))
+        self._require(await self._store.create([row for row in copies if row.key not in existing]))
         return _counted(copies)
 
     async def take_back(self, state: StateKey, rows: Iterable[Row], *, table: str) -> int:
@@ -259,7 +259,7 @@ class Hand:
         new = {row.key: _freed(row) for row in by}
         going_on = {row.key: row for row in before if row.key in new and row.counter >= new[row.key].counter}
         self._require(await store.delete([row for row in before if row.key not in going_on]))
-        self._require(await store.restore([row for key, row in new.items() if key not in going_on]))
+        self._require(await store.create([row for key, row in new.items() if key not in going_on]))
         replaced = [replace(new[key], counter=row.counter + 1) for key, row in going_on.items()]
         self._require(await store.overwrite(replaced))
 

@@ -57,11 +57,6 @@ class MemoryLeaseStore:
         await turn()
         return frozenset(row.key for row in rows if not self._table.overwrite(row))
 
-    async def restore(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """`lease_by_hand.EditableStore`: store new rows with any counter."""
-        await turn()
-        return frozenset(row.key for row in rows if not self._table.restore(row))
-
 
 class Table:
     """Rows in a dict. Each method writes one row, and returns whether the row's counter allowed it."""
@@ -71,11 +66,6 @@ class Table:
 
     def create(self, row: Row) -> bool:
         """Add the row. Return False, and change nothing, if there is one with its key."""
-        assert row.counter == 1, f"{row.key}: a new row has the counter 1, not {row.counter}"
-        return self.restore(row)
-
-    def restore(self, row: Row) -> bool:
-        """Add the row with its counter. Return False, and change nothing, if there is one with its key."""
         if row.key in self.rows:
             return False
         self._put(row)

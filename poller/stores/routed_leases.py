@@ -96,10 +96,6 @@ class RoutedEditableStore(Routes[EditableStore]):
         """Replace rows, also if their checkpoints move back."""
         return await self._write(rows, lambda store: store.overwrite)
 
-    async def restore(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Store new rows with any counter."""
-        return await self._write(rows, lambda store: store.restore)
-
 
 def _bound(method: Callable[[Collection[T]], Awaitable[R]], values: Collection[T]) -> Callable[[], Awaitable[R]]:
     return lambda: method(values)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -86,8 +85,6 @@ class SqliteLeaseStore:
 
         One transaction stores all groups.
         """
-        for row in chain(*groups):
-            assert row.counter == 1, f"{row.key}: a new row has the counter 1, not {row.counter}"
         written = list(map(batch, groups))
         existing: frozenset[RowKey] = await self._do(
             Job(
@@ -111,10 +108,6 @@ class SqliteLeaseStore:
     async def overwrite(self, rows: Collection[Row]) -> frozenset[RowKey]:
         """Replace rows, even if their checkpoints move back. For `lease_by_hand.EditableStore`."""
         return await self._write(lease_rows.overwrite, rows)
-
-    async def restore(self, rows: Collection[Row]) -> frozenset[RowKey]:
-        """Store new rows, whose counters may be any numbers. For `lease_by_hand.EditableStore`."""
-        return await self._write(lease_rows.create, rows)
 
     async def _write(
         self, work: Callable[[sqlite3.Connection, Batch], frozenset[RowKey]], rows: Collection[Row]

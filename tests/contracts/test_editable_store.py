@@ -59,13 +59,13 @@ async def opened(kind: str, request: pytest.FixtureRequest, folder: Path) -> Asy
 
 
 async def test_a_row_is_restored_with_the_counter_that_it_has(store: EditableStore) -> None:
-    assert await store.restore([STORED, Row(key=B, counter=2, owner=OWNER, token=1)]) == frozenset()
+    assert await store.create([STORED, Row(key=B, counter=2, owner=OWNER, token=1)]) == frozenset()
     assert await store.read([A, B]) == {A: STORED, B: Row(key=B, counter=2, owner=OWNER, token=1)}
 
 
 async def test_a_row_that_exists_is_not_restored(store: EditableStore) -> None:
-    await store.restore([STORED])
-    assert await store.restore([replace(STORED, counter=20, token=3), Row(key=B, counter=2)]) == {A}
+    await store.create([STORED])
+    assert await store.create([replace(STORED, counter=20, token=3), Row(key=B, counter=2)]) == {A}
     assert await store.read([A, B]) == {A: STORED, B: Row(key=B, counter=2)}
 
 
@@ -74,14 +74,14 @@ async def test_a_row_that_exists_is_not_restored(store: EditableStore) -> None:
     [None, Checkpoint(TrimHorizon()), Checkpoint(AfterSequence(SequenceNumber("4"))), Checkpoint(ShardEnd()), AFTER_5],
 )
 async def test_a_checkpoint_moves_back_or_forth_or_goes(store: EditableStore, checkpoint: Checkpoint | None) -> None:
-    await store.restore([STORED])
+    await store.create([STORED])
     new = replace(STORED, counter=10, owner=OWNER, checkpoint=checkpoint, details={"parents": []})
     assert await store.overwrite([new]) == frozenset()
     assert await store.scan() == [new]
 
 
 async def test_a_row_with_another_counter_is_not_overwritten(store: EditableStore) -> None:
-    await store.restore([STORED, Row(key=B)])
+    await store.create([STORED, Row(key=B)])
     for counter in (1, 8, 9, 11, 12):
         assert await store.overwrite([replace(STORED, counter=counter, checkpoint=None)]) == {A}
     new = [replace(STORED, counter=11, checkpoint=None), Row(key=B, counter=2, owner=OWNER), Row(key=C, counter=2)]
@@ -90,7 +90,7 @@ async def test_a_row_with_another_counter_is_not_overwritten(store: EditableStor
 
 
 async def test_the_next_update_of_a_worker_must_not_move_the_checkpoint_back(store: EditableStore) -> None:
-    await store.restore([STORED])
+    await store.create([STORED])
     new = replace(STORED, counter=10, checkpoint=Checkpoint(AfterSequence(SequenceNumber("3"))))
     await store.overwrite([new])
     with pytest.raises(AssertionError, match="move back"):
@@ -99,7 +99,7 @@ async def test_the_next_update_of_a_worker_must_not_move_the_checkpoint_back(sto
 
 
 async def test_latest_is_no_checkpoint_of_a_person_either(store: EditableStore) -> None:
-    await store.restore([STORED])
+    await store.create([STORED])
     with pytest.raises(AssertionError, match="LATEST"):
         await store.overwrite([replace(STORED, counter=10, checkpoint=Checkpoint(Latest()))])
     assert await store.scan() == [STORED]

@@ -98,7 +98,7 @@ async def test_the_positions_of_a_state_replace_the_leases_of_a_table_and_its_co
     at_next = Row(key=child, checkpoint=Checkpoint(AfterSequence(NEXT)), details={"parents": ["shardId-000000000000"]})
     at_time = Row(key=new, counter=80, checkpoint=Checkpoint(AtTimestamp(12.5)))
     rows = [begun, at_next, at_time]
-    await state.restore(rows)
+    await state.create(rows)
     assert gone in {row.key for row in await store.scan()}
     hand = Hand(state, rows, tell=print)
     for _ in range(2):  # the second call completes a copy that has ended in the middle

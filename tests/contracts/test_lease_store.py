@@ -441,10 +441,13 @@ async def test_latest_is_never_stored(store: LeaseStore) -> None:
     assert await store.scan() == []
 
 
-async def test_a_new_row_has_the_counter_one(store: LeaseStore) -> None:
-    with pytest.raises(AssertionError, match="counter"):
-        await store.create([Row(key=A, counter=2)])
-    assert await store.scan() == []
+async def test_a_row_that_was_lost_is_created_again_with_its_owner_its_token_and_a_larger_counter(
+    store: LeaseStore,
+) -> None:
+    row = Row(key=A, counter=1_000_007, owner=ME, token=5, checkpoint=after(1))
+    assert await store.create([row]) == frozenset()
+    assert await store.scan() == [row]
+    assert await store.update([following(row, checkpoint=after(2))]) == frozenset()
 
 
 @pytest.mark.parametrize("passes", range(8))

@@ -130,11 +130,18 @@ def _was_paused(seen: Seen, *, until: float) -> bool:
 
 def _check_table(world: LeaseWorld, by_shard: dict[ShardId, list[Seen]]) -> None:
     tokens: dict[str, int] = {}
+    counters: dict[str, int] = {}
     for write in world.table.history:
         row, before = write.row, write.before
         if write.is_accepted and write.operation == "delete" and is_unit(row.key):
             tokens.pop(row.key, None)  # a unit that is created again begins with small tokens, which fence nothing
         if not write.is_accepted or write.operation == "delete" or not is_lease(row) or write.worker == A_PERSON:
+            continue
+        highest = counters.get(row.key, 0)
+        counters[row.key] = max(row.counter, highest)
+        if before is None and row.token:  # a worker creates a row again that a person has deleted
+            if row.token > tokens[row.key] or row.counter <= highest:
+                raise Violation(f"the counter of the new row may have been reached before: {write}")
             continue
         if row.owner is not None and (before is None or before.owner != row.owner or before.token != row.token):
             if row.token <= tokens.get(row.key, 0) or row.token != row.counter or write.worker != row.owner:

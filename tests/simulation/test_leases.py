@@ -20,7 +20,15 @@ from poller.engine.leases import moving
 from poller.engine.leases.messages import MESSAGES_AT_ONCE, worker_key
 from poller.engine.leases.plan import Plan
 from poller.errors import Throttled
-from poller.facts import Fact, LeasesGivenAway, LeasesLost, LeasesTaken, LeaseTableFailed, LeaseTableRecovered
+from poller.facts import (
+    Fact,
+    LeasesGivenAway,
+    LeasesLost,
+    LeasesTaken,
+    LeaseTableFailed,
+    LeaseTableRecovered,
+    LostLeaseRowsCreated,
+)
 from poller.model.lease import Row, RowKey
 from poller.model.sharing import SharingStatus
 from poller.model.stream import Checkpoint, ShardId, TrimHorizon
@@ -939,6 +947,67 @@ def test_a_worker_whose_row_was_deleted_soon_shows_a_new_heartbeat_again() -> No
                 since.setdefault(each.row.details["heartbeat"], each.at)
         times = [25.0, *since.values(), 50.0]
         assert max(b - a for a, b in pairwise(times)) < 0.5 * LEASE_DURATION_IN_SECONDS
+
+    play(main)
+
+
+def delete(world: LeaseWorld, *shards: ShardId) -> None:
+    """Delete the rows of these shards by hand."""
+    assert isinstance(world.table, FakeLeaseTable)
+    for shard in shards:
+        row = world.table.rows[key_of(shard)]
+        assert world.table.write(A_PERSON, "delete", row, sent_at=anyio.current_time())
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_worker_reads_on_from_the_checkpoint_after_a_person_has_deleted_the_row_of_its_shard(workers: int) -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        shard = world.stream.open()
+        for number in range(workers):
+            world.start(tasks, f"worker-{number}")
+        await anyio.sleep(30)
+        before = leases(world)[shard]
+        delete(world, shard)
+        await anyio.sleep(LEASE_DURATION_IN_SECONDS)
+        after = leases(world)[shard]
+        assert after.owner == before.owner
+        assert after.token > before.token
+        assert world.function.seen[-1].began_at > anyio.current_time() - 2
+        assert longest_gap(world, since=29) < LEASE_DURATION_IN_SECONDS / 2
+        [created] = [fact for fact in world.facts if isinstance(fact, LostLeaseRowsCreated)]
+        assert created == LostLeaseRowsCreated(1, (key_of(shard),))
+
+    play(main)
+
+
+def test_the_deleted_row_of_a_dead_workers_shard_is_created_again_by_a_worker_that_wants_it() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        shard = world.stream.open()
+        dead = world.start(tasks, "dead")
+        await reading(world, dead, 1, within=2)
+        other = world.start(tasks, "other")
+        await anyio.sleep(25)
+        delete(world, shard)
+        dead.crash()
+        await reading(world, other, 1, within=SILENT_FAILOVER_IN_SECONDS)
+
+    play(main)
+
+
+def test_the_row_of_a_drained_shard_stays_deleted() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        parent = world.stream.open()
+        world.start(tasks, "only")
+        await anyio.sleep(5)
+        world.stream.reshard(parent, children=2)
+        await anyio.sleep(25)
+        row = leases(world)[parent]
+        assert is_drained(row)
+        delete(world, parent)
+        await anyio.sleep(25)
+        assert key_of(parent) not in world.table.rows
+        assert isinstance(world.table, FakeLeaseTable)
+        assert world.table.write(A_PERSON, "create", row, sent_at=anyio.current_time())
 
     play(main)
 

@@ -13,6 +13,7 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup
 
+from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
 from poller.engine.leases.hands import KEPT_IN_SECONDS
 from poller.errors import Unreachable
 from poller.facts import LeasesGivenAway, LeasesLost, MappingReady
@@ -421,6 +422,34 @@ def test_a_worker_that_reaches_the_state_but_not_its_source_keeps_its_shards_unt
             lives[1].begin_stop()
 
     play(world, main, shards=4)
+
+
+def test_workers_go_on_after_the_whole_table_was_emptied_and_a_restart_skips_nothing() -> None:
+    """With LATEST, a mapping that begins anew would skip the records that come while no process runs."""
+    world = WorkersWorld(starting_position=Latest())
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            lives = [await world.start(tasks), await world.start(tasks)]
+            await until(lambda: sum(map(reading, lives)) == 1, within=30)
+            world.put("a", "before")
+            await until(lambda: world.succeeded == ["before"], within=5)
+            world.stream.split("shardId-000000000000", now=anyio.current_time())
+            await anyio.sleep(30)
+            before = dict(world.store.table.rows)
+            for row in before.values():
+                assert world.store.table.write("a person", "delete", row, sent_at=anyio.current_time())
+            world.put("a", "meanwhile")
+            await until(lambda: world.succeeded == ["before", "meanwhile"], within=2 * LEASE_DURATION_IN_SECONDS)
+            await anyio.sleep(2 * LEASE_DURATION_IN_SECONDS)
+            assert world.store.table.rows.keys() == before.keys()
+            for life in lives:
+                life.begin_stop()
+        world.put("a", "while nobody reads")
+        await world.live(stopping_after(15))
+        assert [*dict.fromkeys(world.succeeded)] == ["before", "meanwhile", "while nobody reads"]
+
+    play(world, main)
 
 
 def test_a_pause_frees_the_leases_at_once() -> None:

@@ -25,6 +25,8 @@ The rules, each with the module that decides it:
     R3  token             The fencing token is the counter's value after the take. It stays the same for this owner,
     (holding.py)          and the token of every later owner is larger. Each invocation carries it. A new row begins
                           at 1 again, so a shard's row is deleted only when the stream can never list the shard again.
+                          If a person deletes it earlier, a worker creates it again with a far larger counter
+                          (lost_rows.py).
     R4  deadline          A take or a renewal that was sent at t, and accepted, lets the worker deliver until
     (holding.py)          t + SAFE_PART of the lease duration. At that moment the worker has lost the lease: it begins
                           no invocation, and cancels those that run.

@@ -75,6 +75,8 @@ class Observed:
     def __init__(self, owner: Owner, *, lease_duration: float = LEASE_DURATION_IN_SECONDS) -> None:
         self.owner = owner
         self.lease_duration = lease_duration
+        self.lost: dict[RowKey, Row] = {}
+        """The rows that this worker has seen, and that the table has no more (`lost_rows.py`)."""
         self._seen: dict[RowKey, _Seen] = {}
         self._dead: set[Owner] = set()
 
@@ -92,6 +94,8 @@ class Observed:
             scanned = self._seen.get(key)
             if not known.is_from_scan and (scanned is None or scanned.row.counter < known.row.counter):
                 self._seen[key] = known._replace(is_from_scan=True)
+            elif scanned is None:
+                self.lost[key] = known.row
         self._dead.intersection_update(seen.row.owner for seen in self._seen.values() if seen.row.owner is not None)
 
     def saw(self, row: Row, *, now: float) -> None:
@@ -99,8 +103,17 @@ class Observed:
         self._note(row, self._seen.get(row.key), now=now, is_from_scan=False)
 
     def missed(self, key: RowKey) -> None:
-        """Note that a read did not find the row, or that this worker has deleted it."""
+        """Note that a read did not find the row."""
+        if (seen := self._seen.pop(key, None)) is not None:
+            self.lost[key] = seen.row
+
+    def deleted(self, key: RowKey) -> None:
+        """Note that this worker has deleted the row."""
         self._seen.pop(key, None)
+
+    def forget_lost(self, *, but: Collection[RowKey]) -> None:
+        """Forget the rows that the table has lost, except these."""
+        self.lost = {key: row for key, row in self.lost.items() if key in but}
 
     def get(self, key: RowKey) -> Row | None:
         seen = self._seen.get(key)
@@ -168,6 +181,7 @@ class Observed:
         return [row for row in rows if is_worker(row) and row.owner != self.owner]
 
     def _note(self, row: Row, known: _Seen | None, *, now: float, is_from_scan: bool) -> None:
+        self.lost.pop(row.key, None)
         is_same = known is not None and sign_of_life(known.row) == sign_of_life(row)
         since = known.since if known is not None and is_same else now
         has_same_owner = known is not None and (known.row.owner, known.row.token) == (row.owner, row.token)

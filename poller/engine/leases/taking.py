@@ -20,6 +20,7 @@ import anyio
 
 from poller.core.leases.expiry import Observed, is_drained
 from poller.core.leases.holding import Held
+from poller.core.leases.lost_rows import rows_to_create
 from poller.core.leases.parents import is_readable, parents_of
 from poller.core.leases.units import is_unit
 from poller.engine.leases.hands import Hands
@@ -28,7 +29,7 @@ from poller.engine.leases.moving import Moving
 from poller.engine.leases.scanning import Scanning
 from poller.engine.leases.table import Table
 from poller.errors import ServiceError
-from poller.facts import Emit, LeasesTaken
+from poller.facts import Emit, LeasesTaken, LostLeaseRowsCreated
 from poller.facts.leases import NAMED
 from poller.model.lease import Row, RowKey
 
@@ -88,6 +89,7 @@ class Taking:
         wanted = self._hands.wanted
         await self.look_up([key for key in wanted if self._observed.get(key) is None])
         await self._create_units([key for key in wanted if is_unit(key) and self._observed.get(key) is None])
+        await self._create_lost(wanted)
         rows = [row for key in wanted if (row := self._observed.get(key)) is not None]
         self._hands.is_drained([row.key for row in rows if is_drained(row)])
         if not self._hands.is_stopping and self._table.answers_writes:
@@ -122,6 +124,17 @@ class Taking:
         if keys:
             await self._table.create([Row(key=key) for key in keys])
             await self.look_up(keys)
+
+    async def _create_lost(self, wanted: Collection[RowKey]) -> None:
+        """Create rows again that the table has lost, although users need them (R3)."""
+        created: list[RowKey] = []
+        for rows in rows_to_create(self._observed.lost, wanted=wanted, runs=self._hands.open_runs):
+            rejected = await self._table.create(rows)  # another worker may have been faster
+            created += [row.key for row in rows if row.key not in rejected]
+            await self.look_up([row.key for row in rows])
+        self._observed.forget_lost(but=self._hands.in_hand)
+        if created:
+            self._emit(LostLeaseRowsCreated(len(created), tuple(created[:NAMED])))
 
     async def _take_offered(self) -> None:
         if not self._table.answers_writes:

@@ -277,7 +277,7 @@ class Worker:
         rejected = await self._table.delete(rows)
         for row in rows:
             if row.key not in rejected:
-                self._observed.missed(row.key)
+                self._observed.deleted(row.key)
         await self._taking.look_up([row.key for row in rows if row.key in rejected])
 
     async def _take(self) -> None:

@@ -94,7 +94,9 @@ class Writing:
         for one in in_doubt:
             row = rows.get(one.held.key)
             one.held.found(row, now)
-            if row is not None:
+            if row is None:
+                self._observed.missed(one.held.key)
+            else:
                 self._observed.saw(row, now=now)
             self._own_again.add(one)
         self._settle(in_doubt, now)

@@ -67,7 +67,7 @@ SET = ("state", "set", "clicks", "TRIM_HORIZON", "--yes")
 async def store() -> None:
     async with SqliteLeaseStore(Path("poller.db")) as state:
         position = Checkpoint(AfterSequence(SequenceNumber("5")))
-        await state.restore([Row(key=shard_key(CLICKS, SHARD), counter=3, token=2, checkpoint=position)])
+        await state.create([Row(key=shard_key(CLICKS, SHARD), counter=3, token=2, checkpoint=position)])
 
 
 @pytest.fixture

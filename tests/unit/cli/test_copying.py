@@ -49,7 +49,7 @@ starting_position = "LATEST"
 
 async def restore(path: Path, rows: list[Row]) -> None:
     async with SqliteLeaseStore(path) as store:
-        await store.restore(rows)
+        await store.create(rows)
 
 
 @pytest.fixture

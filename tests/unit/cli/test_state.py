@@ -87,7 +87,7 @@ def saved_rows(at: float) -> list[Row]:
 
 async def restore(rows: list[Row]) -> None:
     async with SqliteLeaseStore(Path("poller.db")) as store:
-        await store.restore(rows)
+        await store.create(rows)
 
 
 @pytest.fixture
@@ -290,7 +290,7 @@ def test_while_a_daemon_runs_the_state_can_be_shown_and_not_changed(
 async def block_users(others: list[Row]) -> None:
     """Let a worker read the shard of users, which is blocked, and let a person reset the other stream of clicks."""
     async with SqliteLeaseStore(Path("poller.db")) as store:
-        await store.restore(others)
+        await store.create(others)
         rows = await store.read([shard_key(USERS, A), shard_key(EARLIER, A)])
         users, earlier = rows[shard_key(USERS, A)], rows[shard_key(EARLIER, A)]
         details: dict[str, Detail] = {

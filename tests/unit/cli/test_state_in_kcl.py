@@ -54,7 +54,7 @@ def lease(shard_id: ShardId, checkpoint: str, **more: dict[str, str]) -> Item:
 
 async def restore(rows: list[Row]) -> None:
     async with SqliteLeaseStore(Path("poller.db")) as store:
-        await store.restore(rows)
+        await store.create(rows)
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ async def service() -> FakeDynamoDb:
 @pytest.fixture
 async def store(service: FakeDynamoDb) -> DynamoDbLeaseStore:
     store = await in_new_table(service)
-    await store.restore(ROWS)
+    await store.create(ROWS)
     return store
 
 
@@ -339,7 +339,7 @@ async def test_a_rename_never_mixes_the_positions_of_two_mappings(store: DynamoD
             await hand.rename(CLICKS.mapping, name)
     for other in (replace(ROWS[0], counter=41), replace(ROWS[0], checkpoint=AT_END)):
         copy = replace(other, key=shard_key(CLICKS._replace(mapping=MappingName("new")), A))
-        await store.restore([copy])
+        await store.create([copy])
         assert (await hand_of(store)).is_mixed(CLICKS.mapping, MappingName("new"))
         await store.delete([copy])
     assert not (await hand_of(store)).is_mixed(CLICKS.mapping, MappingName("new"))
@@ -353,7 +353,7 @@ async def test_a_rename_that_ends_at_any_moment_is_completed_by_the_same_command
     for writes in range(2 * len(moved)):
         service = FakeDynamoDb()
         store = await in_new_table(service)
-        await store.restore(ROWS)
+        await store.create(ROWS)
         await take(store, shard_key(CLICKS, A), OWNER)
         hand = await hand_of(store)
         await hand.refuse_while_read(old, new)
@@ -400,7 +400,7 @@ BEFORE = [
 
 async def test_a_mapping_goes_on_where_its_table_of_kcl_stands_and_its_counters_go_on() -> None:
     store = await in_new_table(FakeDynamoDb())
-    await store.restore(BEFORE)
+    await store.create(BEFORE)
     assert await (await hand_of(store)).take_back(CLICKS, FROM_KCL, table="my-application") == 3
     gone = (shard_key(CLICKS, ShardId("old")), kcl_key(CLICKS))
     a = replace(FROM_KCL[0], counter=91, owner=None)
@@ -412,7 +412,7 @@ async def test_a_copy_from_a_table_of_kcl_that_ends_at_any_moment_is_completed_b
     for operation, calls in [("DeleteItem", 0), ("DeleteItem", 1), ("PutItem", 0), ("PutItem", 2), ("DeleteItem", 2)]:
         service = FakeDynamoDb()
         store = await in_new_table(service)
-        await store.restore([row for row in BEFORE if row.key != begun_key(CLICKS)])
+        await store.create([row for row in BEFORE if row.key != begun_key(CLICKS)])
         service.faults.script(operation, *[Fault.NONE] * calls, *[Fault.UNREACHABLE] * 100)
         with pytest.raises(Unreachable):
             await (await hand_of(store)).take_back(CLICKS, FROM_KCL, table="my-application")
@@ -432,7 +432,7 @@ async def test_a_copy_from_a_table_of_kcl_that_ends_at_any_moment_is_completed_b
 
 async def test_positions_that_have_moved_on_since_the_copy_are_not_replaced_by_a_second_copy() -> None:
     store = await in_new_table(FakeDynamoDb())
-    await store.restore(BEFORE)
+    await store.create(BEFORE)
     await (await hand_of(store)).take_back(CLICKS, FROM_KCL, table="my-application")
     hand, before = await hand_of(store), await by_key(store)
     assert hand.goes_on(CLICKS)
@@ -461,7 +461,7 @@ async def test_a_mapping_that_the_state_has_never_had_does_not_begin_in_the_midd
 
 async def test_a_mapping_that_starts_over_does_not_need_its_table_of_kcl_any_more() -> None:
     store = await in_new_table(FakeDynamoDb())
-    await store.restore(BEFORE)
+    await store.create(BEFORE)
     await (await hand_of(store)).start_over(CLICKS, TrimHorizon())
     assert kcl_key(CLICKS) not in await by_key(store)
 
@@ -469,8 +469,8 @@ async def test_a_mapping_that_starts_over_does_not_need_its_table_of_kcl_any_mor
 async def test_the_positions_of_the_state_replace_those_in_a_table_of_kcl() -> None:
     """A change in a table of another form is in tests/contracts/test_kcl_table.py."""
     store, table = await in_new_table(FakeDynamoDb()), await in_new_table(FakeDynamoDb())
-    await store.restore(ROWS)
-    await table.restore(FROM_KCL)
+    await store.create(ROWS)
+    await table.create(FROM_KCL)
     hand = await hand_of(store)
     assert hand.has_begun(CLICKS)
     assert await hand.copy_into(table, CLICKS) == 2
@@ -487,8 +487,8 @@ async def test_a_copy_into_a_table_of_kcl_that_ends_at_any_moment_is_completed_b
     for operation, calls in [("DeleteItem", 0), ("PutItem", 0), ("PutItem", 1)]:
         service = FakeDynamoDb()
         store, table = await in_new_table(FakeDynamoDb()), await in_new_table(service)
-        await store.restore(ROWS)
-        await table.restore(FROM_KCL)
+        await store.create(ROWS)
+        await table.create(FROM_KCL)
         service.faults.script(operation, *[Fault.NONE] * calls, *[Fault.UNREACHABLE] * 100)
         with pytest.raises(Unreachable):
             await (await hand_of(store)).copy_into(table, CLICKS)
@@ -501,7 +501,7 @@ async def test_a_copy_into_a_table_of_kcl_that_ends_at_any_moment_is_completed_b
 
 async def test_a_mapping_with_an_empty_table_of_kcl_starts_over_there_and_not_at_older_positions_of_the_state() -> None:
     store = await in_new_table(FakeDynamoDb())
-    await store.restore(ROWS)
+    await store.create(ROWS)
     await (await hand_of(store)).start_over(CLICKS, TrimHorizon(), kcl_table="my-application")
     rows = await by_key(store)
     assert begun_key(CLICKS) not in rows
@@ -522,7 +522,7 @@ async def test_the_file_can_be_shown_while_a_worker_uses_it_and_the_person_who_c
     monkeypatch.setattr("poller.stores.ownership.PATIENCE_IN_SECONDS", 0.0)
     path = tmp_path / "poller.db"
     async with SqliteLeaseStore(path) as file:
-        await file.restore(ROWS)
+        await file.create(ROWS)
         assert stored(path) == grouped(ROWS)
     async with SqliteLeaseStore(path, stays_alone=True) as file:
         with pytest.raises(InUse):

@@ -51,7 +51,7 @@ ROWS = [
 @pytest.fixture
 async def store() -> MemoryLeaseStore:
     store = MemoryLeaseStore()
-    await store.restore(ROWS)
+    await store.create(ROWS)
     return store
 
 
@@ -164,6 +164,6 @@ def test_a_list_and_a_log_line_have_an_end() -> None:
 @pytest.mark.parametrize(("more", "words"), [(1, "1 more shard"), (2, "2 more shards")])
 async def test_the_positions_before_a_move_of_many_shards_are_told_in_part(more: int, words: str) -> None:
     store, numbers = MemoryLeaseStore(), range(POSITIONS_TOLD + more)
-    await store.restore([shard(CLICKS, ShardId(f"{number:012}"), after("5")) for number in numbers])
+    await store.create([shard(CLICKS, ShardId(f"{number:012}"), after("5")) for number in numbers])
     moved = await ordered(await hand_of(store), CLICKS, MoveOrder("LATEST", only_shows=True), now=NOW)
     assert moved.before.endswith(f"000000000002 after 5; {words}")

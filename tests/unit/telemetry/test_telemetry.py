@@ -292,6 +292,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     (facts.LeasesGivenAway(2), "info", "leases_given_away", {"poller_leases_given_away_total{}": 2}),
     (facts.LeasesLost(4), "warning", "leases_lost", {"poller_leases_lost_total{}": 4}),
     (facts.LostLeasesFound(Owner("blue/1f"), 4), "info", "lost_leases_found", {}),
+    (facts.LostLeaseRowsCreated(2, (RowKey("m/arn/s"),)), "warning", "lost_lease_rows_created", {}),
     (facts.LeasesRenewedLate(2, 1.5), "warning", "leases_renewed_late", {"poller_leases_renewed_late_total{}": 2}),
     (facts.LeasesRequested(3), "debug", "leases_requested", {"poller_leases_requested_total{}": 3}),
     (

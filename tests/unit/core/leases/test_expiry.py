@@ -159,6 +159,30 @@ def test_a_row_that_a_read_does_not_find_is_forgotten(observed: Observed) -> Non
     assert not observed.may_take(KEY, now=200, held=NOTHING)
 
 
+def test_a_row_that_the_table_has_no_more_is_lost_until_the_worker_sees_it_again(observed: Observed) -> None:
+    observed.scanned([lease(5)], now=100)
+    observed.missed(KEY)
+    assert observed.lost == {KEY: lease(5)}
+    observed.saw(lease(6), now=101)
+    assert not observed.lost
+    observed.scanned([], now=102)
+    assert not observed.lost, "a scan may be older than a read"
+    observed.scanned([], now=112)
+    assert observed.lost == {KEY: lease(6)}
+    observed.forget_lost(but=[KEY])
+    assert observed.lost
+    observed.forget_lost(but=NOTHING)
+    assert not observed.lost
+
+
+def test_a_row_that_the_worker_itself_deletes_is_not_lost(observed: Observed) -> None:
+    observed.scanned([lease(5)], now=100)
+    observed.deleted(KEY)
+    observed.scanned([], now=110)
+    assert observed.get(KEY) is None
+    assert not observed.lost
+
+
 def test_a_worker_lives_while_its_heartbeat_moves(observed: Observed) -> None:
     observed.scanned([worker(1), worker(1, owner=ME)], now=100)
     assert list(observed.live_workers()) == [OTHER]

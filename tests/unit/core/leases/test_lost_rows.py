@@ -1,0 +1,64 @@
+"""Which rows does a worker create again after the table has lost them?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from poller.core.leases.lost_rows import COUNTER_STEP, rows_to_create
+from poller.model.lease import Row, RowKey
+from poller.model.stream import Checkpoint, ShardEnd
+from tests.unit.core.leases.tables import shard, unit, worker
+
+BEGUN = Row(key=RowKey(":begun/orders/arn:stream"))
+DRAINED = shard(0, None, checkpoint=Checkpoint(ShardEnd()))
+FIRST, SECOND = shard(1, "a"), shard(2, "b")
+CHILD = replace(shard(3, None), details={"parents": ["shard-00001", "shard-00002"]})
+
+
+def created(*lost: Row, wanted: Collection[RowKey] = (), runs: Collection[str] = ("orders",)) -> list[list[RowKey]]:
+    groups = rows_to_create({row.key: row for row in lost}, wanted=wanted, runs=runs)
+    return [[row.key for row in group] for group in groups]
+
+
+def test_only_a_shard_that_a_user_waits_for_is_created_again() -> None:
+    assert created(FIRST, SECOND, wanted=[FIRST.key]) == [[FIRST.key]]
+    assert created(FIRST, SECOND) == []
+
+
+def test_a_drained_shard_is_not_created_again_because_a_worker_may_have_deleted_its_row() -> None:
+    assert created(DRAINED, wanted=[DRAINED.key]) == []
+
+
+def test_the_rows_of_workers_and_units_are_not_created_again_with_those_of_a_mapping() -> None:
+    assert created(worker("a"), unit("f", 1, "a"), BEGUN) == [[BEGUN.key]]
+
+
+def test_all_rows_of_a_mapping_are_created_again_after_the_whole_table_was_lost() -> None:
+    """The row that says that the mapping has begun comes last, and parents come before their children."""
+    assert created(BEGUN, CHILD, SECOND, FIRST, DRAINED) == [
+        [SECOND.key, FIRST.key, DRAINED.key],
+        [CHILD.key],
+        [BEGUN.key],
+    ]
+
+
+def test_the_rows_of_a_mapping_that_does_not_run_here_stay_lost() -> None:
+    other = shard(1, "a", mapping="others")
+    assert created(BEGUN, FIRST, runs=["others"]) == []
+    assert created(BEGUN, FIRST, other) == [[FIRST.key], [BEGUN.key]]
+    assert created(replace(BEGUN, key=RowKey(":begun/order/arn:stream")), FIRST, runs=["order"]) == [
+        [RowKey(":begun/order/arn:stream")]
+    ]
+
+
+def test_shards_that_are_their_own_ancestors_are_created_again_too() -> None:
+    """Only a fault of the service could list such shards."""
+    loop = [replace(FIRST, details={"parents": ["shard-00002"]}), replace(SECOND, details={"parents": ["shard-00001"]})]
+    assert created(BEGUN, *loop) == [[FIRST.key, SECOND.key], [BEGUN.key]]
+
+
+def test_a_new_row_has_the_owner_and_the_checkpoint_as_they_were_and_a_counter_that_nobody_has_reached() -> None:
+    lost = replace(FIRST, counter=7, token=5)
+    [[row]] = rows_to_create({lost.key: lost}, wanted=[lost.key], runs=[])
+    assert row == replace(lost, counter=7 + COUNTER_STEP)
