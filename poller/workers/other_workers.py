@@ -12,6 +12,7 @@ is passed on once.
 The body is sent only when the other worker says that it waits for it (`Expect: 100-continue`). So a call has certainly
 not begun at a worker that hangs, or that has ended before. If a worker ends after that, nobody knows whether the call
 has begun, so no other worker is asked, and the client gets the answer of a lost call.
+A worker that hangs delays few calls: after the first ones have waited in vain, only one call at a time waits for it.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class OtherWorkers:
         self._number = membership.number
         self._of = membership.of
         self._stop = stop
+        self._hanging: dict[int, float] = {}  # a worker that hangs, and when a call may wait for it again
         self._last: dict[FunctionName, int] = {}  # the worker that has made the last call of a function
 
     async def pass_on(self, function: Function, request: Request, /) -> Answer | LostAnswer | None:
@@ -91,6 +93,11 @@ class OtherWorkers:
 
     async def _answer_of(self, number: int, request: Request) -> Answer | LostAnswer | None:
         """Return the worker's answer, or None if the call has not begun there."""
+        if number in self._hanging:
+            now = anyio.current_time()
+            if now < self._hanging[number]:
+                return None
+            self._hanging[number] = now + LONGEST_WAIT_IN_SECONDS
         is_sent = False
         with anyio.move_on_after(LONGEST_WAIT_IN_SECONDS) as waiting:
 
@@ -100,6 +107,7 @@ class OtherWorkers:
                 if waiting.cancel_called:
                     raise TimeoutError("the next worker is asked already")
                 waiting.deadline, is_sent = inf, True
+                self._hanging.pop(number, None)
                 yield request.body or b"{}"
 
             try:
@@ -110,6 +118,7 @@ class OtherWorkers:
                     return None if reply.status in NOT_BEGUN else await _answer(reply)
             except (aiohttp.ClientError, OSError):
                 return LostAnswer(reason=f"worker {number} ended before it answered") if is_sent else None
+        self._hanging[number] = anyio.current_time()
         return None
 
 

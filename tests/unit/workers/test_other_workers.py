@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -209,20 +209,59 @@ async def test_a_worker_that_does_not_run_or_does_not_know_the_function_is_passe
     assert daemon.asked == {3: 0, 4: 1, 1: 1}
 
 
+@contextmanager
+def hung(daemon: Daemon, number: int) -> Iterator[socket.socket]:
+    """Let this worker hang: its socket listens, and no request is read. Yields the socket."""
+    with socket.socket(socket.AF_UNIX) as hanging:
+        path = socket_path(daemon.folder, number)
+        hanging.bind(str(path))
+        hanging.listen()
+        hanging.setblocking(False)
+        yield hanging
+        path.unlink()
+
+
+def received(hanging: socket.socket) -> list[bytes]:
+    """Return what each client has sent that has connected and left again."""
+    requests = []
+    with suppress(BlockingIOError):
+        while True:
+            connection, _ = hanging.accept()
+            connection.setblocking(True)
+            with connection, connection.makefile("rb") as file:
+                requests.append(file.read())
+    return requests
+
+
 async def test_a_worker_that_hangs_never_gets_the_body(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(other_workers, "LONGEST_WAIT_IN_SECONDS", 1.0)
-    with socket.socket(socket.AF_UNIX) as hanging:
-        hanging.bind(str(socket_path(daemon.folder, 3)))
-        hanging.listen()
+    with hung(daemon, 3) as hanging:
         async with daemon.serving(4, daemon.workers[4].respond):
             assert isinstance(await daemon.call(b'"the body"'), Answer)
-        connection, _ = hanging.accept()
-        with connection:
-            received = connection.recv(10_000)
-            assert received.endswith(b"\r\n\r\n")
-            assert b"the body" not in received
-            assert connection.recv(10_000) == b"", "the connection is closed"
+        (request,) = received(hanging)
+    assert request.endswith(b"\r\n\r\n")
+    assert b"the body" not in request
     assert daemon.asked[4] == 1
+
+
+@pytest.mark.slow
+async def test_only_one_call_at_a_time_waits_for_a_worker_that_hangs_until_it_goes_on(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(other_workers, "LONGEST_WAIT_IN_SECONDS", 1.0)
+    async with daemon.serving(4, daemon.workers[4].respond):
+        daemon.workers[4].is_busy = True
+        with hung(daemon, 3) as hanging:
+            for waiting in (5, 1, 1):
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(5):
+                        tasks.start_soon(daemon.call)
+                assert len(received(hanging)) == waiting
+        async with daemon.serving(3, daemon.workers[3].respond), anyio.create_task_group() as tasks:
+            assert isinstance(await daemon.call(), Answer)
+            for _ in range(5):
+                tasks.start_soon(daemon.call)
+    assert daemon.asked[3] == 6
 
 
 @pytest.mark.slow
