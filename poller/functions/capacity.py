@@ -48,7 +48,10 @@ class FunctionCapacity:
             self._resize(gate=reserved_concurrency, room=reserved_concurrency)
 
     def refused(self) -> None:
-        """Note that a client's call was refused. This process then asks for a unit, as the client may try again."""
+        """Note that no worker of this daemon could make a client's call.
+
+        This process then asks for a unit, as the client may try again.
+        """
         self._refused_at = anyio.current_time()
 
     def _has_waiter(self) -> bool:
