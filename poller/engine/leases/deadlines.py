@@ -11,7 +11,10 @@ from poller.facts import Emit, LeasesLost
 from poller.ports import MonotonicClock
 
 LOOK_AGAIN_IN_SECONDS = 1.0
-"""How long this task sleeps if no deadline is nearer. A lease that is taken meanwhile has a later deadline."""
+"""How long this task sleeps if no deadline is nearer. A lease that is taken meanwhile has a later deadline than this.
+
+It may be nearer than all other deadlines: a deadline counts from the sending of the take, whose answer may be late.
+"""
 
 
 async def end_at_deadlines(hands: Hands, clock: MonotonicClock, emit: Emit) -> None:
@@ -24,4 +27,4 @@ async def end_at_deadlines(hands: Hands, clock: MonotonicClock, emit: Emit) -> N
         if ended:
             emit(LeasesLost(len(ended), named(ended)))
         deadlines = [one.held.deadline for one in hands.in_hand.values() if one.held.deadline is not None]
-        await clock.sleep_until(min(deadlines, default=now + LOOK_AGAIN_IN_SECONDS))
+        await clock.sleep_until(min([*deadlines, now + LOOK_AGAIN_IN_SECONDS]))
