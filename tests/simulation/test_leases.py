@@ -14,7 +14,7 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup
 
-from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, is_drained
+from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, RENEWALS_PER_DURATION, is_drained
 from poller.core.leases.units import unit_key
 from poller.engine.leases import moving
 from poller.engine.leases.messages import MESSAGES_AT_ONCE, worker_key
@@ -29,10 +29,10 @@ from poller.facts import (
     LeaseTableRecovered,
     LostLeaseRowsCreated,
 )
-from poller.model.lease import Row, RowKey
+from poller.model.lease import Owner, Row, RowKey
 from poller.model.sharing import SharingStatus
 from poller.model.stream import Checkpoint, ShardId, TrimHorizon
-from tests.fakes.faults import Fault, FaultPlan
+from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.lease_store import FakeLeaseStore, FakeLeaseTable
 from tests.simulation.leases_checker import A_PERSON, check, unread
 from tests.simulation.leases_reader import READ_AGAIN_IN_SECONDS
@@ -770,6 +770,52 @@ def test_a_worker_tells_that_it_stops_before_it_scans_for_the_last_time() -> Non
     play(main)
 
 
+class TableWithASlowScan(FakeLeaseTable):
+    """A table that answers the next scan of the worker whose label is `b` only after two seconds, if `is_slow`."""
+
+    is_slow = False
+
+    def store(
+        self, worker: str, faults: FaultPlan | None = None, *, patience_in_seconds: float = 0.0
+    ) -> FakeLeaseStore:
+        store = super().store(worker, faults, patience_in_seconds=patience_in_seconds)
+        scan = store.scan
+
+        async def slow_scan() -> list[Row]:
+            if worker.startswith("b/") and self.is_slow:
+                self.is_slow = False
+                await anyio.sleep(2)
+            return await scan()
+
+        store.scan = slow_scan  # type: ignore[method-assign]
+        return store
+
+
+def test_a_worker_that_begins_to_stop_passes_on_the_offers_that_it_has_not_taken_yet() -> None:
+    table = TableWithASlowScan(seed=1)
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(12):
+            world.stream.open()
+        lives = [world.start(tasks, name) for name in ("a", "b", "c", "d")]
+        await anyio.sleep(40)
+        assert [len(life.reader.reading) for life in lives] == [3, 3, 3, 3]
+        began = anyio.current_time()
+        table.is_slow = True
+        lives[1].worker.died(Owner("nobody"))  # it scans now
+        lives[0].begin_stop()
+        await reading(world, lives[0], 0, within=2)
+        await anyio.sleep(0.2)
+        lives[1].begin_stop()
+        await anyio.sleep(20)
+        assert 0 < longest_gap(world, since=began) < 3
+
+    play(
+        main,
+        world=LeaseWorld(seed=1, table=table, function=RecordingFunction(Random(1), duration_in_seconds=(0.01, 0.1))),
+    )
+
+
 def test_a_failed_scan_is_repeated_soon() -> None:
     async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
         world.stream.open()
@@ -911,6 +957,72 @@ def test_a_take_whose_answer_was_lost_is_repeated_without_waiting_for_the_next_h
         await reading(world, life, 1, within=1.5)
         first = next(each for each in world.table.history if each.operation == "update")
         assert first.row.key == key_of(ShardId("shard-00000")), "the take was lost"
+
+    play(main)
+
+
+def test_a_heartbeat_without_an_answer_is_repeated_soon() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        life = world.start(tasks, "only")
+        await anyio.sleep(25)
+        life.faults.script("update", Fault.ANSWER_LOST)
+        before = world.table.calls[life.owner, "update"]
+        while world.table.calls[life.owner, "update"] == before:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        await anyio.sleep(1.5)
+        assert world.table.calls[life.owner, "update"] > before + 1
+
+    play(main)
+
+
+def test_a_worker_takes_no_offered_lease_while_its_writes_get_no_answer() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        for _ in range(4):
+            world.stream.open()
+        giver, life = world.start(tasks, "giver"), world.start(tasks, "life")
+        await anyio.sleep(25)
+        assert len(life.reader.reading) == 2
+        offered = {key_of(shard_id) for shard_id in giver.reader.reading}
+        life.delay_answers(30)
+        await anyio.sleep(3.6)  # the giver still counts it as live
+        begun = len(world.table.history)
+        giver.begin_stop()
+        await anyio.sleep(23)
+        takes = [each for each in world.table.history[begun:] if each.row.owner == life.owner]
+        assert not any(each.row.key in offered for each in takes)
+        await anyio.sleep(15)
+
+    play(main)
+
+
+def test_a_worker_whose_takes_are_throttled_writes_no_more_heartbeats_than_before() -> None:
+    table = TableWithSlowTakes()
+
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        world.stream.open()
+        table.busy_until = 30
+        life = world.start(tasks, "only")
+        await anyio.sleep(30)
+        heartbeats = [each for each in world.table.history if each.row.key == worker_key(life.owner)]
+        assert len(heartbeats) < 3 * RENEWALS_PER_DURATION + 3
+        await anyio.sleep(10)
+
+    play(main, world=LeaseWorld(seed=1, table=table))
+
+
+def test_a_worker_that_stops_gives_its_leases_away_even_if_it_cannot_scan() -> None:
+    async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
+        [shard_id] = [world.stream.open()]
+        life = world.start(tasks, "life")
+        await anyio.sleep(12)
+        now = anyio.current_time()
+        life.faults.outages.append(Outage(now, now + 60, Fault.UNREACHABLE, "scan"))
+        life.begin_stop()
+        while life.ended_at is None:  # noqa: ASYNC110
+            await anyio.sleep(0.1)
+        assert leases(world)[shard_id].owner is None
+        world.start(tasks, "next")
+        await anyio.sleep(5)
 
     play(main)
 

@@ -137,12 +137,15 @@ class Taking:
             self._emit(LostLeaseRowsCreated(len(created), tuple(created[:NAMED])))
 
     async def _take_offered(self) -> None:
-        if not self._table.answers_writes:
+        if not (self._table.answers_writes or self._hands.is_stopping):
             return
         offered, self._offered = self._offered, {}
+        if self._hands.is_stopping:
+            self._moving.offer(offered)
+            return
         waiting = self._hands.wanted
         wanted = [key for key in offered if key in waiting]
-        if not wanted or self._hands.is_stopping:
+        if not wanted:
             return
         try:
             await self.look_up(wanted)

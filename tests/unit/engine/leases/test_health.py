@@ -157,5 +157,9 @@ def test_only_an_update_that_was_sent_and_has_no_answer_shows_that_a_table_does_
         assert [await answers(error) for error in (busy, GONE, LOCKED)] == [True, True, True]
         assert [await answers(error) for error in (lost, busy, LOCKED)] == [False, False, False]
         assert await answers(None)
+        assert not await answers(lost)
+        store.error, missing = None, Row(key=RowKey(":worker/gone"), counter=2)
+        assert await table.update([missing]) == {missing.key}
+        assert table.answers_writes, "a rejection is an answer"
 
     run_seeded(1, main)
