@@ -21,7 +21,7 @@ class WorkerStarted(NamedTuple):
     Line("warning"),
     Counter(
         "poller_worker_restarts_total",
-        "Workers of this daemon that have ended by themselves and were started again.",
+        "Workers of this daemon that have ended and were started again.",
         of="daemon",
     ).by(1, when=lambda fact: fact.restart_in_seconds is not None),
 )
@@ -30,7 +30,9 @@ class WorkerEnded(NamedTuple):
     again.
 
     `exit_status` is negative if a signal has ended the process: -9 for SIGKILL. It is left out if the process could not
-    be started, for the reason in `detail`.
+    be started.
+    `detail` says why the process could not be started, or why the parent killed it.
+    While the daemon stops, only the end of a worker that was killed is logged.
     """
 
     worker: int

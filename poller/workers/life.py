@@ -5,6 +5,7 @@
 
 Each process has a session of its own. So a terminal's Ctrl-C reaches only the parent, and the parent passes it on once.
 A process that reports nothing for a long time is killed, because its event loop does not turn any more.
+The process cannot log this itself, so `killed_because` says why the parent has killed it.
 """
 
 from __future__ import annotations
@@ -48,9 +49,11 @@ class Life:
     """One process of a worker. `report` is its last report, or None before the first one.
 
     `reported_at` is the time of this report on anyio's clock.
+    `killed_because` is why the parent has killed the process, or empty if the parent has not.
     """
 
     def __init__(self) -> None:
+        self.killed_because = ""
         self.report: Report | None = None
         self.pid: int | None = None
         self.started = anyio.Event()
@@ -119,7 +122,9 @@ class Life:
         """Tell the process that another worker has ended. `owner` is that worker's name in the table of leases."""
         self._tell(DIED + owner.encode())
 
-    def kill(self) -> None:
+    def kill(self, why: str) -> None:
+        """Kill the process. Only the first reason is kept."""
+        self.killed_because = self.killed_because or why
         self._signal(signal.SIGKILL)
 
     def _tell(self, message: bytes) -> None:
@@ -163,7 +168,8 @@ class Life:
             if not await self._reports_within(LONGEST_SILENCE_IN_SECONDS) and not await self._reports_within(
                 SECOND_LOOK_IN_SECONDS
             ):
-                self.kill()
+                silence = LONGEST_SILENCE_IN_SECONDS + SECOND_LOOK_IN_SECONDS
+                self.kill(f"it did not report for {silence:g} s")
 
     async def _reports_within(self, seconds: float) -> bool:
         with anyio.move_on_after(seconds) as waiting:

@@ -10,11 +10,13 @@
 
 At the stop, the parent tells each worker once and waits until all have ended. A worker has the grace of the settings,
 and then a margin to release what it has in hand; after both it is killed.
+A worker that exits logs the reason itself. The parent logs the end of a worker that a signal has killed.
 """
 
 from __future__ import annotations
 
 import random
+import signal
 import socket
 import sys
 import time
@@ -66,7 +68,10 @@ class Worker:
 
 
 class _End(NamedTuple):
-    """How a process has ended. `status` is None if it could not be started, for the reason in `detail`."""
+    """How a process has ended. `status` is None if it could not be started.
+
+    `detail` is why it could not be started, or why the parent has killed it.
+    """
 
     status: int | None
     detail: str = ""
@@ -75,6 +80,10 @@ class _End(NamedTuple):
     def cannot_run(self) -> bool:
         """Return whether the process has ended with an exit code by which poller says that it cannot run."""
         return self.status in (None, 1, 2)
+
+    @property
+    def was_killed(self) -> bool:
+        return self.status is not None and self.status < 0
 
 
 class Team:
@@ -145,6 +154,9 @@ class Team:
             end = await self._live(worker)
             has_started = worker.life.started.is_set()
             if self.stop.has_begun:
+                # The SIGTERM of `Life.stop` ends a process that has not started yet: this is no news.
+                if end.was_killed and (has_started or end.detail):
+                    self._emit(self._ended(worker, end))
                 if has_started:
                     self._count(end.status)
             elif end.cannot_run and not has_started and not worker.has_started_once:
@@ -171,7 +183,7 @@ class Team:
                 status = await worker.life.run(
                     self._command, lambda channel: self._member(worker, channel), self._api_listeners, self._log
                 )
-                end = _End(status)
+                end = _End(status, _detail(worker.life, status))
             except OSError as error:
                 end = _End(None, error.strerror or str(error))
             beside.cancel_scope.cancel()
@@ -224,7 +236,12 @@ class Team:
                 worker.life.hurry()
         await anyio.sleep(MARGIN_IN_SECONDS)
         for worker in self.workers:
-            worker.life.kill()
+            worker.life.kill(f"it did not end within {MARGIN_IN_SECONDS:g} s after the grace")
+
+
+def _detail(life: Life, status: int) -> str:
+    """Return why the parent has killed the process, or nothing if the process has ended in another way."""
+    return f"the parent killed it: {life.killed_because}" if life.killed_because and status == -signal.SIGKILL else ""
 
 
 def _nothing(_worker: Worker) -> None:

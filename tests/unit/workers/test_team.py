@@ -47,7 +47,10 @@ for act in acts:
     if act == "print":
         print("worker", member["number"], file=sys.stderr, flush=True)
     elif act == "wait":
-        signal.pause()
+        while True:
+            signal.pause()
+    elif act == "no signal":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     elif act == "sleep":
         time.sleep(0.6)
     elif act == "report":
@@ -122,6 +125,10 @@ class Parent:
             for fact in self.facts
             if isinstance(fact, WorkerEnded)
         ]
+
+    @property
+    def details(self) -> list[tuple[int, str]]:
+        return [(fact.worker, fact.detail) for fact in self.facts if isinstance(fact, WorkerEnded)]
 
     async def until(self, condition: Callable[[], bool]) -> None:
         with anyio.fail_after(30):
@@ -256,7 +263,7 @@ async def test_a_worker_that_has_started_once_may_fail_to_start_later(tmp_path: 
 async def test_a_worker_that_was_killed_before_it_started_is_started_again(tmp_path: Path) -> None:
     async with parent(tmp_path, {"1": [["print", "wait"]]}) as daemon:
         await daemon.until(lambda: daemon.log.getvalue() != b"")
-        daemon.worker(1).life.kill()
+        daemon.worker(1).life.kill("a test ends it")
         await daemon.until_started()
         assert daemon.ended == [(1, -9, True)]
 
@@ -266,6 +273,7 @@ async def test_a_worker_that_has_not_started_yet_ends_at_the_stop(tmp_path: Path
         await daemon.until(lambda: daemon.log.getvalue() != b"")
         daemon.stop.begin()
         assert await code_of(daemon) == 0
+        assert daemon.ended == [], "the parent asked it to end"
 
 
 async def test_a_second_signal_hurries_all_and_the_exit_code_is_the_worst_one(tmp_path: Path) -> None:
@@ -289,6 +297,34 @@ async def test_a_worker_that_does_not_stop_in_time_is_killed(tmp_path: Path, mon
         daemon.grace_in_seconds = 0.1
         daemon.stop.begin()
         assert await code_of(daemon) == 1
+        assert daemon.ended == [(2, -9, False)]
+        assert daemon.details == [(2, "the parent killed it: it did not end within 0.1 s after the grace")]
+
+
+async def test_a_worker_that_hangs_at_its_start_is_named_when_the_stop_kills_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poller.workers.team.MARGIN_IN_SECONDS", 0.1)
+    async with parent(tmp_path, {"1": [["no signal", "print", "wait"]]}) as daemon:
+        await daemon.until(lambda: daemon.log.getvalue() != b"")
+        daemon.grace_in_seconds = 0.1
+        daemon.stop.begin()
+        assert await code_of(daemon) == 0
+        assert daemon.details == [(1, "the parent killed it: it did not end within 0.1 s after the grace")]
+
+
+async def test_a_worker_that_somebody_else_kills_during_the_stop_is_named(tmp_path: Path) -> None:
+    async with parent(tmp_path, {"2": [["report", "slow"]]}) as daemon:
+        await daemon.until_started()
+        daemon.stop.begin()
+        with anyio.fail_after(30):
+            await daemon.worker(1).life.over.wait()
+        pid = daemon.worker(2).life.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        assert await code_of(daemon) == 1
+        assert daemon.ended == [(2, -9, False)]
+        assert daemon.details == [(2, "")]
 
 
 async def test_a_silent_worker_is_killed_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,6 +332,7 @@ async def test_a_silent_worker_is_killed_and_started_again(tmp_path: Path, monke
     monkeypatch.setattr("poller.workers.life.SECOND_LOOK_IN_SECONDS", 0.2)
     async with parent(tmp_path, {"1": [["report", "wait"]]}) as daemon:
         await daemon.until(lambda: (1, -9, True) in daemon.ended)
+        assert daemon.details[0] == (1, "the parent killed it: it did not report for 0.4 s")
 
 
 async def test_a_worker_gets_some_more_time_because_the_parent_itself_may_have_been_stopped(
@@ -321,6 +358,13 @@ async def test_a_process_that_is_told_to_stop_before_it_begins_stops(tmp_path: P
     assert status in (0, -signal.SIGTERM)
 
 
+def test_the_first_reason_of_a_kill_is_kept_because_a_process_may_outlive_a_signal_for_long() -> None:
+    life = Life()
+    life.kill("it did not report")
+    life.kill("it did not end")
+    assert life.killed_because == "it did not report"
+
+
 async def test_a_worker_answers_each_question_with_a_newer_report(tmp_path: Path) -> None:
     async with parent(tmp_path) as daemon:
         await daemon.until_started()
@@ -341,4 +385,4 @@ async def test_nobody_waits_for_the_answer_of_a_worker_that_has_ended(tmp_path: 
             with anyio.fail_after(30):
                 tasks.start_soon(life.until_answered, question)
                 await anyio.wait_all_tasks_blocked()
-                life.kill()
+                life.kill("a test ends it")
