@@ -54,7 +54,7 @@ from poller.reloading import Reloader
 from poller.requested_changes import RequestedChanges
 from poller.running import Running
 from poller.settings.in_use import shown_settings
-from poller.settings.loading import Examined, examine
+from poller.settings.loading import Examined, examine_again
 from poller.settings.values import Settings
 from poller.telemetry import logs
 from poller.telemetry.history import History
@@ -160,7 +160,9 @@ async def _run_until(
             settings,
             text=text,
             file=settings_path,
-            read=partial(examine, settings_path, os.environ, copy=membership.settings_copy if membership else None),
+            read=partial(
+                examine_again, settings_path, os.environ, copy=membership.settings_copy if membership else None
+            ),
             running=running,
             stop=stop,
             clock=composition.clock,

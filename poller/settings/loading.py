@@ -58,6 +58,18 @@ def examine(path: FilePath, environ: Mapping[str, str], *, copy: FilePath | None
     return examine_text(text_of(path if copy is None else copy), path, environ)
 
 
+def examine_again(path: FilePath, environ: Mapping[str, str], *, copy: FilePath | None = None) -> Examined:
+    """Examine the file for a reload. A file without a table is a fault, because it would remove all mappings.
+
+    Many programs empty a file before they write it, so a reload at this moment sees an empty file.
+    """
+    found = examine(path, environ, copy=copy)
+    if not found.table:
+        why = "has no table; a program may be writing it now, so the daemon keeps its settings"
+        raise SettingsError([f"{path}: {why}; to remove all mappings, keep the line [daemon]"])
+    return found
+
+
 def examine_text(text: str, path: FilePath, environ: Mapping[str, str]) -> Examined:
     """Examine a text as if it stood in the file at `path`."""
     with _too_deep_is_a_fault(path):

@@ -34,7 +34,7 @@ from poller.errors import CannotListen, SettingsError
 from poller.facts import ControlSocketFailed, DaemonStarted, SettingsWarning
 from poller.lambda_api.server import OPTION as API_OPTION
 from poller.settings.in_use import shown_settings
-from poller.settings.loading import Examined, examine
+from poller.settings.loading import Examined, examine_again
 from poller.settings.values import Daemon
 from poller.telemetry import logs
 from poller.telemetry.history import History
@@ -90,7 +90,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], found: Examined, se
         changes = Changes(
             found,
             file=settings_path,
-            read=partial(examine, settings_path, os.environ),
+            read=partial(examine_again, settings_path, os.environ),
             folder=folder,
             team=team,
             emit=telemetry.emit,

@@ -106,6 +106,9 @@ async def test_a_sighup_reloads_and_a_faulty_file_changes_nothing(world: World) 
         assert all(fault in settings for fault in refused["faults"])
         assert "[mappings.orders]" in settings
         assert "[mappings.returns]" not in settings
+        file.write_text("")
+        emptied = await to_thread.run_sync(partial(poller, world.folder, "reload", "-c", str(file)))
+        assert (emptied.returncode, "has no table" in emptied.stderr) == (1, True)
         world.send(orders, "a")
         await world.until_deleted(orders, 1)
         world.write(mapping("orders", orders) + mapping("returns", returns))

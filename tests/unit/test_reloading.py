@@ -22,7 +22,7 @@ from poller.model.stream import ShardId, StateKey
 from poller.reloading import MAXIMUM_WAITING, Reloader
 from poller.requested_changes import RequestedChanges
 from poller.settings.changes import Changes
-from poller.settings.loading import Examined, examine, load
+from poller.settings.loading import Examined, examine, examine_again, load
 from poller.settings.values import Settings
 
 pytestmark = pytest.mark.anyio
@@ -165,7 +165,7 @@ class Scene:
         self.reads += 1
         if self.fails_to_read is not None:
             raise self.fails_to_read
-        return examine(self.file, {})
+        return examine_again(self.file, {})
 
     def facts_of(self, kind: type[Fact]) -> list[Fact]:
         return [fact for fact in self.facts if isinstance(fact, kind)]
@@ -247,6 +247,22 @@ async def test_a_faulty_file_changes_nothing_and_all_its_faults_are_reported(tmp
         made.write(queue("new"))
         assert (await made.reloader.reload())["mappings"]["added"] == ("new",)
         assert "mappings.new" in made.reloader.text_in_use.text
+
+
+@pytest.mark.parametrize("text", ["", "# poller.toml\n\n# made by a program that writes the rest now\n"])
+async def test_a_file_without_a_table_changes_nothing_because_a_program_may_be_writing_it(
+    tmp_path: Path, text: str
+) -> None:
+    async with scene(tmp_path, queue("orders")) as made:
+        made.file.write_text(text)
+        with pytest.raises(SettingsError) as caught:
+            await made.reloader.reload()
+        why = "has no table; a program may be writing it now, so the daemon keeps its settings"
+        assert caught.value.faults == [f"{made.file}: {why}; to remove all mappings, keep the line [daemon]"]
+        assert made.facts == [ReloadRefused(str(made.file), tuple(caught.value.faults))]
+        assert made.running.mappings == {"orders"}
+        made.file.write_text("[daemon]\n")
+        assert (await made.reloader.reload())["mappings"]["removed"] == ("orders",)
 
 
 async def test_the_status_says_how_the_last_reload_ended_and_when_one_succeeded(tmp_path: Path) -> None:
