@@ -1,4 +1,4 @@
-"""How does a running daemon apply a changed settings file? It makes one reload at a time, and other reloads wait.
+"""How does a running daemon apply a changed settings file? It makes one reload at a time, and one other reload waits.
 
     SIGHUP ──────────┐
     poller reload ───┼─ in line ──> read the file ──> find the changes ──> apply them ──> one log line, one answer
@@ -8,6 +8,8 @@
 
 A worker thread reads the file and finds the changes (settings/changes.py), because this takes a while with a thousand
 mappings.  `Running` applies the changes.
+Whoever asks for a reload while one waits gets the answer of that one, because it will read the newest file. In the same
+way, at most one restart of each function waits.
 Once the daemon's stop has begun, reloads are refused. A reload continues if its client disconnects.
 """
 
@@ -38,7 +40,7 @@ from poller.settings.loading import Examined
 from poller.settings.values import Settings
 
 MAXIMUM_WAITING = 16
-"""How many reloads may wait while another one runs."""
+"""How many restarts of functions may wait while a reload runs. At most one reload waits beside them."""
 
 STOPPING = "the daemon stops"
 
@@ -71,7 +73,7 @@ class Running(Protocol):
 class _Request:
     """A request that waits: to restart `function`, or to reload the file if `function` is None."""
 
-    function: str | None = None
+    function: str | None
     is_done: anyio.Event = field(default_factory=anyio.Event)
     report: Mapping[str, Any] | None = None
     error: PollerError | None = None
@@ -106,7 +108,8 @@ class Reloader:
         self._stop = stop
         self._clock = clock
         self._emit = emit
-        self._line, self._requests = anyio.create_memory_object_stream[_Request](MAXIMUM_WAITING)
+        self._line, self._requests = anyio.create_memory_object_stream[_Request](MAXIMUM_WAITING + 1)
+        self._waiting: dict[str | None, _Request] = {}  # those in the line, by their functions
 
     @property
     def text_in_use(self) -> TextInUse:
@@ -116,6 +119,7 @@ class Reloader:
         """Do one request after another, until cancelled."""
         with self._line, self._requests:
             async for request in self._requests:
+                del self._waiting[request.function]  # a later request must read the file again
                 try:
                     request.report = await self._served(request)
                 except PollerError as error:
@@ -130,26 +134,27 @@ class Reloader:
         If the reload is refused, log this, because a signal gets no answer.
         """
         try:
-            self._stand_in_line(_Request())
+            self._stand_in_line(None)
         except CannotChange as error:
             self._emit(ReloadNotMade(settings=str(self._file), why=str(error)))
 
     async def reload(self) -> Mapping[str, Any]:
         """Read the file again, apply its changes, and return what changed.
 
-        Raises SettingsError if the file is faulty, and CannotChange if too many reloads wait or the daemon stops.
+        Raises SettingsError if the file is faulty, and CannotChange if the daemon stops.
         """
-        return await self._ask(_Request())
+        return await self._ask(None)
 
     async def restart_function(self, name: str) -> Mapping[str, Any]:
         """Use new child processes for later invocations of a function, without reading the file.
 
-        Raises CannotChange as `reload` does, and if the function does not exist or has no child processes.
+        Raises CannotChange if the function does not exist or has no child processes, if too many restarts wait, or if
+        the daemon stops.
         """
-        return await self._ask(_Request(function=name))
+        return await self._ask(name)
 
-    async def _ask(self, request: _Request) -> Mapping[str, Any]:
-        self._stand_in_line(request)
+    async def _ask(self, function: str | None) -> Mapping[str, Any]:
+        request = self._stand_in_line(function)
         await request.is_done.wait()
         if request.error is not None:
             raise request.error
@@ -167,13 +172,17 @@ class Reloader:
         else:
             self._emit(ReloadNotMade(settings=str(self._file), why=str(error)))
 
-    def _stand_in_line(self, request: _Request) -> None:
+    def _stand_in_line(self, function: str | None) -> _Request:
+        """Return the request that waits already for the same thing, or a new one."""
         if self._stop.has_begun:
             raise CannotChange(STOPPING)
-        try:
-            self._line.send_nowait(request)
-        except anyio.WouldBlock:
-            raise CannotChange(f"{MAXIMUM_WAITING} other reloads wait already") from None
+        if (waiting := self._waiting.get(function)) is not None:
+            return waiting
+        if function is not None and len(self._waiting.keys() - {None}) == MAXIMUM_WAITING:
+            raise CannotChange(f"{MAXIMUM_WAITING} restarts of other functions wait already")
+        request = self._waiting[function] = _Request(function=function)
+        self._line.send_nowait(request)
+        return request
 
     async def _served(self, request: _Request) -> Mapping[str, Any]:
         if self._stop.has_begun:

@@ -91,7 +91,7 @@ class ReloadRefused(NamedTuple):
 @declare(Line("warning"))
 class ReloadNotMade(NamedTuple):
     """A reload changed nothing or not everything, and the settings file is not the reason. `why` says the reason: for
-    example, the daemon stops, or too many other reloads wait.
+    example, the daemon stops.
     """
 
     settings: str

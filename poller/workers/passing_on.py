@@ -53,9 +53,6 @@ NO_WORKER = "no worker runs now; they are being started"
 LONGEST_LOOK_IN_SECONDS = 2.0
 """How long a page waits for the worker that asks the queues. The worker itself waits for a second at most."""
 
-MAXIMUM_WAITING = 16
-"""How many reloads that nobody waits for may stand in line."""
-
 
 class Changes:
     """Implements `admin.changing.Changes` for all workers. `in_use` has the settings that the parent uses now."""
@@ -85,7 +82,7 @@ class Changes:
         self._now = now
         self._emit = emit
         self._turn = anyio.Lock()
-        self._line, self._waiting = anyio.create_memory_object_stream[None](MAXIMUM_WAITING)
+        self._line, self._waiting = anyio.create_memory_object_stream[None](1)
         self._tasks: TaskGroup
         _write(self._folder, in_use.text)
         team.on_start = self._catch_up
@@ -99,12 +96,9 @@ class Changes:
                         await self.reload(settings=None)
 
     def reload_soon(self) -> None:
-        """Ask for a reload without waiting for it."""
-        try:
+        """Ask for a reload without waiting for it. If another one waits already, it will read the newest file."""
+        with suppress(anyio.WouldBlock):
             self._line.send_nowait(None)
-        except anyio.WouldBlock:
-            why = f"{MAXIMUM_WAITING} other reloads wait already"
-            self._emit(ReloadNotMade(settings=str(self._file), why=why))
 
     @property
     def text_in_use(self) -> TextInUse:

@@ -435,22 +435,79 @@ async def test_a_reload_goes_on_after_its_client_has_disconnected(tmp_path: Path
         assert made.running.mappings == {"new"}
 
 
-async def test_the_number_of_waiting_reloads_is_limited(tmp_path: Path) -> None:
+async def test_all_who_ask_during_a_reload_get_the_result_of_one_more_reload(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders")) as made, anyio.create_task_group() as tasks:
+        made.running.go = anyio.Event()
+        made.reloader.reload_soon()
+        await made.running.has_begun.wait()
+        answers: list[Mapping[str, object]] = []
+
+        async def ask() -> None:
+            answers.append(await made.reloader.reload())
+
+        for number in range(20):
+            made.write(queue(f"q{number}"))
+            made.reloader.reload_soon()
+            tasks.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+        made.running.go.set()
+    assert [fact.added for fact in made.facts if isinstance(fact, Reloaded)] == [(), ("q19",)]
+    assert made.facts_of(ReloadNotMade) == []
+    assert (made.reads, made.running.mappings, len(answers)) == (2, {"q19"}, 20)
+    assert all(answer["mappings"] == {"added": ("q19",), "replaced": (), "removed": ("orders",)} for answer in answers)
+
+
+async def test_all_who_ask_during_a_reload_get_the_faults_of_one_more_reload(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders")) as made, anyio.create_task_group() as tasks:
+        made.running.go = anyio.Event()
+        made.reloader.reload_soon()
+        await made.running.has_begun.wait()
+        made.write("no TOML")
+
+        async def refused() -> None:
+            with pytest.raises(SettingsError):
+                await made.reloader.reload()
+
+        for _ in range(3):
+            tasks.start_soon(refused)
+        await anyio.wait_all_tasks_blocked()
+        made.running.go.set()
+    assert len(made.facts_of(ReloadRefused)) == 1
+
+
+async def test_a_reload_during_a_reload_that_has_read_the_file_reads_it_again(tmp_path: Path) -> None:
     async with scene(tmp_path, queue("orders")) as made:
         made.running.go = anyio.Event()
         made.reloader.reload_soon()
         await made.running.has_begun.wait()
-        for _ in range(MAXIMUM_WAITING):
-            made.reloader.reload_soon()
-        assert made.facts_of(ReloadNotMade) == []
-        with pytest.raises(CannotChange, match="16 other reloads wait already"):
-            await made.reloader.reload()
-        assert made.facts_of(ReloadNotMade) == [], "the client gets the error"
         made.reloader.reload_soon()
-        assert made.facts_of(ReloadNotMade) == [ReloadNotMade(str(made.file), "16 other reloads wait already")]
+        first, made.running.go, made.running.has_begun = made.running.go, anyio.Event(), anyio.Event()
+        first.set()
+        await made.running.has_begun.wait()
+        made.write(queue("new"))
+        made.reloader.reload_soon()
         made.running.go.set()
-        while made.facts_of(Reloaded) == [] or len(made.facts_of(Reloaded)) <= MAXIMUM_WAITING:
+        while len(made.facts_of(Reloaded)) < 3:
             await anyio.wait_all_tasks_blocked()
+        assert made.running.mappings == {"new"}
+
+
+async def test_one_restart_of_each_function_waits_and_their_number_is_limited(tmp_path: Path) -> None:
+    handlers = "".join(f'[functions.f{number}]\nhandler = "f:h"\n' for number in range(MAXIMUM_WAITING))
+    async with scene(tmp_path, handlers) as made, anyio.create_task_group() as tasks:
+        made.running.go = anyio.Event()
+        made.reloader.reload_soon()
+        await made.running.has_begun.wait()
+        for number in range(MAXIMUM_WAITING):
+            for _ in range(2):
+                tasks.start_soon(made.reloader.restart_function, f"f{number}")
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(CannotChange, match="16 restarts of other functions wait already"):
+            await made.reloader.restart_function("store")
+        made.reloader.reload_soon()
+        made.running.go.set()
+    assert sorted(made.running.restarted) == sorted(f"f{number}" for number in range(MAXIMUM_WAITING))
+    assert made.facts_of(ReloadNotMade) == []
 
 
 async def test_no_reload_begins_during_a_stop(tmp_path: Path) -> None:
