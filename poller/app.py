@@ -146,6 +146,7 @@ async def _run_until(
             clock=composition.clock,
             emit=telemetry.emit,
             randomness=composition.randomness,
+            stop_announced=composition.worker.stop_announced,
         )
         garbage = Garbage()
         running = Running(

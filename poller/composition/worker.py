@@ -142,6 +142,11 @@ class WorkerComposition:
         if self._state is not None:
             self._state.worker.begin_stop()
 
+    async def stop_announced(self) -> None:
+        """Wait until the other workers expect leases of this worker. Until then, mappings begin invocations."""
+        if self._state is not None:
+            await self._state.worker.stop_announced()
+
     def died(self, owner: Owner) -> None:
         """Take over from another worker of this state whose process has ended."""
         if self._state is not None:

@@ -12,7 +12,7 @@ If the `kcl_table` of a mapping cannot be used, the run ends in the same way, bu
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal
 
@@ -54,6 +54,9 @@ The runner ends after the stop begins.
 class Runs:
     """The runs of all mappings. `grace_in_seconds` returns the grace that is in use at that moment.
 
+    After the stop has begun, `stop_announced` waits for as long as mappings may still begin invocations. The grace
+    begins then, so that these invocations have the whole grace, too.
+
     `changed` has the mappings of which a run has begun or ended since `begin_all`. The owner may empty it.
     """
 
@@ -63,6 +66,7 @@ class Runs:
         *,
         stop: Stop,
         grace_in_seconds: Callable[[], float],
+        stop_announced: Callable[[], Awaitable[None]],
         clock: Clock,
         emit: Emit,
         randomness: random.Random,
@@ -70,6 +74,7 @@ class Runs:
         self._open_runner = open_runner
         self._stop = stop
         self._grace_in_seconds = grace_in_seconds
+        self._stop_announced = stop_announced
         self._clock = clock
         self._emit = emit
         self._randomness = randomness
@@ -230,6 +235,7 @@ class Runs:
 
     async def _hurry_after_grace(self) -> None:
         await self._stop.draining.wait()
+        await self._stop_announced()
         await self._stop.after_grace(self._grace_in_seconds())
 
     async def _report_stages(self) -> None:

@@ -76,6 +76,7 @@ class Supervisor:
         clock: Clock,
         emit: Emit,
         randomness: random.Random,
+        stop_announced: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint,
     ) -> None:
         self.grace_in_seconds = grace_in_seconds
         self._pauses = pauses
@@ -89,6 +90,7 @@ class Supervisor:
             open_runner,
             stop=stop,
             grace_in_seconds=lambda: self.grace_in_seconds,
+            stop_announced=stop_announced,
             clock=clock,
             emit=emit,
             randomness=randomness,

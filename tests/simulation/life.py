@@ -103,6 +103,7 @@ class Life:
             clock=world.clock,
             emit=world.note,
             randomness=world.randomness,
+            stop_announced=self.worker.stop_announced,
         )
 
     @property

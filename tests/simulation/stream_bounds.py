@@ -85,9 +85,9 @@ def check_stop(history: History, life: Life, *, is_store_sound: bool, grace_in_s
     """Check the promises for a stop, for a process that ended by one."""
     assert life.stopped_at is not None
     assert life.ended_at is not None
-    if life.ended_at - life.stopped_at > grace_in_seconds + 6.0:
-        raise Violation(f"the stop took {life.ended_at - life.stopped_at} s")
     left_by = life.stopped_at + LONGEST_ANNOUNCEMENT * history.world.lease_duration
+    if life.ended_at > left_by + grace_in_seconds + 6.0:
+        raise Violation(f"the stop took {life.ended_at - life.stopped_at} s")
     for call in history.calls_of(life.number):
         if call.began_at > left_by + EPSILON:
             raise Violation(f"a batch was invoked long after the stop had begun at {life.stopped_at}: {call}")

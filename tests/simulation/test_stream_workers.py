@@ -632,6 +632,28 @@ def test_a_worker_that_stops_reads_its_shards_until_the_other_one_expects_them()
     play(world, main, shards=4)
 
 
+@pytest.mark.parametrize(("grace", "duration"), [(10.0, 9.5), (1.0, 0.3)])
+def test_a_stop_cuts_no_invocation_that_takes_less_than_the_grace(grace: float, duration: float) -> None:
+    """The worker begins invocations after the stop has begun, until the other worker expects its shards."""
+    world = WorkersWorld(batch_size=1)
+    world.grace_in_seconds, world.duration = grace, duration
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            lives = [await world.start(tasks) for _ in range(2)]
+            await until(lambda: [reading(life) for life in lives] == [2, 2], within=60)
+            await anyio.sleep(5.1)
+            lives[0].begin_stop()
+            await anyio.sleep(0.4)
+            for number in range(12):
+                world.put(f"key-{number}", str(number))
+            await until(lambda: len(world.succeeded) == 12, within=200)
+            assert len(world.calls) == 12, "no record was delivered twice"
+            lives[1].begin_stop()
+
+    play(world, main, shards=4)
+
+
 def test_a_second_signal_does_not_wait_until_the_other_worker_expects_the_shards() -> None:
     world = WorkersWorld()
 
