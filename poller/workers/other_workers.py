@@ -12,7 +12,7 @@ is passed on once.
 The body is sent only when the other worker says that it waits for it (`Expect: 100-continue`). So a call has certainly
 not begun at a worker that hangs, or that has ended before. If a worker ends after that, nobody knows whether the call
 has begun, so no other worker is asked, and the client gets the answer of a lost call.
-A worker that hangs delays few calls: after the first ones have waited in vain, only one call at a time waits for it.
+A worker that hangs delays few calls: once its first calls got no answer, one call at a time waits for it.
 """
 
 from __future__ import annotations

@@ -193,7 +193,7 @@ class CannedStream:
         return Progress(state["invoked"], state["began"], state["ended"])
 
     def slow_reads(self, seconds: float) -> None:
-        """Let each read take so many seconds from now on."""
+        """Let each read take this many seconds from now on."""
         self.endpoint.post("/bench/slow_reads", {"seconds": seconds})
 
     def is_empty(self) -> bool:

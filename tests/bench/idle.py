@@ -44,8 +44,10 @@ class Idle(NamedTuple):
 
 def main(
     mappings: Annotated[int, typer.Option(help="Idle mappings, each with a queue of its own.")] = 20,
-    shards: Annotated[int, typer.Option(help="Instead: one mapping of a stream with so many quiet shards.")] = 0,
-    streams: Annotated[int, typer.Option(help="Instead: so many mappings, each with a stream of one quiet shard.")] = 0,
+    shards: Annotated[int, typer.Option(help="Instead: one mapping of a stream with this many quiet shards.")] = 0,
+    streams: Annotated[
+        int, typer.Option(help="Instead: this many mappings, each with a stream of one quiet shard.")
+    ] = 0,
     kind: Annotated[Kind, typer.Option(help="What kind of stream it is.")] = "kinesis",
     workers: Annotated[int, typer.Option(help="Processes of the daemon.")] = 1,
     seconds: Annotated[float, typer.Option(help="How long to watch.")] = 60.0,

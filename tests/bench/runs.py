@@ -225,7 +225,7 @@ class Run:
 
 
 def wait_until_done(count: int, child: Child, source: Source) -> None:
-    """Wait, as `wait_until` does, until so many records are done."""
+    """Wait, as `wait_until` does, until this many records are done."""
     wait_until(lambda: source.progress().done >= count, child, source)
 
 

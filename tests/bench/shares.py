@@ -40,7 +40,7 @@ WARM_UP = 4
 
 MESSAGES = 16_000
 LONGER = 4
-"""The backlog is so many times the one of the comparison, so that there are enough looks."""
+"""The backlog is larger than that of the comparison by this factor, so that there are enough looks."""
 
 CASES: tuple[Case | StreamCase, ...] = (
     *(case for case in sqs.CASES if case.name in ("lambda-10", "http-10")),

@@ -60,7 +60,9 @@ def main(
     rounds: Annotated[int, typer.Option(help="Turns of each contender; the median counts.")] = 3,
     target_only: Annotated[bool, typer.Option(help="Measure this daemon alone; needs no node.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures there.")] = None,
-    soak: Annotated[int, typer.Option(help="Instead: put so many messages through the daemon, watch its memory.")] = 0,
+    soak: Annotated[
+        int, typer.Option(help="Instead: put this many messages through the daemon, watch its memory.")
+    ] = 0,
 ) -> None:
     """Measure this daemon and the other programs. The exit code is 1 if the figures of this daemon are void."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

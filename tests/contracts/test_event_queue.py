@@ -34,7 +34,7 @@ FILES = {"fake": 60.0, "embedded on asyncio": 0.2, "embedded on trio": 0.2}
 """The queues of any number of functions, and how many seconds a claim lasts where a test waits for its end."""
 
 SQS = {"SQS in memory": 60.0, "ministack": 1.0, "moto": 1.0}
-"""The same for the queues of one function."""
+"""The queues of one function, and how many seconds a claim lasts where a test waits for its end."""
 
 LACKS = {
     ("moto", "test_a_lost_claim_is_not_extended"): "it hides a message under any receipt that it ever had",

@@ -8,7 +8,7 @@ The account keeps every option of a mapping, and lists it with AWS's defaults. T
 leave out the time of AT_TIMESTAMP. A list has at most ten mappings a page.
 
     answers      the answers of an address are replaced by a text of any shape
-    throttles    so many requests of an address are refused first
+    throttles    the number of requests of an address that are refused first
     silent       an address gives no answer before the account is closed
 
 Source: AWS Lambda API Reference, "ListEventSourceMappings" and "CreateEventSourceMapping".

@@ -179,7 +179,7 @@ def test_no_bytes_leave_a_call_without_a_result(raw: bytes, cuts: list[int]) -> 
 
 
 def with_heads(interim: int, head: int, trailers: int, *, line: bytes) -> bytes:
-    """An answer with so many lines in each of its three places for headers, besides its own `transfer-encoding`."""
+    """An answer with this many lines in each of its three places for headers, besides its own `transfer-encoding`."""
     first = b"HTTP/1.1 103 Early Hints\r\n" + line * interim + b"\r\n"
     return (
         (first if interim else b"")

@@ -72,7 +72,7 @@ async def until(is_true: Callable[[], bool], *, within: float) -> float:
 
 
 async def longest_gap(lives: Sequence[Life], shards: int, *, seconds: float) -> float:
-    """Watch the processes for so many seconds. Return the longest time in which fewer than all shards were read."""
+    """Watch the processes for this many seconds. Return the longest time in which fewer than all shards were read."""
     last = began = anyio.current_time()
     longest = 0.0
     while anyio.current_time() < began + seconds:

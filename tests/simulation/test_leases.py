@@ -46,7 +46,7 @@ FAILOVER_IN_SECONDS = 2 * LEASE_DURATION_IN_SECONDS + 2
 """The longest time until another worker reads a dead worker's shards: one scan sees them, and they expire later."""
 
 SILENT_FAILOVER_IN_SECONDS = FAILOVER_IN_SECONDS + LEASE_DURATION_IN_SECONDS
-"""The same for a worker that lives, but gets no answers: until its own deadline, it still moves the counters."""
+"""This time for a worker that lives, but gets no answers: until its own deadline, it still moves the counters."""
 
 
 def play(main: Callable[[LeaseWorld, TaskGroup], Awaitable[None]], *, world: LeaseWorld | None = None) -> LeaseWorld:
@@ -73,7 +73,7 @@ def leases(world: LeaseWorld) -> dict[ShardId, Row]:
 
 
 async def reading(world: LeaseWorld, life: LeaseLife, count: int, *, within: float) -> float:
-    """Wait until the worker reads so many shards. Return how long this took."""
+    """Wait until the worker reads this many shards. Return how long this took."""
     began = anyio.current_time()
     with anyio.fail_after(within):
         while len(life.reader.reading) != count:  # noqa: ASYNC110
@@ -271,7 +271,7 @@ def test_another_worker_reads_a_shard_that_was_offered_to_a_dead_worker() -> Non
         assert [len(life.reader.reading) for life in lives] == [2, 2, 2]
         lives[1].process.pause()
         lives[0].begin_stop()
-        await anyio.sleep(4)  # it waits in vain for worker 1, which does not read its message
+        await anyio.sleep(4)  # it waits for worker 1, which does not read its message
         assert len(lives[2].reader.reading) == 3
         lives[1].crash()
         await reading(world, lives[2], 6, within=FAILOVER_IN_SECONDS + 10)

@@ -29,7 +29,7 @@ WORKERS = 4
 NEVER = 1e9
 
 ALIKE = 1 / (1 - THRESHOLD) + 0.02
-"""So many times as many shards as another worker a worker may have, when all are balanced."""
+"""When all workers are balanced, a worker may have at most this many times the shards of another worker."""
 
 
 class Phase:

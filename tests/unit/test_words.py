@@ -30,6 +30,9 @@ INSTEAD = {
     r"\bin_tens\b": "in_chunks_of_ten",
     r"\bwho cannot read\b|\bby the lane that\b|\bno time or less\b": "a sentence with a subject and a verb",
     r"\b(?:child|Child)_?(?:[Ss]tarted|[Ss]topped|[Oo]utput)\b": "child_process_…, because a child is a shard",
+    r"\b[Aa]n advice\b|\bone of both\b|\bfirst first\b": "advice, either, in the order in which",
+    r'"""The same (?:for|while|after|as)\b': "a first sentence that stands alone",
+    r"\bnone of their own\b|\bthere are \{": "what holds instead; the names are",
 }
 """Words that a new reader stumbled over, and what is written instead."""
 

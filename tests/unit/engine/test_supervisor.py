@@ -57,7 +57,7 @@ def mapping(name: str = NAME, **options: Any) -> QueueMapping:
 class FakeRunner:
     """A run that works until its stop, and ends its invocation `busy_for` seconds later, unless it is cancelled.
 
-    If `crashes_after` is not None, it crashes after so many seconds, and its invocation goes on.
+    If `crashes_after` is not None, it crashes after this number of seconds, and its invocation goes on.
     """
 
     def __init__(self, world: World, mapping: AnyMapping, stop: Stop, crashes_after: float | None) -> None:

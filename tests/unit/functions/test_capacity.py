@@ -17,7 +17,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 
 def shared(count: int) -> tuple[FunctionCapacity, Units, list[Unit]]:
-    """Return the capacity of a function with a limit of five, with so many units held here."""
+    """Return the capacity of a function with a limit of five, with this many units held here."""
     capacity = FunctionCapacity(5, is_shared=True)
     assert capacity.units is not None
     return capacity, capacity.units, [capacity.units.add(lambda: True) for _ in range(count)]

@@ -285,7 +285,7 @@ async def test_a_second_signal_hurries_all_and_the_exit_code_is_the_worst_one(tm
             for number in (2, 3):
                 await daemon.worker(number).life.over.wait()
         assert not daemon.worker(1).life.over.is_set()
-        assert daemon.listener.fileno() == -1, "no client may connect and wait in vain"
+        assert daemon.listener.fileno() == -1, "no client may connect and wait for an answer that never comes"
         daemon.stop.hurry()
         assert await code_of(daemon) == 3
 

@@ -70,7 +70,7 @@ class Shown:
         cpu: float = 0.0,
         sharing: SharingStatus | None = None,
     ) -> None:
-        """Let a worker report that it has polled so many messages since it was started."""
+        """Let a worker report that it has polled this many messages since it was started."""
         telemetry = Telemetry()
         telemetry.begin_mapping(ORDERS.mapping, ORDERS.function, is_stream=False)
         telemetry.emit(facts.MessagesReceived(ORDERS.mapping, polled))
