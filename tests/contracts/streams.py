@@ -73,7 +73,7 @@ class Stream(ABC):
 
     @abstractmethod
     def source(self, **options: Any) -> StreamSource:
-        """`options` are the source's."""
+        """Make a source with these options."""
 
     @abstractmethod
     async def put(self, text: str, *, key: str = "k") -> None:

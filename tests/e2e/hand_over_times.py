@@ -142,7 +142,7 @@ def other_ages(notes: Iterable[Note], arrivals: Mapping[str, float]) -> list[flo
 
 
 class _Traffic:
-    """The exchanges, by what they are about."""
+    """The exchanges, by their subject."""
 
     def __init__(self, exchanges: Sequence[Exchange]) -> None:
         self._writes: defaultdict[tuple[str, int], list[Exchange]] = defaultdict(list)

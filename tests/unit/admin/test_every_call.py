@@ -1,8 +1,8 @@
 """Is every call that changes something guarded? The calls come from the API's own description, so none is forgotten.
 
 Each call is sent once to a real server with a valid body, with something wrong beside it. Nothing may change.
-The description has every route of the server that is not a GET. Only the forms of the page stand beside it, and they
-are guarded, too.
+The description has every route of the server that is not a GET, except for those of the page's forms. They are
+guarded, too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Does the stop of the daemon reach each run, and the stop of one run no other?"""
+"""Does the stop of the daemon reach each run, and does the stop of one run leave all other runs alone?"""
 
 from __future__ import annotations
 

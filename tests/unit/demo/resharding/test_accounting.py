@@ -1,4 +1,4 @@
-"""Is a child that was read before its parents were drained found as a fault, and a shard that was left out?"""
+"""Does the accounting find a child that was read before its parents were drained, and a shard that was left out?"""
 
 from __future__ import annotations
 
