@@ -6,7 +6,7 @@ and the age of the oldest message that the daemon has in hand:
     "queue": {"visible": 120, "in_flight": 8, "delayed": 0, "unknown": null, "oldest_in_hand_age_in_seconds": 3.5}
 
 Once the state is open, `sharing` says how the daemon shares the leases of the state with other workers: which workers
-live, and who reads the first shards, for how many seconds as far as this daemon has seen it:
+live, which worker reads each of the first shards, and for how many seconds this daemon has seen it read the shard:
 
     "sharing": {"shards": 1, "units": 0, "state_silence_in_seconds": 0.4, "heartbeat_age_in_seconds": 2.1,
                 "unread_in_seconds": 0.0,

@@ -113,7 +113,7 @@ async def refuse_while_kcl_runs(
 
     KCL and poller cannot share a table at the same time. `before` has the rows of the table, and `option` is the
     setting that names it.
-    If KCL owns none but those of drained shards, the function returns at once.
+    If KCL owns only leases of drained shards, or none, the function returns at once.
     Otherwise `watches` gets the number of leases that it owns. KCL mostly leaves its name in the rows when it stops, so
     the first take-over of a table waits. Later, workers of poller own the leases.
     """

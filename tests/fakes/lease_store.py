@@ -101,7 +101,7 @@ class FakeLeaseTable:
                 self._table.update(replace(row, counter=row.counter + 1, owner=None))
 
     def take_by_force(self, key: RowKey, owner: Owner) -> None:
-        """Let another worker take a lease, whoever has it."""
+        """Let another worker take a lease, even if it has an owner."""
         row = self._table.rows[key]
         self._table.update(replace(row, counter=row.counter + 1, owner=owner, token=row.counter + 1))
 

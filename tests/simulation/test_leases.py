@@ -1146,7 +1146,7 @@ def test_an_invocation_that_would_outlast_its_lease_is_cut() -> None:
 
 
 def test_a_blocked_shard_moves_with_the_number_of_its_attempts() -> None:
-    """The function fails for one record for ever; the batch is discarded after six attempts, whoever makes them."""
+    """The function fails for one record for ever; the batch is discarded after six attempts of all workers together."""
 
     async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
         shard = world.stream.open()

@@ -1,6 +1,4 @@
-"""Which delivery may invoke its function with messages of a message group?
-
-Only one delivery at a time may do so, among all runs that read the queue.
+"""Which delivery may invoke its function with messages of a message group? One at a time, among all runs of the queue.
 
 SQS does not deliver later messages of a group while earlier messages of it are hidden. So a batch waits here only if
 earlier messages became visible too soon.
