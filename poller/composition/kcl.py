@@ -132,7 +132,7 @@ async def take_over(
 ) -> LeaseStore:
     """Return the store of the shards of a mapping that has a table of KCL. `now` is in epoch seconds.
 
-    A table that has leases counts as a mapping that has begun, so its new shards begin at their oldest records.
+    If the table has leases, the mapping counts as begun, so its new shards begin at their oldest records.
     The state notes which table has the positions, so that the mapping does not use older ones of the state later.
     Raises SettingsError if the table does not exist or is another one, or if the positions of the mapping are
     elsewhere. Raises InUse while a KCL application uses the table.

@@ -134,9 +134,8 @@ class Hand:
     async def refuse_while_read(self, *mappings: MappingName) -> None:
         """Raise InUse if a worker reads one of these mappings, or may begin to read one.
 
-        This may take a lease duration.
-
         A paused mapping is not read once no worker has its leases. Any other mapping is not read if no worker runs.
+        The check may take a lease duration.
         """
         are_paused = paused(self.rows).issuperset(mappings)
         owned = [row for row in self.rows if row.owner is not None and mapping_of(row.key) in mappings]
@@ -174,7 +173,7 @@ class Hand:
     async def move_all(self, state: StateKey, position: StartingPosition) -> None:
         """Set the checkpoint of each shard that has a lease in a table of KCL, where each lease has a checkpoint.
 
-        LATEST leaves the shards out that are done.
+        With LATEST, the shards that are done do not move.
         """
         rows = [row for row in await self._unchanged(state.mapping) if row.key.startswith(prefix_of(state))]
         moving = [row for row in rows if not (isinstance(position, Latest) and is_drained(row))]

@@ -192,7 +192,7 @@ def test_a_shard_that_is_about_to_end_does_not_move() -> None:
 
 
 def test_drained_shards_keep_nobody_busy() -> None:
-    """Closed shards that are done stay in the table. They have no place, and it does not matter who has drained them."""
+    """Closed shards that are done stay in the table. They have no place, also those that another worker has drained."""
     drained = [shard(number, None, checkpoint=Checkpoint(ShardEnd())) for number in range(8)]
     open_shards = [shard(number, None) for number in range(8, 11)]
     assert len(to_take(A, *drained, *open_shards)) == 1
