@@ -147,4 +147,6 @@ class Asking:
 
 
 def html(page: str, *, status: int = 200) -> web.Response:
-    return web.Response(text=page, status=status, content_type="text/html", charset="utf-8")
+    """Return an answer with a page. Bytes of a path that are not UTF-8 become question marks."""
+    body = page.encode(errors="replace")
+    return web.Response(body=body, status=status, content_type="text/html", charset="utf-8")

@@ -60,6 +60,7 @@ from poller.admin.scaling import Backlogs
 from poller.admin.sessions import Sessions
 from poller.admin.status_report import status_report
 from poller.admin.viewing import PageSources, Viewing
+from poller.core.envelope import encode
 from poller.core.names import other_names
 from poller.errors import PollerError
 from poller.facts import Emit
@@ -341,9 +342,7 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
 
 
 def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(
-        status=status, body=orjson.dumps(body) + b"\n", content_type="application/json", headers=headers
-    )
+    return web.Response(status=status, body=encode(body) + b"\n", content_type="application/json", headers=headers)
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:

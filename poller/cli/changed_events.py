@@ -18,7 +18,7 @@ import anyio
 
 from poller.admin.requester import this_process
 from poller.cli.change_log import log_change
-from poller.cli.daemon import RunningDaemon, asked, running_daemon
+from poller.cli.daemon import RunningDaemon, asked, meant, running_daemon
 from poller.cli.ending import counted, exit_on_failure, refused
 from poller.event_queues.by_request import StuckEvents
 from poller.model.event import EventAction
@@ -72,7 +72,7 @@ class ChangeOfEvents(NamedTuple):
         }
 
     def _made_by(self, daemon: Path) -> dict[str, Any]:
-        status, answer = asked(daemon, "POST", "/api/event", {**self._body, "settings": str(self.config.absolute())})
+        status, answer = asked(daemon, "POST", "/api/event", {**self._body, **meant(self.config)})
         if status != 200:
             raise refused(str(answer.get("error")), code=1)
         return answer

@@ -72,6 +72,19 @@ def socket_beside(state: str, config: Path) -> Path:
     return path
 
 
+def meant(config: Path) -> dict[str, str]:
+    """Return the part of a change's body that says which settings file the daemon must run.
+
+    It is empty if the path is not UTF-8, because JSON cannot hold such a path. The daemon was found by its path.
+    """
+    path = str(config.absolute())
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return {}
+    return {"settings": path}
+
+
 class RunningDaemon(NamedTuple):
     """A daemon that runs: the path of its socket, and the address of its file of events, or None without one."""
 

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import typer
 
 from poller.cli.as_json import print_json
-from poller.cli.daemon import asked
+from poller.cli.daemon import asked, meant
 from poller.cli.ending import refused
 from poller.core.streams.written_positions import NoPosition, for_programs, given
 from poller.model.ids import MappingName
@@ -84,7 +84,7 @@ class MoveByDaemon(NamedTuple):
             "position": self.position,
             "shard": self.shard,
             "after": self.is_after,
-            "settings": str(self.config.absolute()),
+            **meant(self.config),
             **more,
         }
         status, answer = asked(self.socket, "POST", "/api/position", body)

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import typer
 
 from poller.cli.as_json import AsJson, print_json
-from poller.cli.daemon import asked, socket_of
+from poller.cli.daemon import asked, meant, socket_of
 from poller.cli.ending import Config, counted, refused
 from poller.cli.pausing import MappingName
 from poller.cli.printing import print_table
@@ -70,7 +70,7 @@ def shard(
         "action": action,
         "start_sequence_number": blocked["start_sequence_number"],
         "end_sequence_number": blocked["end_sequence_number"],
-        "settings": str(config.absolute()),
+        **meant(config),
     }
     status, answer = asked(path, "POST", "/api/shard", body)
     if status != 200:

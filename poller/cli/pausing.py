@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from poller.cli.as_json import AsJson, print_json
-from poller.cli.daemon import asked, socket_of
+from poller.cli.daemon import asked, meant, socket_of
 from poller.cli.ending import Config, refused
 
 MappingName = Annotated[str, typer.Argument(metavar="MAPPING", help="A key of [mappings].")]
@@ -34,7 +34,7 @@ def resume(name: MappingName, config: Config = Path("poller.toml"), as_json: AsJ
 
 
 def _change(name: str, what: str, config: Path, as_json: bool) -> None:
-    body = {"mapping": name, "settings": str(config.absolute())}
+    body = {"mapping": name, **meant(config)}
     status, answer = asked(socket_of(config), "POST", f"/api/{what}", body)
     if status != 200:
         raise refused(str(answer.get("error")), code=1)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from poller.cli.as_json import AsJson, print_json
-from poller.cli.daemon import asked, socket_beside
+from poller.cli.daemon import asked, meant, socket_beside
 from poller.cli.ending import Config, faults_shown, refused, warn
 from poller.errors import SettingsError
 from poller.settings.loading import state_of
@@ -50,7 +50,7 @@ def reload(
     except SettingsError as error:
         faults_shown(config, error.faults)
         raise typer.Exit(1) from None
-    body = {"settings": str(config.absolute())} | ({} if function is None else {"function": function})
+    body = meant(config) | ({} if function is None else {"function": function})
     status, answer = asked(socket_beside(state, config), "POST", "/api/reload", body, advice=MOVED)
     if faults := answer.get("faults"):
         if as_json:

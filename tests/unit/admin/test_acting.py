@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -374,6 +375,14 @@ async def test_the_settings_are_shown_as_text() -> None:
         assert "the file changed" in Reader(page).text
     async with browsing(settings=None) as browser:
         assert (await browser.page("/settings"))[0] == 404
+
+
+async def test_the_settings_are_shown_also_if_a_path_in_them_is_not_utf_8() -> None:
+    in_use = ShownSettings("state = '{}.db'".format(os.fsdecode(b"/caf\xe9")), ())
+    async with browsing(settings=lambda: in_use) as browser:
+        status, page = await browser.page("/settings")
+    assert status == 200
+    assert "/caf?.db" in page
 
 
 @pytest.mark.parametrize("path", ["/", "/login", "/settings", "/page.css", "/page.js"])

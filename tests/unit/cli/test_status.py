@@ -315,6 +315,25 @@ def _answer_once(listener: socket.socket, body: str) -> None:
         connection.sendall(f"HTTP/1.1 500 Wrong\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
 
 
+@pytest.mark.parametrize("command", [("status",), ("pause", "alpha"), ("reload",)])
+def test_a_daemon_whose_settings_file_has_a_path_that_is_not_utf_8_is_shown_and_changed(
+    poller: Poller, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    file = folder / "poller.toml"
+    file.write_text('[daemon]\nstate = "memory:"\n')
+    with start_blocking_portal() as portal:
+        changes = portal.call(FakeChanges)
+        changes.report = {**RELOADED, "was_paused": False}
+        pages = Pages(Telemetry().registry, statuses)
+        control = [folder / "poller.toml-control"]
+        server = serve_control(control, pages, changes=changes, emit=changes.facts.append, settings_file=file)
+        with portal.wrap_async_context_manager(server):
+            done = poller(*command, "-c", str(file))
+    assert (done.exit_code, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     "command", [("status",), ("status", "--json"), ("pause", "alpha"), (*SHARD, "retry"), ("reload",)]
 )
