@@ -88,6 +88,11 @@ def _replace(written: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
         name, default = reference["name"], reference["default"]
         if name not in environ and default is None:
             broken.append(f"the environment has no variable {name}")
-        return environ.get(name) or default or ""
+        found = environ.get(name) or default or ""
+        try:
+            found.encode()
+        except UnicodeEncodeError:
+            broken.append(f"the environment variable {name} is not UTF-8")
+        return found
 
     return REFERENCE.sub(value, written), broken

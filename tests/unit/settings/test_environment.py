@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -52,6 +53,11 @@ def test_each_missing_variable_is_reported(faults: Faults) -> None:
         'daemon.region = "${A}-${B}": the environment has no variable A',
         'daemon.region = "${A}-${B}": the environment has no variable B',
     ]
+
+
+def test_a_variable_that_is_not_utf_8_is_a_fault() -> None:
+    _, (fault,) = substitute({"a": "x ${BYTES}"}, {"BYTES": os.fsdecode(b"\xff")})
+    assert (fault.path, fault.rule) == (("a",), "the environment variable BYTES is not UTF-8")
 
 
 def test_a_value_from_the_environment_is_never_parsed_as_toml(loaded: Load) -> None:
