@@ -63,7 +63,11 @@ class KclTables:
         self._guards: dict[StateKey, GuardedLeaseStore] = {}
 
     def refuse_change(self, mapping: StreamMapping) -> None:
-        """Raise SettingsError if the mapping had another table before, because leases may be in use there."""
+        """Raise SettingsError if the mapping had another table before, because leases may be in use there.
+
+        A reload refuses a file in which a mapping has another table (settings/changes.py). It cannot refuse this if an
+        earlier reload has removed the mapping.
+        """
         if self._tables.get(mapping.name, mapping.kcl_table) != mapping.kcl_table:
             raise SettingsError([f"{option_of(mapping)}: has changed, so the daemon must be restarted"])
 

@@ -19,6 +19,7 @@ The function keeps its ARN if its mappings are changed, moved or removed. So the
                      new file; positions belong to a mapping's name, so the new one does not continue where the old one
                      stopped
 
+A stream mapping cannot get another `kcl_table`: then nothing changes, and the daemon must be restarted.
 The new file also decides which variables the child processes that start from now on do not inherit.
 """
 
@@ -30,6 +31,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar, assert_never
 
+from poller.errors import SettingsError
 from poller.model.arn import Arn
 from poller.model.function import ChildProcess, EventInvokeConfig, Function, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName
@@ -104,7 +106,10 @@ def changes(in_use: Settings, written: Settings, *, failed: Collection[MappingNa
 
     `failed` are mappings for which the last reload failed. They may run with other settings than `in_use` has, so they
     are replaced even if their settings are equal now.
+    Raises SettingsError if the file has a change that a running daemon cannot make.
     """
+    if faults := list(_faults(in_use, written)):
+        raise SettingsError(faults)
     fixed = {option: getattr(in_use.daemon, option) for option in READ_AT_THE_START}
     options = [field.name for field in dataclasses.fields(Daemon)]
     changed = [option for option in options if getattr(in_use.daemon, option) != getattr(written.daemon, option)]
@@ -128,6 +133,18 @@ def needs_restart(in_use: Daemon, written: Daemon) -> tuple[str, ...]:
     """Return the paths of the options whose written value is not in use before the next start."""
     differ = (option for option in READ_AT_THE_START if getattr(in_use, option) != getattr(written, option))
     return tuple(dotted(("daemon", option)) for option in differ)
+
+
+def _faults(in_use: Settings, written: Settings) -> Iterator[str]:
+    """Yield a fault for each stream mapping whose table of KCL changes.
+
+    Its leases are in use in the old table, and so are its positions. If some workers used the new table, and others
+    still the old one, each shard would have two readers.
+    """
+    before = {mapping.name: mapping for mapping in in_use.stream_mappings}
+    for mapping in written.stream_mappings:
+        if mapping.name in before and before[mapping.name].kcl_table != mapping.kcl_table:
+            yield f"{dotted(('mappings', mapping.name, 'kcl_table'))}: has changed, so the daemon must be restarted"
 
 
 def _with_kept_arn(function: Function, in_use: Settings, written: Settings) -> Function:

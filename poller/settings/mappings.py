@@ -246,7 +246,8 @@ class MappingOptions(Options):
     While the table still names the application as the owner of leases, which is usual at the mapping's first start, the
     daemon watches these leases for 60 seconds before the mapping begins.
     So it notices a running application whose failoverTimeMillis is at most 180000.
-    The table must exist. It is used in the mapping's region and with its role. After a change, restart the daemon.
+    The table must exist. It is used in the mapping's region and with its role.
+    After a change, restart the daemon: a reload refuses a file with this change.
     If the mapping has run before without the option, copy its positions into the table, even if the table is new:
     `poller state copy daemon.state --mapping NAME`.
     Until then the mapping waits, because it would deliver records again.

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from poller.errors import SettingsError
 from poller.model.ids import FunctionName, MappingName
 from poller.model.stream import StateKey
 from poller.settings.changes import Changes, Difference, Renamed, changes
@@ -126,6 +127,7 @@ def test_a_function_that_only_a_mapping_names_is_added_and_removed_with_it(edite
     assert names(found.mappings) == {"replaced": ["invoices"]}
 
 
+ORDERS_ALONE = FILE.partition("[mappings.returns]")[0]
 ORDERS = FILE[FILE.index("[mappings.orders]") : FILE.index("[mappings.returns]")]
 RETURNS = FILE[FILE.index("[mappings.returns]") : FILE.index("[mappings.invoices]")]
 ELSEWHERE = RETURNS.replace("eu-west-1:123456789012", "eu-north-1:210987654321")
@@ -236,6 +238,7 @@ def test_a_changed_option_that_is_read_when_needed_replaces_nothing(edited: Chan
         ("[daemon]", "[daemon]\nevent_queue_maximum_bytes = 20000000", ["event_queue_maximum_bytes"]),
         ('"127.0.0.1:0"', '"127.0.0.1:9464"', ["http_listen"]),
         ("[daemon]", '[daemon]\napi_listen = "127.0.0.1:9465"', ["api_listen"]),
+        ("[daemon]", '[daemon]\nworker = "blue"', ["worker"]),
         ("[daemon]", '[daemon]\nlog_format = "console"', ["log_format"]),
     ],
 )
@@ -248,6 +251,21 @@ def test_an_option_that_is_read_only_at_the_start_keeps_its_value_and_is_named_e
     before = loaded(DAEMON + FILE)
     assert found.settings == before
     assert changes(found.settings, loaded((DAEMON + FILE).replace(part, other, 1))).needs_restart == found.needs_restart
+
+
+@pytest.mark.parametrize(
+    ("before", "now"), [(None, "readers"), ("readers", None), ("readers", "others")], ids=["set", "unset", "changed"]
+)
+def test_a_mapping_cannot_get_another_table_of_kcl_before_a_restart(
+    loaded: Load, before: str | None, now: str | None
+) -> None:
+    def text(table: str | None) -> str:
+        return FILE if table is None else FILE.replace("[mappings.clicks]", f'[mappings.clicks]\nkcl_table = "{table}"')
+
+    with pytest.raises(SettingsError) as refused:
+        changes(loaded(text(before)), loaded(text(now)))
+    assert refused.value.faults == ["mappings.clicks.kcl_table: has changed, so the daemon must be restarted"]
+    assert names(changes(loaded(ORDERS_ALONE), loaded(text(now))).mappings)["added"] == ALL[1:]
 
 
 EVENTS = """
