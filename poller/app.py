@@ -53,9 +53,8 @@ from poller.model.status import MappingStatus
 from poller.reloading import Reloader
 from poller.requested_changes import RequestedChanges
 from poller.running import Running
-from poller.settings.in_use import shown_settings
-from poller.settings.loading import Examined, examine_again
-from poller.settings.values import Settings
+from poller.settings.in_use import InUse, shown_settings
+from poller.settings.loading import examine_again
 from poller.telemetry import logs
 from poller.telemetry.history import History
 from poller.telemetry.processes import own_usage
@@ -74,7 +73,7 @@ While a worker thread reads the settings or renders a page, the event loop waits
 
 
 def run(
-    found: Examined,
+    in_use: InUse,
     *,
     settings_path: Path,
     verbose: bool = False,
@@ -83,6 +82,7 @@ def run(
 ) -> int:
     """Run the daemon until SIGTERM or SIGINT, and return the exit code: 1 if the stop was unclean, else 0.
 
+    `in_use` has the settings of the file or, if this process is a worker, those that the parent has handed to it.
     `membership` says which worker this process is, or is None for a daemon of one process.
     Raises PollerError if the daemon cannot start.
     """
@@ -91,7 +91,7 @@ def run(
     process_memory.protect()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the counters' series
     logs.configure(
-        found.settings.daemon.log_format,
+        in_use.settings.daemon.log_format,
         verbose,
         quiet,
         worker=None if membership is None else membership.number,
@@ -100,24 +100,18 @@ def run(
     with_uvloop = importlib.util.find_spec("uvloop") is not None
     gc.freeze()  # the collector skips the modules, which live until the end
     sys.setswitchinterval(SWITCH_INTERVAL_IN_SECONDS)
-    return anyio.run(
-        _run, found.settings, found.text, settings_path, membership, backend_options={"use_uvloop": with_uvloop}
-    )
+    return anyio.run(_run, in_use, settings_path, membership, backend_options={"use_uvloop": with_uvloop})
 
 
-async def _run(settings: Settings, text: str, settings_path: Path, membership: Membership | None) -> int:
+async def _run(in_use: InUse, settings_path: Path, membership: Membership | None) -> int:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-        return await _run_until(signals, settings, text, settings_path, membership)
+        return await _run_until(signals, in_use, settings_path, membership)
 
 
 async def _run_until(
-    signals: AsyncIterator[signal.Signals],
-    settings: Settings,
-    text: str,
-    settings_path: Path,
-    membership: Membership | None,
+    signals: AsyncIterator[signal.Signals], in_use: InUse, settings_path: Path, membership: Membership | None
 ) -> int:
-    stop, limits = Stop(), raise_limit()
+    settings, stop, limits = in_use.settings, Stop(), raise_limit()
     parent = None if membership is None else Parent(membership)
     telemetry = Telemetry()
     for function in settings.functions:
@@ -159,7 +153,7 @@ async def _run_until(
         telemetry.watch(lambda: from_thread.run_sync(statuses))  # a worker thread renders /metrics
         reloader = Reloader(
             settings,
-            text=text,
+            text=in_use.text,
             file=settings_path,
             read=partial(
                 examine_again, settings_path, os.environ, copy=membership.settings_copy if membership else None

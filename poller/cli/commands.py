@@ -131,13 +131,15 @@ def run(
             status = run_workers(found, settings_path=config, workers=workers, verbose=verbose, quiet=quiet)
         raise typer.Exit(status)
     from poller.app import run as run_daemon
+    from poller.settings.in_use import InUse
     from poller.workers.membership import Membership
+    from poller.workers.starting import received
 
     membership = None if as_worker is None else Membership.parsed(as_worker)
-    copy = None if membership is None else membership.settings_copy
-    found = examined(config, prints_warnings=False, copy=copy)
     with exit_on_failure(config):
-        status = run_daemon(found, settings_path=config, verbose=verbose, quiet=quiet, membership=membership)
+        is_alone = membership is None
+        in_use = InUse.of(examined(config, prints_warnings=False)) if is_alone else received(sys.stdin.buffer)
+        status = run_daemon(in_use, settings_path=config, verbose=verbose, quiet=quiet, membership=membership)
     raise typer.Exit(status)
 
 

@@ -41,14 +41,13 @@ Config = Annotated[
 ]
 
 
-def examined(config: Path, *, prints_warnings: bool = True, copy: Path | None = None) -> Examined:
+def examined(config: Path, *, prints_warnings: bool = True) -> Examined:
     """Return the settings, and print their warnings.
 
-    `copy` is a file that is read instead of the settings file, if there is one.
     If the settings have faults, print all of them and end the program with exit code 2.
     """
     with exit_on_failure(config):
-        found = examine(config, os.environ, copy=copy)
+        found = examine(config, os.environ)
     if prints_warnings:
         warn(found.settings.warnings)
     return found

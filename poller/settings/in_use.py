@@ -12,15 +12,32 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from poller.errors import SettingsError
 from poller.model.ids import MappingName
 from poller.model.status import ShownSettings
 from poller.settings.changes import needs_restart
-from poller.settings.loading import examine_text, text_of
+from poller.settings.loading import Examined, examine_text, text_of
 from poller.settings.showing import effective_toml
-from poller.settings.values import Daemon
+from poller.settings.values import Daemon, Settings
+
+
+class InUse(NamedTuple):
+    """The settings with which a process of the daemon begins. `text` is the file as the daemon has read it last.
+
+    `at_start` are the options of [daemon] with which the daemon started. `settings` has other values for some of them,
+    such as the region, if the process is a worker that is started again after a reload.
+    """
+
+    settings: Settings
+    text: str
+    at_start: Daemon
+
+    @classmethod
+    def of(cls, found: Examined) -> Self:
+        """Return the settings of a daemon that starts with this file."""
+        return cls(found.settings, found.text, found.settings.daemon)
 
 
 class TextInUse(NamedTuple):

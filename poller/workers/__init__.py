@@ -17,6 +17,7 @@ The other workers send it calls at this socket, too.
     calls.py         how does the parent pass a call of a function on?
     other_workers.py how does a worker let another worker make a call that it may not begin?
     asking.py        how does the parent ask a worker?
+    starting.py      with which settings does a worker start?
     membership.py    what does a worker know of its parent, and what do they say to each other?
     channel.py       how do the two send messages through a pair of sockets?
     report.py        what does a worker tell about itself?
@@ -25,6 +26,6 @@ The other workers send it calls at this socket, too.
 
 Belongs here: everything that exists only because several processes are one daemon.
 Does not belong here: how a worker does its work (app.py and below), and which shards it reads (engine/leases/).
-app.py imports membership.py and other_workers.py, and cli/ imports parent.py. The parent's modules do not import
-app.py: they start it.
+app.py imports membership.py and other_workers.py, and cli/ imports parent.py and starting.py. The parent's modules do
+not import app.py: they start it.
 """

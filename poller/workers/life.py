@@ -66,11 +66,16 @@ class Life:
         self._process: Process | None = None
 
     async def run(
-        self, command: Sequence[str], member: OpenChannel, listeners: Sequence[socket.socket], log: IO[bytes]
+        self,
+        command: Sequence[str],
+        member: OpenChannel,
+        settings: bytes,
+        listeners: Sequence[socket.socket],
+        log: IO[bytes],
     ) -> int:
         """Start the process, and return its exit status when it has ended. Raises OSError if it cannot be started.
 
-        If this is cancelled, the process is killed.
+        The process reads `settings` from its stdin. If this is cancelled, the process is killed.
         """
         try:
             ours, theirs = socket.socketpair()
@@ -79,7 +84,7 @@ class Life:
                 descriptors = [theirs.fileno(), *(listener.fileno() for listener in listeners)]
                 process = await anyio.open_process(
                     [*command, "--as-worker", str(member(theirs.fileno()))],
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE,
                     stdout=None,
                     stderr=subprocess.PIPE,
                     start_new_session=True,
@@ -89,7 +94,7 @@ class Life:
                 self._process, self.pid = process, process.pid
                 if self._must_stop:
                     self.stop()
-                return await self._attended(process, log)
+                return await self._attended(process, settings, log)
         finally:
             if self._channel is not None:
                 self._channel.close()
@@ -138,12 +143,13 @@ class Life:
             with suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
-    async def _attended(self, process: Process, log: IO[bytes]) -> int:
+    async def _attended(self, process: Process, settings: bytes, log: IO[bytes]) -> int:
         assert process.stderr is not None, "it is a pipe"
         assert self._channel is not None, "it is open"
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch)
+            tasks.start_soon(_hand, process, settings)
             async with anyio.create_task_group() as readers:
                 readers.start_soon(write_lines, process.stderr, partial(write_whole, log))
                 readers.start_soon(self._read, self._channel)
@@ -175,6 +181,14 @@ class Life:
         with anyio.move_on_after(seconds) as waiting:
             await self._answered.wait()
         return not waiting.cancelled_caught
+
+
+async def _hand(process: Process, settings: bytes) -> None:
+    """Send the settings, and close the pipe. If the process ends before it has read them, its exit status says why."""
+    assert process.stdin is not None, "it is a pipe"
+    with suppress(anyio.BrokenResourceError, OSError):
+        await process.stdin.send(settings)
+    await process.stdin.aclose()
 
 
 def command_line() -> list[str]:

@@ -1,6 +1,7 @@
 """What does a worker know of its parent, and what do the two say to each other?
 
-The parent starts a worker with its own command line and one more option, which has the membership as JSON.
+The parent starts a worker with its own command line and one more option, which has the membership as JSON. The worker
+reads its first settings from stdin (starting.py).
 
     parent                             worker
       │ <── report ──────────────────────┤   when it has started, and then at least once a second
@@ -71,7 +72,7 @@ PR_SET_PDEATHSIG = 1
 class Membership:
     """The facts that a worker gets from its parent when it starts. `number` is the worker's number, from 1 to `of`.
 
-    `folder` has the worker's socket and the settings. `channel` and `api_listeners` are file descriptors.
+    `folder` has the worker's socket and the copy of the file. `channel` and `api_listeners` are file descriptors.
     `has_colors` says whether the log is written to a terminal.
     """
 
@@ -97,7 +98,7 @@ class Membership:
 
     @property
     def settings_copy(self) -> Path:
-        """Return the copy of the settings file that all workers read."""
+        """Return the copy of the settings file that all workers read when they reload."""
         return Path(self.folder, SETTINGS_COPY)
 
     def sockets(self) -> Sequence[socket.socket]:

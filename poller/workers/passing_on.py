@@ -9,8 +9,8 @@ A change is made when all workers have made it. If one of them refuses, or does 
 the others have made the change. A worker that did not answer sees a pause in the state, and reads the file of a reload
 as soon as it answers again. Until then, the last reload counts as failed. Other reloads do not wait for this worker.
 An order is executed by the worker that reads the shard; the others refuse it.
-All workers read the same copy of the settings, also a worker that is started later. So no worker uses an edited file
-before a reload, and a faulty file changes no worker.
+All workers read the same copy of the file. So no worker uses an edited file before a reload, and a faulty file changes
+no worker. A worker that is started later gets the settings that are in use then (starting.py).
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.move import MoveOrder
 from poller.model.order import ShardOrder
 from poller.model.status import ReloadStatus
-from poller.settings.in_use import TextInUse
+from poller.settings.changes import changes
+from poller.settings.in_use import InUse, TextInUse
 from poller.settings.loading import Examined
 from poller.settings.values import Settings
 from poller.workers.asking import HANGS, Reply, all_asked, asked
 from poller.workers.membership import SETTINGS_COPY
+from poller.workers.starting import handed
 from poller.workers.team import Team, Worker
 
 STOPPING = "the daemon stops"
@@ -85,6 +87,7 @@ class Changes:
         self._line, self._waiting = anyio.create_memory_object_stream[None](1)
         self._tasks: TaskGroup
         _write(self._folder, in_use.text)
+        team.use(handed(InUse.of(in_use)))
         team.on_start = self._catch_up
 
     async def run(self) -> None:
@@ -104,7 +107,8 @@ class Changes:
     def text_in_use(self) -> TextInUse:
         """Return the text of the file, and the mappings that a worker failed to replace at the last reload."""
         bodies = [reply.body for reply in self._reloads.values() if reply.status == 200]
-        return TextInUse(self._text, self._at_start, sorted({name for body in bodies for name in _not_replaced(body)}))
+        not_replaced = sorted({name for body in bodies for name in _not_replaced(body)})
+        return TextInUse(self._text, self.in_use.daemon, not_replaced)
 
     async def reload(self, *, settings: str | None) -> Mapping[str, Any]:
         """Let all workers use the present file. Raises SettingsError if it is faulty, and CannotChange."""
@@ -123,14 +127,15 @@ class Changes:
     async def _reloaded_by_all(self) -> Mapping[str, Any]:
         async with self._turn:
             self._refuse_if_stopping()
-            found = await to_thread.run_sync(self._read)
+            found = await to_thread.run_sync(self._found)
             for warning in found.settings.warnings:
                 if warning not in self.in_use.warnings:
                     self._emit(SettingsWarning(warning))
+            of_new_processes = await to_thread.run_sync(handed, found)
             await to_thread.run_sync(_write, self._folder, found.text)
             self.in_use = found.settings
             self._text, self._was_refused = found.text, False
-            self._team.settings_number += 1
+            self._team.use(of_new_processes)
             replies = await self._ask_all("/api/reload", {})
             self.status = self.status._replace(was_successful=False)
             self._reloads = {reply.worker: reply for reply in replies}
@@ -139,6 +144,11 @@ class Changes:
                 if reply.status == HANGS and reply.worker not in self._late:
                     self._tasks.start_soon(self._reload_of, self._team.workers[reply.worker - 1])
         return _reloaded(_all_made(replies))
+
+    def _found(self) -> InUse:
+        """Read the file, and return the settings that are in use after its changes. Runs in a worker thread."""
+        read = self._read()
+        return InUse(changes(self.in_use, read.settings).settings, read.text, self._at_start)
 
     async def restart_function(self, name: str, *, settings: str | None) -> Mapping[str, Any]:
         return await self._changed("/api/reload", {"function": name}, settings)
@@ -201,7 +211,7 @@ class Changes:
 
     @property
     def _stuck_events(self) -> StuckEvents:
-        return StuckEvents(self.text_in_use.at_start.event_queue, self.in_use.functions)
+        return StuckEvents(self.in_use.daemon.event_queue, self.in_use.functions)
 
     async def _by_one(
         self, path: str, body: Mapping[str, object] | None = None, *, query: Mapping[str, str] | None = None

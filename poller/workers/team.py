@@ -50,7 +50,7 @@ class Worker:
 
     `since` is when the present process was started, or when the daemon was started if there was no process yet.
 
-    `settings_number` is the version of the settings that the present process has read at its start.
+    `settings_number` is the version of the settings with which the present process was started.
     """
 
     def __init__(self, number: int, since: float) -> None:
@@ -89,8 +89,8 @@ class _End(NamedTuple):
 class Team:
     """The workers of this daemon.
 
-    `settings_number` counts the versions of the settings that the workers read. `on_start` is called after the first
-    report of a process, and `on_end` after its end.
+    `settings_number` counts the calls of `use`. `on_start` is called after the first report of a process, and `on_end`
+    after its end.
     """
 
     def __init__(
@@ -108,7 +108,8 @@ class Team:
     ) -> None:
         """`command` starts a worker; the team adds the option that tells the worker its membership."""
         self.workers = [Worker(number, now()) for number in range(1, size + 1)]
-        self.settings_number = 1
+        self.settings = b""
+        self.settings_number = 0
         self.on_start: Callable[[Worker], None] = _nothing
         self.on_end: Callable[[Worker], None] = _nothing
         self.stop = stop
@@ -122,6 +123,11 @@ class Team:
         self._log = sys.stderr.buffer if log is None else log
         self._exit_code = 0
         self._tasks: TaskGroup
+
+    def use(self, settings: bytes) -> None:
+        """Hand these settings (starting.py) to each process that starts from now on."""
+        self.settings = settings
+        self.settings_number += 1
 
     @property
     def at_work(self) -> list[Worker]:
@@ -176,12 +182,16 @@ class Team:
     async def _live(self, worker: Worker) -> _End:
         """Run one process to its end."""
         worker.life, worker.since = Life(), self._now()
-        worker.settings_number = self.settings_number
+        worker.settings_number, settings = self.settings_number, self.settings
         async with anyio.create_task_group() as beside:
             beside.start_soon(self._welcome, worker)
             try:
                 status = await worker.life.run(
-                    self._command, lambda channel: self._member(worker, channel), self._api_listeners, self._log
+                    self._command,
+                    lambda channel: self._member(worker, channel),
+                    settings,
+                    self._api_listeners,
+                    self._log,
                 )
                 end = _End(status, _detail(worker.life, status))
             except OSError as error:

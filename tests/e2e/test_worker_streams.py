@@ -13,7 +13,9 @@ import orjson
 import pytest
 
 from poller.model.invocation import Answered, Invocation, Response
-from tests.e2e.harness import Daemon, World
+from poller.model.lease import shard_of
+from poller.stores.sqlite_leases import SqliteLeaseStore
+from tests.e2e.harness import Daemon, World, poller
 from tests.e2e.stream_functions import sequence_number
 from tests.e2e.streams import Clicks, mapping
 from tests.fakes.watch import Watch
@@ -142,3 +144,26 @@ async def test_the_deaths_of_workers_lose_and_disorder_nothing_and_cost_little_t
         await daemon.until_logged("leases_lost", worker=3)
         await scene.until_all_go_on()
     assert [line["worker"] for line in daemon.logged("worker_ended")] == [1, 2], "worker 3 was not killed"
+
+
+async def test_a_worker_that_starts_again_after_a_reload_shares_the_state_of_the_start(world: World) -> None:
+    """The file names another state by now, which only a restart of the whole daemon uses."""
+    scene = Scene(world)
+    async with scene.playing() as daemon:
+        world.state = f"sqlite://{world.folder}/other.db"
+        world.write(scene.settings())
+        reloaded = [poller(world.folder, "reload", "-c", "poller.toml", "--json")]
+        os.kill(pid_of(daemon, 2), signal.SIGKILL)
+        await scene.until(lambda: len(daemon.logged("mapping_ready", worker=2)) == 2)
+        await scene.until_all_go_on()
+        async with SqliteLeaseStore(world.folder / "poller.db") as state:
+            rows = {row.key: row for row in await state.scan() if row.checkpoint is not None}
+        reloaded.append(poller(world.folder, "reload", "-c", "poller.toml", "--json"))
+    opened = daemon.logged("state_opened")
+    assert [(line["state"], line["worker"]) for line in opened[3:]] == [(f"sqlite://{world.folder}/poller.db", 2)]
+    assert len(rows) == SHARDS
+    assert opened[3]["positions"] == SHARDS
+    assert scene.function.tokens.keys() == {shard_of(key) for key in rows}
+    assert list(world.folder.glob("other*")) == []
+    for answer in reloaded:
+        assert orjson.loads(answer.stdout)["needs_restart"] == ["daemon.state", "daemon.event_queue"]

@@ -206,6 +206,26 @@ async def test_a_reload_changes_all_workers_or_none_and_a_later_worker_reads_the
     assert orjson.loads(done.stdout)["mappings"]["added"] == ["invoices"]
 
 
+async def test_workers_that_start_again_after_a_reload_keep_events_in_the_file_of_the_start(world: World) -> None:
+    orders = world.queue("orders")
+    async with world.daemon(writing(orders), "--workers", "2") as daemon:
+        before = await all_ready(daemon)
+        world.options = f'event_queue = "sqlite://{world.folder}/other.db"'
+        world.write(writing(orders))
+        reloaded = poller(world.folder, "reload", "-c", "poller.toml", "--json")
+        for pid in before.values():
+            os.kill(pid, signal.SIGKILL)
+        await world.watch.until(lambda: len(daemon.logged("mapping_ready")) == 4)
+        invoked = poller(
+            world.folder, "invoke", "write", "--event", "-c", "poller.toml", "--payload", '{"Records": []}'
+        )
+        assert await daemon.stop() == 0
+    assert orjson.loads(reloaded.stdout)["needs_restart"] == ["daemon.event_queue"]
+    assert invoked.returncode == 0
+    assert (world.folder / "poller-events.db").exists()
+    assert not (world.folder / "other.db").exists()
+
+
 async def test_a_pause_holds_at_all_workers_also_at_one_that_is_started_later(world: World) -> None:
     orders = world.queue("orders")
     world.aws.functions[BILL] = FakeTarget()

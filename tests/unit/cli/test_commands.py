@@ -8,14 +8,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from poller import __version__
+from poller.cli import app
 from poller.cli.ending import exit_on_crash
-from poller.settings.loading import Examined
+from poller.settings.in_use import InUse
+from poller.settings.loading import Examined, examine
 from poller.settings.values import Settings
 from poller.stores import ownership
 from poller.stores.lease_file import shared
 from poller.workers.membership import Membership
+from poller.workers.starting import handed
 from tests.fakes.disk import no_file_grows_beyond
 from tests.unit.cli.conftest import COMMANDS, Poller
 
@@ -174,9 +178,10 @@ def test_run_passes_on_the_settings_and_ends_with_the_daemons_exit_code(
 ) -> None:
     handed: list[tuple[Settings, Path, bool, bool]] = []
 
-    def run(found: Examined, *, settings_path: Path, verbose: bool, quiet: bool, membership: None) -> int:
+    def run(in_use: InUse, *, settings_path: Path, verbose: bool, quiet: bool, membership: None) -> int:
         assert membership is None
-        handed.append((found.settings, settings_path, verbose, quiet))
+        assert in_use.at_start == in_use.settings.daemon
+        handed.append((in_use.settings, settings_path, verbose, quiet))
         return 7
 
     monkeypatch.setattr("poller.app.run", run)
@@ -204,22 +209,23 @@ def test_run_with_workers_runs_their_parent(poller: Poller, monkeypatch: pytest.
     assert others == [Path("poller.toml"), 3, False, True]
 
 
-def test_a_worker_reads_the_copy_of_its_parent(poller: Poller, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    handed: list[tuple[Settings, Path, Membership]] = []
+@pytest.mark.usefixtures("poller")
+def test_a_worker_uses_the_settings_that_its_parent_has_handed_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[tuple[InUse, Path, Membership]] = []
 
-    def run(found: Examined, *, settings_path: Path, membership: Membership, **_: bool) -> int:
-        handed.append((found.settings, settings_path, membership))
+    def run(in_use: InUse, *, settings_path: Path, membership: Membership, **_: bool) -> int:
+        used.append((in_use, settings_path, membership))
         return 7
 
     monkeypatch.setattr("poller.app.run", run)
-    (tmp_path / "private").mkdir()
-    (tmp_path / "private" / "settings.toml").write_text(SOUND)
-    Path("poller.toml").write_text("faulty")
-    member = Membership(number=2, of=3, folder=str(tmp_path / "private"), channel=7)
-    assert poller("run", "--workers", "3", "--as-worker", str(member), TOKEN="s3cret").exit_code == 7
-    [(settings, settings_path, membership)] = handed
-    assert [mapping.name for mapping in settings.queue_mappings] == ["users"]
-    assert (settings_path, membership) == (Path("poller.toml"), member)
+    file = Path("poller.toml")
+    file.write_text(SOUND)
+    in_use = InUse.of(examine(file, {"TOKEN": "s3cret"}))
+    file.write_text("faulty")
+    member = Membership(number=2, of=3, folder="private", channel=7)
+    arguments = ["run", "--workers", "3", "--as-worker", str(member)]
+    assert CliRunner().invoke(app, arguments, input=handed(in_use)).exit_code == 7
+    assert used == [(in_use, file, member)]
 
 
 def test_workers_need_a_state_that_they_can_share(poller: Poller) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +32,12 @@ from poller.model.ids import MappingName
 from poller.model.move import MoveOrder
 from poller.model.order import ShardOrder
 from poller.model.stream import SequenceNumber, ShardId
+from poller.settings.in_use import InUse
 from poller.settings.loading import examine
 from poller.workers.calls import Invocations
 from poller.workers.life import Life
 from poller.workers.passing_on import NO_WORKER, STOPPING, Backlogs, Changes
+from poller.workers.starting import received
 from poller.workers.team import Team
 from tests.fakes.changes import FakeChanges
 from tests.fakes.events import event
@@ -135,6 +139,11 @@ class Daemon:
     def copy(self) -> str:
         return (self.folder / "settings.toml").read_text()
 
+    @property
+    def handed(self) -> InUse:
+        """Return the settings of a worker that starts now."""
+        return received(io.BytesIO(self.team.settings))
+
     def start(self, number: int) -> None:
         worker = self.team.workers[number - 1]
         worker.settings_number = worker.settings_number or self.team.settings_number
@@ -181,6 +190,93 @@ async def test_a_reload_reaches_all_workers_with_one_copy_of_the_file(daemon: Da
     assert daemon.changes.text_in_use.at_start.http_listen is None
     assert daemon.changes.in_use.daemon.http_hosts == ("poller.internal",)
     assert daemon.changes.status == (True, 1001.0)
+
+
+def clicks(name: str, more: str = "") -> str:
+    arn = f"arn:aws:kinesis:eu-west-1:123456789012:stream/{name}"
+    options = f'event_source_arn = "{arn}"\nfunction_name = "bill"\nstarting_position = "LATEST"\n{more}'
+    return f"[mappings.{name}]\n{options}\n"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        'state = "sqlite:///elsewhere/other.db"',
+        'event_queue = "sqlite:///elsewhere/other.db"',
+        "event_queue_maximum_bytes = 20000000",
+        'worker = "green"',
+        'http_listen = "127.0.0.1:9464"',
+        'api_listen = "127.0.0.1:9465"',
+        'log_format = "console"',
+    ],
+)
+async def test_a_worker_that_starts_after_a_reload_has_the_options_of_the_start_and_the_mappings_of_the_reload(
+    daemon: Daemon, option: str
+) -> None:
+    first = daemon.handed
+    assert first == InUse.of(examine(daemon.file, {}))
+    async with daemon.running(1, 2):
+        daemon.file.write_text(clicks("gone"))
+        await daemon.changes.reload(settings=None)
+        text = f"[daemon]\nshutdown_grace_in_seconds = 5\n{option}\n{clicks('clicks')}"
+        daemon.file.write_text(text)
+        await daemon.changes.reload(settings=None)
+    settings, handed_text, at_start = daemon.handed
+    assert settings.daemon == replace(first.settings.daemon, shutdown_grace_in_seconds=5)
+    assert daemon.changes.in_use.daemon == settings.daemon
+    assert [mapping.name for mapping in settings.mappings] == ["clicks"]
+    assert (handed_text, at_start) == (text, first.at_start)
+    assert daemon.copy == text, "each worker finds out what needs a restart"
+    assert daemon.changes.text_in_use.at_start == settings.daemon
+
+
+async def test_a_worker_that_starts_again_has_the_region_of_the_last_reload_and_that_of_the_start(
+    daemon: Daemon,
+) -> None:
+    async with daemon.running(1, 2):
+        for region in ("eu-south-1", "eu-north-1"):
+            daemon.file.write_text(f'[daemon]\nregion = "{region}"\n')
+            await daemon.changes.reload(settings=None)
+    assert (daemon.handed.settings.daemon.region, daemon.handed.at_start.region) == ("eu-north-1", None)
+
+
+async def test_a_function_has_the_same_arn_in_a_worker_that_starts_after_several_reloads(daemon: Daemon) -> None:
+    """Its mapping goes, and comes back with another region: the function runs on, so it keeps its ARN."""
+    function = '[functions.bill]\nurl = "http://127.0.0.1:1/"\n'
+    elsewhere = clicks("clicks").replace("eu-west-1", "eu-north-1")
+    async with daemon.running(1, 2):
+        for text in (function + clicks("clicks"), function, function + elsewhere):
+            daemon.file.write_text(text)
+            await daemon.changes.reload(settings=None)
+    (bill,) = daemon.handed.settings.functions.values()
+    assert bill.arn.region == "eu-west-1"
+
+
+async def test_a_link_that_leads_to_another_folder_changes_no_state(daemon: Daemon, tmp_path: Path) -> None:
+    """The state is beside the file."""
+    (tmp_path / "release").mkdir()
+    (tmp_path / "release" / "poller.toml").write_text(clicks("clicks"))
+    daemon.file.unlink()
+    daemon.file.symlink_to("release/poller.toml")
+    async with daemon.running(1, 2):
+        await daemon.changes.reload(settings=None)
+    assert daemon.handed.settings.daemon.state == f"sqlite://{tmp_path}/poller.db"
+    assert [mapping.name for mapping in daemon.handed.settings.mappings] == ["clicks"]
+
+
+async def test_no_worker_reloads_a_file_with_another_table_of_kcl(daemon: Daemon) -> None:
+    async with daemon.running(1, 2):
+        daemon.file.write_text(clicks("clicks", 'kcl_table = "readers"'))
+        await daemon.changes.reload(settings=None)
+        before, number = daemon.copy, daemon.team.settings_number
+        daemon.file.write_text(clicks("clicks", 'kcl_table = "others"') + clicks("new"))
+        with pytest.raises(SettingsError, match=r"^mappings\.clicks\.kcl_table: has changed, so the daemon must be"):
+            await daemon.changes.reload(settings=None)
+    assert daemon.asked(1) == daemon.asked(2) == [None]
+    (mapping,) = daemon.handed.settings.stream_mappings
+    assert (mapping.name, mapping.kcl_table) == ("clicks", "readers")
+    assert (daemon.copy, daemon.team.settings_number) == (before, number)
+    assert [type(fact) for fact in daemon.facts] == [ReloadRefused]
 
 
 async def test_no_worker_is_asked_to_read_a_faulty_file(daemon: Daemon) -> None:
@@ -317,7 +413,8 @@ async def test_the_parent_changes_stuck_events_in_the_file_that_all_workers_shar
     """That is the file of the start, whatever a reload has read."""
     path = Path(str(daemon.changes.in_use.daemon.event_queue).removeprefix("sqlite://"))
     daemon.file.write_text('[daemon]\nevent_queue = "sqlite://new.db"\n[functions.resize]\nhandler = "f:handler"\n')
-    daemon.changes.in_use = examine(daemon.file, {}).settings
+    async with daemon.running(1, 2):
+        await daemon.changes.reload(settings=None)
     with shared(path) as file:
         put(file, [event(1000.0, stuck="NotFound"), event(1000.0)])
     report = await daemon.changes.stuck_events("resize")

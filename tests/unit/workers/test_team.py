@@ -46,6 +46,8 @@ def report(answers):
 for act in acts:
     if act == "print":
         print("worker", member["number"], file=sys.stderr, flush=True)
+    elif act == "read":
+        print(len(sys.stdin.read()), "bytes", file=sys.stderr, flush=True)
     elif act == "wait":
         while True:
             signal.pause()
@@ -353,7 +355,7 @@ async def test_a_process_that_is_told_to_stop_before_it_begins_stops(tmp_path: P
     member = partial(Membership, number=1, of=1, folder=str(tmp_path))
     with anyio.fail_after(30):
         status = await life.run(
-            [sys.executable, "-c", PROGRAM, "{}"], lambda channel: member(channel=channel), [], io.BytesIO()
+            [sys.executable, "-c", PROGRAM, "{}"], lambda channel: member(channel=channel), b"", [], io.BytesIO()
         )
     assert status in (0, -signal.SIGTERM)
 
@@ -363,6 +365,26 @@ def test_the_first_reason_of_a_kill_is_kept_because_a_process_may_outlive_a_sign
     life.kill("it did not report")
     life.kill("it did not end")
     assert life.killed_because == "it did not report"
+
+
+async def test_each_process_gets_the_settings_that_are_in_use_when_it_starts(tmp_path: Path) -> None:
+    async with parent(tmp_path, {"1": [["read"], ["read"]]}) as daemon:
+        daemon.team.use(b"x" * 3)
+        await daemon.until_started()
+        daemon.team.use(b"x" * 3_000_000)
+        assert daemon.log.getvalue() == b"3 bytes\n"
+        daemon.worker(1).life.kill("the test kills it")
+        await daemon.until_started(4)
+        assert daemon.log.getvalue() == b"3 bytes\n3000000 bytes\n"
+        assert [worker.settings_number for worker in daemon.team.workers] == [2, 1, 1]
+
+
+async def test_a_process_that_ends_before_it_has_read_its_settings_ends_with_its_own_exit_code(tmp_path: Path) -> None:
+    daemon = Parent(tmp_path, [sys.executable, "-c", PROGRAM, json.dumps({"1": [[2]]})])
+    daemon.team.use(b"x" * 3_000_000)
+    with anyio.fail_after(30):
+        await daemon.run()
+    assert (daemon.code, daemon.ended) == (2, [(1, 2, False)])
 
 
 async def test_a_worker_answers_each_question_with_a_newer_report(tmp_path: Path) -> None:

@@ -1,0 +1,31 @@
+"""With which settings does a worker start?"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+
+from poller.errors import SettingsError
+from poller.settings.in_use import InUse
+from poller.settings.loading import examine
+from poller.workers.starting import handed, received
+from tests.unit.settings.explained import EXAMPLE
+from tests.unit.settings.test_example import ENVIRON
+
+
+def test_a_worker_receives_the_settings_that_its_parent_has_handed_to_it() -> None:
+    """The example has every option."""
+    found = examine(EXAMPLE, ENVIRON)
+    before = replace(found.settings.daemon, region="eu-north-1")
+    in_use = InUse(found.settings, found.text, before)
+    assert received(io.BytesIO(handed(in_use))) == in_use
+    assert in_use != InUse.of(found)
+
+
+def test_a_worker_of_another_version_of_poller_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = handed(InUse.of(examine(EXAMPLE, ENVIRON)))
+    monkeypatch.setattr("poller.workers.starting.__version__", "9.9.9")
+    with pytest.raises(SettingsError, match=r"from version \d\S* to 9\.9\.9, so the daemon must be restarted"):
+        received(io.BytesIO(settings))
