@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -70,6 +72,26 @@ async def create_table(client: JsonClient, table: str) -> None:
         AttributeDefinitions=[{"AttributeName": "leaseKey", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
+
+
+async def test_a_worker_that_starts_again_uses_the_table_of_the_start_although_the_file_has_another_endpoint(
+    world: World, ministack: str
+) -> None:
+    new_function(world)
+    world.state = "dynamodb://workers"
+    world.options = f'endpoints = {{ dynamodb = "{ministack}" }}'
+    text = mapping("clicks", Clicks(world.aws, "clicks", shard_count=2), BILL)
+    async with world.daemon(text, "--workers", "2") as daemon:
+        for number in (1, 2):
+            await daemon.until_logged("mapping_ready", worker=number)
+        world.options = 'endpoints = { dynamodb = "http://127.0.0.1:9" }'
+        world.write(text)
+        daemon.signal(signal.SIGHUP)
+        for number in (1, 2):
+            await daemon.until_logged("reloaded", options=["daemon.endpoints"], worker=number)
+        os.kill(daemon.logged("worker_started", worker=2)[0]["pid"], signal.SIGKILL)
+        await world.watch.until(lambda: len(daemon.logged("mapping_ready", worker=2)) == 2)
+        assert await daemon.stop() == 0
 
 
 @pytest.mark.usefixtures("_keys")

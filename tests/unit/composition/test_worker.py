@@ -22,7 +22,7 @@ from poller.model.mapping import StreamMapping
 from poller.model.move import MoveOrder
 from poller.model.stream import Latest, ShardId
 from poller.stores.dynamodb_items import Item
-from poller.stores.dynamodb_table import made_ready
+from poller.stores.dynamodb_table import described, made_ready
 from poller.stores.lease_pauses import LeasePauses
 from poller.stores.sqlite_leases import SqliteLeaseStore
 from tests.fakes.dynamodb_over_http import dynamodb_over_http, use_own_credentials
@@ -126,6 +126,22 @@ def test_the_owner_of_leases_has_the_label_of_the_worker_and_is_another_one_at_e
 def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a daemon look for the state file all the time."""
     monkeypatch.setattr("poller.composition.worker.LEASE_DURATION_IN_SECONDS", 0.001)
+
+
+async def test_a_table_of_the_state_is_where_it_was_when_the_daemon_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process is a worker that is started again, after a reload with another endpoint."""
+    use_own_credentials(monkeypatch)
+    async with dynamodb_over_http() as before, dynamodb_over_http() as now:
+        settings = settings_of(tmp_path, [])
+        at_start = replace(settings.daemon, state="dynamodb://leases", region="eu-west-1", endpoint_url=before.url)
+        settings = replace(settings, daemon=replace(at_start, endpoint_url=now.url))
+        async with compose(settings, emit=lambda _: None, descriptor_limit=1024, at_start=at_start) as composition:
+            await composition.worker.state()
+            assert await composition.begun() == set()
+        assert await described(before.tables, "leases") is not None
+        assert await described(now.tables, "leases") is None
 
 
 @pytest.mark.slow
