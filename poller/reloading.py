@@ -31,10 +31,11 @@ from poller.errors import CannotChange, PollerError, SettingsError
 from poller.facts import Emit, FunctionRestartedByRequest, Reloaded, ReloadNotMade, ReloadRefused, SettingsWarning
 from poller.model.function import ChildProcess, Function
 from poller.model.ids import FunctionName, MappingName
+from poller.model.mapping import EventMapping
 from poller.model.status import ReloadStatus
 from poller.model.stream import StateKey
 from poller.ports import Clock
-from poller.settings.changes import Changes, Renamed, changes
+from poller.settings.changes import Changes, Difference, Renamed, changes
 from poller.settings.in_use import TextInUse
 from poller.settings.loading import Examined
 from poller.settings.values import Settings
@@ -208,8 +209,9 @@ class Reloader:
         self._note_what_runs(found.settings, functions, uncertain=failures)
         succeeded_at = self.status.succeeded_at if failures else self._clock.now()
         self.status = ReloadStatus(was_successful=not failures, succeeded_at=succeeded_at)
-        self._emit(_fact(found, failures, self._file))
-        return _report(found, failures, warnings)
+        made = replace(found, mappings=found.mappings.without(failures), events=_events_without(failures, found))
+        self._emit(_fact(made, failures, self._file))
+        return _report(made, failures, warnings)
 
     def _found(self) -> tuple[Changes, str]:
         """Read the file, and return what differs from the settings in use, and its text. Runs in a worker thread."""
@@ -266,35 +268,39 @@ def _only(names: Collection[MappingName], settings: Settings) -> Settings:
     )
 
 
-def _fact(found: Changes, failures: Collection[MappingName], file: Path) -> Reloaded:
+def _events_without(failures: Collection[MappingName], found: Changes) -> Difference[FunctionName]:
+    return found.events.without([name for name in found.events.names if EventMapping.named(name) in failures])
+
+
+def _fact(made: Changes, failures: Collection[MappingName], file: Path) -> Reloaded:
     return Reloaded(
         settings=str(file),
-        added=found.mappings.added,
-        replaced=found.mappings.replaced,
-        removed=found.mappings.removed,
+        added=made.mappings.added,
+        replaced=made.mappings.replaced,
+        removed=made.mappings.removed,
         failed=tuple(failures),
-        functions_added=found.functions.added,
-        functions_replaced=found.functions.replaced,
-        functions_removed=found.functions.removed,
-        events_replaced=_events_replaced(found),
-        options=found.options,
-        needs_restart=found.needs_restart,
+        functions_added=made.functions.added,
+        functions_replaced=made.functions.replaced,
+        functions_removed=made.functions.removed,
+        events_replaced=_events_replaced(made),
+        options=made.options,
+        needs_restart=made.needs_restart,
     )
 
 
-def _report(found: Changes, failures: Mapping[MappingName, str], warnings: Sequence[str]) -> Mapping[str, Any]:
+def _report(made: Changes, failures: Mapping[MappingName, str], warnings: Sequence[str]) -> Mapping[str, Any]:
     """Return the answer of /api/reload, which `poller reload --json` prints."""
     return {
-        "mappings": asdict(found.mappings),
+        "mappings": asdict(made.mappings),
         "failed": failures,
-        "functions": asdict(found.functions),
-        "events": {"replaced": _events_replaced(found)},
-        "options": found.options,
-        "needs_restart": found.needs_restart,
+        "functions": asdict(made.functions),
+        "events": {"replaced": _events_replaced(made)},
+        "options": made.options,
+        "needs_restart": made.needs_restart,
         "warnings": warnings,
     }
 
 
-def _events_replaced(found: Changes) -> tuple[FunctionName, ...]:
+def _events_replaced(made: Changes) -> tuple[FunctionName, ...]:
     """Return the functions that run on, but whose asynchronous events have other options."""
-    return tuple(function for function in found.events.replaced if function not in found.functions.replaced)
+    return tuple(function for function in made.events.replaced if function not in made.functions.replaced)

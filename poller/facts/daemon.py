@@ -45,7 +45,8 @@ class Reloaded(NamedTuple):
 
     `added`, `replaced` and `removed` are mappings. `options` are the changed options of [daemon].
     `events_replaced` are functions that run on, but have new options for their asynchronous events.
-    `failed` are the mappings that could not be changed. `mapping_not_changed` is logged for each of them.
+    `failed` are the mappings that could not be changed, and no other field names them. `mapping_not_changed` is logged
+    for each of them.
     `needs_restart` are changed options that the daemon reads only at its start.
     """
 

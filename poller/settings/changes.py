@@ -73,6 +73,14 @@ class Difference(Generic[Name]):
     def names(self) -> tuple[Name, ...]:
         return self.added + self.replaced + self.removed
 
+    def without(self, names: Collection[Name]) -> Difference[Name]:
+        """Return the difference without these names, for example those that could not be changed."""
+        added, replaced, removed = (
+            tuple(name for name in of_one_kind if name not in names)
+            for of_one_kind in (self.added, self.replaced, self.removed)
+        )
+        return Difference(added=added, replaced=replaced, removed=removed)
+
 
 class Renamed(NamedTuple):
     """A mapping `now` that reads a stream which only the mapping `before` read until now.

@@ -37,6 +37,7 @@ from poller.facts import Emit, ReloadNotMade, ReloadRefused, SettingsWarning, Wo
 from poller.model.backlog import Backlog, UnknownBacklog
 from poller.model.event import EventAction
 from poller.model.ids import FunctionName, MappingName, RequestId
+from poller.model.mapping import EventMapping
 from poller.model.move import MoveOrder
 from poller.model.order import ShardOrder
 from poller.model.status import ReloadStatus
@@ -106,9 +107,15 @@ class Changes:
     @property
     def text_in_use(self) -> TextInUse:
         """Return the text of the file, and the mappings that a worker failed to replace at the last reload."""
-        bodies = [reply.body for reply in self._reloads.values() if reply.status == 200]
-        not_replaced = sorted({name for body in bodies for name in _not_replaced(body)})
-        return TextInUse(self._text, self.in_use.daemon, not_replaced)
+        return TextInUse(self._text, self.in_use.daemon, sorted({*self._not_replaced()}))
+
+    def _not_replaced(self) -> Iterator[MappingName]:
+        """Yield the mappings that a worker failed to change, but not those that it failed to add: they do not run."""
+        for number, reply in self._reloads.items():
+            report = self._team.workers[number - 1].life.report
+            if reply.status == 200 and report is not None:
+                running = {status.mapping for status in report.statuses if status.events is None}
+                yield from running & reply.body.get("failed", {}).keys()
 
     async def reload(self, *, settings: str | None) -> Mapping[str, Any]:
         """Let all workers use the present file. Raises SettingsError if it is faulty, and CannotChange."""
@@ -327,21 +334,22 @@ def _all_made(replies: Sequence[Reply]) -> Sequence[Reply]:
 
 
 def _reloaded(replies: Sequence[Reply]) -> Mapping[str, Any]:
-    """Return the changes of the worker with the most changes. A worker that has just started has read the new file."""
+    """Return the changes of the worker with the most changes, without those that another worker failed to make.
+
+    A worker that has just started has read the new file.
+    """
     report = dict(max(replies, key=lambda reply: len(orjson.dumps(reply.body))).body)
     failures: dict[str, dict[int, str]] = {}
     for reply in replies:
         for mapping, why in reply.body.get("failed", {}).items():
             failures.setdefault(mapping, {})[reply.worker] = why
+    report["mappings"] = {
+        change: [name for name in names if name not in failures] for change, names in report["mappings"].items()
+    }
+    changed_events = report["events"]["replaced"]
+    report["events"] = {"replaced": [name for name in changed_events if EventMapping.named(name) not in failures]}
     report["failed"] = {mapping: _of_workers(reasons, len(replies)) for mapping, reasons in failures.items()}
     return report
-
-
-def _not_replaced(report: Mapping[str, Any]) -> Iterator[MappingName]:
-    """Yield the mappings that a worker's reload failed to replace. A mapping that it failed to add does not exist."""
-    for name in report["mappings"].get("replaced", ()):
-        if name in report.get("failed", ()):
-            yield name
 
 
 def _of_workers(reasons: Mapping[int, str], workers: int) -> str:

@@ -28,7 +28,11 @@ class FakeChanges:
         self.orders: list[ShardOrder] = []
         self.moves: list[MoveOrder] = []
         self.is_asked = anyio.Event()
-        self.report: Mapping[str, Any] = {"mappings": {"added": ["orders"]}, "was_paused": False}
+        self.report: Mapping[str, Any] = {
+            "mappings": {"added": ["orders"]},
+            "events": {"replaced": []},
+            "was_paused": False,
+        }
         self.error: PollerError | None = None
         self.go = anyio.Event()
         self.go.set()

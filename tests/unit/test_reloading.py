@@ -15,6 +15,7 @@ from poller.errors import CannotChange, CannotStore, PollerError, SettingsError
 from poller.facts import Fact, FunctionRestartedByRequest, Reloaded, ReloadNotMade, ReloadRefused, SettingsWarning
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
+from poller.model.mapping import EventMapping
 from poller.model.move import Moved, MoveOrder, ShardPosition, StoredPositions
 from poller.model.order import ShardOrder
 from poller.model.status import BlockedShard, ReloadStatus
@@ -81,7 +82,7 @@ class FakeRunning:
             error, self.error = self.error, None
             raise error
         self.running |= {name: wanted[name] for name in found.mappings.replaced if name in wanted}
-        changed = {*found.mappings.added, *found.mappings.replaced}
+        changed = {*found.mappings.names, *map(EventMapping.named, found.events.replaced)}
         return dict.fromkeys(changed & self.cannot_open, "the disk is full")
 
     @property
@@ -224,6 +225,10 @@ async def test_a_reload_names_functions_that_run_on_while_the_options_of_their_e
         (fact,) = made.facts_of(Reloaded)
         assert isinstance(fact, Reloaded)
         assert fact.events_replaced == ("store",)
+        made.write(queue("orders") + "[functions.store.event_invoke_config]\nmaximum_retry_attempts = 1\n")
+        made.running.cannot_open = {EventMapping.named(FunctionName("store"))}
+        report = await made.reloader.reload()
+        assert (report["events"], report["failed"]) == ({"replaced": ()}, {"store:events": "the disk is full"})
 
 
 async def test_a_second_reload_begins_where_the_first_one_ended(tmp_path: Path) -> None:
@@ -305,7 +310,10 @@ async def test_a_mapping_that_could_not_be_opened_is_reported_and_the_next_reloa
         for _ in range(2):
             report = await made.reloader.reload()
             assert report["failed"] == {"orders": "the disk is full", "new": "the disk is full"}
-            assert report["mappings"] == {"added": ("new",), "replaced": ("orders",), "removed": ()}
+            assert report["mappings"] == {"added": (), "replaced": (), "removed": ()}, "what failed was not changed"
+            fact = made.facts_of(Reloaded)[-1]
+            assert isinstance(fact, Reloaded)
+            assert (fact.added, fact.replaced, {*fact.failed}) == ((), (), {"orders", "new"})
         made.running.cannot_open = set()
         report = await made.reloader.reload()
         assert report["mappings"] == {"added": ("new",), "replaced": ("orders",), "removed": ()}

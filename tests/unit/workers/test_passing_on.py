@@ -28,15 +28,18 @@ from poller.event_queues.schema import shared
 from poller.facts import Fact, ReloadNotMade, ReloadRefused, SettingsWarning, WorkerNotChanged
 from poller.http.request_body import read_body
 from poller.model.backlog import Backlog, QueueDepth, UnknownBacklog
-from poller.model.ids import MappingName
+from poller.model.ids import FunctionName, MappingName
+from poller.model.mapping import EventMapping
 from poller.model.move import MoveOrder
 from poller.model.order import ShardOrder
+from poller.model.status import EventsStatus, MappingStatus
 from poller.model.stream import SequenceNumber, ShardId
 from poller.settings.in_use import InUse
 from poller.settings.loading import examine
 from poller.workers.calls import Invocations
 from poller.workers.life import Life
 from poller.workers.passing_on import NO_WORKER, STOPPING, Backlogs, Changes
+from poller.workers.report import Report
 from poller.workers.starting import received
 from poller.workers.team import Team
 from tests.fakes.changes import FakeChanges
@@ -45,6 +48,7 @@ from tests.fakes.events import event
 pytestmark = pytest.mark.anyio
 
 NEW = '[daemon]\nhttp_listen = "127.0.0.1:0"\nhttp_hosts = ["poller.internal"]\n'
+READY = MappingStatus(MappingName("orders"), FunctionName("store"), "arn", "ready", None, 1, 0, 0, 8)
 FAULTY = "[daemon]\nshutdown_grace_in_seconds = -1\n"
 PATH = "/2015-03-31/functions/store/invocations"
 
@@ -318,12 +322,19 @@ async def test_a_reason_that_all_workers_have_is_given_once(daemon: Daemon) -> N
 
 
 async def test_a_mapping_that_one_worker_could_not_change_is_named_with_the_worker(daemon: Daemon) -> None:
-    daemon.workers[1].report = {"failed": {"orders": "gone", "clicks": "gone"}}
-    daemon.workers[2].report = {"failed": {"clicks": "gone"}, "mappings": {"replaced": ["orders", "clicks"]}}
+    for number, failed in ((1, ("orders", "clicks", "store:events")), (2, ("clicks",))):
+        made = [name for name in ("returns", "orders", "clicks") if name not in failed]
+        daemon.workers[number].report = {
+            "failed": dict.fromkeys(failed, "gone"),
+            "mappings": {"replaced": made},
+            "events": {"replaced": ["store", "resize"] if number == 2 else ["resize"]},
+            "warnings": ["this worker has the longest answer, whose changes are shown"] * (number == 2),
+        }
     async with daemon.running(1, 2):
         answer = await daemon.changes.reload(settings=None)
-    assert answer["failed"] == {"orders": "worker 1: gone", "clicks": "gone"}
-    assert answer["mappings"] == {"replaced": ["orders", "clicks"]}, "those of the worker with the most changes"
+    assert answer["failed"] == {"orders": "worker 1: gone", "clicks": "gone", "store:events": "worker 1: gone"}
+    assert answer["mappings"] == {"replaced": ["returns"]}
+    assert answer["events"] == {"replaced": ["resize"]}
     assert daemon.changes.status == (False, 1000.0)
 
 
@@ -601,9 +612,14 @@ async def test_the_end_of_a_process_that_hung_says_nothing_about_the_next_proces
 
 async def test_the_mappings_that_a_worker_failed_to_replace_are_noted_until_it_replaces_them(daemon: Daemon) -> None:
     daemon.workers[2].report = {
-        "mappings": {"replaced": ["orders", "clicks"], "added": ["new"]},
-        "failed": {"orders": "gone", "new": "gone"},
+        "mappings": {"replaced": ["clicks"]},
+        "events": {"replaced": []},
+        "failed": {"orders": "gone", "new": "gone", "store:events": "gone"},
     }
+    for number, names in ((1, ("orders", "clicks", "new")), (2, ("orders", "clicks"))):
+        statuses = [READY._replace(mapping=MappingName(name)) for name in names]
+        events = READY._replace(mapping=EventMapping.named(READY.function), events=EventsStatus())
+        daemon.team.workers[number - 1].life.report = Report(0, [*statuses, events], [], {})
     async with daemon.running(1, 2):
         await daemon.changes.reload(settings=None)
         assert daemon.changes.text_in_use.not_replaced == ["orders"]
