@@ -173,8 +173,8 @@ class WorkerStatus(NamedTuple):
     ended      it has ended, and is started again soon
     stopping   the daemon is stopping
 
-    `reason` says why the worker is not ready, or is None. `since` is when its process was started, in epoch seconds, or
-    when the daemon was started if there was no process yet. `restarts` is how often it was started again.
+    `reason` says why the worker is not ready, or is None. `since` is when it came into this state, in epoch seconds.
+    `restarts` is how often it was started again.
     """
 
     number: int

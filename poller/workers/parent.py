@@ -142,6 +142,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], found: Examined, se
             services.start_soon(_obey, signals, stop, changes)
             services.start_soon(changes.run)
             services.start_soon(history.run)
+            services.start_soon(view.run)
             services.start_soon(reap_regularly)
             telemetry.emit(
                 DaemonStarted(

@@ -4,11 +4,13 @@
 
 The pages show the last report of a worker that does not answer soon, but not its shards and leases once others may
 have taken them.
+The view looks at each worker once a second, because a state of a worker is shown with the time since when it lasts.
 The counts of a worker that has ended are kept, so that no counter goes down.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 import anyio
@@ -33,6 +35,9 @@ LONGEST_WAIT_IN_SECONDS = 2.0
 SILENT_AFTER_IN_SECONDS = 5.0
 """After this time without a report, the pages show that the worker is silent."""
 
+SECONDS_BETWEEN_LOOKS = 1.0
+"""A worker reports once a second."""
+
 NAMES_SHOWN = 5
 """If a worker is not ready, its reason names at most this many mappings."""
 
@@ -43,10 +48,14 @@ PARENT = "parent"
 class View:
     """The merged statuses and numbers of a team."""
 
-    def __init__(self, team: Team, *, own_numbers: Callable[[], Sequence[Numbers]]) -> None:
+    def __init__(
+        self, team: Team, *, own_numbers: Callable[[], Sequence[Numbers]], now: Callable[[], float] = time.time
+    ) -> None:
         """`own_numbers` returns what the parent itself has counted."""
         self._team = team
         self._own_numbers = own_numbers
+        self._now = now
+        self._begun: dict[int, tuple[WorkerState, float]] = {}  # of each worker: its last known state, and since when
         self._totals = Totals()
         self._usage_of_ended = NO_USAGE
         team.on_end = self._keep
@@ -64,6 +73,12 @@ class View:
             for report, has_leases in reports
             if report is not None
         )
+
+    async def run(self) -> None:
+        """Note since when each worker has its state, until cancelled."""
+        while True:
+            self.workers()
+            await anyio.sleep(SECONDS_BETWEEN_LOOKS)
 
     def workers(self) -> list[WorkerStatus]:
         return [self._status(worker) for worker in self._team.workers]
@@ -101,7 +116,7 @@ class View:
 
     def _has_leases(self, worker: Worker) -> bool:
         """Return whether the worker may still have the leases of its last report. A silent worker renews no lease."""
-        return anyio.current_time() - worker.life.reported_at < LEASE_DURATION_IN_SECONDS
+        return _silence(worker) < LEASE_DURATION_IN_SECONDS
 
     def _report(self, worker: Worker) -> None:
         if worker.life.report is not None:
@@ -117,7 +132,19 @@ class View:
     def _status(self, worker: Worker) -> WorkerStatus:
         state, reason = self._state(worker)
         pid = None if worker.life.over.is_set() else worker.life.pid
-        return WorkerStatus(worker.number, state, reason, pid, worker.since, worker.restarts)
+        return WorkerStatus(worker.number, state, reason, pid, self._since(worker, state), worker.restarts)
+
+    def _since(self, worker: Worker, state: WorkerState) -> float:
+        """Return since when the worker has this state, and remember it."""
+        if state == "silent":  # since its last report
+            since = self._now() - _silence(worker)
+        elif worker.number not in self._begun:
+            since = worker.since
+        else:
+            last, begun = self._begun[worker.number]
+            since = max(begun, worker.since) if last == state else self._now()  # `begun` may be of a former process
+        self._begun[worker.number] = (state, since)
+        return since
 
     def _state(self, worker: Worker) -> tuple[WorkerState, str | None]:
         life = worker.life
@@ -127,10 +154,15 @@ class View:
             return "ended", "its process has ended, and is started again soon"
         if life.report is None:
             return "starting", "its process has not started yet"
-        silence = anyio.current_time() - life.reported_at
+        silence = _silence(worker)
         if silence > SILENT_AFTER_IN_SECONDS:
             return "silent", f"it has not reported for {silence:.0f} s"
         if waiting := [status.mapping for status in life.report.statuses if not is_ready(status)]:
             more = f" and {len(waiting) - NAMES_SHOWN:,} more" if len(waiting) > NAMES_SHOWN else ""
             return "starting", f"not ready: {', '.join(waiting[:NAMES_SHOWN])}{more}"
         return "ready", None
+
+
+def _silence(worker: Worker) -> float:
+    """Return for how many seconds the worker has not reported."""
+    return anyio.current_time() - worker.life.reported_at

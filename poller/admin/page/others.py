@@ -23,13 +23,13 @@ def _workers(view: View) -> Html:
         [
             text(worker.number),
             joined([text(worker.state), small(text(worker.reason)) if worker.reason else NOTHING]),
-            text(worker.pid or ""),
             lasting(worker.since, view.now),
+            text(worker.pid or ""),
             text(f"{worker.restarts:,}"),
         ]
         for worker in view.workers
     ]
-    return table("Workers", ("worker", "state", "process", "runs for", "restarts"), rows)
+    return table("Workers", ("worker", "state", "for", "process", "restarts"), rows)
 
 
 def _sharing_workers(view: View) -> Html:

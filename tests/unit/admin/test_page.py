@@ -703,7 +703,7 @@ def test_several_workers_have_a_table() -> None:
         WorkerStatus(2, "ended", "it was killed", None, NOW - 60, 3),
     ]
     rows = [" ".join(row.split()) for row in read(QUEUE, workers=workers).rows]
-    assert "1 ready 4711 2.0 h 0" in rows
+    assert "1 ready 2.0 h 4711 0" in rows
     assert "2 ended it was killed 1.0 min 3" in rows
     assert "Workers" not in read(QUEUE).text
 

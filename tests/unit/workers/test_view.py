@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -48,6 +49,7 @@ class Shown:
 
     def __init__(self) -> None:
         self.stop = Stop()
+        self.time = STARTED_AT
         self.own = Telemetry()
         self.team = Team(
             2,
@@ -59,7 +61,7 @@ class Shown:
             emit=self.own.emit,
             now=lambda: STARTED_AT,
         )
-        self.view = View(self.team, own_numbers=self.own.numbers)
+        self.view = View(self.team, own_numbers=self.own.numbers, now=lambda: self.time)
 
     def report(
         self,
@@ -210,6 +212,58 @@ async def test_the_state_of_each_worker_is_shown() -> None:
 
 async def test_a_worker_without_a_process_has_its_state_since_the_daemon_was_started() -> None:
     assert [worker.since for worker in Shown().view.workers()] == [STARTED_AT] * 2
+
+
+async def test_a_state_of_a_worker_is_shown_with_the_time_since_when_it_lasts() -> None:
+    shown = Shown()
+
+    def after(seconds: float) -> tuple[str, Any]:
+        """Return the first worker's state after these seconds, and how long after the start the state began."""
+        shown.time += seconds
+        worker, _ = shown.view.workers()
+        return worker.state, pytest.approx(worker.since - STARTED_AT, abs=20)
+
+    assert after(100) == ("starting", 0)
+    shown.report(1, state="starting")
+    assert after(100) == ("starting", 0)
+    shown.report(1)
+    assert after(100) == ("ready", 300)
+    assert after(100) == ("ready", 300)
+    shown.team.workers[0].life.reported_at -= 100
+    assert after(200) == ("silent", 500), "since its last report"
+    shown.team.workers[0].life.reported_at -= 100
+    assert after(100) == ("silent", 500)
+    shown.report(1)
+    assert after(100) == ("ready", 800)
+    shown.end(1)
+    assert after(100) == ("ended", 900)
+    shown.team.workers[0].life = Life()
+    shown.report(1)
+    assert after(100) == ("ready", 1000)
+    shown.team.workers[0].since = STARTED_AT + 1050  # it ended and was started again between two looks
+    assert after(100) == ("ready", 1050)
+    shown.stop.begin()
+    assert after(100) == ("stopping", 1200)
+    assert after(100) == ("stopping", 1200)
+
+
+async def test_the_view_looks_at_the_workers_also_if_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poller.workers.view.SECONDS_BETWEEN_LOOKS", 0.01)
+    shown = Shown()
+    has_looked = anyio.Event()
+
+    def now() -> float:
+        has_looked.set()
+        return STARTED_AT + 10
+
+    view = View(shown.team, own_numbers=shown.own.numbers, now=now)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(view.run)
+        await anyio.wait_all_tasks_blocked()
+        shown.report(1)
+        with anyio.fail_after(30):
+            await has_looked.wait()
+        tasks.cancel_scope.cancel()
 
 
 async def test_the_reason_names_only_a_few_of_many_mappings() -> None:
