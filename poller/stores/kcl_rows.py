@@ -241,6 +241,8 @@ def _details(item: Item) -> dict[str, Detail]:
         if not isinstance(ours, dict):
             raise ValueError("the details are not a JSON object")
         details |= ours
+        if "leaseOwner" in item and not OUR_OWNER.fullmatch(item["leaseOwner"]["S"]):
+            details.pop("read_since", None)  # it is of the worker that read the shard before the worker of KCL
     for name, attribute in RELATIVES.items():
         if attribute in item:
             details[name] = sorted(item[attribute]["SS"])

@@ -254,6 +254,14 @@ def test_details_that_kcl_does_not_know_have_an_attribute_of_their_own() -> None
     assert gone.keys() & {"pollerDetails", "parentShardId"} == set()
 
 
+def test_a_worker_of_kcl_does_not_get_the_time_since_when_a_worker_of_poller_has_read() -> None:
+    details: dict[str, Any] = {"read_since": 5.0, "saved_at": 6.0}
+    ours = changed_item(child(parentShardId=None), following(CHILD, owner=ME, details=details), MEANING)
+    assert row_of(ours, MEANING).details == details
+    stolen = {**ours, "leaseOwner": {"S": "kcl-thief:1"}}
+    assert row_of(stolen, MEANING).details == {"saved_at": 6.0}
+
+
 def test_a_new_lease_is_one_that_kcl_can_read() -> None:
     row = Row(
         key=RowKey(f"clicks/{STREAM}/shardId-000000000002"),
