@@ -82,22 +82,24 @@ class ChildProcessOutputLeftOut(NamedTuple):
     lines: int
 
 
-RejectionReason = Literal["another_process", "too_many_connections"]
+RejectionReason = Literal["another_process", "closed", "too_many_connections"]
 
 
 @declare(
+    Line("debug", when=lambda fact: fact.reason == "closed"),
     Line("warning", once_per=("function", "reason")),
     Counter(
         "poller_runtime_api_connections_rejected_total",
-        "Connections to the Runtime API of a child process that the daemon rejected, because another process made them "
-        "or because the child process has too many.",
+        "Connections to the Runtime API of a child process that the daemon rejected: another process made the "
+        "connection, the child process has too many, or the client has closed the connection already.",
         of="function",
-        labels=(Label("reason", ("another_process", "too_many_connections")),),
+        labels=(Label("reason", ("another_process", "closed", "too_many_connections")),),
     ).by(1),
 )
 class RuntimeApiConnectionRejected(NamedTuple):
     """The daemon rejected a connection to a child process's Runtime API, because another process made the connection
-    or because the child process has too many.
+    or because the child process has too many. With the reason `closed`, the client has closed the connection, for
+    example because the child process was killed.
 
     `child_pid` is the id of the child process. The other process is not known.
     """

@@ -36,7 +36,7 @@ from poller.model.ids import RequestId
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
 from poller.targets.client_context import client_context
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES, posted, too_large
-from poller.targets.runtime.peer import comes_from
+from poller.targets.runtime.peer import Origin, origin
 from poller.targets.runtime.sessions import is_supported
 
 PREFIX = "/2018-06-01/runtime/"
@@ -268,15 +268,15 @@ class RuntimeApi:
 async def _reason_to_refuse(connection: socket.socket, server: web.Server, session: int) -> RejectionReason | None:
     if len(server.connections) >= CONNECTION_LIMIT:
         return "too_many_connections"
-    if is_supported() and not await _comes_from(connection, session):
-        return "another_process"
-    return None
+    if not is_supported() or (found := await _origin(connection, session)) == "session":
+        return None
+    return found
 
 
-async def _comes_from(connection: socket.socket, session: int) -> bool:
+async def _origin(connection: socket.socket, session: int) -> Origin:
     while True:
         try:
-            return await anyio.to_thread.run_sync(comes_from, connection, session)
+            return await anyio.to_thread.run_sync(origin, connection, session)
         except OSError:  # no descriptor is left
             await anyio.sleep(ACCEPT_PAUSE_IN_SECONDS)
 

@@ -19,11 +19,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from poller.targets.runtime.sessions import names, processes_and_sessions
 
 Address = tuple[str, int]
+
+Origin = Literal["session", "another_process", "closed"]
+"""Who holds the other end of a connection: a process of the session, another process, or nobody any more."""
 
 ANSWER_IN_SECONDS = 1.0
 """How long to wait for the kernel, which normally answers at once."""
@@ -39,15 +42,18 @@ class Socket(NamedTuple):
     user: int
 
 
-def comes_from(connection: socket.socket, session: int) -> bool:
-    """Return whether a process of the session holds the connection's other end.
+def origin(connection: socket.socket, session: int) -> Origin:
+    """Return who holds the other end of the connection.
 
     Call it in a worker thread: it reads /proc.
 
     Raises OSError if no descriptor is left.
     """
     peer = peer_of(connection)
-    return peer is not None and any(_may_hold(pid, peer) for pid in _processes(session))
+    if peer is not None and any(_may_hold(pid, peer) for pid in _processes(session)):
+        return "session"
+    # The process may have ended while the descriptors were read. Then no other process holds the socket.
+    return "another_process" if peer_of(connection) is not None else "closed"
 
 
 def peer_of(connection: socket.socket) -> Socket | None:

@@ -29,6 +29,7 @@ from poller.model.invocation import Answered, FunctionError, Invocation, Respons
 from poller.model.stream import ShardId
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES, exited
 from poller.targets.runtime.api import Handover, RuntimeApi
+from poller.targets.runtime.peer import Origin
 from tests.fakes.functions import ALIAS, ARN, TRACE, bare_call, command_kind, full_call, function, invocation
 from tests.fakes.recorded import Recorded
 from tests.fakes.sessions import other_session
@@ -418,6 +419,7 @@ async def test_a_connection_that_is_closed_at_once_disturbs_no_other() -> None:
         async with aiohttp.ClientSession() as session:
             api.offer(Handover(invocation(b"1")))
             assert (await Client(session, address).call("GET", "invocation/next"))[2] == b"1"
+    assert [one.reason for one in emit.of(RuntimeApiConnectionRejected)] == ["closed"], "no other process made it"
 
 
 @pytest.mark.parametrize("turns", range(5))
@@ -492,12 +494,12 @@ async def test_connections_are_accepted_again_once_there_are_descriptors() -> No
 async def test_a_connection_waits_while_its_process_cannot_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = iter([True, True, False])
 
-    def comes_from(connection: socket.socket, session: int) -> bool:
+    def origin(connection: socket.socket, session: int) -> Origin:
         if next(lacking):
             raise OSError(errno.EMFILE, "Too many open files")
-        return True
+        return "session"
 
-    monkeypatch.setattr("poller.targets.runtime.api.comes_from", comes_from)
+    monkeypatch.setattr("poller.targets.runtime.api.origin", origin)
     async with serving() as (api, client):
         api.offer(Handover(invocation(b"1")))
         with anyio.fail_after(60):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from poller.targets.runtime.peer import Address, Socket, comes_from, diagnosed, effective_user, listed, peer_of
+from poller.targets.runtime.peer import Address, Socket, diagnosed, effective_user, listed, origin, peer_of
 from tests.fakes.sessions import other_session
 
 Search = Callable[[Address, Address], Socket | None]
@@ -56,6 +56,7 @@ def test_a_socket_that_was_closed_has_no_owner() -> None:
         with ours:
             client.close()
             assert peer_of(ours) is None
+            assert origin(ours, os.getsid(0)) == "closed"
 
 
 def test_without_descriptors_the_process_of_a_socket_cannot_be_found() -> None:
@@ -66,10 +67,10 @@ def test_without_descriptors_the_process_of_a_socket_cannot_be_found() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (ours.fileno() + 1, hard))
             try:
                 with pytest.raises(OSError, match="Too many open files"):
-                    comes_from(ours, os.getsid(0))
+                    origin(ours, os.getsid(0))
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            assert comes_from(ours, os.getsid(0))
+            assert origin(ours, os.getsid(0)) == "session"
 
 
 CONNECT = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); sys.stdin.read()"
@@ -96,19 +97,34 @@ def connection_of(script: str) -> Iterator[tuple[socket.socket, int]]:
 )
 def test_a_process_of_the_session_is_recognised(script: str) -> None:
     with connection_of(script) as (ours, session), other_session() as other:
-        assert comes_from(ours, session)
-        assert not comes_from(ours, other)
+        assert origin(ours, session) == "session"
+        assert origin(ours, other) == "another_process"
 
 
 @pytest.mark.slow
 def test_a_process_that_left_the_session_is_not_recognised() -> None:
     with connection_of("setsid --wait CONNECT") as (ours, session):
-        assert not comes_from(ours, session)
+        assert origin(ours, session) == "another_process"
+
+
+def test_a_process_that_ends_while_its_descriptors_are_read_is_no_other_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with listener() as server:
+        client, ours = connected(server)
+
+        def none_is_left(session: int) -> Iterator[int]:
+            client.close()
+            return iter(())
+
+        monkeypatch.setattr("poller.targets.runtime.peer._processes", none_is_left)
+        with ours:
+            assert origin(ours, os.getsid(0)) == "closed"
 
 
 UNREADABLE = """
 import ctypes, os, socket, sys
-from poller.targets.runtime.peer import comes_from
+from poller.targets.runtime.peer import origin
 NOBODY = 65534
 server = socket.create_server(("127.0.0.1", 0))
 server.settimeout(10)
@@ -139,7 +155,7 @@ try:
     os.listdir(f"/proc/{client}/fd")
     print("readable")
 except PermissionError:
-    print(comes_from(ours, client), comes_from(ours, stranger))
+    print(origin(ours, client), origin(ours, stranger))
 """
 
 
@@ -147,7 +163,7 @@ except PermissionError:
 def test_a_process_whose_descriptors_are_unreadable_is_recognised_by_its_user() -> None:
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", UNREADABLE], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", "False"]
+    assert done.stdout.split() == ["session", "another_process"]
 
 
 def test_the_sockets_of_a_process_belong_to_its_effective_user() -> None:

@@ -392,6 +392,12 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_runtime_api_connections_rejected_total{function=store,reason=another_process}": 1},
     ),
     (
+        facts.RuntimeApiConnectionRejected(function=STORE, child_pid=7, reason="closed"),
+        "debug",
+        "runtime_api_connection_rejected",
+        {"poller_runtime_api_connections_rejected_total{function=store,reason=closed}": 1},
+    ),
+    (
         facts.UrlSuspended(function=STORE, url=URL, detail="refused", retry_in_seconds=1.0),
         "warning",
         "url_suspended",
