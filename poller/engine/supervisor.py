@@ -8,7 +8,7 @@ The asynchronous events of a function are a mapping, too (`model.mapping.EventMa
 
 After `replace`, the new run waits until the old run has ended or the grace is over. After a crash or a pause, the new
 run does not wait. If the old run has not ended then, both run at the same time. The new run does not touch the message
-groups and shards that the old run still holds (`queues/groups.py`, `leases/hands.py`).
+groups and lanes whose invocations of the old run still run (`queues/groups.py`, `streams/in_hand.py`).
 
     await supervisor.add(mapping, function)        raises an error if the mapping cannot be opened; then it is not added
     await supervisor.replace(mapping, function)    raises the same error; then the mapping continues as before

@@ -32,6 +32,9 @@ from poller.model.invocation import (
 LIFE: ContextVar[int] = ContextVar("life", default=0)
 """The number of the process that calls a function in this task."""
 
+RUN: ContextVar[int] = ContextVar("run", default=0)
+"""The number of the run of a mapping that calls a function in this task."""
+
 Ending = Literal["succeeded", "partly_failed", "failed", "answer_lost", "cut"]
 
 
@@ -41,8 +44,8 @@ class Call:
 
     A record of a stream is identified by its sequence number, and has no receipt handle and no group. If a batch failed
     partly, only the records before the first failed one are done. `window` is the tumbling window with its state, or
-    None. `life` is the number of the process that has called the function, if it has a number. `token` is the fencing
-    token.
+    None. `life` is the number of the process that has called the function, and `run` is the number of its run, if they
+    have numbers. `token` is the fencing token.
     """
 
     mapping: str
@@ -56,6 +59,7 @@ class Call:
     is_stream: bool = False
     window: dict[str, Any] | None = None
     life: int = 0
+    run: int = 0
     token: int | None = None
     ending: Ending = "cut"
     done: frozenset[str] = frozenset()
@@ -151,6 +155,7 @@ class FakeTarget:
             is_stream="receiptHandle" not in event["Records"][0] if identities else True,
             window=event if "window" in event else None,
             life=LIFE.get(),
+            run=RUN.get(),
             token=invocation.fencing_token,
         )
         self.calls.append(call)

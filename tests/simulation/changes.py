@@ -121,4 +121,8 @@ class Changes:
         varied = replace(mapping, batch_size=self._randomness.randint(1, mapping.batch_size))
         if isinstance(varied, QueueMapping) and mapping.batch_size > 10:
             return mapping
+        lanes = mapping.parallelization_factor if isinstance(mapping, StreamMapping) else 1
+        if isinstance(varied, StreamMapping) and lanes > 1:
+            fewer = self._randomness.randint(1, lanes)
+            varied = replace(varied, parallelization_factor=self._randomness.choice([lanes, lanes, fewer]))
         return varied

@@ -42,6 +42,7 @@ from poller.sources.receive_attempts import ReceiveAttempts
 from poller.sources.sqs import SqsSource
 from tests.fakes.clock import SteadyClock
 from tests.fakes.series import FakeSeries
+from tests.fakes.target import RUN
 from tests.simulation.process import (
     Process,
     ProcessClient,
@@ -151,6 +152,7 @@ class Life:
         assert is_changing or definition == self.function(mapping), "a run begins with a function that was replaced"
         async with self._functions.use(definition) as function:
             self._runs += 1
+            RUN.set(self._runs)
             match mapping:
                 case QueueMapping():
                     yield QueueMappingRunner(self._queue_context(mapping, function, stop))

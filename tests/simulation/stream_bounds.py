@@ -19,7 +19,7 @@ from poller.facts import LeasesLost
 from poller.sources.pacing import CALLS_IN_A_SECOND
 from tests.simulation.checker import Violation
 from tests.simulation.life import Life
-from tests.simulation.process import ListingNote, ReadNote
+from tests.simulation.process import CRASH_AFTER_IN_SECONDS, ListingNote, ReadNote
 from tests.simulation.stream_history import EPSILON, History, reached
 
 READS_IN_A_SECOND = 5
@@ -91,7 +91,8 @@ def check_stop(history: History, life: Life, *, is_store_sound: bool, grace_in_s
     for call in history.calls_of(life.number):
         if call.began_at > left_by + EPSILON:
             raise Violation(f"a batch was invoked long after the stop had begun at {life.stopped_at}: {call}")
-        is_cut_by_crash = history.world.crash_rate > 0 and call.began_at < history.world.crashes_end_at
+        last_crash_at = history.world.crashes_end_at + CRASH_AFTER_IN_SECONDS
+        is_cut_by_crash = history.world.crash_rate > 0 and call.began_at < last_crash_at
         is_cut_by_loss = bool(history.world.facts_of(LeasesLost))
         if call.ending == "cut" and not (is_cut_by_crash or is_cut_by_loss or life.stop.releasing.is_set()):
             raise Violation(f"the stop left a call running: {call}")

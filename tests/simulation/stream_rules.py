@@ -74,7 +74,12 @@ def is_cut(history: History, call: Call) -> bool:
 
 
 def has_new_run(history: History, call: Call, after: Call) -> bool:
-    """Return whether a new run of the mapping has begun to read the shard between two calls. It tries at once."""
+    """Return whether a new run of the mapping has come between two calls. It tries at once.
+
+    The second call is its call, or it has begun to read the shard.
+    """
+    if call.run != after.run:
+        return True
     shard_id = history.puts[call.message_ids[0]].shard_id if call.message_ids else None
     first_reads: dict[tuple[int, int], float] = {}
     for read in history.reads:

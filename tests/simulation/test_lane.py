@@ -19,6 +19,7 @@ from poller.engine.leases.lease import Lease
 from poller.engine.leases.rate import Rate
 from poller.engine.stop import Stop
 from poller.engine.streams.blocking import KEY_LIMIT_IN_CHARACTERS
+from poller.engine.streams.in_hand import LaneInHand
 from poller.engine.streams.lane import Lane, LaneContext
 from poller.facts import (
     BatchBisected,
@@ -138,7 +139,7 @@ class Scene:
 
         async def main() -> None:
             self.lease = self.new_lease()
-            self.lane = Lane(self.context, SHARD, self.lease, self._finished)
+            self.lane = Lane(self.context, SHARD, self.lease, LaneInHand(), self._finished)
             async with anyio.create_task_group() as group:
                 group.start_soon(script)
                 await self.lane.run()

@@ -7,6 +7,9 @@
 A lease has one user at a time. Several users may wait for it, because two runs of one mapping may follow each other.
 During a reload, both runs are open. When the old run leaves a lease, the worker keeps it for KEPT_IN_SECONDS, so that
 the new run can get it.
+While invocations of a user that leaves still run, the next user of this process may have the lease, too, if it divides
+the shard into the same number of lanes. Then both use what the first one has left. The lease is given away only after
+both have left. If it is lost, both are cancelled.
 A lease that another worker wants is given away at once, and not to the next user of this process. The same holds for
 all leases at a stop.
 """
@@ -15,14 +18,14 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from math import inf
 
 import anyio
 
 from poller.core.leases.holding import Held
-from poller.engine.leases.lease import Block, Lease
+from poller.engine.leases.lease import Block, Lease, Left
 from poller.engine.leases.rate import Rate
 from poller.facts.leases import NAMED
 from poller.model.ids import MappingName
@@ -38,8 +41,9 @@ KEPT_IN_SECONDS = 1.0
 class Waiter:
     """A user that waits for a lease, and then has it. `lease` is None if another worker has drained the shard."""
 
-    def __init__(self, key: RowKey, since: float) -> None:
+    def __init__(self, key: RowKey, lanes: int, since: float) -> None:
         self.key = key
+        self.lanes = lanes
         self.since = since
         self.came = anyio.Event()
         self.lease: Lease | None = None
@@ -55,6 +59,10 @@ class InHand:
     held: Held
     rate: Rate
     lease: Lease | None = None
+    finishing: list[Lease] = field(default_factory=list)
+    """The users whose invocations still run, although a later user has or had the lease."""
+    left: Left | None = None
+    """What the last user has left. It holds only while invocations of the lease run."""
     is_leaving: bool = False
     promised_to: Owner | None = None
     goes_at: float = inf
@@ -62,6 +70,18 @@ class InHand:
     """The blocks that the last user has left, which the row may not have yet."""
     is_hurried: bool = False
     """Whether the lease should be written at once."""
+
+    @property
+    def users(self) -> list[Lease]:
+        return self.finishing if self.lease is None else [*self.finishing, self.lease]
+
+    @property
+    def is_used(self) -> bool:
+        return self.lease is not None or bool(self.finishing)
+
+    def may_be_given_to(self, waiter: Waiter) -> bool:
+        """Return whether nobody uses the lease, or the waiter can share it with those whose invocations still run."""
+        return not self.is_used or (self.left is not None and self.left.lane_count == waiter.lanes)
 
 
 class Hands:
@@ -104,13 +124,13 @@ class Hands:
         """Return the leases in hand that other workers will get, with these workers."""
         return {key: one.promised_to for key, one in self.in_hand.items() if one.promised_to is not None}
 
-    def wait_for(self, key: RowKey) -> Waiter:
-        """Let a user wait for the lease. The user must call `leave` in the end."""
-        waiter = Waiter(key, self._clock.now())
+    def wait_for(self, key: RowKey, *, lanes: int = 1) -> Waiter:
+        """Let a user wait for the lease. The user divides the shard into `lanes`, and must call `leave` in the end."""
+        waiter = Waiter(key, lanes, self._clock.now())
         self._waiting.setdefault(key, deque()).append(waiter)
         if (one := self.in_hand.get(key)) is None:
             self.is_wanting.set()
-        elif one.lease is None:
+        else:
             self._pass_on(one)
         return waiter
 
@@ -122,10 +142,16 @@ class Hands:
             if not waiting:
                 del self._waiting[waiter.key]
         one = self.in_hand.get(waiter.key)
-        if one is not None and waiter.lease is not None and one.lease is waiter.lease:
+        if one is None or waiter.lease is None:
+            return
+        if one.lease is waiter.lease:
             one.held.note(waiter.lease.details)
             one.lease, one.blocks = None, waiter.lease.blocks
-            self._pass_on(one)
+        elif waiter.lease in one.finishing:
+            one.finishing.remove(waiter.lease)
+        else:
+            return  # the lease was lost, and this worker has taken it again
+        self._pass_on(one)
 
     def took(self, held: Held) -> None:
         """Put a lease into the hands, and give it to the first user that waits for it."""
@@ -140,8 +166,8 @@ class Hands:
         del self.in_hand[one.held.key]
         if not self.in_hand:
             self.is_empty.set()
-        if one.lease is not None:
-            one.lease.lose()
+        for lease in one.users:
+            lease.lose()
         if one.held.key in self._waiting:
             self.is_wanting.set()
 
@@ -164,14 +190,13 @@ class Hands:
         one = self.in_hand[key]
         one.promised_to = promised_to
         one.is_leaving = True
-        if one.lease is None:
-            self._pass_on(one)
-        else:
+        if one.lease is not None:
             one.lease.is_wanted_back.set()
+        self._pass_on(one)
 
     def may_go(self, one: InHand, now: float) -> bool:
         """Return whether the lease may be given away now."""
-        return one.lease is None and self.may_give_away and (self.is_stopping or one.goes_at <= now)
+        return not one.is_used and self.may_give_away and (self.is_stopping or one.goes_at <= now)
 
     def begin_stop(self) -> None:
         """Give no lease to another user. Also give no lease away before `give_away` is called."""
@@ -185,26 +210,50 @@ class Hands:
             self.is_urgent.set()
 
     def _pass_on(self, one: InHand) -> None:
-        """Give a lease to the next run that waits for its shard, with what is known about the batch that blocks it.
+        """Give a lease to the next run that waits for its shard, if no other user has it or the two can share it.
 
-        If no run waits, but another run of the mapping is open, keep the lease for `KEPT_IN_SECONDS`. Else let it go.
+        If nobody has it and no run waits, but another run of the mapping is open, keep the lease for `KEPT_IN_SECONDS`.
+        Else let it go.
         """
         waiting, now = self._waiting.get(one.held.key), self._clock.now()
         stays = not (one.held.is_given or self.is_stopping or one.is_leaving)
         stays = stays and one.held.end(now) is None  # the host may have slept (deadlines.py)
-        if not (waiting and stays):
+        if waiting and stays and one.may_be_given_to(waiting[0]):
+            self._give(one, waiting)
+        elif not one.is_used:
             is_followed = self.open_runs[mapping_of(one.held.key)] > 1
             one.goes_at = now + KEPT_IN_SECONDS if stays and is_followed else now
             one.is_hurried = one.is_hurried or not one.held.is_stored
             self.is_urgent.set()
-            return
+
+    def _give(self, one: InHand, waiting: deque[Waiter]) -> None:
+        """Give a lease to the first user that waits, with what is known about the batches that block its lanes."""
         waiter = waiting.popleft()
         if not waiting:
             del self._waiting[waiter.key]
-        one.lease = waiter.lease = Lease(one.held, rate=one.rate, clock=self._clock, hurry=lambda: self._hurry(one))
+        found = one.left if one.is_used else None
+        if one.lease is not None:
+            one.lease.is_passed_on = True
+            one.finishing.append(one.lease)
+            one.held.note(one.lease.details)
+            one.blocks = one.lease.blocks
+        lease = Lease(
+            one.held,
+            rate=one.rate,
+            clock=self._clock,
+            hurry=lambda: self._hurry(one),
+            pass_on=lambda left: self._leave_behind(one, left),
+            found=found,
+        )
         if one.blocks is not None:
-            one.lease.blocks = one.blocks
+            lease.blocks = one.blocks
+        one.lease, one.left = lease, None
+        waiter.lease = lease
         waiter.came.set()
+
+    def _leave_behind(self, one: InHand, left: Left) -> None:
+        one.left = left
+        self._pass_on(one)
 
     def _hurry(self, one: InHand) -> None:
         one.is_hurried = True

@@ -7,7 +7,7 @@ held ── the deadline passes, or another worker has taken the lease ──> l
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import anyio
 
@@ -69,6 +69,15 @@ class Block(NamedTuple):
         return None
 
 
+class Left(Protocol):
+    """What a user leaves to the next one while invocations of the shard still run (`streams/in_hand.py`)."""
+
+    @property
+    def lane_count(self) -> int:
+        """Return the number of lanes. Only a user with the same number may have the lease now."""
+        ...
+
+
 class Lease:
     """A lease that one user has, until the user leaves or the worker loses it.
 
@@ -78,14 +87,27 @@ class Lease:
     `children` are the shard's children. The user sets them when it has read the last record. From then
     on, no other worker asks for the lease.
     `rate` counts the bytes that the user has delivered.
+    `found` is what earlier users have left, if invocations of theirs still run. It is None otherwise.
     """
 
-    def __init__(self, held: Held, *, rate: Rate, clock: MonotonicClock, hurry: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        held: Held,
+        *,
+        rate: Rate,
+        clock: MonotonicClock,
+        hurry: Callable[[], None],
+        pass_on: Callable[[Left], None] = lambda _: None,
+        found: Left | None = None,
+    ) -> None:
         self.token = held.token
         self.scope = anyio.CancelScope()
         self.is_wanted_back = anyio.Event()
         """Set when another worker should get the lease: the user finishes what is in hand, and leaves."""
         self.is_lost = False
+        self.is_passed_on = False
+        """Whether the next user has the lease already, while invocations of this user still run."""
+        self.found = found
         self.blocks = _blocks_of(held.row, clock)
         self.children: tuple[ShardId, ...] = ()
         self.read_since: float | None = None
@@ -96,6 +118,7 @@ class Lease:
         self._held = held
         self._clock = clock
         self._hurry = hurry
+        self._pass_on = pass_on
         self._written: anyio.Event | None = None
         """Set when the worker has written the lease. None while nobody waits for it."""
 
@@ -165,6 +188,14 @@ class Lease:
         if block is None:
             return now
         return now - (self._clock.now() - block.since) if block.began_at is None else min(block.began_at, now)
+
+    def leave_behind(self, left: Left) -> None:
+        """Let the next user have the lease, although invocations of this user still run.
+
+        If no user comes that can use what is left, the next user gets the lease after this user has left.
+        """
+        if not (self.is_lost or self.is_passed_on):
+            self._pass_on(left)
 
     def store_soon(self) -> None:
         """Let the worker store the checkpoint now, without waiting for it."""

@@ -152,9 +152,12 @@ class Worker:
             tasks.cancel_scope.cancel()
 
     @asynccontextmanager
-    async def lease(self, key: RowKey) -> AsyncIterator[Lease | None]:
-        """Wait until this worker has the lease, and yield it. Yield None if another worker has drained the shard."""
-        waiter = self._hands.wait_for(key)
+    async def lease(self, key: RowKey, *, lanes: int = 1) -> AsyncIterator[Lease | None]:
+        """Wait until this worker has the lease, and yield it. Yield None if another worker has drained the shard.
+
+        While invocations of an earlier user run, only a user with the same number of lanes gets the lease.
+        """
+        waiter = self._hands.wait_for(key, lanes=lanes)
         try:
             await waiter.came.wait()
             yield waiter.lease

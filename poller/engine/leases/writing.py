@@ -163,8 +163,8 @@ class Writing:
             if self._hands.in_hand.get(one.held.key) is not one:
                 continue  # its deadline has passed meanwhile (deadlines.py)
             if end is None:
-                if one.lease is not None:
-                    one.lease.written()
+                for lease in one.users:
+                    lease.written()
                 continue
             if end == "given away":
                 self._hands.drop(one)

@@ -4,6 +4,7 @@ mapping.py         runs one mapping: creates the row of each shard, and reads th
 rows.py            creates and deletes the rows of the mapping's shards in the table of leases
 listing.py         lists the shards of the stream again and again
 shard.py           reads one shard from its checkpoint to its end, under its lease; begin here to follow a record
+in_hand.py         keeps the records in hand of a shard; they may pass from an old run to the next one
 budget.py          limits how many bytes are read ahead
 weighing.py        decides how many records one read asks for
 lane.py            delivers one batch after another

@@ -22,8 +22,6 @@ Source: AWS Lambda Developer Guide, "Batching behavior".
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
 from itertools import takewhile
 from math import inf
 from operator import attrgetter
@@ -35,20 +33,20 @@ from poller.core.event_limit import EventLimit
 from poller.core.streams.retry import RetryPolicy
 from poller.engine.leases.lease import Lease
 from poller.engine.stop import Stop
+from poller.engine.streams.in_hand import LaneInHand, Records
 from poller.engine.streams.window import LaneWindow
 from poller.model.mapping import StreamMapping
 from poller.model.stream import StreamRecord
 from poller.ports import SourceClock
 
-Records = Sequence[StreamRecord]
-
 
 class LaneGathering:
-    """The records of one lane that are not done, and its batches."""
+    """Makes batches of the records of one lane."""
 
     def __init__(
         self,
         mapping: StreamMapping,
+        in_hand: LaneInHand,
         window: LaneWindow,
         lease: Lease,
         *,
@@ -63,27 +61,14 @@ class LaneGathering:
         self._lease = lease
         self._source_clock = source_clock
         self._stop = stop
-        self._pending: deque[StreamRecord] = deque()
-        self._batch: list[StreamRecord] = []
-        self._done_of_batch = 0
+        self._in_hand = in_hand
+        self._pending = in_hand.pending
         self._caught_up_at: float | None = None
         self._again: int | None = None
         """How many records the next batch needs to be one that was tried before; None if it is a new one."""
         self._has_room = True
         self._is_closed = False
         self._changed = anyio.Event()
-
-    @property
-    def oldest(self) -> StreamRecord | None:
-        """Return the first record that is not done, or None."""
-        if self._done_of_batch < len(self._batch):
-            return self._batch[self._done_of_batch]
-        return self._pending[0] if self._pending else None
-
-    @property
-    def records_in_hand(self) -> int:
-        """Return how many records are not done."""
-        return len(self._batch) - self._done_of_batch + len(self._pending)
 
     def put(self, records: Records) -> None:
         self._has_room = True
@@ -112,8 +97,7 @@ class LaneGathering:
 
         Returns None if the lane is closed and empty, or if the stop begins.
         """
-        batch = self._batch = []
-        self._done_of_batch = 0
+        batch = self._in_hand.begin_batch()
         while not self._stop.has_begun:
             now = anyio.current_time()
             if not batch:
@@ -150,10 +134,6 @@ class LaneGathering:
             return
         with anyio.move_on_after(patience):
             await self._changed.wait()
-
-    def done(self, count: int) -> None:
-        """Note that the next `count` records of the last batch are done."""
-        self._done_of_batch += count
 
     def _fill(self, batch: list[StreamRecord], builder: BatchBuilder, now: float) -> None:
         """Move pending records into the batch, until a record does not fit or belongs to a later window."""

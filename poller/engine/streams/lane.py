@@ -23,7 +23,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
 from operator import attrgetter
 from typing import assert_never
 
@@ -35,7 +34,8 @@ from poller.engine.leases.lease import Lease
 from poller.engine.stop import Stop
 from poller.engine.streams.blocking import LaneBlock, ends_of
 from poller.engine.streams.discarding import Discarding
-from poller.engine.streams.gathering import LaneGathering, Records
+from poller.engine.streams.gathering import LaneGathering
+from poller.engine.streams.in_hand import LaneInHand, Records
 from poller.engine.streams.window import LaneWindow
 from poller.facts import BatchBisected, BatchRetried, Emit
 from poller.functions.opened import Contents, Invoked, OpenFunction
@@ -76,6 +76,7 @@ class Lane:
     """One lane of one shard. It calls `finished` with the records that are done, in order, each record once.
 
     Each invocation carries the token of the `lease`.
+    `in_hand` are the records of the lane. It runs only while it has their turn.
     `window` is the tumbling window that is open where the lane begins.
     """
 
@@ -84,16 +85,16 @@ class Lane:
         context: LaneContext,
         shard_id: ShardId,
         lease: Lease,
+        in_hand: LaneInHand,
         finished: Finished,
         *,
         window: Window | None = None,
     ) -> None:
         self.is_invoking = False
-        self.may_run_until = -inf
-        """The latest time at which a cancelled invocation may still run, on anyio's clock."""
         self._context = context
         self._shard_id = shard_id
         self._lease = lease
+        self._in_hand = in_hand
         self._finished = finished
         self._policy = RetryPolicy.of(context.mapping)
         self._delivery: Delivery[StreamRecord] | None = None
@@ -101,6 +102,7 @@ class Lane:
         self._window = LaneWindow(context.mapping, shard_id, window)
         self._gathering = LaneGathering(
             context.mapping,
+            in_hand,
             self._window,
             lease,
             event_limit=context.function.event_limit,
@@ -134,13 +136,13 @@ class Lane:
     @property
     def oldest(self) -> StreamRecord | None:
         """Return the first record of the lane that is not done, or None."""
-        return self._gathering.oldest
+        return self._in_hand.oldest
 
     def status(self, number: int) -> LaneStatus:
         """Return the status of this lane. `number` is its number, from 1."""
-        records = self._gathering.records_in_hand
+        records = self._in_hand.records_in_hand
         if (blocked := self.blocked) is None:
-            return LaneStatus(number, records, self.is_invoking)
+            return LaneStatus(number, records, self._in_hand.is_invoking)
         is_function_error = blocked.is_function_error
         return LaneStatus(
             number, records, self.is_invoking, blocked.reason, blocked.attempt, blocked.next_try, is_function_error
@@ -243,7 +245,7 @@ class Lane:
         if self._lease.blocks:
             self._lease.blocks.pop(_first(records), None)
             self._lease.blocks.pop(None, None)
-        self._gathering.done(len(records))
+        self._in_hand.done(len(records))
         self._finished(records, self._window.open)
 
     async def _invoke(self, delivery: Delivery[StreamRecord], step: Invoke[StreamRecord]) -> bool:
@@ -297,14 +299,14 @@ class Lane:
             shard_id=self._shard_id,
             fencing_token=self._lease.token,
         )
-        self.is_invoking = True
+        self.is_invoking = self._in_hand.is_invoking = True
         try:
             return await context.function.invoke(invocation, contents, began_at=anyio.current_time())
         except BaseException:  # the time when the function began is unknown: its call may have waited for an emulator
-            self.may_run_until = anyio.current_time() + context.function.definition.timeout_in_seconds
+            self._in_hand.may_run_until = anyio.current_time() + context.function.definition.timeout_in_seconds
             raise
         finally:
-            self.is_invoking = False
+            self.is_invoking = self._in_hand.is_invoking = False
 
     def _interpret(self, invoked: Invoked, records: Records) -> Invoked:
         """Adjust the outcome to a stream: records after the first failed one fail, too.

@@ -9,7 +9,8 @@
 
 The process has one worker, which shares the leases with the workers of other processes (engine/leases/). A shard is
 read from the checkpoint of its lease, so it does not matter who has read it before: another worker, an old run of this
-mapping, or this run.
+mapping, or this run. Only if invocations of an old run still run, this run continues with the records that the old run
+has in hand (in_hand.py).
 
 At its first start, the mapping creates the row of each shard, before it reads a record. So it misses no record that is
 written after the mapping is ready, even if the daemon crashes before the first record.
@@ -132,6 +133,7 @@ class StreamMappingRunner:
         health = self._context.worker.health_with(self._health.health, now=self._context.lane.clock.now())
         health = self._context.lane.invocations.health.together_with(health)
         lanes = [lane for reader in self._readers.values() for lane in reader.lanes]
+        readers = [reader for reader in self._readers.values() if not reader.is_followed]
         return MappingStatus(
             mapping=self.mapping.name,
             function=self.mapping.function_name,
@@ -140,10 +142,10 @@ class StreamMappingRunner:
             reason=health.reason,
             polls_in_flight=len(self._readers),
             batches_in_flight=sum(lane.is_invoking for lane in lanes),
-            messages_held=sum(reader.records_in_hand for reader in self._readers.values()),
+            messages_held=sum(reader.records_in_hand for reader in readers),
             concurrency_limit=min(len(lanes), self._context.lane.function.gate.capacity),
             stream=stream_status(
-                self._readers.values(),
+                readers,
                 self._lineage,
                 worker=self._context.worker.owner,
                 now=self._context.source.clock.now(),
@@ -303,7 +305,8 @@ class StreamMappingRunner:
                 async with AsyncExitStack() as stack:
                     lease: Lease | None = None
                     with self._stop.cutting():
-                        lease = await stack.enter_async_context(self._context.worker.lease(self._rows.key_of(shard_id)))
+                        key, lanes = self._rows.key_of(shard_id), self.mapping.parallelization_factor
+                        lease = await stack.enter_async_context(self._context.worker.lease(key, lanes=lanes))
                     if self._stop.has_begun:
                         return
                     is_drained = lease is None or await self._read(shard_id, lease)
@@ -317,7 +320,7 @@ class StreamMappingRunner:
         """Read the shard under its lease. Return True once the table has the shard's end.
 
         If an invocation was cancelled, its function may still run. Then wait until the function's timeout or the grace
-        is over, so that no other invocation of the shard begins earlier.
+        is over, so that no other invocation of its lane begins earlier.
         """
         if lease.checkpoint is not None and isinstance(lease.checkpoint.position, ShardEnd):
             return await lease.stored()  # an earlier run of this mapping has read the end, and could not store it

@@ -22,8 +22,8 @@ long as the lease lasts, because a checkpoint that is stored late only causes re
 
 The shard is left before its end in these cases, and is later read from the checkpoint in the table:
 
-    the stop begins, or another     reading ends, and the lanes finish the invocations that run
-    worker wants the lease
+    the stop begins, or another     reading ends, and the lanes finish the invocations that run; if a reader of the next
+    worker wants the lease          run comes meanwhile, it continues with the records in hand (in_hand.py)
     the lease is lost               everything is cut
 
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lambda with DynamoDB", polling; Amazon
@@ -45,12 +45,11 @@ from poller.core.streams.lanes import split
 from poller.core.streams.notation import format_position
 from poller.core.streams.pace import is_caught_up, is_empty, seconds_to_next_read
 from poller.core.streams.reads import fault_in
-from poller.core.streams.watermark import Watermark
 from poller.engine.leases.lease import Lease
 from poller.engine.source_health import SourceHealth
 from poller.engine.source_pauses import SourcePauses
 from poller.engine.streams.budget import Budget
-from poller.engine.streams.gathering import Records
+from poller.engine.streams.in_hand import LaneInHand, ShardInHand, size_in_bytes
 from poller.engine.streams.lane import Lane, LaneContext
 from poller.engine.streams.weighing import RecordWeight
 from poller.errors import ExpiredIterator, NotFound, Rejected, ServiceError, Trimmed
@@ -60,13 +59,11 @@ from poller.model.status import BlockedShard, ShardStatus
 from poller.model.stream import (
     AfterSequence,
     AtTimestamp,
-    Checkpoint,
     Read,
     ShardEnd,
     ShardId,
     ShardIterator,
     TrimHorizon,
-    Window,
 )
 from poller.ports import StreamSource
 
@@ -114,34 +111,42 @@ class ShardReader:
         budget_in_bytes: int,
         iterator: ShardIterator | None = None,
     ) -> None:
-        assert lease.checkpoint is not None, f"the lease of {shard_id} has no checkpoint"
-        start, window = lease.checkpoint
-        mapping = context.lane.mapping
-        self._window = window if mapping.tumbling_window_in_seconds is not None else None
+        mapping, found = context.lane.mapping, lease.found
+        self._was_found = found is not None
+        if found is None:
+            self._in_hand = ShardInHand(
+                lease,
+                lanes=mapping.parallelization_factor,
+                has_windows=mapping.tumbling_window_in_seconds is not None,
+                budget=Budget(budget_in_bytes, context.budget),
+                clock=context.lane.clock,
+            )
+        else:
+            assert isinstance(found, ShardInHand), f"a reader of another kind had {shard_id}"
+            self._in_hand = found
+            found.lease = lease
         self.lanes = [
-            Lane(context.lane, shard_id, lease, self._finish, window=self._window)
-            for _ in range(mapping.parallelization_factor)
+            Lane(context.lane, shard_id, lease, records, self._in_hand.finish, window=self._in_hand.window)
+            for records in self._in_hand.lanes
         ]
         self._context = context
         self._shard_id = shard_id
         self._lease = lease
-        self._position = start
-        self._iterator = iterator if isinstance(start, AtTimestamp) else None  # otherwise a worker has read the shard
-        self._watermark = Watermark(start)
-        self._moved_to = lease.checkpoint
+        has_been_read = not isinstance(self._in_hand.position, AtTimestamp)
+        self._iterator = None if has_been_read else iterator
         self._weight_of_last: float | None = None
         self._behind_in_seconds = 0.0
         self._fails_since: float | None = None
-        self._budget = Budget(budget_in_bytes, context.budget)
         self._reading = anyio.CancelScope()
+        self._reads = True
 
     @property
     def records_in_hand(self) -> int:
-        return self._watermark.in_hand
+        return self._in_hand.watermark.in_hand
 
     @property
     def bytes_in_hand(self) -> int:
-        return self._budget.used
+        return self._in_hand.budget.used
 
     @property
     def seconds_unstored(self) -> float:
@@ -161,11 +166,12 @@ class ShardReader:
 
     @property
     def may_run_until(self) -> float:
-        """Return until when cancelled invocations of the shard may still run, on anyio's clock.
+        return self._in_hand.may_run_until
 
-        If no invocation was cancelled, this time is in the past.
-        """
-        return max(lane.may_run_until for lane in self.lanes)
+    @property
+    def is_followed(self) -> bool:
+        """Return whether the reader of the next run has the records in hand already."""
+        return self._lease.is_passed_on
 
     @property
     def blocked(self) -> BlockedShard | None:
@@ -184,7 +190,7 @@ class ShardReader:
             self._shard_id,
             worker,
             self._lease.read_since,
-            format_position(self._watermark.position),
+            format_position(self._in_hand.watermark.position),
             age_in_seconds,
             self.records_in_hand,
             None if blocked is None else blocked.since,
@@ -199,6 +205,7 @@ class ShardReader:
         self._context.lane.stop.begin()
         self._reading.cancel()
         self._context.lane.function.gate.send_home()
+        self._leave_behind()
 
     async def run(self) -> bool:
         """Read and deliver the shard. Return True once the table has its end.
@@ -219,32 +226,58 @@ class ShardReader:
 
     async def _run(self) -> bool:
         is_read = False
-        try:
+        with self._in_hand.used():
             async with anyio.create_task_group() as lanes:
-                for lane in self.lanes:
-                    lanes.start_soon(lane.run)
+                for lane, records in zip(self.lanes, self._in_hand.lanes, strict=True):
+                    lanes.start_soon(self._deliver, lane, records)
                 with self._reading:
                     await self._read_to_the_end()
                     is_read = True
+                self._reads = False
                 for lane in self.lanes:
                     lane.close()
-        finally:
-            self._budget.close()
-        if is_read and self._window is None:
-            self._watermark.end()
-        self._move()
-        return isinstance(self._watermark.position, ShardEnd)
+                self._leave_behind()
+        if self.is_followed:
+            return False
+        if is_read and self._in_hand.window is None:
+            self._in_hand.watermark.end()
+        self._in_hand.move()
+        return isinstance(self._in_hand.watermark.position, ShardEnd)
+
+    async def _deliver(self, lane: Lane, records: LaneInHand) -> None:
+        async with records.turn(self._context.lane.stop) as has_turn:
+            if not has_turn:
+                return
+            if self._was_found:
+                self._filter(records)
+            await lane.run()
+
+    def _filter(self, records: LaneInHand) -> None:
+        """Finish the records that an earlier reader has read and that do not match the filters of this one."""
+        context = self._context
+        if context.filters is None:
+            return
+        if filtered_out := self._in_hand.drop(records, context.filters.matches_record):
+            context.lane.emit(RecordsFilteredOut(context.lane.mapping.name, filtered_out))
+
+    def _leave_behind(self) -> None:
+        """If the reader leaves and reads no more, let the next reader use the records in hand.
+
+        With a single lane, this would help nobody: the next reader waits anyway.
+        """
+        if self._context.lane.stop.has_begun and not self._reads and len(self.lanes) > 1:
+            self._lease.leave_behind(self._in_hand)
 
     async def _read_to_the_end(self) -> None:
         iterator, limits = self._iterator, self._context.source.limits
         failures = lost_iterators = empty_reads = 0
         while True:
             try:
-                async with self._budget.promised(self._no_room) as room_in_bytes:
+                async with self._in_hand.budget.promised(self._no_room) as room_in_bytes:
                     limit = await self._context.weight.fitting(room_in_bytes, self._weight_of_last)
                     async with self._context.reads:
                         if iterator is None:
-                            iterator = await self._context.source.iterator(self._shard_id, self._position)
+                            iterator = await self._context.source.iterator(self._shard_id, self._in_hand.position)
                         began, arrived_by = anyio.current_time(), self._context.source.clock.reached()
                         read = await self._context.source.read(iterator, limit=limit)
                     if (fault := fault_in(read)) is not None:
@@ -253,9 +286,9 @@ class ShardReader:
                 if isinstance(error, ExpiredIterator | Trimmed):
                     iterator = None
                     lost_iterators += 1
-                    if isinstance(error, Trimmed) and (self._position != TrimHorizon() or lost_iterators == 1):
+                    if isinstance(error, Trimmed) and (self._in_hand.position != TrimHorizon() or lost_iterators == 1):
                         self._report_trimmed()
-                        self._position = TrimHorizon()
+                        self._in_hand.position = TrimHorizon()
                     if lost_iterators < LOST_ITERATORS:
                         await anyio.sleep(limits.iterator_interval)
                         continue
@@ -288,11 +321,11 @@ class ShardReader:
             lane.no_room()
 
     def _report_trimmed(self) -> None:
-        mapping, position = self._context.lane.mapping, format_position(self._position)
+        mapping, position = self._context.lane.mapping, format_position(self._in_hand.position)
         self._context.lane.emit(PositionTrimmed(mapping.name, self._shard_id, position))
 
     def _hand_out(self, read: Read) -> None:
-        context, watermark = self._context, self._watermark
+        context, watermark = self._context, self._in_hand.watermark
         records = read.records
         if records and not watermark.follows(records[0].sequence_number):  # the source has repeated records
             records = [record for record in records if watermark.follows(record.sequence_number)]
@@ -311,45 +344,16 @@ class ShardReader:
         size = size_in_bytes(kept)
         for lane, share in zip(self.lanes, split(kept, len(self.lanes)), strict=True):
             lane.put(share)
-        self._budget.charge(size)
+        self._in_hand.budget.charge(size)
         size_of_all = size if kept is records else size_in_bytes(records)
         self._weight_of_last = size_of_all / len(records)
         context.weight.learn(self._weight_of_last)
-        self._position = AfterSequence(records[-1].sequence_number)
+        self._in_hand.position = AfterSequence(records[-1].sequence_number)
         if filtered_out := len(records) - len(kept):
             context.lane.emit(RecordsFilteredOut(context.lane.mapping.name, filtered_out))
-            self._move()
-
-    def _finish(self, records: Records, window: Window | None) -> None:
-        self._watermark.finish([record.sequence_number for record in records])
-        size = size_in_bytes(records)
-        self._budget.give_back(size)
-        self._lease.rate.count(size)
-        self._window = window
-        self._move()
-
-    def _move(self) -> None:
-        """If the checkpoint has moved, let the worker store it."""
-        checkpoint = Checkpoint(self._watermark.position, self._window)
-        if checkpoint != self._moved_to:
-            self._moved_to = checkpoint
-            if self._lease.blocks:
-                self._forget_blocks()
-            self._lease.save(checkpoint, at=self._context.lane.clock.now())
-
-    def _forget_blocks(self) -> None:
-        """Remove from the lease each block whose first record is done: no later batch may begin with this record."""
-        position = self._watermark.position
-        if isinstance(position, AfterSequence):
-            reached = number(position.sequence_number)
-            for first in [first for first in self._lease.blocks if first is not None and number(first) <= reached]:
-                del self._lease.blocks[first]
+            self._in_hand.move()
 
 
 def _first_number(blocked: BlockedShard) -> float:
     start = blocked.start_sequence_number
     return inf if start is None else number(start)
-
-
-def size_in_bytes(records: Records) -> int:
-    return sum([len(record.encoded) for record in records])
