@@ -1,4 +1,4 @@
-"""What is the status of a mapping that several workers run? One status, made of those of all workers.
+"""What is the status of a mapping that several workers, or several runs, have? One status, made of all of them.
 
     state, reason, since, tries    those of the worker with the worst state
     numbers of work in hand        their sum: polls, batches, records, bytes, shards that are read
@@ -9,6 +9,8 @@
     shards that are shown          those of all workers, in the same order (streams/trouble_first.py)
 
 The mappings keep the order of the first worker.
+During a reload, a worker has several runs of a mapping. Their work in hand, ages and shards are merged in the same way;
+the newest run tells the rest.
 A worker that has been silent for so long that it has lost its leases reads no shards: another worker may read them.
 """
 
@@ -32,6 +34,24 @@ def merged(workers: Iterable[Sequence[MappingStatus]]) -> list[MappingStatus]:
         for status in statuses:
             of_mapping.setdefault(status.mapping, []).append(status)
     return [_merged(statuses) for statuses in of_mapping.values()]
+
+
+def with_older_runs(status: MappingStatus, older: Sequence[MappingStatus]) -> MappingStatus:
+    """Return the status of a mapping's newest run, with what its older runs in the same process have in hand."""
+    every = [status, *older]
+    streams = [_without_actions(one.stream) for one in older if one.stream is not None]
+    queues = [one.queue for one in every if one.queue is not None]
+    return status._replace(
+        batches_in_flight=sum(one.batches_in_flight for one in every),
+        messages_held=sum(one.messages_held for one in every),
+        stream=_streams([status.stream, *streams]) if status.stream is not None else None,
+        queue=_queues(queues) if status.queue is not None else None,
+    )
+
+
+def _without_actions(stream: StreamStatus) -> StreamStatus:
+    """Return the status without the actions for blocked shards, because only the newest run executes orders."""
+    return stream._replace(blocked=tuple(blocked._replace(actions=()) for blocked in stream.blocked))
 
 
 def without_shards(statuses: Iterable[MappingStatus]) -> list[MappingStatus]:

@@ -41,6 +41,9 @@ class IdleRunner:
             since=self._since,
         )
 
+    def held(self) -> tuple[str, ...]:
+        return ()
+
     async def run(self) -> None:
         self._emit(MappingWaiting(self._mapping.name, self._mapping.function_name, self._reason))
         await self._stop.draining.wait()

@@ -4,17 +4,21 @@
     a person has paused it
     its run has crashed                      the status says so until the next run begins
     its newest run has not begun             the status says that the invocations of the last run end first
-    otherwise                                the newest run tells its status
+    otherwise                                the newest run tells its status; if it waits somewhere for invocations of
+                                             older runs, the status says where
 
 `Supervised` is what the supervisor keeps of one mapping, and `Run` is what it keeps of one run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import Protocol, runtime_checkable
 
 import anyio
 
+from poller.core.merging import with_older_runs
 from poller.engine.stop import Stop
 from poller.model.function import Function
 from poller.model.lease import Pause
@@ -22,11 +26,18 @@ from poller.model.mapping import AnyMapping, EventMapping, QueueMapping, StreamM
 from poller.model.order import ShardOrder
 from poller.model.status import BlockedShard, EventsStatus, Health, MappingStatus, QueueStatus, StreamStatus
 
+PLACES_SHOWN = 3
+"""How many shards, lanes or message groups the reason of a status names."""
+
 
 class Runner(Protocol):
     """Runs one mapping once. `run` returns after its stop. If it crashes, it calls `Stop.fail` or raises the error."""
 
     def status(self) -> MappingStatus: ...
+
+    def held(self) -> Sequence[str]:
+        """Return the places where a later run waits for invocations of this run, such as shards, for a person."""
+        ...
 
     async def run(self) -> None: ...
 
@@ -78,20 +89,14 @@ class Run:
 
 
 def status_of(supervised: Supervised, *, is_stopping: bool) -> MappingStatus:
-    """Return the status of the newest run.
-
-    It also counts the batches and messages that older runs still have in hand.
-    """
+    """Return the status of the newest run, with what older runs still have in hand."""
     run = supervised.run
     status = _idle(supervised.mapping) if run is None else run.runner.status()
-    for other in supervised.runs:
-        if other is run:
-            continue
-        finishing = other.runner.status()
-        status = status._replace(
-            batches_in_flight=status.batches_in_flight + finishing.batches_in_flight,
-            messages_held=status.messages_held + finishing.messages_held,
-        )
+    older = [other.runner for other in supervised.runs if other is not run]
+    if older:
+        status = with_older_runs(status, [runner.status() for runner in older])
+        if status.state == "ready" and status.reason is None:
+            status = status._replace(reason=_waits_in([place for runner in older for place in runner.held()]))
     was_found = supervised.found == status.source
     return status._replace(
         **_health(supervised, status, is_stopping=is_stopping)._asdict(),
@@ -120,6 +125,15 @@ def _health(supervised: Supervised, status: MappingStatus, *, is_stopping: bool)
     if run is not None and not run.began.is_set():
         return Health("starting", "waits until the invocations of its last run have ended")
     return Health(status.state, status.reason, status.since, status.attempt, status.next_try)
+
+
+def _waits_in(places: Collection[str]) -> str | None:
+    """Return where the newest run waits for older runs, as a reason, or None if it waits nowhere."""
+    if not places:
+        return None
+    shown = ", ".join(islice(places, PLACES_SHOWN))
+    more = f" and {len(places) - PLACES_SHOWN} more" if len(places) > PLACES_SHOWN else ""
+    return f"waits in {shown}{more} until the invocations of its last run have ended"
 
 
 def _idle(mapping: AnyMapping) -> MappingStatus:

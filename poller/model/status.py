@@ -211,7 +211,10 @@ class Health(NamedTuple):
 
 
 class MappingStatus(NamedTuple):
-    """The status of one mapping. `reason` says why the mapping is not ready, or is None. The states:
+    """The status of one mapping. `reason` says why the mapping is not ready, or is None.
+
+    If the mapping is ready, the reason may also say where it waits until invocations of its last run have ended.
+    The states:
 
     starting   the mapping has not found its source yet
     ready      it reads its source and invokes its function

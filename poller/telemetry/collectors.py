@@ -79,7 +79,8 @@ def _families(statuses: Sequence[MappingStatus]) -> Iterator[GaugeMetricFamily]:
     }
     for gauge in GAUGES:
         for status in filter(gauge.applies_to, statuses):
-            value = gauge.read(status, status.stream or StreamStatus())
+            if (value := gauge.read(status, status.stream or StreamStatus())) is None:
+                continue
             subject = status.function if gauge.metric.of == "function" else status.mapping
             families[gauge.metric].add_metric([subject, *gauge.labels], value)
     yield from families.values()

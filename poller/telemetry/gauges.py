@@ -18,13 +18,13 @@ from poller.model.status import EventsStatus, MappingStatus, ReloadStatus, Strea
 
 
 class StatusGauge(NamedTuple):
-    """A gauge, and the function that reads it from a status.
+    """A gauge, and the function that reads it from a status. The function returns None if the value is unknown.
 
     `labels` are the values of all labels after the first one.
     """
 
     metric: Gauge
-    read: Callable[[MappingStatus, StreamStatus], float]
+    read: Callable[[MappingStatus, StreamStatus], float | None]
     labels: tuple[str, ...] = ()
 
     def applies_to(self, status: MappingStatus) -> bool:
@@ -110,10 +110,11 @@ GAUGES = (
         Gauge(
             "poller_iterator_age_seconds",
             "Age of the oldest record that was read and is not done. If there is none, how far reading is behind "
-            "the end of the shard. The highest value of all shards; 0 if this daemon reads no shard.",
+            "the end of the shard. The highest value of all shards. While this daemon reads no shard, the age is "
+            "unknown, and there is no value.",
             of="stream",
         ),
-        lambda _, stream: stream.iterator_age_in_seconds or 0.0,
+        lambda _, stream: stream.iterator_age_in_seconds,
     ),
     StatusGauge(
         Gauge(

@@ -61,7 +61,16 @@ def test_only_the_group_of_an_invocation_that_outlasts_the_grace_waits(
         for number in range(3):
             world.sqs.send(queue, f"slow-{number + 1}", group="slow", deduplication_id=f"s{number + 1}")
             world.sqs.send(queue, f"fast-{number}", group="fast", deduplication_id=f"f{number}")
-        await anyio.sleep(200)
+        await anyio.sleep(30)
+        if change != "remove and add":  # a mapping that was added again knows no runs of the removed one
+            place = "the message groups of 1 batch"
+            status = life.supervisor.status(mapping.name)
+            assert status.reason == f"waits in {place} until the invocations of its last run have ended"
+            assert status.queue is not None
+            assert status.queue.oldest_age_in_seconds is not None
+            assert status.queue.oldest_age_in_seconds >= 40
+        await anyio.sleep(170)
+        assert life.supervisor.status(mapping.name).reason is None
         life.begin_stop()
 
     live(world, until)
@@ -302,7 +311,15 @@ def test_a_lane_waits_for_the_same_invocation_through_many_replacements(monkeypa
                 await anyio.sleep(5)
                 handed_over.append(sum(len(call.message_ids) for call in target.calls))
             assert len(life.supervisor._mappings[mapping.name].runs) == 2, "the runs between have ended"
-            assert life.supervisor.status(mapping.name).batches_in_flight == 1
+            status = life.supervisor.status(mapping.name)
+            assert status.reason is not None
+            assert status.reason.startswith("waits in lane ")
+            assert status.batches_in_flight == 1
+            assert status.stream is not None
+            assert status.stream.iterator_age_in_seconds == pytest.approx(anyio.current_time(), abs=0.1)
+            assert status.stream.shards_reading == 1
+            (slow_lane,) = status.stream.shards[0].lanes
+            assert slow_lane.is_invoking
             await life.supervisor.pause(mapping.name)
             await anyio.sleep(10)
             await life.supervisor.resume(mapping.name)
@@ -332,7 +349,16 @@ def test_with_another_number_of_lanes_the_shard_waits_for_the_old_invocation(mon
             await anyio.sleep(5)
             await make(life, "replace", replace(mapping, parallelization_factor=LANES + 1))
             put_in_both(stream)
-            await anyio.sleep(200)
+            await anyio.sleep(20)
+            status = life.supervisor.status(mapping.name)
+            (shard,) = stream.stream.shards(now=anyio.current_time())
+            assert status.reason == f"waits in shard {shard.shard_id} until the invocations of its last run have ended"
+            assert (status.state, status.messages_held, status.batches_in_flight) == ("ready", 1, 1)
+            assert status.stream is not None
+            assert status.stream.iterator_age_in_seconds == pytest.approx(30, abs=0.1)
+            assert [one.lanes[0].is_invoking for one in status.stream.shards] == [True]
+            await anyio.sleep(180)
+            assert life.supervisor.status(mapping.name).reason is None
             life.begin_stop()
 
         await world.live(until)

@@ -131,6 +131,9 @@ class EventMappingRunner:
             own_queue=context.own_queue, keeper=self._keeper, health=self._health, randomness=context.randomness
         )
 
+    def held(self) -> tuple[str, ...]:
+        return ()
+
     async def run(self) -> None:
         """Take events and invoke the function with them, until the stop or an error.
 

@@ -221,6 +221,13 @@ class QueueMappingRunner:
         await self._context.stop.releasing.wait()
         working.cancel()
 
+    def held(self) -> tuple[str, ...]:
+        """Return the message groups of running batches, for a person. Messages of a standard queue hold up nothing."""
+        batches = self._permits.batches_in_hand
+        if not (self.mapping.is_fifo and batches):
+            return ()
+        return (f"the message groups of {batches} {'batch' if batches == 1 else 'batches'}",)
+
     def status(self) -> MappingStatus:
         health = self._invocations.health.together_with(self._health.health)
         return MappingStatus(

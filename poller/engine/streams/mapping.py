@@ -107,6 +107,8 @@ class StreamMappingRunner:
         self._pauses = SourcePauses(context.lane.randomness)
         self._rows = ShardRows(context.worker, self.mapping.state_key)
         self._readers: dict[ShardId, ShardReader] = {}
+        self._cut_readers: dict[ShardId, ShardReader] = {}
+        """The readers that have ended, although functions may still run with their records."""
         self._lineage: Lineage | None = None
         self._latest: dict[ShardId, ShardIterator] = {}
         self._listings = Listings(
@@ -155,6 +157,11 @@ class StreamMappingRunner:
             next_try=health.next_try,
             last_error=self._context.lane.invocations.last_error,
         )
+
+    def held(self) -> list[str]:
+        """Return the shards, or the lanes of shards, whose invocations still run, for a person."""
+        readers = [*self._readers.values(), *self._cut_readers.values()]
+        return [place for reader in readers for place in reader.held()]
 
     def order(self, order: ShardOrder) -> BlockedShard:
         """Execute a person's order, and return the block as it was before. Raises CannotChange (`orders.py`)."""
@@ -340,6 +347,10 @@ class StreamMappingRunner:
             return False
         finally:
             del self._readers[shard_id]
-            # a stop does not wait for a lost lease: another worker may read the shard already
-            with self._stop.cutting() if lease.is_lost else nullcontext():
-                await anyio.sleep_until(reader.may_run_until)
+            self._cut_readers[shard_id] = reader
+            try:
+                # a stop does not wait for a lost lease: another worker may read the shard already
+                with self._stop.cutting() if lease.is_lost else nullcontext():
+                    await anyio.sleep_until(reader.may_run_until)
+            finally:
+                del self._cut_readers[shard_id]

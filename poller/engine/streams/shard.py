@@ -197,6 +197,15 @@ class ShardReader:
             tuple(lane for lane in lanes if lane.records or lane.is_invoking),
         )
 
+    def held(self) -> list[str]:
+        """Return where invocations of this reader still run: in the shard, or in which lanes if it is followed."""
+        pairs = enumerate(zip(self.lanes, self._in_hand.lanes, strict=True), 1)
+        now = anyio.current_time()
+        held = [number for number, (lane, records) in pairs if lane.is_invoking or records.may_run_until > now]
+        if self.is_followed:
+            return [f"lane {number} of shard {self._shard_id}" for number in held]
+        return [f"shard {self._shard_id}"] if held else []
+
     def store_soon(self) -> None:
         self._lease.store_soon()
 

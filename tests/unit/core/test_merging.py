@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from poller.core.merging import WORST_FIRST, merged, merged_functions, merged_sharing
+from poller.core.merging import WORST_FIRST, merged, merged_functions, merged_sharing, with_older_runs
 from poller.model.function_status import (
     CHILDREN_SHOWN,
     LINES_KEPT,
@@ -158,6 +158,17 @@ def test_the_work_of_streams_is_added_up_and_the_highest_age_is_shown() -> None:
     second = StreamStatus(9.0, 0.7, 2.0, 4, 2, 5, 1, 50, (blocked(3),))
     (status,) = merged([[READY._replace(stream=first)], [READY._replace(stream=second)]])
     assert status.stream == StreamStatus(9.0, 0.7, 20.0, 7, 2, 6, 2, 150, (blocked(3), blocked(7)))
+
+
+def test_a_status_has_what_the_older_runs_of_the_mapping_have_in_hand() -> None:
+    new, old = StreamStatus(1.0, shards_reading=3), StreamStatus(9.0, 0.0, 0.0, 1, 0, 0, 1, 50, (blocked(3),))
+    older = TROUBLED._replace(stream=old._replace(blocked=(blocked(3)._replace(actions=("retry",)),)))
+    status = with_older_runs(READY._replace(stream=new), [older])
+    assert status.stream == StreamStatus(9.0, 0.0, 0.0, 4, 0, 0, 1, 50, (blocked(3),)), "no order reaches an older run"
+    assert (status.batches_in_flight, status.messages_held) == (6, 68)
+    assert (status.state, status.polls_in_flight, status.reason) == ("ready", 2, None)
+    queues = [READY._replace(queue=QueueStatus(age)) for age in (None, 8.25)]
+    assert with_older_runs(queues[0], queues[1:]).queue == QueueStatus(8.25)
 
 
 def test_the_events_of_a_shared_queue_are_counted_once() -> None:

@@ -83,6 +83,9 @@ class FakeRunner:
             concurrency_limit=1,
         )
 
+    def held(self) -> list[str]:
+        return ["shard 1"] if self.status().batches_in_flight else []
+
     async def run(self) -> None:
         self.began_at = anyio.current_time()
         try:
@@ -199,8 +202,10 @@ async def test_the_run_after_a_crash_does_not_wait_for_the_invocations_of_the_ol
         await anyio.sleep(5)
         assert world.status().state == "ready"
         assert world.status().batches_in_flight == 2, "one of each run"
+        assert world.status().reason == "waits in shard 1 until the invocations of its last run have ended"
         await anyio.sleep(100)
         assert world.status().batches_in_flight == 1
+        assert world.status().reason is None
 
     await world.live(mapping(), until=until)
     old, new = world.runs

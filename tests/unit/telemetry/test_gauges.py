@@ -68,6 +68,12 @@ def test_a_mapping_that_waits_for_its_function_is_ready_and_waiting() -> None:
     assert gauge(telemetry, "poller_mapping_waiting") == {"orders": 0, "bills": 1}
 
 
+def test_the_age_of_a_stream_of_which_no_shard_is_read_is_unknown() -> None:
+    telemetry = watching([CLICKS, CLICKS._replace(mapping=MappingName("views"), stream=StreamStatus())])
+    assert gauge(telemetry, "poller_iterator_age_seconds") == {"clicks": 90.5}
+    assert gauge(telemetry, "poller_shards_blocked") == {"clicks": 3, "views": 0}
+
+
 def test_a_stream_shows_the_age_of_its_records_and_the_states_of_its_shards() -> None:
     telemetry = watching([READY, CLICKS])
     assert gauge(telemetry, "poller_iterator_age_seconds") == {"clicks": 90.5}
