@@ -326,6 +326,14 @@ def test_a_lane_waits_for_the_same_invocation_through_many_replacements(monkeypa
             put_in_both(stream)
             await anyio.sleep(200)
             assert life.budget.used == 0
+            life.process.is_cut_off = True
+            put_in_both(stream)
+            await anyio.sleep(5)
+            status = life.supervisor.status(mapping.name)
+            assert status.stream is not None
+            assert status.stream.checkpoint_age_in_seconds > 3, "the checkpoints are those of the newest run"
+            life.process.is_cut_off = False
+            await anyio.sleep(5)
             life.begin_stop()
 
         await world.live(until)
@@ -334,7 +342,7 @@ def test_a_lane_waits_for_the_same_invocation_through_many_replacements(monkeypa
         slow = [call for call in later if lane(stream, call) == lane(stream, long)]
         assert all(call.began_at >= long.ended_at for call in slow)
         numbers = [number for call in target.calls for number in call.message_ids]
-        assert len(numbers) == len(set(numbers)) == 121
+        assert len(numbers) == len(set(numbers)) == 141
 
     run_seeded(1, main)
 
@@ -443,6 +451,59 @@ def test_no_record_is_lost_if_the_lease_ends_while_an_old_invocation_runs(
     run_seeded(1, main)
 
 
+def test_a_shard_that_ends_is_drained_after_the_old_invocation_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        world, stream, target, mapping = world_of_lanes()
+        first = stream.put("k1")
+        running_long(monkeypatch, target, lambda event: first in event)
+
+        async def until(life: Life) -> None:
+            await anyio.sleep(5)
+            put_in_both(stream)
+            (parent,) = stream.stream.shards(now=anyio.current_time())
+            stream.stream.split(parent.shard_id, now=anyio.current_time())
+            put_in_both(stream)
+            await anyio.sleep(5)  # the old run has read to the end
+            await make(life, "replace", mapping)
+            await anyio.sleep(300)
+            status = life.supervisor.status(mapping.name).stream
+            assert status is not None
+            assert (status.shards_drained, status.shards_reading) == (1, 2)
+            life.begin_stop()
+
+        await world.live(until)
+        long, *later = target.calls
+        children = [call for call in later if shard_of(stream, call) != shard_of(stream, long)]
+        assert min(call.began_at for call in children) >= long.ended_at
+        numbers = [number for call in target.calls for number in call.message_ids]
+        assert len(numbers) == len(set(numbers)) == 41
+
+    run_seeded(1, main)
+
+
+def test_a_window_continues_with_the_state_that_the_old_invocation_has_returned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        world, stream, target, mapping = world_of_lanes(parallelization_factor=1, tumbling_window_in_seconds=900)
+        first = stream.put("k1")
+        running_long(monkeypatch, target, lambda event: first in event)
+
+        async def until(life: Life) -> None:
+            await anyio.sleep(10)
+            second = stream.put("k2")
+            await make(life, "replace", mapping)
+            await anyio.sleep(200)
+            assert [call.message_ids for call in target.calls] == [[first], [second]]
+            assert target.calls[1].window is not None
+            assert target.calls[1].window["state"] == {"seen": [first]}
+            life.begin_stop()
+
+        await world.live(until)
+
+    run_seeded(1, main)
+
+
 def test_a_lane_waits_for_the_timeout_if_its_old_invocation_is_cancelled_by_a_crash_after_the_replacement(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -470,7 +531,11 @@ def test_a_lane_waits_for_the_timeout_if_its_old_invocation_is_cancelled_by_a_cr
             await anyio.sleep(10)
             await make(life, "replace", mapping)
             put_in_both(stream)
-            await anyio.sleep(400)
+            await anyio.sleep(100)
+            reason = life.supervisor.status(mapping.name).reason
+            assert reason is not None
+            assert f"lane {lane(stream, target.calls[0]) + 1} of shard " in reason
+            await anyio.sleep(300)
             assert life.budget.used == 0
             life.begin_stop()
 
