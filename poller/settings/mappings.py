@@ -243,9 +243,9 @@ class MappingOptions(Options):
     """The DynamoDB table of an application of the Kinesis Client Library (2.x) that has read this stream.
     The mapping goes on where the application has stopped. It keeps its positions in this table, so that the application
     can go on later. Stop the application first: while it runs, or while the table fails, the mapping waits.
-    While the table still names the application as the owner of leases, which is usual at the mapping's first start, the
-    daemon watches these leases for 60 seconds before the mapping begins.
-    So it notices a running application whose failoverTimeMillis is at most 180000.
+    While the table still names the application as the owner of leases, the daemon watches these leases for 60 seconds
+    before the mapping begins. So it notices a running application whose failoverTimeMillis is at most 180000.
+    This happens mostly at the mapping's first start.
     The table must exist. It is used in the mapping's region and with its role.
     After a change, restart the daemon: a reload refuses a file with this change.
     If the mapping has run before without the option, copy its positions into the table, even if the table is new:

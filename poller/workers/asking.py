@@ -68,7 +68,7 @@ async def asked(
     method, data = ("GET", None) if body is None else ("POST", orjson.dumps(body))
     try:
         if not waits and not await _is_well(folder, worker):
-            why = f"the worker did not respond within {LONGEST_WAIT_IN_SECONDS:g} s, so it did not get the request"
+            why = f"worker {worker.number} did not answer within {LONGEST_WAIT_IN_SECONDS:g} s"
             return Reply(worker.number, HANGS, {"error": why})
         async with (
             session_with(folder, worker.number, LONGEST_SECONDS) as session,

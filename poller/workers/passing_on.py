@@ -150,7 +150,7 @@ class Changes:
             for reply in replies:
                 if reply.status == HANGS and reply.worker not in self._late:
                     self._tasks.start_soon(self._reload_of, self._team.workers[reply.worker - 1])
-        return _reloaded(_all_made(replies))
+        return _reloaded(_all_made(replies, is_made_later=True))
 
     def _found(self) -> InUse:
         """Read the file, and return the settings that are in use after its changes. Runs in a worker thread."""
@@ -161,10 +161,10 @@ class Changes:
         return await self._changed("/api/reload", {"function": name}, settings)
 
     async def pause(self, mapping: str, *, settings: str | None) -> Mapping[str, Any]:
-        return await self._changed("/api/pause", {"mapping": mapping}, settings)
+        return await self._changed("/api/pause", {"mapping": mapping}, settings, is_made_later=True)
 
     async def resume(self, mapping: str, *, settings: str | None) -> Mapping[str, Any]:
-        return await self._changed("/api/resume", {"mapping": mapping}, settings)
+        return await self._changed("/api/resume", {"mapping": mapping}, settings, is_made_later=True)
 
     async def order(self, mapping: str, order: ShardOrder, *, settings: str | None) -> Mapping[str, Any]:
         """Let the worker that reads the shard execute the order."""
@@ -230,10 +230,12 @@ class Changes:
         where = path if query is None else f"{path}?{urlencode(query)}"
         return _all_made([await asked(self._folder, worker, where, body)])[0].body
 
-    async def _changed(self, path: str, body: Mapping[str, str], settings: str | None) -> Mapping[str, Any]:
+    async def _changed(
+        self, path: str, body: Mapping[str, str], settings: str | None, *, is_made_later: bool = False
+    ) -> Mapping[str, Any]:
         refuse_another_file(settings, self._file)
         self._refuse_if_stopping()
-        return _all_made(await self._ask_all(path, body))[0].body
+        return _all_made(await self._ask_all(path, body), is_made_later=is_made_later)[0].body
 
     def _catch_up(self, worker: Worker) -> None:
         """Let a worker that has just started reload if it has read the settings before the last change."""
@@ -312,25 +314,31 @@ class Backlogs:
 
 
 def _backlog(reply: Reply) -> Known:
-    return Backlog(**reply.body) if reply.status == 200 else UnknownBacklog(f"worker {reply.worker}: {reply.why}")
+    return Backlog(**reply.body) if reply.status == 200 else UnknownBacklog(_why(reply))
 
 
-def _all_made(replies: Sequence[Reply]) -> Sequence[Reply]:
+def _all_made(replies: Sequence[Reply], *, is_made_later: bool = False) -> Sequence[Reply]:
     """Return the replies if all workers have made the change.
 
-    Else raise CannotChange, or PartlyChanged if some workers have made it.
+    Else raise CannotChange, or PartlyChanged if some workers have made it. `is_made_later` is true for a change that a
+    worker which hangs makes when it answers again, if another worker has made the change.
     """
     refused = [reply for reply in replies if reply.status != 200]
     if not refused:
         return replies
-    reasons = list(dict.fromkeys(reply.why for reply in refused))
-    if len(refused) == len(replies) and len(reasons) == 1:
-        raise CannotChange(reasons[0])
-    why = "; ".join(f"worker {reply.worker}: {reply.why}" for reply in refused)
     made = [reply for reply in replies if reply.status == 200]
+    why = "; ".join(_why(reply, is_made_later=is_made_later and bool(made)) for reply in refused)
+    reasons = list(dict.fromkeys(reply.why for reply in refused))
     if not made:
-        raise CannotChange(why)
+        raise CannotChange(reasons[0] if len(reasons) == 1 and refused[0].status != HANGS else why)
     raise PartlyChanged(f"{why}; the other workers have made the change", made[0].body)
+
+
+def _why(reply: Reply, *, is_made_later: bool = False) -> str:
+    if reply.status != HANGS:
+        return f"worker {reply.worker}: {reply.why}"
+    then = "; it makes the change when it answers again" if is_made_later else ", so it did not get the request"
+    return f"{reply.why}{then}"
 
 
 def _reloaded(replies: Sequence[Reply]) -> Mapping[str, Any]:

@@ -246,7 +246,7 @@ class Team:
                 worker.life.hurry()
         await anyio.sleep(MARGIN_IN_SECONDS)
         for worker in self.workers:
-            worker.life.kill(f"it did not end within {MARGIN_IN_SECONDS:g} s after the grace")
+            worker.life.kill(f"it did not end within {MARGIN_IN_SECONDS:g} s after the end of the grace")
 
 
 def _detail(life: Life, status: int) -> str:

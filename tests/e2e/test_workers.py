@@ -254,8 +254,8 @@ async def test_a_worker_that_hangs_is_named_and_follows_when_it_no_longer_hangs(
         event_source_arn = "{invoices.arn}"
         function_name = "bill"
     """
-    silent = "worker 2: the worker did not respond within 5 s, so it did not get the request"
-    hangs = f"{silent}; the other workers have made the change"
+    silent = "worker 2 did not answer within 5 s"
+    hangs = f"{silent}; it makes the change when it answers again; the other workers have made the change"
     async with world.daemon(orders_of(orders), "--workers", "2") as daemon:
         workers = await all_ready(daemon)
         os.kill(workers[2], signal.SIGSTOP)

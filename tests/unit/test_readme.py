@@ -184,9 +184,10 @@ def test_the_cost_of_a_table_is_that_of_the_constants() -> None:
     after_stop, after_request, stop = (
         part * LEASE_DURATION_IN_SECONDS for part in (EXPECTED_AFTER_STOP, EXPECTED_AFTER_REQUEST, LONGEST_ANNOUNCEMENT)
     )
-    assert f"For {after_stop:g} seconds after another daemon has announced its stop" in section
+    assert f"for {after_stop:g} seconds after another daemon announces its stop" in section
     fast_reads = FAST_READS_PER_DURATION / LEASE_DURATION_IN_SECONDS
-    assert f"reads its row {fast_reads:g} times a second, and for {after_request:g} seconds after it has" in section
+    assert f"reads its row {fast_reads:g} times a second" in section
+    assert f"and for {after_request:g} seconds after it asks for shards" in section
     assert stop == 2
     assert "which takes up to two seconds" in section
     assert f"a lease of {LEASE_DURATION_IN_SECONDS:g} seconds" in section

@@ -475,23 +475,37 @@ async def test_a_worker_that_hangs_is_named_and_delays_no_answer(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("poller.workers.asking.LONGEST_WAIT_IN_SECONDS", 1.0)
-    why = "the worker did not respond within 1 s, so it did not get the request"
+    hangs = "worker 2 did not answer within 1 s"
+    why, later = f"{hangs}, so it did not get the request", f"{hangs}; it makes the change when it answers again"
     order = ShardOrder("retry", ShardId("shard"), SequenceNumber("1"), SequenceNumber("2"))
     daemon.workers[1].report = {"was_paused": False, "reason": "KeyError", "blocked_since": "", "records": 2}
     async with daemon.running(1):
         with hung(daemon, 2):
-            assert await daemon.all_backlogs.of_daemon() == UnknownBacklog(f"worker 2: {why}")
-            with pytest.raises(
-                PartlyChanged, match=rf"^worker 2: {why}; the other workers have made the change$"
-            ) as partly:
+            assert await daemon.all_backlogs.of_daemon() == UnknownBacklog(why)
+            with pytest.raises(PartlyChanged, match=rf"^{later}; the other workers have made the change$") as partly:
                 await daemon.changes.pause("orders", settings=None)
             assert partly.value.answer == daemon.workers[1].report
             assert daemon.asked(1) == ["pause orders"], "the other worker has made the change"
+            with pytest.raises(PartlyChanged, match=rf"^{later}; the other workers have made the change$"):
+                await daemon.changes.resume("orders", settings=None)
+            with pytest.raises(PartlyChanged, match=rf"^{why}; the other workers have made the change$"):
+                await daemon.changes.restart_function("store", settings=None)
             assert await daemon.changes.order("clicks", order, settings=None) == daemon.workers[1].report
             daemon.workers[1].error = CannotChange("nothing blocks the shard")
-            with pytest.raises(CannotChange, match=rf"^worker 1: nothing blocks the shard; worker 2: {why}$") as none:
+            with pytest.raises(CannotChange, match=rf"^worker 1: nothing blocks the shard; {why}$") as none:
                 await daemon.changes.order("clicks", order, settings=None)
             assert not isinstance(none.value, PartlyChanged)
+            with pytest.raises(CannotChange, match=rf"; {why}$"):
+                await daemon.changes.pause("orders", settings=None)  # no worker has stored the pause
+
+
+async def test_the_only_worker_that_was_asked_is_named_if_it_hangs(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poller.workers.asking.LONGEST_WAIT_IN_SECONDS", 0.2)
+    why = "worker 2 did not answer within 0.2 s, so it did not get the request"
+    with hung(daemon, 2), pytest.raises(CannotChange, match=rf"^{why}$"):
+        await daemon.changes.positions("clicks")
 
 
 async def test_a_worker_that_hangs_is_asked_to_reload_as_soon_as_it_no_longer_does(
@@ -500,7 +514,7 @@ async def test_a_worker_that_hangs_is_asked_to_reload_as_soon_as_it_no_longer_do
     monkeypatch.setattr("poller.workers.asking.LONGEST_WAIT_IN_SECONDS", 1.0)
     async with daemon.running(1):
         with hung(daemon, 2) as socket_of_2:
-            with pytest.raises(CannotChange, match=r"^worker 2: the worker did not respond"):
+            with pytest.raises(CannotChange, match=r"^worker 2 did not answer"):
                 await daemon.changes.reload(settings=None)
             assert daemon.asked(1) == [None]
             assert not daemon.changes.status.was_successful
@@ -509,8 +523,8 @@ async def test_a_worker_that_hangs_is_asked_to_reload_as_soon_as_it_no_longer_do
         with anyio.fail_after(10):
             while len(daemon.facts) < 2:
                 await anyio.lowlevel.checkpoint()
-    hangs = "the worker did not respond within 1 s, so it did not get the request"
-    why = f"worker 2: {hangs}; the other workers have made the change"
+    hangs = "worker 2 did not answer within 1 s; it makes the change when it answers again"
+    why = f"{hangs}; the other workers have made the change"
     assert daemon.facts == [
         ReloadNotMade(settings=str(daemon.file), why=why),
         WorkerNotChanged(worker=2, detail="it ended before it answered"),

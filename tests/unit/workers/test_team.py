@@ -300,7 +300,7 @@ async def test_a_worker_that_does_not_stop_in_time_is_killed(tmp_path: Path, mon
         daemon.stop.begin()
         assert await code_of(daemon) == 1
         assert daemon.ended == [(2, -9, False)]
-        assert daemon.details == [(2, "the parent killed it: it did not end within 0.1 s after the grace")]
+        assert daemon.details == [(2, "the parent killed it: it did not end within 0.1 s after the end of the grace")]
 
 
 async def test_a_worker_that_hangs_at_its_start_is_named_when_the_stop_kills_it(
@@ -312,7 +312,7 @@ async def test_a_worker_that_hangs_at_its_start_is_named_when_the_stop_kills_it(
         daemon.grace_in_seconds = 0.1
         daemon.stop.begin()
         assert await code_of(daemon) == 0
-        assert daemon.details == [(1, "the parent killed it: it did not end within 0.1 s after the grace")]
+        assert daemon.details == [(1, "the parent killed it: it did not end within 0.1 s after the end of the grace")]
 
 
 async def test_a_worker_that_somebody_else_kills_during_the_stop_is_named(tmp_path: Path) -> None:
