@@ -4,14 +4,16 @@ poller reads SQS queues, Kinesis shards and DynamoDB streams, forms batches in o
 run, and deals with failure as Lambda does.
 It is configured by one TOML file and watched through Prometheus. It is one process, or several workers under a parent.
 
-The packages, from the bottom layer to the command line.
-A package imports only from packages above its own line, and a contract in the gate checks it.
-Only app.py, requested_changes.py, reloading.py, running.py, composition/, single_call.py, live_checks/ and tailing.py
-stand in the reverse order: each may import those below it.
+The parts, from the bottom layer to the command line.
+A part imports only from parts above its own line, and a contract in the gate checks it.
 
     errors.py    the exceptions, drawn as a tree
     disclosure.py  which text of an error may be shown
+    boot_clock.py      the clock that leases are measured with
+    process_memory.py  who may read the process's memory
+    zombies.py         who reads the exit status of a process whose parent has ended
     model/       THE NOUNS      frozen values
+    garbage.py         when the garbage of runs that have ended is collected
     core/        THE DECISIONS  pure: no I/O, no clock, no randomness of its own; each file answers one question
       queues/    delivery, ordering, scaling, visibility
       streams/   retry, watermark, lineage, lanes, tumbling windows, positions
@@ -19,35 +21,31 @@ stand in the reverse order: each may import those below it.
       leases/    which worker may read a shard, and until when
     ports.py     THE SEAMS      the interfaces between the engine and the outside world
     facts/       THE FACTS      one class for each fact
-    telemetry/   facts -> log and Prometheus
-    tracing/     calls of the ports -> spans of OpenTelemetry
     http/        the fast HTTP/1.1 client; it knows nothing of AWS
     sqlite/      how a SQLite file of poller is opened and written; it does not know what is stored
-    aws/         THE CLIENTS    the only importer of aiobotocore and botocore
+    telemetry/   facts -> log and Prometheus
+    tracing/     calls of the ports -> spans of OpenTelemetry
+    aws/         THE CLIENTS    the only importer of aiobotocore; of botocore, together with examples/
+    functions/   what a function is at run time, and one way to invoke it
     settings/    THE FILE       TOML, or a request of AWS Lambda's API -> Settings
     sources/     queues, streams } adapters: none knows another
     targets/     functions       }
     destinations/ discards       }
     stores/      positions       }
     event_queues/ events         }
-    functions/   what a function is at run time, and one way to invoke it
     engine/      THE WAITING    structured tasks that ask core/ for decisions and call the ports
     admin/       the HTTP server: metrics, health, readiness
+    descriptors.py     how many open files the process may have
     lambda_api/  the server of AWS Lambda's own API
+    composition/ the composition root: the only part of the daemon that knows the concrete classes
+    running.py         the mappings and functions that run, and how they are changed
+    reloading.py       SIGHUP and `poller reload`: reads the file again
+    requested_changes.py  what the daemon does when a client asks for a change
     workers/     several processes as one daemon
     app.py       the daemon, from the settings to the exit code
-    requested_changes.py  what the daemon does when a client asks for a change
-    reloading.py       SIGHUP and `poller reload`: reads the file again
-    running.py         the mappings and functions that run, and how they are changed
-    composition/ the composition root: the only place that knows the concrete classes
+    single_call.py     `poller invoke` without a daemon: one function, called once
     live_checks/       `poller check --live`: asks AWS what the settings alone cannot tell
     tailing.py         `poller tail`: follows a stream, or looks at a queue, without a daemon
-    single_call.py     `poller invoke` without a daemon: one function, called once
-    boot_clock.py      the clock that leases are measured with
-    descriptors.py     how many open files the process may have
-    garbage.py         when the garbage of runs that have ended is collected
-    process_memory.py  who may read the process's memory
-    zombies.py         who reads the exit status of a process whose parent has ended
     demo/        the guided tour, on an embedded emulator
     examples/    handlers to copy from
     cli/         poller run | check | reload | invoke | status | pause | resume | shard | state | events | explain |

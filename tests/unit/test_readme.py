@@ -13,6 +13,7 @@ import pytest
 from awslambdaric.lambda_context import LambdaContext  # type: ignore[import-untyped]  # it has no types
 from typer.testing import CliRunner
 
+import poller
 from poller.cli import app
 from poller.composition.worker import SAVE_IN_A_TABLE_EVERY_SECONDS
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, RENEWALS_PER_DURATION
@@ -34,6 +35,8 @@ from poller.targets.client_context import client_context
 from tests.command_line import assert_understood, commands_in
 
 ROOT = Path(__file__).parents[2]
+IMPORT = re.compile(r"^ *(?:from|import) poller(?:\.(?=\w)| import )([\w, ]+)", flags=re.MULTILINE)
+"""Finds the parts that a line imports: `from poller.PART…` or `from poller import PART, PART`."""
 README = (ROOT / "README.md").read_text()
 OPERATING = (ROOT / "deploy" / "operating.md").read_text()
 WORKERS = (ROOT / "deploy" / "workers.md").read_text()
@@ -93,6 +96,22 @@ def test_the_gate_runs_the_test_command_of_the_readme() -> None:
     (command,) = [line for line in README.splitlines() if line.startswith("python3 -m venv") and "pytest" in line]
     assert command in blocks("sh")[1]
     assert "README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_drawing_of_the_package_has_each_part_below_the_parts_that_it_imports() -> None:
+    drawn = re.findall(r"^ {4}(\w+)(?:/|\.py) ", poller.__doc__ or "", flags=re.MULTILINE)
+    package = ROOT / "poller"
+    parts = {path.stem for path in package.iterdir() if path.suffix in ("", ".py")}
+    assert sorted(drawn) == sorted(parts - {"__init__", "__main__", "__pycache__"})
+    wrong = [
+        f"{path.relative_to(package)} imports {imported}"
+        for path in package.rglob("*.py")
+        if (part := path.relative_to(package).parts[0].removesuffix(".py")) in drawn
+        for text in IMPORT.findall(path.read_text())
+        for imported in re.findall(r"\w+", text)
+        if imported in drawn and drawn.index(imported) > drawn.index(part)
+    ]
+    assert wrong == []
 
 
 def test_the_map_names_exactly_the_files_that_exist() -> None:
