@@ -169,9 +169,9 @@ def _format_of(path: Path, file: sqlite3.Connection) -> int | None:
         raise EVENTS.unusable(
             path,
             f"was written by a newer version of poller (its format is {found}, not {FORMAT}): run that version until "
-            "its events have ended, or put back the copy that it kept before its change, "
-            f"{copy_of(path, FORMAT).name}, if there is one: first remove the files ending in -wal and -shm; events "
-            "that have ended since then are invoked again, and events that were accepted since then are lost",
+            "its events have ended, or go back: remove the files ending in -wal and -shm, then replace the file by its "
+            f"copy {copy_of(path, FORMAT).name}, if there is one; events that have ended since the copy was made are "
+            "invoked again, and events that were accepted since then are lost",
         )
     return found
 

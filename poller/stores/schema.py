@@ -90,8 +90,8 @@ def format_of(path: Path, file: sqlite3.Connection) -> int | None:
         raise STATE.unusable(
             path,
             f"was written by a newer version of poller (its format is {found}, not {FORMAT}): run that version, or "
-            f"put back the copy that it kept before its change, {copy_of(path, FORMAT).name}, if there is one: first "
-            "remove the files ending in -wal and -shm",
+            "go back: remove the files ending in -wal and -shm, then replace the file by its copy "
+            f"{copy_of(path, FORMAT).name}, if there is one",
         )
     if found < FORMAT - 1:
         raise STATE.unusable(

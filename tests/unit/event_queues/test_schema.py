@@ -69,8 +69,8 @@ def test_the_error_for_a_file_of_a_later_format_says_what_to_do(path: Path) -> N
         file.execute(f"PRAGMA user_version = {FORMAT + 1}")
     assert refused(path) == (
         f"was written by a newer version of poller (its format is {FORMAT + 1}, not {FORMAT}): run that version until "
-        f"its events have ended, or put back the copy that it kept before its change, events.db.format-{FORMAT}, if "
-        "there is one: first remove the files ending in -wal and -shm; events that have ended since then are invoked "
+        f"its events have ended, or go back: remove the files ending in -wal and -shm, then replace the file by its "
+        f"copy events.db.format-{FORMAT}, if there is one; events that have ended since the copy was made are invoked "
         "again, and events that were accepted since then are lost"
     )
     with pytest.raises(SettingsError, match="newer version"), reading(path):

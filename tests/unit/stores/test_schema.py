@@ -184,8 +184,8 @@ def test_the_error_of_a_newer_format_says_what_to_do(path: Path) -> None:
         file.execute(f"PRAGMA user_version = {FORMAT + 1}")
     assert refused(path) == (
         f"was written by a newer version of poller (its format is {FORMAT + 1}, not {FORMAT}): "
-        f"run that version, or put back the copy that it kept before its change, "
-        f"poller.db.format-{FORMAT}, if there is one: first remove the files ending in -wal and -shm"
+        f"run that version, or go back: remove the files ending in -wal and -shm, then replace the file by its copy "
+        f"poller.db.format-{FORMAT}, if there is one"
     )
     with pytest.raises(SettingsError, match="a newer version"):
         shown(path)
