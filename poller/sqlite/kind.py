@@ -144,6 +144,8 @@ class Kind:
         if application != self.application_id:
             raise self.unusable(path, "is a database of another program")
         assert isinstance(found, int)
+        if found < 1:
+            raise self.damage(path, f"its format is {found}, which no version of poller has written")
         return found
 
     def check_pages(self, path: Path, file: sqlite3.Connection) -> None:

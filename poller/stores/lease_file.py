@@ -57,6 +57,7 @@ def shown(path: Path) -> list[Row] | None:
         if file is None or found is None:
             return None
         if found == FORMAT:
+            check(file)
             return scan(file)
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
             file.backup(copy)

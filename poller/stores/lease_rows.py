@@ -18,6 +18,7 @@ from poller.model.lease import Owner, Row, RowKey
 from poller.model.stream import Checkpoint, Latest, Position, Window
 from poller.sqlite.kind import DamagedRow
 from poller.stores.notation import rank, refuse_to_move_back
+from poller.stores.row_kinds import refuse_foreign
 
 SCAN = """
 SELECT key, counter, owner, token, position, rank, window_start, window_end, window_state, details FROM lease
@@ -142,6 +143,7 @@ def check(file: sqlite3.Connection) -> None:
         row, its_rank = _row_of(values), values[5]
         if row.checkpoint is not None and its_rank != rank(row.checkpoint.position):
             raise DamagedRow(f"{row.key}: {values[4]!r} does not have the rank {its_rank!r}")
+        refuse_foreign(row)
 
 
 def _columns(row: Row) -> tuple[Any, ...]:
@@ -159,8 +161,10 @@ def _columns(row: Row) -> tuple[Any, ...]:
 
 def _row_of(values: tuple[Any, ...]) -> Row:
     key, counter, owner, token, text, _, start, end, state, details = values
-    if not (isinstance(counter, int) and counter > 0 and isinstance(token, int) and token >= 0):
-        raise DamagedRow(f"{key}: the counter {counter!r} and the token {token!r} are not numbers of writes")
+    if not (isinstance(counter, int) and counter > 0):
+        raise DamagedRow(f"{key}: the counter is {counter!r}, but must be a whole number above 0")
+    if not (isinstance(token, int) and token >= 0):
+        raise DamagedRow(f"{key}: the token is {token!r}, but must be a whole number")
     checkpoint = None
     if text is not None:
         position = _position_of(key, text)

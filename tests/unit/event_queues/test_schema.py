@@ -77,6 +77,13 @@ def test_the_error_for_a_file_of_a_later_format_says_what_to_do(path: Path) -> N
         pass
 
 
+def test_a_file_with_a_format_that_no_version_has_written_is_refused_and_not_copied(path: Path) -> None:
+    with shared(path) as file:
+        file.execute("PRAGMA user_version = -1")
+    assert refused(path).startswith("is damaged: its format is -1, which no version of poller has written; ")
+    assert not list(path.parent.glob("*.format-*"))
+
+
 def create_first_format(path: Path) -> None:
     """Create a file of the first format with two events of RESIZE. The second event is claimed."""
     with closing(sqlite3.connect(path)) as file:

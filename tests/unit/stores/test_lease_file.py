@@ -109,7 +109,7 @@ def test_processes_that_open_a_new_file_at_the_same_time_all_get_its_table(path:
     def open_it(number: int) -> int:
         has_come.wait()
         with shared(path) as file:
-            create(file, batch([Row(key=RowKey(f"{number}"))]))
+            create(file, batch([Row(key=RowKey(f":unit/resize/{number}"))]))
             return len(scan(file))
 
     with ThreadPoolExecutor(8) as processes:
@@ -223,7 +223,7 @@ def test_processes_that_wait_for_an_owner_get_a_file_that_one_of_them_has_prepar
 
     def enter(number: int) -> frozenset[RowKey]:
         with shared(path) as file:
-            return create(file, batch([Row(key=RowKey(f"{number}"))]))
+            return create(file, batch([Row(key=RowKey(f":unit/resize/{number}"))]))
 
     with ThreadPoolExecutor(4) as processes:
         with sharing(path):
@@ -256,7 +256,10 @@ def test_a_process_does_not_use_a_file_that_the_first_one_has_not_prepared(path:
 
 def test_a_damaged_page_is_refused(path: Path) -> None:
     with shared(path) as file:
-        create(file, batch([Row(key=RowKey(f"{number:04}"), details={"": "x" * 1000}) for number in range(100)]))
+        create(
+            file,
+            batch([Row(key=RowKey(f":unit/resize/{number:04}"), details={"": "x" * 1000}) for number in range(100)]),
+        )
     with path.open("r+b") as raw:
         raw.seek(4096 * 6)
         raw.write(b"\xff" * 4096)

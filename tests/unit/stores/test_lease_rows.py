@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from poller.model.lease import Row
+from poller.model.lease import Row, RowKey
 from poller.stores import schema
 from poller.stores.lease_rows import batch, check, create, delete, read, scan, update
-from tests.contracts.test_lease_store import some_rows
+from tests.contracts.test_lease_store import STREAM, some_rows
 
 
 @pytest.fixture
@@ -25,6 +25,7 @@ def file() -> Iterator[sqlite3.Connection]:
 @given(rows=some_rows)
 def test_every_row_is_read_as_it_was_written(file: sqlite3.Connection, rows: list[Row]) -> None:
     file.execute("DELETE FROM lease")
+    rows = [replace(row, key=RowKey(f"clicks/{STREAM}/{row.key}.")) for row in rows]
     assert create(file, batch(rows)) == frozenset()
     assert {row.key: row for row in scan(file)} == {row.key: row for row in rows}
     check(file)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -163,20 +164,84 @@ def test_a_damaged_row_is_refused_before_the_format_changes(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
+        (
+            f"INSERT INTO start_over VALUES ('clicks', '{STREAM}', 'NOWHERE')",
+            f":start/clicks/{STREAM}: 'NOWHERE' is not a starting position",
+        ),
+        (
+            f"INSERT INTO start_over VALUES ('clicks', '{STREAM}', 'SHARD_END')",
+            f":start/clicks/{STREAM}: 'SHARD_END' is not a starting position",
+        ),
+        ("INSERT INTO start_over VALUES ('clicks', 'clicks', 'LATEST')", "the key is not :start/MAPPING/STREAM_ARN"),
+        ("INSERT INTO pause VALUES ('')", ":pause/: the key is not :pause/MAPPING"),
+        ("INSERT INTO pause VALUES ('a/b')", ":pause/a/b: the key is not :pause/MAPPING"),
+        ("UPDATE checkpoint SET mapping = '' WHERE mapping = 'users'", "the key is not MAPPING/STREAM_ARN/SHARD_ID"),
+        ("UPDATE checkpoint SET mapping = 'a/b' WHERE mapping = 'users'", "the key is not :begun/MAPPING/STREAM_ARN"),
+        ("UPDATE checkpoint SET shard_id = '' WHERE mapping = 'users'", "the key is not MAPPING/STREAM_ARN/SHARD_ID"),
+        ("UPDATE checkpoint SET mapping = ':pause' WHERE mapping = 'users'", "which only the row of a shard has"),
+        (
+            "UPDATE checkpoint SET saved_at = 'many' WHERE mapping = 'users'",
+            f"users/{STREAM}/shardId-000000000000: saved_at is 'many', but must be a number",
+        ),
+        (
+            "UPDATE checkpoint SET version = 'many' WHERE mapping = 'users'",
+            f"users/{STREAM}/shardId-000000000000: the counter is 'many', but must be a whole number above 0",
+        ),
+    ],
+)
+def test_a_row_of_the_previous_format_that_no_version_has_written_is_refused(
+    path: Path, change: str, rule: str
+) -> None:
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute(change)
+    before = dump(path)
+    assert rule in refused(path)
+    assert dump(path) == before
+    with pytest.raises(SettingsError, match=re.escape(rule)):
+        shown(path)
+
+
+def test_a_file_with_a_format_that_no_version_has_written_is_refused(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("PRAGMA user_version = 0")
+    assert refused(path) == f"is damaged: its format is 0, which no version of poller has written; {STATE.advice}"
+
+
+def test_a_row_of_an_unknown_kind_is_kept_because_a_newer_version_may_have_written_it(path: Path) -> None:
+    for _ in range(2):
+        with shared(path) as file:
+            file.execute("INSERT OR REPLACE INTO lease (key, counter, token, details) VALUES (':new/a', 1, 0, '{}')")
+    assert ":new/a" in {row.key for row in shown(path) or ()}
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
         ("rank = '3' WHERE rank = '0'", "'TRIM_HORIZON' does not have the rank '3'"),
         ("position = 'nowhere' WHERE rank = '0'", "'nowhere' is not a position"),
         ("position = 'LATEST' WHERE rank = '0'", "LATEST is not a checkpoint"),
-        ("counter = 0 WHERE rank = '0'", "the counter 0 and the token 0 are not numbers of writes"),
-        ("token = 'x' WHERE rank = '0'", "the counter 1 and the token 'x' are not numbers of writes"),
+        ("counter = 0 WHERE rank = '0'", "the counter is 0, but must be a whole number above 0"),
+        ("token = 'x' WHERE rank = '0'", "the token is 'x', but must be a whole number"),
         ("window_state = '{' WHERE window_start > 0", "the window is not whole"),
         ("details = '[]' WHERE rank = '0'", "the details are not a JSON object"),
         ("details = '{' WHERE rank = '0'", "the details are not a JSON object"),
+        (
+            """details = '{"position": "SHARD_END"}' WHERE key LIKE ':start/%'""",
+            "'SHARD_END' is not a starting position",
+        ),
+        ("details = '{}' WHERE key LIKE ':start/%'", "None is not a starting position"),
+        ("key = 'users/x/shard-1' WHERE key LIKE 'users/%'", "the key is not MAPPING/STREAM_ARN/SHARD_ID"),
+        (f"key = ':start//{STREAM}' WHERE key LIKE ':start/users/%'", "the key is not :start/MAPPING/STREAM_ARN"),
+        ("key = ':begun/x' WHERE key LIKE ':begun/users/%'", ":begun/x: the key is not :begun/MAPPING/STREAM_ARN"),
+        ("key = ':kcl/x' WHERE key LIKE ':begun/users/%'", ":kcl/x: the key is not :kcl/MAPPING/STREAM_ARN"),
     ],
 )
 def test_a_row_that_this_program_cannot_have_written_is_refused(path: Path, change: str, rule: str) -> None:
     with shared(path) as file:
         file.execute(f"UPDATE lease SET {change}")
     assert rule in refused(path)
+    with pytest.raises(SettingsError, match=re.escape(rule)):
+        shown(path)
 
 
 def test_the_error_of_a_newer_format_says_what_to_do(path: Path) -> None:

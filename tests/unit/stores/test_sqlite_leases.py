@@ -20,7 +20,8 @@ from tests.fakes.disk import no_file_grows_beyond, put_away, transactions
 
 pytestmark = pytest.mark.anyio
 
-A, B = RowKey("clicks/stream/a"), RowKey("clicks/stream/b")
+STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+A, B = RowKey(f"clicks/{STREAM}/a"), RowKey(f"clicks/{STREAM}/b")
 
 COUNT = """
 import sys
@@ -32,10 +33,10 @@ from poller.stores.sqlite_leases import SqliteLeaseStore
 
 async def main():
     async with SqliteLeaseStore(Path(sys.argv[1])) as store:
-        await store.create([Row(key=RowKey("a"))])
+        await store.create([Row(key=RowKey(":unit/resize/1"))])
         accepted = 0
         while accepted < 30:
-            row = (await store.read(["a"]))["a"]
+            row = (await store.read([":unit/resize/1"]))[":unit/resize/1"]
             accepted += not await store.update([replace(row, counter=row.counter + 1)])
 
 anyio.run(main)

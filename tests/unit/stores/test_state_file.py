@@ -23,7 +23,7 @@ from tests.fakes.disk import no_file_grows_beyond
 
 PREFIX = "clicks/arn:aws:kinesis:eu-west-1:123456789012:stream/clicks/"
 AT_5 = Checkpoint(AfterSequence(SequenceNumber("5")))
-A_ROW = Row(key=RowKey(":start/m/arn"), details={"position": "LATEST"})
+A_ROW = Row(key=RowKey(f":start/{PREFIX.rstrip('/')}"), details={"position": "LATEST"})
 
 HOLD = """
 import sys
@@ -255,7 +255,7 @@ def test_a_file_without_its_log_still_says_that_it_is_ours(path: Path) -> None:
         ("window_start = 0, window_end = 1, window_state = '{'", "the window is not whole"),
         ("window_start = 0, window_end = 1, window_state = x'7b7d'", "the window is not whole"),
         ("window_start = 'a', window_end = 1, window_state = '{}'", "the window is not whole"),
-        ("counter = 0", "the counter 0 and the token 0 are not numbers of writes"),
+        ("counter = 0", "the counter is 0, but must be a whole number above 0"),
         ("details = '[]'", "the details are not a JSON object"),
     ],
 )
