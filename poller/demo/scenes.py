@@ -47,25 +47,25 @@ class Scene(NamedTuple):
 
 
 @asynccontextmanager
-async def whole(place: Path, say: Say) -> AsyncIterator[Scene]:
+async def whole(folder: Path, say: Say) -> AsyncIterator[Scene]:
     api = free_address()
-    async with emulator(place) as aws, clients(aws.url, {}, api=api) as hands:
+    async with emulator(folder) as aws, clients(aws.url, {}, api=api) as hands:
         say(f"An emulator of S3, SQS, DynamoDB and Kinesis runs at {aws.url}")
-        yield Scene(api, aws.url, {}, [aws], [Signups(hands, place, api=api), Clicks(hands, place)])
+        yield Scene(api, aws.url, {}, [aws], [Signups(hands, folder, api=api), Clicks(hands, folder)])
 
 
 @asynccontextmanager
-async def sharing(place: Path, say: Say) -> AsyncIterator[Scene]:
+async def sharing(folder: Path, say: Say) -> AsyncIterator[Scene]:
     api = free_address()
-    async with emulator(place) as aws, clients(aws.url, {}, api=api) as hands:
+    async with emulator(folder) as aws, clients(aws.url, {}, api=api) as hands:
         say(f"An emulator of Kinesis and SQS runs at {aws.url}")
-        yield Scene(api, aws.url, {}, [aws], [Clicks(hands, place)])
+        yield Scene(api, aws.url, {}, [aws], [Clicks(hands, folder)])
 
 
 @asynccontextmanager
-async def resharding(place: Path, say: Say) -> AsyncIterator[Scene]:
-    async with kinesis_local(place, say) as kinesis, emulator(place) as aws:
+async def resharding(folder: Path, say: Say) -> AsyncIterator[Scene]:
+    async with kinesis_local(folder, say) as kinesis, emulator(folder) as aws:
         endpoints, api = {"kinesis": kinesis.url}, free_address()
         async with clients(aws.url, endpoints, api=api) as hands:
             say(f"An emulator of Kinesis runs at {kinesis.url}, and one of SQS at {aws.url}")
-            yield Scene(api, aws.url, endpoints, [kinesis, aws], [Resharding(hands, place)])
+            yield Scene(api, aws.url, endpoints, [kinesis, aws], [Resharding(hands, folder)])

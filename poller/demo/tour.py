@@ -53,10 +53,10 @@ async def _until_signal(keep: bool, reshard: bool, workers: int) -> int | Output
     screen = Screen()
     with (
         environment_of_the_demo(),
-        folder(keep=keep) as place,
+        folder(keep=keep) as work_folder,
         anyio.open_signal_receiver(*SIGNALS) as signals,
     ):
-        tour = Tour(screen, place, keep=keep, reshard=reshard, workers=workers)
+        tour = Tour(screen, work_folder, keep=keep, reshard=reshard, workers=workers)
         async with anyio.create_task_group() as group:
             group.start_soon(tour.give, group.cancel_scope)
             cut_short_by = await anext(signals)
@@ -72,22 +72,22 @@ async def _until_signal(keep: bool, reshard: bool, workers: int) -> int | Output
 @contextmanager
 def folder(*, keep: bool) -> Iterator[Path]:
     """Make a folder for the tour's files. It is removed after the block, unless `keep`."""
-    place = Path(tempfile.mkdtemp(prefix="poller-demo-"))
+    work_folder = Path(tempfile.mkdtemp(prefix="poller-demo-"))
     try:
-        yield place
+        yield work_folder
     finally:
         if not keep:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(work_folder, ignore_errors=True)
 
 
 class Tour:
     """One tour. `exit_code` is None until the tour ends. `lost` is the error of an output that could not be written."""
 
-    def __init__(self, screen: Screen, place: Path, *, keep: bool, reshard: bool, workers: int) -> None:
+    def __init__(self, screen: Screen, work_folder: Path, *, keep: bool, reshard: bool, workers: int) -> None:
         self.exit_code: int | None = None
         self.lost: OutputLost | None = None
         self._screen = screen
-        self._place = place
+        self._folder = work_folder
         self._keep = keep
         self._workers = workers
         self._scene = resharding if reshard else sharing if workers > 1 else whole
@@ -105,7 +105,7 @@ class Tour:
         scope.cancel()
 
     async def _steps(self) -> None:
-        async with self._scene(self._place, self._screen.step) as scene:
+        async with self._scene(self._folder, self._screen.step) as scene:
             try:
                 await self._act(scene)
             except ServiceError:
@@ -132,7 +132,7 @@ class Tour:
 
     @property
     def _settings_file(self) -> Path:
-        return self._place / "poller.toml"
+        return self._folder / "poller.toml"
 
     def _write_settings(self, scene: Scene, address: str) -> Path:
         file = self._settings_file

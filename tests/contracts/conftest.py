@@ -32,7 +32,7 @@ class Needs(Enum):
 
     FORGIVING_DELETES = auto()
     EXPIRING_RECEIPTS = auto()
-    REFUSALS_WHEN_NOT_IN_FLIGHT = auto()
+    ERRORS_WHEN_NOT_IN_FLIGHT = auto()
 
 
 LACKS: Mapping[str, Mapping[Needs, str]] = {
@@ -40,11 +40,11 @@ LACKS: Mapping[str, Mapping[Needs, str]] = {
     "fake on trio": {},
     "ministack": {
         Needs.FORGIVING_DELETES: "it calls the receipt of a deleted message invalid; AWS lets the delete succeed",
-        Needs.REFUSALS_WHEN_NOT_IN_FLIGHT: "it hides a visible message under its last receipt",
+        Needs.ERRORS_WHEN_NOT_IN_FLIGHT: "it hides a visible message under its last receipt",
     },
     "moto": {
         Needs.EXPIRING_RECEIPTS: "any receipt that a message ever had deletes it",
-        Needs.REFUSALS_WHEN_NOT_IN_FLIGHT: "it hides a visible message under any receipt it had",
+        Needs.ERRORS_WHEN_NOT_IN_FLIGHT: "it hides a visible message under any receipt it had",
     },
 }
 

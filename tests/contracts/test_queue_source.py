@@ -225,7 +225,7 @@ async def test_an_unknown_receipt_is_a_final_error_of_its_own_entry_only(standar
         assert [(entry.message, entry.is_final) for entry in rejected] == [(unknown, True)]
 
 
-@pytest.mark.needs(Needs.REFUSALS_WHEN_NOT_IN_FLIGHT)
+@pytest.mark.needs(Needs.ERRORS_WHEN_NOT_IN_FLIGHT)
 async def test_a_message_that_is_no_longer_in_flight_cannot_be_hidden(standard: Queue) -> None:
     source = standard.source()
     await standard.send("let go")

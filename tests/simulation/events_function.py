@@ -45,7 +45,7 @@ class EventFunctionPlan:
 
     seed: int = 0
     duration_in_seconds: tuple[float, float] = (0.0, 1.0)
-    refusal_rate: float = 0.0
+    throttle_rate: float = 0.0
     failure_rate: float = 0.0
     lost_answer_rate: float = 0.0
     ends_at: float = float("inf")
@@ -74,7 +74,7 @@ class EventFunction:
             await anyio.lowlevel.checkpoint()
             return Unreachable(reason="ResourceNotFoundException")
         begins_at, ends_at = plan.throttled
-        if begins_at <= now < ends_at or (is_troubled and self._randomness.random() < plan.refusal_rate):
+        if begins_at <= now < ends_at or (is_troubled and self._randomness.random() < plan.throttle_rate):
             return await self._refuse(now)
         call = EventCall(
             life=life,

@@ -51,7 +51,7 @@ class EventsScenario:
         )
         self.world.has_good_queues = self.is_calm
         is_free = self.events <= self.world.definition.reserved_concurrency
-        self.world.has_no_delays = self.is_calm and is_free and self.world.function.plan.refusal_rate == 0
+        self.world.has_no_delays = self.is_calm and is_free and self.world.function.plan.throttle_rate == 0
         self.sent: list[Sent] = []
 
     def _plan(self) -> EventFunctionPlan:
@@ -59,7 +59,7 @@ class EventsScenario:
         return EventFunctionPlan(
             seed=self.seed,
             duration_in_seconds=(0.0, randomness.choice([0.1, 3.0, 50.0, 200.0])),
-            refusal_rate=randomness.choice([0.0, 0.0, 0.1, 0.6]),
+            throttle_rate=randomness.choice([0.0, 0.0, 0.1, 0.6]),
             failure_rate=randomness.choice([0.0, 0.3, 0.7]),
             lost_answer_rate=randomness.choice([0.0, 0.1]),
             ends_at=TROUBLE_ENDS_AT,

@@ -22,11 +22,11 @@ SAMPLE = Click("user-99", 1)
 
 
 class Clicks:
-    """A `books.Part`. The function writes to a file in `place`."""
+    """A `books.Part`. The function writes to a file in `folder`."""
 
-    def __init__(self, clients: Clients, place: Path) -> None:
+    def __init__(self, clients: Clients, folder: Path) -> None:
         self.stage = Stage(clients)
-        self._trace = place / "clicks.txt"
+        self._trace = folder / "clicks.txt"
         self._put: list[Sighting] = []
 
     async def build(self, shards: int = SHARDS) -> Sequence[str]:

@@ -28,13 +28,13 @@ CALLED_KEY = f"by-hand/{story.CALLED_COMPANY}.csv"
 
 
 class Signups:
-    """A `books.Part`. The mails go to a folder in `place`."""
+    """A `books.Part`. The mails go to a folder in `folder`."""
 
-    def __init__(self, clients: Clients, place: Path, *, api: str) -> None:
+    def __init__(self, clients: Clients, folder: Path, *, api: str) -> None:
         """`api` is the address of the daemon's Invoke API."""
         self._api = api
         self.stage = Stage(clients)
-        self._mails = place / "mails"
+        self._mails = folder / "mails"
         self._rows = read_rows()
         self._expected = expected(self._rows)
         self._invited = frozenset(row.email for row in self._rows if row.number in self._expected.stored)

@@ -58,7 +58,7 @@ CLOSE_IN_SECONDS = 1.0
 ACCEPT_PAUSE_IN_SECONDS = 0.1
 """The pause after a connection that could not be accepted."""
 
-REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Handover:
@@ -158,7 +158,7 @@ class RuntimeApi:
                 await asyncio.get_running_loop().connect_accepted_socket(server, connection)
                 return
             with suppress(OSError):
-                connection.send(REFUSAL)
+                connection.send(FORBIDDEN)
         self._emit(RuntimeApiConnectionRejected(function=self._function.name, child_pid=session, reason=reason))
 
     def offer(self, handover: Handover) -> None:
