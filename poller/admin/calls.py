@@ -99,20 +99,20 @@ async def _pause(changes: Changes, body: MappingBody) -> Mapping[str, Any]:
     return await changes.pause(body.mapping, settings=body.settings)
 
 
-def _paused(body: MappingBody, answer: Mapping[str, Any], by: str) -> ChangeMade:
-    return ChangeMade("pause", by, before=_before(answer), mapping=MappingName(body.mapping))
+def _paused(body: MappingBody, answer: Mapping[str, Any], by: str) -> ChangeMade | None:
+    if answer["was_paused"]:
+        return None
+    return ChangeMade("pause", by, before="not paused", mapping=MappingName(body.mapping))
 
 
 async def _resume(changes: Changes, body: MappingBody) -> Mapping[str, Any]:
     return await changes.resume(body.mapping, settings=body.settings)
 
 
-def _resumed(body: MappingBody, answer: Mapping[str, Any], by: str) -> ChangeMade:
-    return ChangeMade("resume", by, before=_before(answer), mapping=MappingName(body.mapping))
-
-
-def _before(answer: Mapping[str, Any]) -> str:
-    return "paused" if answer["was_paused"] else "not paused"
+def _resumed(body: MappingBody, answer: Mapping[str, Any], by: str) -> ChangeMade | None:
+    if not answer["was_paused"]:
+        return None
+    return ChangeMade("resume", by, before="paused", mapping=MappingName(body.mapping))
 
 
 async def _order(changes: Changes, body: ShardBody) -> Mapping[str, Any]:

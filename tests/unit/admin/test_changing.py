@@ -210,7 +210,6 @@ async def test_each_change_that_is_made_is_logged_with_who_and_what_was_before()
     async with serving(changes) as client:
         for path, body in (
             ("pause", {"mapping": "orders"}),
-            ("resume", {"mapping": "orders"}),
             ("reload", {}),
             ("reload", {"function": "store"}),
             ("shard", ORDER),
@@ -224,7 +223,6 @@ async def test_each_change_that_is_made_is_logged_with_who_and_what_was_before()
     by = "loopback, from 127.0.0.1"
     assert changes.facts == [
         ChangeMade("pause", by, "not paused", MappingName("orders")),
-        ChangeMade("resume", by, "not paused", MappingName("orders")),
         ChangeMade("reload", by),
         ChangeMade("restart of the function store", by),
         ChangeMade(
@@ -241,6 +239,20 @@ async def test_each_change_that_is_made_is_logged_with_who_and_what_was_before()
         ChangeMade("drop of stuck events", by, "stuck", function=FunctionName("store"), events=4),
         ChangeMade("drop of stuck or waiting events", by, "stuck or waiting", function=FunctionName("store"), events=4),
     ]
+
+
+@pytest.mark.parametrize(("was_paused", "change"), [(True, "resume"), (False, "pause")])
+async def test_a_pause_of_a_paused_mapping_and_a_resume_of_another_one_are_no_changes(
+    was_paused: bool, change: str
+) -> None:
+    changes = FakeChanges()
+    changes.report = {"was_paused": was_paused}
+    async with serving(changes) as client:
+        for path in ("pause", "resume"):
+            async with client.post(f"/api/{path}", json={"mapping": "orders"}) as reply:
+                assert (reply.status, await reply.json()) == (200, {"was_paused": was_paused})
+    before = "paused" if was_paused else "not paused"
+    assert changes.facts == [ChangeMade(change, "loopback, from 127.0.0.1", before, MappingName("orders"))]
 
 
 async def test_a_change_that_is_refused_is_not_logged_as_made() -> None:

@@ -71,7 +71,7 @@ async def test_a_call_with_the_smallest_body_and_the_token_is_made() -> None:
     for path in CALLS:
         changes = FakeChanges()
         changes.report = {
-            "was_paused": False,
+            "was_paused": path == "/api/resume",
             "reason": "r",
             "blocked_since": "t",
             "records": 1,
