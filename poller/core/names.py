@@ -15,7 +15,7 @@ def other_names(name: str, known: Iterable[str]) -> str:
     if meant := nearest(name, names):
         return f"did you mean {meant}?"
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return f"the names are {', '.join(names[:NAMES_SHOWN])}{more}" if names else "there is none"
+    return f"the names are {', '.join(names[:NAMES_SHOWN])}{more}" if names else "there are none"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

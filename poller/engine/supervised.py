@@ -119,7 +119,8 @@ def _health(supervised: Supervised, status: MappingStatus, *, is_stopping: bool)
     if is_stopping:
         return Health("stopping", status.reason)
     if supervised.pause is not None:
-        return Health("paused", "paused by a person, until it is resumed", supervised.pause.since)
+        how = f"a person paused it; `poller resume {supervised.mapping.name}` resumes it"
+        return Health("paused", how, supervised.pause.since)
     if supervised.crash is not None:
         return supervised.crash
     if run is not None and not run.began.is_set():

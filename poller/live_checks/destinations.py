@@ -20,7 +20,7 @@ from poller.model.arn import Arn, queue_url, unqualified
 from poller.settings.arns import RECEIVERS
 
 EXISTS = Finding("exists; the permission to write to it is not checked, because AWS has no call for this")
-NOT_CHECKED = Finding("is not checked, because this command has no check for such a resource", is_advice=True)
+NOT_CHECKED = Finding("this command cannot check such a resource", is_advice=True)
 
 
 async def destination(option: str, arn: Arn, region: str, role_arn: str | None, aws: Aws) -> list[Row]:

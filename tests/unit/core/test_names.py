@@ -13,7 +13,7 @@ from poller.core.names import other_names
         ("ordrs", ["orders", "clicks"], "did you mean orders?"),
         ("ORDERS", ["orders", "clicks"], "did you mean orders?"),
         ("x", ["orders", "clicks"], "the names are orders, clicks"),
-        ("x", [], "there is none"),
+        ("x", [], "there are none"),
         ("x", [str(number) for number in range(12)], "the names are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"),
     ],
 )

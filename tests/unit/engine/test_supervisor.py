@@ -373,6 +373,7 @@ async def test_a_paused_mapping_finishes_its_batches_and_polls_nothing_until_it_
         await world.supervisor.pause(NAME)
         await world.supervisor.pause(NAME)
         assert world.status().state == "paused"
+        assert world.status().reason == f"a person paused it; `poller resume {NAME}` resumes it"
         assert (world.status().polls_in_flight, world.status().batches_in_flight) == (0, 1)
         await anyio.sleep(100)
         assert world.status().batches_in_flight == 0
