@@ -28,6 +28,7 @@ from poller.model.ids import MappingName, RequestId
 from poller.model.invocation import Invocation
 from poller.model.stream import ShardId
 from poller.settings.arns import RECEIVERS, Receiver
+from poller.settings.changes import READ_AT_THE_START
 from poller.settings.loading import load
 from poller.settings.permissions import CREATE_TABLE, USE_KCL_TABLE
 from poller.settings.values import Settings
@@ -96,6 +97,11 @@ def test_the_gate_runs_the_test_command_of_the_readme() -> None:
     (command,) = [line for line in README.splitlines() if line.startswith("python3 -m venv") and "pytest" in line]
     assert command in blocks("sh")[1]
     assert "README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_options_that_need_a_restart_are_those_that_are_read_at_the_start_alone() -> None:
+    (sentence,) = [line for line in OPERATING.splitlines() if "only when it starts" in line]
+    assert sorted(re.findall(r"`(\w+)`", sentence)) == sorted(READ_AT_THE_START)
 
 
 def test_the_drawing_of_the_package_has_each_part_below_the_parts_that_it_imports() -> None:
