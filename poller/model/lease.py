@@ -77,11 +77,11 @@ def shard_of(key: RowKey) -> ShardId:
     return ShardId(key.rpartition("/")[2])
 
 
+START, BEGUN = ":start/", ":begun/"
+
+
 def start_key(state: StateKey) -> RowKey:
-    return RowKey(f":start/{state.mapping}/{state.stream_arn}")
-
-
-BEGUN = ":begun/"
+    return RowKey(f"{START}{state.mapping}/{state.stream_arn}")
 
 
 def begun_key(state: StateKey) -> RowKey:

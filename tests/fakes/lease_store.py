@@ -29,7 +29,8 @@ from poller.model.lease import Owner, Row, RowKey
 from poller.stores.memory_leases import Table
 from tests.fakes.faults import Fault, FaultPlan
 
-Operation = Literal["create", "update", "delete"]
+Operation = Literal["create", "update", "delete", "overwrite"]
+"""A method of `ports.LeaseStore`, or `overwrite` of a person."""
 
 
 class Written(NamedTuple):

@@ -77,6 +77,10 @@ class Reader:
         """Set when the users of leases leave: a stop has begun, and the other workers expect the leases."""
 
     async def run(self) -> None:
+        with self._worker.open_run(STATE.mapping):
+            await self._read_all()
+
+    async def _read_all(self) -> None:
         rows = await self._worker.rows(PREFIX)
         positions: dict[ShardId, Position] = {
             shard_of(row.key): row.checkpoint.position for row in rows if row.checkpoint is not None

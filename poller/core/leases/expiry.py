@@ -69,13 +69,20 @@ class _Seen(NamedTuple):
     is_from_scan: bool
 
 
+class Lost(NamedTuple):
+    """A row that the table has no more, as this worker saw it last, at `seen_at`."""
+
+    row: Row
+    seen_at: float
+
+
 class Observed:
     """The table as one worker has seen it. Each `now` is a moment after the answer with the rows has arrived."""
 
     def __init__(self, owner: Owner, *, lease_duration: float = LEASE_DURATION_IN_SECONDS) -> None:
         self.owner = owner
         self.lease_duration = lease_duration
-        self.lost: dict[RowKey, Row] = {}
+        self.lost: dict[RowKey, Lost] = {}
         """The rows that this worker has seen, and that the table has no more (`lost_rows.py`)."""
         self._seen: dict[RowKey, _Seen] = {}
         self._dead: set[Owner] = set()
@@ -95,7 +102,7 @@ class Observed:
             if not known.is_from_scan and (scanned is None or scanned.row.counter < known.row.counter):
                 self._seen[key] = known._replace(is_from_scan=True)
             elif scanned is None:
-                self.lost[key] = known.row
+                self.lost[key] = Lost(known.row, known.seen_at)
         self._dead.intersection_update(seen.row.owner for seen in self._seen.values() if seen.row.owner is not None)
 
     def saw(self, row: Row, *, now: float) -> None:
@@ -105,7 +112,7 @@ class Observed:
     def missed(self, key: RowKey) -> None:
         """Note that a read did not find the row."""
         if (seen := self._seen.pop(key, None)) is not None:
-            self.lost[key] = seen.row
+            self.lost[key] = Lost(seen.row, seen.seen_at)
 
     def deleted(self, key: RowKey) -> None:
         """Note that this worker has deleted the row."""
@@ -113,7 +120,7 @@ class Observed:
 
     def forget_lost(self, *, but: Collection[RowKey]) -> None:
         """Forget the rows that the table has lost, except these."""
-        self.lost = {key: row for key, row in self.lost.items() if key in but}
+        self.lost = {key: lost for key, lost in self.lost.items() if key in but}
 
     def get(self, key: RowKey) -> Row | None:
         seen = self._seen.get(key)

@@ -1,6 +1,6 @@
 """Which rows has the table lost, and how does a worker create them again?
 
-A table loses rows if a person deletes them, or deletes the table and creates it again. The workers have seen the rows,
+A table loses rows if somebody deletes them, or deletes the table and creates it again. The workers have seen the rows,
 so they go on without a person's help:
 
     the row of a shard that a user waits for    a worker creates this row again
@@ -8,7 +8,11 @@ so they go on without a person's help:
                                                 rows of the mapping again, also those of drained shards, and this row
                                                 last
 
-No worker deletes these rows while a mapping runs, except the rows of drained shards.
+Some rows are deleted on purpose. None of them is created again:
+
+    a worker deletes the rows of drained shards
+    a person moves positions (`poller state`), while the mapping is paused or does not run: these rows were last seen
+    before the mapping runs again. The row `:start/...` says that the mapping should begin anew
 
 The new row has the owner, the token and the checkpoint that this worker saw last. So if the owner lives, it goes on (if
 the checkpoint is the last one that it stored), or loses the lease (R6). If the owner has died, other workers wait for
@@ -20,9 +24,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from poller.core.leases.expiry import is_drained
+from poller.core.leases.expiry import Observed, is_drained
 from poller.core.leases.parents import parents_of
-from poller.model.lease import BEGUN, Row, RowKey
+from poller.model.lease import BEGUN, START, Row, RowKey
 from poller.model.sharing import mapping_of
 
 COUNTER_STEP = 1_000_000
@@ -32,22 +36,43 @@ So the token of each later owner is larger than all tokens before (R3).
 """
 
 
-def rows_to_create(lost: Mapping[RowKey, Row], *, wanted: Collection[RowKey], runs: Collection[str]) -> list[list[Row]]:
-    """Return the rows to create again, in groups. The parents of a shard are in earlier groups (R9).
+def rows_to_create(
+    observed: Observed, *, wanted: Collection[RowKey], run_since: Mapping[str, float]
+) -> list[list[Row]]:
+    """Return the lost rows to create again, in groups. The parents of a shard are in earlier groups (R9).
 
-    `lost` has the rows that the table has no more. Users wait for the leases in `wanted`. `runs` has the names of the
-    mappings that run here.
+    Users wait for the leases in `wanted`. `run_since` says since when each mapping runs here, without paused mappings.
     """
-    begun = [row for key, row in lost.items() if key.startswith(BEGUN) and mapping_of(_shards_of(key)) in runs]
-    prefixes = tuple(_shards_of(row.key) for row in begun)
-    shards = [row for key, row in lost.items() if key.startswith(prefixes) or (key in wanted and not is_drained(row))]
+    lost = {
+        key: one.row for key, one in observed.lost.items() if one.seen_at >= run_since.get(_mapping_of(key), _NEVER)
+    }
+    begun = [row for key, row in lost.items() if key.startswith(BEGUN)]
+    anew = tuple(_shards_of(row.key) for row in begun if observed.get(_start_of(row.key)) is not None)
+    begun = [row for row in begun if not _shards_of(row.key).startswith(anew)]
+    whole = tuple(_shards_of(row.key) for row in begun)
+    shards = [
+        row
+        for key, row in lost.items()
+        if key.startswith(whole) or (key in wanted and not is_drained(row) and not key.startswith(anew))
+    ]
     groups = [*_by_generation(shards), begun]
     return [[replace(row, counter=row.counter + COUNTER_STEP) for row in group] for group in groups if group]
+
+
+_NEVER = float("inf")
+
+
+def _mapping_of(key: RowKey) -> str:
+    return mapping_of(_shards_of(key) if key.startswith(BEGUN) else key)
 
 
 def _shards_of(begun: RowKey) -> RowKey:
     """Return the beginning of the keys of the mapping's shards."""
     return RowKey(begun.removeprefix(BEGUN) + "/")
+
+
+def _start_of(begun: RowKey) -> RowKey:
+    return RowKey(START + begun.removeprefix(BEGUN))
 
 
 def _by_generation(rows: Iterable[Row]) -> Iterator[list[Row]]:

@@ -111,6 +111,8 @@ class Hands:
         """The shards that this worker has drained. It takes their children at once, before other workers know them."""
         self.open_runs: Counter[str] = Counter()
         """How many runs of each mapping are open."""
+        self.run_since: dict[str, float] = {}
+        """Since when at least one run of each mapping has been open, for the mappings that have one."""
         self._clock = clock
         self._waiting: dict[RowKey, deque[Waiter]] = {}
 

@@ -128,7 +128,9 @@ class Taking:
     async def _create_lost(self, wanted: Collection[RowKey]) -> None:
         """Create rows again that the table has lost, although users need them (R3)."""
         created: list[RowKey] = []
-        for rows in rows_to_create(self._observed.lost, wanted=wanted, runs=self._hands.open_runs):
+        paused = self._hands.paused
+        run_since = {mapping: since for mapping, since in self._hands.run_since.items() if mapping not in paused}
+        for rows in rows_to_create(self._observed, wanted=wanted, run_since=run_since):
             rejected = await self._table.create(rows)  # another worker may have been faster
             created += [row.key for row in rows if row.key not in rejected]
             await self.look_up([row.key for row in rows])

@@ -169,12 +169,13 @@ class Worker:
         """Note that a run of the mapping is open. During a reload, two of them are open."""
         runs = self._hands.open_runs
         runs[mapping] += 1
+        self._hands.run_since.setdefault(mapping, self._clock.now())
         try:
             yield
         finally:
             runs[mapping] -= 1
             if not runs[mapping]:
-                del runs[mapping]
+                del runs[mapping], self._hands.run_since[mapping]
 
     async def rows(self, prefix: str) -> list[Row]:
         """Scan the table, and return the leases whose key begins with `prefix`."""

@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from poller.core.leases.expiry import Observed
+from poller.core.leases.expiry import Lost, Observed
 from poller.model.lease import Owner, Row, RowKey
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardEnd
 
@@ -162,13 +162,13 @@ def test_a_row_that_a_read_does_not_find_is_forgotten(observed: Observed) -> Non
 def test_a_row_that_the_table_has_no_more_is_lost_until_the_worker_sees_it_again(observed: Observed) -> None:
     observed.scanned([lease(5)], now=100)
     observed.missed(KEY)
-    assert observed.lost == {KEY: lease(5)}
+    assert observed.lost == {KEY: Lost(lease(5), 100)}
     observed.saw(lease(6), now=101)
     assert not observed.lost
     observed.scanned([], now=102)
     assert not observed.lost, "a scan may be older than a read"
     observed.scanned([], now=112)
-    assert observed.lost == {KEY: lease(6)}
+    assert observed.lost == {KEY: Lost(lease(6), 101)}
     observed.forget_lost(but=[KEY])
     assert observed.lost
     observed.forget_lost(but=NOTHING)

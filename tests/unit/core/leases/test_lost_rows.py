@@ -8,7 +8,7 @@ from dataclasses import replace
 from poller.core.leases.lost_rows import COUNTER_STEP, rows_to_create
 from poller.model.lease import Row, RowKey
 from poller.model.stream import Checkpoint, ShardEnd
-from tests.unit.core.leases.tables import shard, unit, worker
+from tests.unit.core.leases.tables import observed_by, shard, unit, worker
 
 BEGUN = Row(key=RowKey(":begun/orders/arn:stream"))
 DRAINED = shard(0, None, checkpoint=Checkpoint(ShardEnd()))
@@ -16,9 +16,19 @@ FIRST, SECOND = shard(1, "a"), shard(2, "b")
 CHILD = replace(shard(3, None), details={"parents": ["shard-00001", "shard-00002"]})
 
 
-def created(*lost: Row, wanted: Collection[RowKey] = (), runs: Collection[str] = ("orders",)) -> list[list[RowKey]]:
-    groups = rows_to_create({row.key: row for row in lost}, wanted=wanted, runs=runs)
-    return [[row.key for row in group] for group in groups]
+def groups_of(
+    *lost: Row, wanted: Collection[RowKey] = (), runs: Collection[str] = ("orders",), kept: Collection[Row] = ()
+) -> list[list[Row]]:
+    """Return what a worker creates that has seen the rows at 100, and misses those in `lost` now."""
+    observed = observed_by("me", [*lost, *kept], now=100.0)
+    observed.scanned(kept, now=110.0)
+    return rows_to_create(observed, wanted=wanted, run_since=dict.fromkeys(runs, 50.0))
+
+
+def created(
+    *lost: Row, wanted: Collection[RowKey] = (), runs: Collection[str] = ("orders",), kept: Collection[Row] = ()
+) -> list[list[RowKey]]:
+    return [[row.key for row in group] for group in groups_of(*lost, wanted=wanted, runs=runs, kept=kept)]
 
 
 def test_only_a_shard_that_a_user_waits_for_is_created_again() -> None:
@@ -52,6 +62,19 @@ def test_the_rows_of_a_mapping_that_does_not_run_here_stay_lost() -> None:
     ]
 
 
+def test_a_row_that_was_last_seen_before_the_mapping_ran_may_have_been_deleted_by_a_person() -> None:
+    observed = observed_by("me", [BEGUN, FIRST], now=100.0)
+    observed.scanned([], now=110.0)
+    assert rows_to_create(observed, wanted=[FIRST.key], run_since={"orders": 100.1}) == []
+    assert rows_to_create(observed, wanted=[FIRST.key], run_since={"orders": 100.0}) != []
+
+
+def test_a_mapping_that_a_person_lets_begin_anew_gets_no_row_back() -> None:
+    start = Row(key=RowKey(":start/orders/arn:stream"), details={"position": "LATEST"})
+    assert created(BEGUN, FIRST, wanted=[FIRST.key], kept=[start]) == []
+    assert created(FIRST, wanted=[FIRST.key], kept=[start, BEGUN]) == [[FIRST.key]], "a person did so long ago"
+
+
 def test_shards_that_are_their_own_ancestors_are_created_again_too() -> None:
     """Only a fault of the service could list such shards."""
     loop = [replace(FIRST, details={"parents": ["shard-00002"]}), replace(SECOND, details={"parents": ["shard-00001"]})]
@@ -60,5 +83,5 @@ def test_shards_that_are_their_own_ancestors_are_created_again_too() -> None:
 
 def test_a_new_row_has_the_owner_and_the_checkpoint_as_they_were_and_a_counter_that_nobody_has_reached() -> None:
     lost = replace(FIRST, counter=7, token=5)
-    [[row]] = rows_to_create({lost.key: lost}, wanted=[lost.key], runs=[])
+    [[row]] = groups_of(lost, wanted=[lost.key])
     assert row == replace(lost, counter=7 + COUNTER_STEP)
