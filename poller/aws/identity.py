@@ -28,6 +28,7 @@ from aiobotocore.credentials import (
 from aiobotocore.session import AioSession
 from botocore.exceptions import NoCredentialsError
 
+from poller.aws.credential_process import ProfileProviders, end_processes_with_searches
 from poller.aws.errors import RENEWABLE_CODES, UNREADABLE, translated
 from poller.aws.signing import Credentials
 from poller.disclosure import safe_text
@@ -125,6 +126,7 @@ class Session(AioSession):  # type: ignore[misc]  # aiobotocore is not typed
     """aiobotocore's session. If `sts_url` is set, every STS client of the session uses it.
 
     This includes the clients of credential providers (web identity, a profile's role_arn), which set no endpoint.
+    A credential process ends with the search that started it.
     """
 
     def __init__(self, sts_url: str | None = None) -> None:
@@ -135,6 +137,12 @@ class Session(AioSession):  # type: ignore[misc]  # aiobotocore is not typed
         if service_name == "sts":
             kwargs.setdefault("endpoint_url", self.sts_url)
         return super().create_client(service_name, *args, **kwargs)
+
+    def _create_credential_resolver(self) -> AioCredentialResolver:
+        resolver = super()._create_credential_resolver()
+        builder = ProfileProviders(self, region_name=self._last_client_region_used)
+        end_processes_with_searches(resolver.providers, builder)
+        return resolver
 
 
 def role_session(role_arn: str, source: Identity, **sts: Any) -> Session:

@@ -12,12 +12,12 @@ Any other answer is returned, even one that reports an error. An exception means
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Coroutine, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import anyio
 import orjson
 
 from poller import __version__
@@ -140,8 +140,8 @@ class Wire:
 
     async def _before(self, deadline: float, search: Coroutine[Any, Any, Credentials]) -> Credentials:
         """Wait for a search for credentials. Raises Unreachable at the deadline, when no request has had an effect."""
-        try:
-            async with asyncio.timeout(deadline - self.clock.steady()):
+        try:  # asyncio.timeout would cancel only once, and anyio kills a credential process at the second time
+            with anyio.fail_after(deadline - self.clock.steady()):
                 return await search
         except TimeoutError as error:
             raise Unreachable("no credentials in time", code="CredentialsTimeout", was_sent=False) from error

@@ -90,7 +90,11 @@ async def test_no_request_is_sent_when_no_time_is_left(post: Post) -> None:
 
 
 async def never() -> Credentials:
-    await anyio.sleep_forever()
+    """Hang, and hang again when cancelled, as anyio's wait for a process does before it kills the process."""
+    try:
+        await anyio.sleep_forever()
+    finally:
+        await anyio.sleep_forever()
     raise AssertionError
 
 

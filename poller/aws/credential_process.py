@@ -1,0 +1,54 @@
+"""How does the credential process of a profile end if nobody waits for its answer any more? It is killed.
+
+A profile may name a program that prints credentials (`credential_process`). The program may hang, for example if it
+waits for a person or for a network. Then the search for credentials is cancelled at its deadline, and the next search
+starts the program again. aiobotocore only forgets the old process, so one more process would stay after each search.
+
+Only the process itself is killed. It stays in the daemon's process group, so that it can ask a person at the terminal.
+Source: AWS SDKs and Tools Reference Guide, "Process credential provider".
+"""
+
+from __future__ import annotations
+
+from subprocess import CompletedProcess
+from typing import Any
+
+import anyio
+from aiobotocore.credentials import AioAssumeRoleProvider, AioProcessProvider, AioProfileProviderBuilder
+
+
+class ProfileProviders(AioProfileProviderBuilder):  # type: ignore[misc]  # aiobotocore is not typed
+    """Makes the credential providers of a profile. Their processes end with their searches."""
+
+    def _create_process_provider(self, profile_name: str) -> AioProcessProvider:
+        return end_process_with_search(super()._create_process_provider(profile_name))
+
+
+def end_processes_with_searches(providers: list[Any], builder: ProfileProviders) -> None:
+    """Change the providers of aiobotocore's chain. `builder` makes the providers of a role's source profile."""
+    for provider in providers:
+        if isinstance(provider, AioProcessProvider):
+            end_process_with_search(provider)
+        elif isinstance(provider, AioAssumeRoleProvider):
+            provider._profile_provider_builder = builder
+
+
+def end_process_with_search(provider: AioProcessProvider) -> AioProcessProvider:
+    provider._popen = run
+    return provider
+
+
+async def run(*command: str, stdout: int, stderr: int) -> Ended:
+    """Run the program to its end, and return its output. If the task is cancelled by anyio, kill the process."""
+    return Ended(await anyio.run_process(command, stdout=stdout, stderr=stderr, check=False))
+
+
+class Ended:
+    """A process that has ended, with the part of asyncio's interface that AioProcessProvider uses."""
+
+    def __init__(self, process: CompletedProcess[bytes]) -> None:
+        self.returncode = process.returncode
+        self._output = (process.stdout, process.stderr)
+
+    async def communicate(self) -> tuple[bytes, bytes]:
+        return self._output
