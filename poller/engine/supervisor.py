@@ -37,7 +37,7 @@ from poller.engine.runs import OpenRunner, Runs
 from poller.engine.stop import Stop
 from poller.engine.supervised import ShardRunner, Supervised, status_of
 from poller.errors import CannotChange
-from poller.facts import Emit, MappingPausedByRequest, MappingResumedByRequest
+from poller.facts import Emit, MappingBeginsPaused, MappingPausedByRequest, MappingResumedByRequest
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.lease import Pause
@@ -131,6 +131,8 @@ class Supervisor:
             del self._mappings[mapping.name]
             self._forget_series(mapping)
             raise
+        if supervised.is_paused and mapping.is_enabled:
+            self._emit(MappingBeginsPaused(mapping.name))
 
     async def replace(self, mapping: AnyMapping, function: Function) -> None:
         """Change the options or the function of the mapping with this name, and wait until a new run uses them.

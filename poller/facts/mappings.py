@@ -51,6 +51,15 @@ class MappingPausedByRequest(NamedTuple):
 
 
 @declare(Line("info"))
+class MappingBeginsPaused(NamedTuple):
+    """The mapping begins paused, at the start of the daemon or after a reload has added it, because a person has paused
+    a mapping of this name before. It polls nothing until a person resumes it.
+    """
+
+    mapping: MappingName
+
+
+@declare(Line("info"))
 class MappingResumedByRequest(NamedTuple):
     """A person has resumed the mapping, so it polls again."""
 

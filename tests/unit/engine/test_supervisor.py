@@ -17,7 +17,7 @@ from poller.engine.runs import FORGIVEN_AFTER_IN_SECONDS
 from poller.engine.stop import Stop
 from poller.engine.supervisor import PATIENCE_IN_SECONDS, Supervisor
 from poller.errors import CannotChange, CannotStore, InUse, SettingsError, Unreachable
-from poller.facts import DaemonStopping, EventsCrashed, Fact, MappingCannotRun, MappingCrashed
+from poller.facts import DaemonStopping, EventsCrashed, Fact, MappingBeginsPaused, MappingCannotRun, MappingCrashed
 from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName
@@ -458,6 +458,24 @@ async def test_a_pause_survives_a_restart_and_a_replacement() -> None:
     await world.live(mapping(), until=until)
     assert world.runs[0].mapping == mapping(batch_size=7)
     assert not pauses.paused
+
+
+async def test_a_mapping_that_begins_paused_says_so() -> None:
+    world = World(pauses=FakePauses())
+    world.pauses.paused = {NAME: Pause(5.0)}
+    said = [MappingBeginsPaused(NAME)]
+
+    async def until() -> None:
+        assert world.facts == said
+        await world.supervisor.remove(NAME)
+        await world.supervisor.add(mapping(), FUNCTION)
+        assert world.facts == said * 2
+        await world.supervisor.remove(NAME)
+        await world.supervisor.add(mapping(is_enabled=False), FUNCTION)
+        await world.supervisor.add(mapping("another"), FUNCTION)
+        assert world.facts == said * 2
+
+    await world.live(mapping(), until=until)
 
 
 async def test_a_mapping_follows_the_pauses_that_other_workers_store() -> None:

@@ -561,6 +561,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     (facts.ApiRequestRejected("InvalidSignatureException", "no"), "warning", "api_request_rejected", {}),
     (facts.ApiRequestFailed(RequestId("r"), ZeroDivisionError()), "error", "api_request_failed", {}),
     (facts.FunctionCrashed(STORE, ZeroDivisionError()), "error", "function_crashed", {}),
+    (facts.MappingBeginsPaused(ORDERS), "info", "mapping_begins_paused", {}),
 ]
 
 
