@@ -17,11 +17,18 @@ from poller.settings.reading import Entry
 from poller.settings.references import Functions
 from poller.settings.table import as_toml, dotted
 
+FEWEST_TOKEN_CHARACTERS = 16
+"""A stranger may guess a shorter token. 16 random letters and digits have 95 bits."""
+
 
 def advice(file: File, functions: Functions) -> Iterator[str]:
     """Yield the warnings. The file must have no faults."""
     if not file.mappings and (not file.functions or not _is_invoked_by_others(file)):
         yield "mappings: there are none, so there is nothing to do"
+    token = file.daemon.options.admin_token
+    if token is not None and len(token) < FEWEST_TOKEN_CHARACTERS:
+        at = dotted(file.daemon.at("admin_token"))
+        yield f"{at}: has fewer than {FEWEST_TOKEN_CHARACTERS} characters, so a stranger may guess it"
     used = _used(file, functions)
     for name in file.functions:
         if name not in used:

@@ -129,7 +129,8 @@ class DaemonOptions(Options):
     If http_listen is a loopback address, such calls need the token only if it is set.
     A person logs in on the page with it. Beyond loopback, the messages of a function's errors are shown only with the
     token or after such a login.
-    It has only letters, digits and - . _ ~ + /. Write it as ${NAME}, so that it is not in this file.
+    It has only letters, digits and - . _ ~ + /, and at least 16 of them should be random.
+    Write it as ${NAME}, so that it is not in this file.
     Default: none."""
 
     api_listen: Annotated[

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from ipaddress import IPv6Address
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -63,12 +64,20 @@ def checked_url(text: str) -> str:
 
 
 _ADDRESS = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]\s]+)):(?P<port>[0-9]{1,5})")
+AN_ADDRESS = 'must be an address and a port, as in "127.0.0.1:9464", "0.0.0.0:9464" or "[::1]:9464"'
 
 
 def _address(text: object) -> tuple[str, int]:
     match = _ADDRESS.fullmatch(text) if isinstance(text, str) else None
     if match is None or int(match["port"]) > 65_535:
-        raise rule_error('must be an address and a port, as in "127.0.0.1:9464", "0.0.0.0:9464" or "[::1]:9464"')
+        raise rule_error(AN_ADDRESS)
+    if match["six"] is not None:
+        try:
+            mapped = IPv6Address(match["six"]).ipv4_mapped
+        except ValueError:
+            raise rule_error(AN_ADDRESS) from None
+        if mapped is not None:  # the daemon's sockets for IPv6 cannot listen there
+            raise rule_error(f'must be written as an address of IPv4: "{mapped}:{match["port"]}"')
     return match["six"] or match["host"], int(match["port"])
 
 

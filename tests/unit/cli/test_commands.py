@@ -290,7 +290,9 @@ def test_the_option_of_the_demo_is_passed_on_and_its_exit_code_returned(
 
 @pytest.mark.slow
 def test_python_m_poller_runs_the_program() -> None:
-    environ = dict.fromkeys(("DATABASE_PASSWORD", "NOTIFY_TOKEN", "POLLER_ADMIN_TOKEN", "POLLER_API_SECRET"), "s3cret")
+    environ = dict.fromkeys(
+        ("DATABASE_PASSWORD", "NOTIFY_TOKEN", "POLLER_ADMIN_TOKEN", "POLLER_API_SECRET"), "a-secret-that-is-long-enough"
+    )
     command = [sys.executable, "-m", "poller", "check", "-c", str(EXAMPLE)]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0

@@ -29,6 +29,7 @@ FUNCTION = '[functions.insert_records]\nurl = "http://a"\nreserved_concurrency =
 EMULATOR = '[functions.insert_records]\nurl = "http://a/2015-03-31/functions/function/invocations"\n'
 QUEUE = 'event_invoke_config.event_queue_arn = "arn:aws:sqs:eu-west-1:123456789012:events"\n'
 RECORDS = 'event_invoke_config.destination_config.on_success.destination = "insert_records"\n'
+WITH_TOKEN = '[daemon]\nhttp_listen = "h:80"\nadmin_token = "%s"\n'
 RETRIES = "event_invoke_config.maximum_retry_attempts = 0\n"
 
 
@@ -98,6 +99,11 @@ RETRIES = "event_invoke_config.maximum_retry_attempts = 0\n"
             "mappings.again: its function gets each record twice, because mappings.m reads the same stream for it",
         ),
         (f"{STREAM}maximum_retry_attempts = 0\nenabled = false\n{CONSUMER}", None),
+        (
+            f'{WITH_TOKEN % "0123456789abcde"}{MAPPING}function_name = "resize"',
+            "daemon.admin_token: has fewer than 16 characters, so a stranger may guess it",
+        ),
+        (f'{WITH_TOKEN % "0123456789abcdef"}{MAPPING}function_name = "resize"', None),
     ],
 )
 def test_a_probable_mistake_causes_a_warning(loaded: Callable[..., Settings], text: str, warning: str | None) -> None:

@@ -174,6 +174,8 @@ def test_the_host_names_of_a_server_with_a_faulty_address_are_not_a_second_fault
         ('http_listen = ":9464"', "must be an address and a port"),
         ('http_listen = "::1:9464"', "must be an address and a port"),
         ('http_listen = "a:65536"', "must be an address and a port"),
+        ('http_listen = "[1:2]:80"', "must be an address and a port"),
+        ('http_listen = "[::ffff:127.0.0.1]:80"', 'must be written as an address of IPv4: "127.0.0.1:80"'),
         ('http_hosts = ["poller.internal"]', "applies only with http_listen or api_listen"),
         ('http_hosts = "poller.internal"', "must be a list"),
         ('http_hosts = ["poller.internal:9464"]', "must be a host name, without a port"),

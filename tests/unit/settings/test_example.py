@@ -17,7 +17,7 @@ from poller.settings.table import as_toml
 from poller.settings.values import Settings
 from tests.unit.settings.explained import EXAMPLE, MODELS, explained, firsts
 
-ENVIRON = {"DATABASE_PASSWORD": "a", "NOTIFY_TOKEN": "b", "POLLER_ADMIN_TOKEN": "c", "POLLER_API_SECRET": "d"}
+ENVIRON = {"DATABASE_PASSWORD": "a", "NOTIFY_TOKEN": "b", "POLLER_ADMIN_TOKEN": "c" * 16, "POLLER_API_SECRET": "d"}
 ESSENTIAL = {*KINDS, "event_source_arn", "function_name", "starting_position", "starting_position_timestamp"}
 OPTIONS = [(model, option) for model in MODELS.values() for option in leaves(model) if option[0] not in ESSENTIAL]
 """The options that may be left out."""
