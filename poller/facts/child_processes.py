@@ -38,8 +38,10 @@ class ChildProcessStarted(NamedTuple):
     CHILD_PROCESS_EXITS.by(1),
 )
 class ChildProcessStopped(NamedTuple):
-    """A child process of a function ended. `reason` says why, and `exit_status` is its exit status, or -N after signal
-    N.
+    """A child process of a function ended. `exit_status` is its exit status, or -N after signal N. `reason` is `idle`
+    (no invocation for a while), `timeout` (the invocation took too long), `exit` (it ended by itself), `init_error` (it
+    could not initialise), `out_of_memory`, `reload` (`poller reload --function`), or `shutdown` (the daemon stops, or a
+    reload has changed or removed the function).
     """
 
     function: FunctionName
