@@ -1,4 +1,4 @@
-"""THE COMPOSITION ROOT: the only place that makes adapters and knows their classes.
+"""THE COMPOSITION ROOT: the only part of the daemon that makes adapters and knows their classes.
 
     Settings ──> Composition ── open ──> one run of a mapping, with everything that it needs
 
