@@ -27,8 +27,10 @@ early end was seen on AWS.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Literal, NoReturn, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NoReturn, Protocol
+
+import orjson
 
 from poller.core.batching import MAXIMUM_EVENT_BYTES
 from poller.core.envelope import encode, window_event
@@ -124,16 +126,35 @@ def room_in_bytes(shard_id: str, arn: str, *, state_bytes: int = MAXIMUM_STATE_B
 def _state_in(response: Response) -> bytes | None:
     """Return the state in the answer as JSON; None if there is no state, or if it is null.
 
-    The standard library parses the answer, because orjson rounds integers of more than 64 bits.
+    Numbers keep their digits. As a float, 0.1000000000000000000000000001 would lose its last digits, and 1e999 would
+    become null.
     """
     if not isinstance(response, Answered):
         return None
     try:
-        body = json.loads(response.payload or b"null", parse_constant=_refuse_constant)
+        body = _parsed(response.payload, number=orjson.Fragment)
+        state = body.get("state") if isinstance(body, dict) else None
+        return None if state is None else orjson.dumps(state)
+    except orjson.JSONEncodeError:  # the state has half of a surrogate pair, or is nested too deeply for orjson
+        return _encoded_with_floats(response.payload)
     except (ValueError, RecursionError):
         return None
-    state = body.get("state") if isinstance(body, dict) else None
-    return None if state is None else encode(state)
+
+
+def _encoded_with_floats(payload: bytes) -> bytes | None:
+    """Return the state in the answer as JSON; None if it is nested too deeply, or has an integer that is too long."""
+    try:
+        return encode(_parsed(payload)["state"])
+    except (ValueError, RecursionError):
+        return None
+
+
+def _parsed(payload: bytes, *, number: Callable[[str], object] | None = None) -> Any:
+    """Parse an answer with the standard library. `number` makes a value from the text of each number.
+
+    Raises ValueError, and RecursionError if the answer is nested too deeply.
+    """
+    return json.loads(payload or b"null", parse_float=number, parse_int=number, parse_constant=_refuse_constant)
 
 
 def _refuse_constant(name: str) -> NoReturn:

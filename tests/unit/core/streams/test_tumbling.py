@@ -102,6 +102,24 @@ def test_integers_of_any_length_and_half_surrogate_pairs_are_kept_in_the_state()
     assert tumbling.settled(MINUTE, Answered(b'{"state":%b}' % state)).state == state
 
 
+@pytest.mark.parametrize("number", ["0.1000000000000000000000000001", "12345678901234567.89", "1e999", "9" * 5000])
+def test_numbers_keep_their_digits_in_the_state(number: str) -> None:
+    """A decimal of C# or Java has more digits than a float, and a sum of money must not change between two calls."""
+    state = b'{"sum":%b}' % number.encode()
+    assert tumbling.settled(MINUTE, Answered(b'{"state":%b}' % state)).state == state
+
+
+@pytest.mark.parametrize("levels", [255, *range(900, 1000)])
+def test_a_deep_state_is_passed_on_or_is_no_state(levels: int) -> None:
+    """The limit for reading an answer and the limit for writing it differ by a few levels."""
+    state = b"[" * levels + b"]" * levels
+    payload = b'{"state":%b}' % state
+    if interpreted(payload, reports=False) == Succeeded():
+        assert tumbling.settled(MINUTE, Answered(payload)).state == state
+    else:
+        assert levels > 255
+
+
 def test_the_last_invocation_needs_no_state() -> None:
     assert interpreted(b"null", is_final=True) == Succeeded()
 
