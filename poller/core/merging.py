@@ -1,6 +1,6 @@
 """What is the status of a mapping that several workers, or several runs, have? One status, made of all of them.
 
-    state, reason, since, tries    those of the worker with the worst state
+    state, reason, since, tries    those of the worker with the worst state, if possible one with a reason
     numbers of work in hand        their sum: polls, batches, records, bytes, shards that are read
     ages                           the highest one that a worker knows
     the last error                 the newest one
@@ -124,9 +124,13 @@ def _merged(statuses: Sequence[MappingStatus]) -> MappingStatus:
     )
 
 
-def _badness(status: MappingStatus) -> tuple[int, float]:
-    """Return a sort key that puts the worst status first. Of equal states, the one that has lasted longest is worst."""
-    return WORST_FIRST.index(status.state), float("inf") if status.since is None else status.since
+def _badness(status: MappingStatus) -> tuple[int, bool, float]:
+    """Return a sort key that puts the worst status first.
+
+    Of equal states, one with a reason is worse, and then the one that has lasted longest.
+    """
+    since = float("inf") if status.since is None else status.since
+    return WORST_FIRST.index(status.state), status.reason is None, since
 
 
 def _streams(streams: Sequence[StreamStatus]) -> StreamStatus:

@@ -135,6 +135,12 @@ def test_the_longest_of_equal_states_is_shown() -> None:
     assert status.reason == "gone"
 
 
+def test_of_ready_workers_the_one_that_waits_for_older_runs_is_shown() -> None:
+    waits = READY._replace(reason="waits in lane 3", since=90.0)
+    (status,) = merged([[READY], [waits], [READY]])
+    assert (status.state, status.reason, status.since) == ("ready", "waits in lane 3", 90.0)
+
+
 def test_every_state_has_a_rank() -> None:
     assert sorted(WORST_FIRST) == sorted(get_args(MappingState))
 
