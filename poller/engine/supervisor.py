@@ -35,7 +35,7 @@ from anyio.lowlevel import checkpoint as turn
 
 from poller.engine.runs import OpenRunner, Runs
 from poller.engine.stop import Stop
-from poller.engine.supervised import ShardRunner, Supervised, status_of
+from poller.engine.supervised import Run, ShardRunner, Supervised, status_of
 from poller.errors import CannotChange
 from poller.facts import Emit, MappingBeginsPaused, MappingPausedByRequest, MappingResumedByRequest
 from poller.model.function import Function
@@ -85,6 +85,8 @@ class Supervisor:
         self._stop = stop
         self._emit = emit
         self._mappings: dict[MappingName, Supervised] = {}
+        self._removed: dict[MappingName, dict[Run, None]] = {}
+        """The runs of removed mappings that have not ended. If a mapping with the same name is added, it has them."""
         self._paused: dict[MappingName, Pause] = {}
         self._runs = Runs(
             open_runner,
@@ -122,6 +124,7 @@ class Supervisor:
         """
         assert mapping.name not in self._mappings, f"{mapping.name} is there already"
         supervised = Supervised(mapping, function, pause=self._paused.get(mapping.name))
+        supervised.runs = self._removed.get(mapping.name, supervised.runs)
         self._mappings[mapping.name] = supervised
         self._begin_series(mapping)
         try:
@@ -158,6 +161,8 @@ class Supervisor:
         supervised = self._mappings[name]
         async with supervised.changing:
             del self._mappings[name]
+            self._removed[name] = supervised.runs
+            self._removed = {removed: runs for removed, runs in self._removed.items() if runs}
             supervised.run = None
             runs = list(supervised.runs)
         try:
