@@ -266,6 +266,29 @@ def test_a_lane_whose_old_invocation_fails_is_tried_again_with_the_next_attempt(
     run_seeded(1, main)
 
 
+def test_with_another_number_of_lanes_a_batch_of_other_records_begins_with_its_first_attempt() -> None:
+    async def main() -> None:
+        world, stream, target, mapping = world_of_lanes(batch_size=2)
+        one, other = two_lanes()
+        first, between, last = stream.put(one), stream.put(other), stream.put(one)
+        target.plan.poison = {first}
+
+        async def until(life: Life) -> None:
+            await anyio.sleep(5)
+            await life.supervisor.replace(replace(mapping, parallelization_factor=1), life.function(mapping))
+            await anyio.sleep(20)
+            life.begin_stop()
+
+        await world.live(until)
+        before = [call for call in target.calls if call.message_ids == [first, last]]
+        after = [call for call in target.calls if call.message_ids == [first, between]]
+        assert len(before) > 1
+        assert [call.attempt for call in after][:2] == [1, 2]
+        assert {call.request_id for call in before}.isdisjoint(call.request_id for call in after)
+
+    run_seeded(1, main)
+
+
 def test_a_lane_continues_after_the_records_that_the_old_invocation_has_done(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         world, stream, target, mapping = world_of_lanes(batch_size=3, report_batch_item_failures=True)

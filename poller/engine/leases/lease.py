@@ -25,6 +25,7 @@ class Block(NamedTuple):
     The next user tries the batch at once, without the rest of a pause.
 
     The batch has `records` records from `first` on. Without records, it is the last invocation of a tumbling window.
+    `checksum` is made of their sequence numbers, or None if an older row does not tell.
     `attempts` have been made with this request id. `since` is the time on this process's MonotonicClock.
     `began_at` is the time of day at which the block began, in epoch seconds, or None if an older row does not tell.
     """
@@ -35,6 +36,7 @@ class Block(NamedTuple):
     request_id: RequestId
     since: float
     began_at: float | None
+    checksum: int | None
 
     def detail(self, now: float) -> Detail:
         """Return the block as a detail of a row.
@@ -48,6 +50,7 @@ class Block(NamedTuple):
             "request_id": self.request_id,
             "age_in_seconds": now - self.since,
             "began_at": self.began_at,
+            "checksum": self.checksum,
         }
 
     @classmethod
@@ -65,7 +68,9 @@ class Block(NamedTuple):
                 number = None if first is None else SequenceNumber(first)
                 began_at = others.get("began_at")
                 at = float(began_at) if isinstance(began_at, int | float) else None
-                return cls(number, records, attempts, RequestId(request_id), now - age, at)
+                checksum = others.get("checksum")
+                known = checksum if isinstance(checksum, int) else None
+                return cls(number, records, attempts, RequestId(request_id), now - age, at, known)
         return None
 
 
@@ -172,12 +177,19 @@ class Lease:
             self._unstored_since = self._clock.now()
 
     def block(
-        self, first: SequenceNumber | None, records: int, *, attempts: int, request_id: RequestId, at: float
+        self,
+        first: SequenceNumber | None,
+        records: int,
+        *,
+        attempts: int,
+        request_id: RequestId,
+        at: float,
+        checksum: int | None = None,
     ) -> None:
         """Note that a batch blocks a lane. `Block` explains the arguments. `at` is the time of day now."""
         before = self.blocks.get(first)
         since, began_at = (self._clock.now(), at) if before is None else (before.since, before.began_at)
-        self.blocks[first] = Block(first, records, attempts, request_id, since, began_at)
+        self.blocks[first] = Block(first, records, attempts, request_id, since, began_at, checksum)
 
     def blocked_since(self, first: SequenceNumber | None, *, now: float) -> float:
         """Return since when the batch with this first record has blocked its lane, also at earlier workers.

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import assert_never
+from zlib import crc32
 
 import anyio
 
@@ -231,14 +232,21 @@ class Lane:
     def _attempts_before(self, batch: Records) -> Attempts | None:
         """Return the attempts that another worker, or another run, has made with the same batch (gathering.py)."""
         block = self._lease.blocks.get(_first(batch))
-        is_same = block is not None and block.records == len(batch)
+        is_same = block is not None and block.records == len(batch) and block.checksum in (None, _checksum(batch))
         return Attempts(block.attempts, block.request_id) if block is not None and is_same else None
 
     def _note_block(self, delivery: Delivery[StreamRecord]) -> None:
         attempts, records = delivery.made, delivery.tried
         assert attempts is not None, "no wait follows the last record"
         first, at = _first(records), self._context.clock.now()
-        self._lease.block(first, len(records), attempts=attempts.number, request_id=attempts.request_id, at=at)
+        self._lease.block(
+            first,
+            len(records),
+            attempts=attempts.number,
+            request_id=attempts.request_id,
+            at=at,
+            checksum=_checksum(records),
+        )
 
     def _done(self, records: Records) -> None:
         self._block.end()
@@ -328,6 +336,11 @@ class Lane:
         return await self._discarding.report(
             discard, event=self._window.event(records), window_call=self._window.call(records)
         )
+
+
+def _checksum(records: Records) -> int:
+    """Return a number that tells batches of different records apart."""
+    return crc32(" ".join([record.sequence_number for record in records]).encode())
 
 
 def _first(records: Records) -> SequenceNumber | None:
