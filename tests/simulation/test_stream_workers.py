@@ -17,7 +17,17 @@ from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
 from poller.engine.leases.hands import KEPT_IN_SECONDS
 from poller.errors import Unreachable
 from poller.facts import LeasesGivenAway, LeasesLost, MappingReady
-from poller.model.stream import AfterSequence, Latest, Position, Read, SequenceNumber, Shard, ShardId, ShardIterator
+from poller.model.stream import (
+    AfterSequence,
+    Latest,
+    Position,
+    Read,
+    SequenceNumber,
+    Shard,
+    ShardId,
+    ShardIterator,
+    TrimHorizon,
+)
 from poller.ports import StreamSource
 from poller.sources.client import Client
 from tests.fakes.faults import FaultPlan
@@ -450,6 +460,36 @@ def test_workers_go_on_after_the_whole_table_was_emptied_and_a_restart_skips_not
         assert [*dict.fromkeys(world.succeeded)] == ["before", "meanwhile", "while nobody reads"]
 
     play(world, main)
+
+
+@pytest.mark.parametrize("before_the_scan", [0.1, 2, 8])
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_a_worker_that_is_alone_reads_on_after_rows_were_lost_while_records_come(
+    before_the_scan: float, is_whole: bool
+) -> None:
+    world = WorkersWorld(starting_position=TrimHorizon())
+
+    async def put() -> None:
+        for number in range(2_000):
+            world.put(str(number), str(number))
+            await anyio.sleep(0.05)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            life = await world.start(tasks)
+            began = anyio.current_time()
+            await until(lambda: reading(life) == 4, within=30)
+            tasks.start_soon(put)
+            await anyio.sleep(began + 3 * LEASE_DURATION_IN_SECONDS - before_the_scan - anyio.current_time())
+            for row in list(world.store.table.rows.values()):
+                if is_whole or not row.key.startswith(":"):
+                    assert world.store.table.write("a person", "delete", row, sent_at=anyio.current_time())
+            await anyio.sleep(3 * LEASE_DURATION_IN_SECONDS)
+            assert reading(life) == 4
+            await until(lambda: len(set(world.succeeded)) == 2_000, within=90)
+            life.begin_stop()
+
+    play(world, main, shards=4)
 
 
 def test_a_pause_frees_the_leases_at_once() -> None:

@@ -14,9 +14,9 @@ Some rows are deleted on purpose. None of them is created again:
     a person moves positions (`poller state`), while the mapping is paused or does not run: these rows were last seen
     before the mapping runs again. The row `:start/...` says that the mapping should begin anew
 
-The new row has the owner, the token and the checkpoint that this worker saw last. So if the owner lives, it goes on (if
-the checkpoint is the last one that it stored), or loses the lease (R6). If the owner has died, other workers wait for
-the lease duration (R2). An old checkpoint costs repeated records, and no record is lost.
+The new row has the checkpoint that this worker saw last, and NOBODY as its owner. A worker that had the lease has lost
+it as soon as it reads the row (R6), and at its deadline at the latest. As NOBODY never renews, every worker waits for
+the lease duration before it takes the lease (R2). An old checkpoint costs repeated records, and no record is lost.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dataclasses import replace
 
 from poller.core.leases.expiry import Observed, is_drained
 from poller.core.leases.parents import parents_of
-from poller.model.lease import BEGUN, START, Row, RowKey
+from poller.model.lease import BEGUN, START, Owner, Row, RowKey
 from poller.model.sharing import mapping_of
 
 COUNTER_STEP = 1_000_000
@@ -34,6 +34,9 @@ COUNTER_STEP = 1_000_000
 
 So the token of each later owner is larger than all tokens before (R3).
 """
+
+NOBODY = Owner(f"nobody/{'0' * 32}")
+"""The owner of a row that was created again."""
 
 
 def rows_to_create(
@@ -43,9 +46,7 @@ def rows_to_create(
 
     Users wait for the leases in `wanted`. `run_since` says since when each mapping runs here, without paused mappings.
     """
-    lost = {
-        key: one.row for key, one in observed.lost.items() if one.seen_at >= run_since.get(_mapping_of(key), _NEVER)
-    }
+    lost = _lost(observed, run_since)
     begun = [row for key, row in lost.items() if key.startswith(BEGUN)]
     anew = tuple(_shards_of(row.key) for row in begun if observed.get(_start_of(row.key)) is not None)
     begun = [row for row in begun if not _shards_of(row.key).startswith(anew)]
@@ -56,10 +57,29 @@ def rows_to_create(
         if key.startswith(whole) or (key in wanted and not is_drained(row) and not key.startswith(anew))
     ]
     groups = [*_by_generation(shards), begun]
-    return [[replace(row, counter=row.counter + COUNTER_STEP) for row in group] for group in groups if group]
+    return [[_again(row) for row in group] for group in groups if group]
+
+
+def still_lost(observed: Observed, *, run_since: Mapping[str, float]) -> list[RowKey]:
+    """Return the lost rows that a user may want later. Call this after the rows of `rows_to_create` were created.
+
+    A user that has lost a lease does not wait for it again at once.
+    """
+    return [key for key, row in _lost(observed, run_since).items() if not is_drained(row)]
 
 
 _NEVER = float("inf")
+
+
+def _lost(observed: Observed, run_since: Mapping[str, float]) -> dict[RowKey, Row]:
+    return {
+        key: one.row for key, one in observed.lost.items() if one.seen_at >= run_since.get(_mapping_of(key), _NEVER)
+    }
+
+
+def _again(row: Row) -> Row:
+    is_free = is_drained(row) or row.key.startswith(BEGUN)
+    return replace(row, counter=row.counter + COUNTER_STEP, owner=None if is_free else NOBODY)
 
 
 def _mapping_of(key: RowKey) -> str:

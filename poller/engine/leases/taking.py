@@ -20,7 +20,7 @@ import anyio
 
 from poller.core.leases.expiry import Observed, is_drained
 from poller.core.leases.holding import Held
-from poller.core.leases.lost_rows import rows_to_create
+from poller.core.leases.lost_rows import rows_to_create, still_lost
 from poller.core.leases.parents import is_readable, parents_of
 from poller.core.leases.units import is_unit
 from poller.engine.leases.hands import Hands
@@ -134,7 +134,7 @@ class Taking:
             rejected = await self._table.create(rows)  # another worker may have been faster
             created += [row.key for row in rows if row.key not in rejected]
             await self.look_up([row.key for row in rows])
-        self._observed.forget_lost(but=self._hands.in_hand)
+        self._observed.forget_lost(but=still_lost(self._observed, run_since=run_since))
         if created:
             self._emit(LostLeaseRowsCreated(len(created), tuple(created[:NAMED])))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from poller.core.leases.lost_rows import COUNTER_STEP, rows_to_create
+from poller.core.leases.lost_rows import COUNTER_STEP, NOBODY, rows_to_create, still_lost
 from poller.model.lease import Row, RowKey
 from poller.model.stream import Checkpoint, ShardEnd
 from tests.unit.core.leases.tables import observed_by, shard, unit, worker
@@ -69,6 +69,13 @@ def test_a_row_that_was_last_seen_before_the_mapping_ran_may_have_been_deleted_b
     assert rows_to_create(observed, wanted=[FIRST.key], run_since={"orders": 100.0}) != []
 
 
+def test_a_lost_row_is_kept_until_a_user_wants_it_unless_its_shard_is_drained() -> None:
+    observed = observed_by("me", [BEGUN, FIRST, DRAINED, unit("f", 1, "a")], now=100.0)
+    observed.scanned([BEGUN], now=110.0)
+    assert still_lost(observed, run_since={"orders": 50.0}) == [FIRST.key]
+    assert still_lost(observed, run_since={}) == []
+
+
 def test_a_mapping_that_a_person_lets_begin_anew_gets_no_row_back() -> None:
     start = Row(key=RowKey(":start/orders/arn:stream"), details={"position": "LATEST"})
     assert created(BEGUN, FIRST, wanted=[FIRST.key], kept=[start]) == []
@@ -81,7 +88,7 @@ def test_shards_that_are_their_own_ancestors_are_created_again_too() -> None:
     assert created(BEGUN, *loop) == [[FIRST.key, SECOND.key], [BEGUN.key]]
 
 
-def test_a_new_row_has_the_owner_and_the_checkpoint_as_they_were_and_a_counter_that_nobody_has_reached() -> None:
+def test_a_new_row_has_the_checkpoint_as_it_was_no_living_owner_and_a_counter_that_nobody_has_reached() -> None:
     lost = replace(FIRST, counter=7, token=5)
     [[row]] = groups_of(lost, wanted=[lost.key])
-    assert row == replace(lost, counter=7 + COUNTER_STEP)
+    assert row == replace(lost, counter=7 + COUNTER_STEP, owner=NOBODY)
