@@ -28,7 +28,7 @@ from typing import Any, Self
 import anyio
 from anyio import CancelScope, to_thread
 
-from poller.errors import QueueFull, Rejected
+from poller.errors import QueueFull, Rejected, Unreachable
 from poller.event_queues import remembered, rows
 from poller.event_queues.jobs import RETRY_AFTER_IN_SECONDS, Change, Job, Look, Put, Remove, Room, perform
 from poller.event_queues.notation import rest_of
@@ -101,8 +101,8 @@ class EmbeddedEventQueue:
         try:
             await self._do(Put(size_in_bytes=size_in_bytes, events=events))
         except Rejected as error:
-            if not error.code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-                raise
+            if not error.code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):  # the file is at fault, not the event
+                raise Unreachable(str(error), code=error.code, was_sent=False) from error
             raise QueueFull(str(error), code=error.code, retry_after=RETRY_AFTER_IN_SECONDS) from error
         for event in events:
             self._waking.stored(event.function, free_at=event.due_at)

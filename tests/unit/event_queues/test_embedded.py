@@ -194,13 +194,14 @@ async def test_a_put_on_a_full_disk_stores_no_event_and_succeeds_once_there_is_r
         assert len(await process.take()) == 2
 
 
-async def test_a_put_into_a_removed_file_is_rejected(path: Path) -> None:
+async def test_a_put_into_a_removed_file_does_not_blame_the_event(path: Path) -> None:
+    """A client of the API then gets status 503, and sends the event again."""
     process = Process(path)
     async with process.queue as queue:
         for another in (False, True):
-            with put_away(path, another=another), pytest.raises(Rejected, match="was removed or replaced") as caught:
+            with put_away(path, another=another), pytest.raises(Unreachable, match="was removed or replaced") as caught:
                 await queue.put([process.event()])
-            assert caught.value.code == "FileGone"
+            assert (caught.value.code, caught.value.was_sent) == ("FileGone", False)
         await queue.put([process.event()])
 
 
