@@ -75,6 +75,11 @@ class InHand:
     def users(self) -> list[Lease]:
         return self.finishing if self.lease is None else [*self.finishing, self.lease]
 
+    def tell_users(self) -> None:
+        """Tell each user whether a later one has the lease."""
+        for lease in self.users:
+            lease.has_later_user = lease is not self.users[-1]
+
     @property
     def is_used(self) -> bool:
         return self.lease is not None or bool(self.finishing)
@@ -151,8 +156,10 @@ class Hands:
             one.lease, one.blocks = None, waiter.lease.blocks
         elif waiter.lease in one.finishing:
             one.finishing.remove(waiter.lease)
+            one.held.note({"blocked": waiter.lease.details["blocked"]})  # its last call may have failed just now
         else:
             return  # the lease was lost, and this worker has taken it again
+        one.tell_users()
         self._pass_on(one)
 
     def took(self, held: Held) -> None:
@@ -250,6 +257,7 @@ class Hands:
         if one.blocks is not None:
             lease.blocks = one.blocks
         one.lease, one.left = lease, None
+        one.tell_users()
         waiter.lease = lease
         waiter.came.set()
 

@@ -112,6 +112,8 @@ class Lease:
         self.is_lost = False
         self.is_passed_on = False
         """Whether the next user has the lease already, while invocations of this user still run."""
+        self.has_later_user = False
+        """Whether a user that came later has the lease now, or still has invocations that run."""
         self.found = found
         self.blocks = _blocks_of(held.row, clock)
         self.children: tuple[ShardId, ...] = ()

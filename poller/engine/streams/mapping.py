@@ -135,7 +135,7 @@ class StreamMappingRunner:
         health = self._context.worker.health_with(self._health.health, now=self._context.lane.clock.now())
         health = self._context.lane.invocations.health.together_with(health)
         lanes = [lane for reader in self._readers.values() for lane in reader.lanes]
-        readers = [reader for reader in self._readers.values() if not reader.is_followed]
+        readers = [reader for reader in self._readers.values() if reader.tells]
         return MappingStatus(
             mapping=self.mapping.name,
             function=self.mapping.function_name,

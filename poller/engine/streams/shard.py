@@ -174,6 +174,11 @@ class ShardReader:
         return self._lease.is_passed_on
 
     @property
+    def tells(self) -> bool:
+        """Return whether this reader tells of the records in hand, because no later reader does."""
+        return not self._lease.has_later_user
+
+    @property
     def blocked(self) -> BlockedShard | None:
         """Return why the shard is blocked, or None.
 
