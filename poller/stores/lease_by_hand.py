@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from poller.core.leases.expiry import is_drained, is_worker, sign_of_life
+from poller.core.leases.parents import by_generation
 from poller.core.streams.notation import format_position, parse_position
 from poller.errors import InUse
 from poller.model.ids import MappingName
@@ -253,12 +254,13 @@ class Hand:
     async def _replace(self, store: EditableStore, before: Iterable[Row], by: Iterable[Row]) -> None:
         """Replace the rows of a store. After a crash, the same call completes the change.
 
-        Each counter goes on from the larger one, so that the next token is larger than all tokens before.
+        Each counter goes on from the larger one, so that the next token is larger than all tokens before. Parents are
+        stored before their children: otherwise, after a crash, a parent without a row would count as drained.
         """
         new = {row.key: _freed(row) for row in by}
         going_on = {row.key: row for row in before if row.key in new and row.counter >= new[row.key].counter}
         self._require(await store.delete([row for row in before if row.key not in going_on]))
-        self._require(await store.create([row for key, row in new.items() if key not in going_on]))
+        self._require(await store.create(*by_generation(row for key, row in new.items() if key not in going_on)))
         replaced = [replace(new[key], counter=row.counter + 1) for key, row in going_on.items()]
         self._require(await store.overwrite(replaced))
 

@@ -21,11 +21,11 @@ the lease duration before it takes the lease (R2). An old checkpoint costs repea
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from poller.core.leases.expiry import Observed, is_drained
-from poller.core.leases.parents import parents_of
+from poller.core.leases.parents import by_generation
 from poller.model.lease import BEGUN, START, Owner, Row, RowKey
 from poller.model.sharing import mapping_of
 
@@ -56,7 +56,7 @@ def rows_to_create(
         for key, row in lost.items()
         if key.startswith(whole) or (key in wanted and not is_drained(row) and not key.startswith(anew))
     ]
-    groups = [*_by_generation(shards), begun]
+    groups = [*by_generation(shards), begun]
     return [[_again(row) for row in group] for group in groups if group]
 
 
@@ -93,12 +93,3 @@ def _shards_of(begun: RowKey) -> RowKey:
 
 def _start_of(begun: RowKey) -> RowKey:
     return RowKey(START + begun.removeprefix(BEGUN))
-
-
-def _by_generation(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    left = {row.key: row for row in rows}
-    while left:
-        generation = [row for row in left.values() if left.keys().isdisjoint(parents_of(row))] or list(left.values())
-        yield generation
-        for row in generation:
-            del left[row.key]

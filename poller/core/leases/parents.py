@@ -11,6 +11,8 @@ The last scan may have missed a row. So the worker first reads the rows of the p
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from poller.core.leases.expiry import Observed, is_drained
 from poller.core.leases.units import is_unit
 from poller.model.lease import Row, RowKey
@@ -30,6 +32,16 @@ def parents_of(row: Row) -> list[RowKey]:
     """Return the keys of the leases of the shard's parents."""
     prefix, parents = row.key.rpartition("/")[0], row.details.get("parents")
     return [RowKey(f"{prefix}/{each}") for each in parents] if isinstance(parents, list) else []
+
+
+def by_generation(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Yield the rows in groups. If a shard's parent is among these rows, the parent is in an earlier group."""
+    left = {row.key: row for row in rows}
+    while left:
+        generation = [row for row in left.values() if left.keys().isdisjoint(parents_of(row))] or list(left.values())
+        yield generation
+        for row in generation:
+            del left[row.key]
 
 
 def _is_done(parent: RowKey, observed: Observed) -> bool:

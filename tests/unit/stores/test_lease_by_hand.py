@@ -499,6 +499,19 @@ async def test_a_copy_into_a_table_of_kcl_that_ends_at_any_moment_is_completed_b
         assert [row.checkpoint for row in (await by_key(table)).values()] == [AFTER_5, AT_END]
 
 
+async def test_a_copy_into_a_table_of_kcl_that_ends_in_the_middle_leaves_no_child_without_its_parent() -> None:
+    """A parent without a lease whose child has one would count as drained."""
+    service = FakeDynamoDb()
+    store, table = await in_new_table(FakeDynamoDb()), await in_new_table(service)
+    child = Row(key=shard_key(CLICKS, A), checkpoint=AFTER_5, details={"parents": [B]})
+    await store.create([child, Row(key=shard_key(CLICKS, B), checkpoint=AFTER_5), Row(key=begun_key(CLICKS))])
+    service.faults.script("PutItem", Fault.NONE, *[Fault.UNREACHABLE] * 100)
+    with pytest.raises(Unreachable):
+        await (await hand_of(store)).copy_into(table, CLICKS)
+    service.faults = FaultPlan()
+    assert (await by_key(table)).keys() == {shard_key(CLICKS, B)}
+
+
 async def test_a_mapping_with_an_empty_table_of_kcl_starts_over_there_and_not_at_older_positions_of_the_state() -> None:
     store = await in_new_table(FakeDynamoDb())
     await store.create(ROWS)

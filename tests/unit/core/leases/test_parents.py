@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from poller.core.leases.parents import is_readable, parents_of
+from poller.core.leases.parents import by_generation, is_readable, parents_of
 from poller.model.lease import Detail, Row, RowKey
 from poller.model.stream import Checkpoint, ShardEnd, TrimHorizon
 from tests.unit.core.leases.tables import observed_by, shard, unit
@@ -70,3 +70,10 @@ def test_a_parent_belongs_to_the_same_mapping_and_stream() -> None:
 @pytest.mark.parametrize("details", [{}, {"parents": None}, {"parents": "shard-00001"}])
 def test_a_row_without_a_list_of_parents_has_no_parents(details: dict[str, Detail]) -> None:
     assert parents_of(Row(key=RowKey("orders/arn:stream/shard-1"), details=details)) == []
+
+
+def test_parents_are_in_earlier_groups_than_their_children() -> None:
+    parent, other = shard(1, None), shard(2, None)
+    child = replace(shard(0, None), details={"parents": ["shard-00001", "shard-00002"]})
+    grandchild = replace(shard(3, None), details={"parents": ["shard-00000", "shard-00009"]})
+    assert [*by_generation([grandchild, child, parent, other])] == [[parent, other], [child], [grandchild]]
