@@ -10,11 +10,11 @@ Source: AWS SDKs and Tools Reference Guide, "Process credential provider".
 
 from __future__ import annotations
 
-from subprocess import CompletedProcess
 from typing import Any
 
 import anyio
 from aiobotocore.credentials import AioAssumeRoleProvider, AioProcessProvider, AioProfileProviderBuilder
+from anyio.abc import ByteReceiveStream
 
 
 class ProfileProviders(AioProfileProviderBuilder):  # type: ignore[misc]  # aiobotocore is not typed
@@ -40,15 +40,28 @@ def end_process_with_search(provider: AioProcessProvider) -> AioProcessProvider:
 
 async def run(*command: str, stdout: int, stderr: int) -> Ended:
     """Run the program to its end, and return its output. If the task is cancelled by anyio, kill the process."""
-    return Ended(await anyio.run_process(command, stdout=stdout, stderr=stderr, check=False))
+    with anyio.CancelScope(shield=True):  # asyncio does not wait for the end of a process whose start is cancelled
+        process = await anyio.open_process(command, stdin=None, stdout=stdout, stderr=stderr)
+    outputs = [bytearray(), bytearray()]
+
+    async def read(stream: ByteReceiveStream, output: bytearray) -> None:
+        async for chunk in stream:
+            output += chunk
+
+    async with process, anyio.create_task_group() as reading:
+        for stream, output in zip((process.stdout, process.stderr), outputs, strict=True):
+            if stream is not None:
+                reading.start_soon(read, stream, output)
+        returncode = await process.wait()
+    return Ended(returncode, bytes(outputs[0]), bytes(outputs[1]))
 
 
 class Ended:
     """A process that has ended, with the part of asyncio's interface that AioProcessProvider uses."""
 
-    def __init__(self, process: CompletedProcess[bytes]) -> None:
-        self.returncode = process.returncode
-        self._output = (process.stdout, process.stderr)
+    def __init__(self, returncode: int, output: bytes, errors: bytes) -> None:
+        self.returncode = returncode
+        self._output = (output, errors)
 
     async def communicate(self) -> tuple[bytes, bytes]:
         return self._output

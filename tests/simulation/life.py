@@ -104,7 +104,7 @@ class Life:
             clock=world.clock,
             emit=world.note,
             randomness=world.randomness,
-            stop_announced=self.worker.stop_announced,
+            stop_announced=self.worker.stop_announced if world.streams else anyio.lowlevel.checkpoint,
         )
 
     @property
