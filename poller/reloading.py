@@ -8,8 +8,8 @@
 
 A worker thread reads the file and finds the changes (settings/changes.py), because this takes a while with a thousand
 mappings.  `Running` applies the changes.
-Whoever asks for a reload while one waits gets the answer of that one, because it will read the newest file. In the same
-way, at most one restart of each function waits.
+If somebody asks for a reload while another one waits, both get the same answer, because the waiting one reads the
+newest file. At most one restart of each function waits, too.
 Once the daemon's stop has begun, reloads are refused. A reload continues if its client disconnects.
 """
 

@@ -14,7 +14,7 @@ from poller.model.function import Function
 ROWS_SHOWN = 200
 
 What = Literal["discarded batches", "successful events", "failed events", "dead letters"]
-"""What a destination gets. Mappings send discarded batches, and functions send everything else."""
+"""The kinds of records that a destination gets. Mappings send discarded batches. Functions send the other kinds."""
 
 
 def destinations(view: View) -> Html:

@@ -61,9 +61,10 @@ def rows_to_create(
 
 
 def still_lost(observed: Observed, *, run_since: Mapping[str, float]) -> list[RowKey]:
-    """Return the lost rows that a user may want later. Call this after the rows of `rows_to_create` were created.
+    """Return the keys of the lost rows that the worker must remember, because a user may want their leases later.
 
-    A user that has lost a lease does not wait for it again at once.
+    A user that has lost a lease first ends its work, and then waits for the lease again. Call this after the rows of
+    `rows_to_create` were created.
     """
     return [key for key, row in _lost(observed, run_since).items() if not is_drained(row)]
 

@@ -62,7 +62,7 @@ class InHand:
     finishing: list[Lease] = field(default_factory=list)
     """The users whose invocations still run, although a later user has or had the lease."""
     left: Left | None = None
-    """What the last user has left. It holds only while invocations of the lease run."""
+    """The records in hand of the last user. The next user may have them only while invocations of the lease run."""
     is_leaving: bool = False
     promised_to: Owner | None = None
     goes_at: float = inf

@@ -75,7 +75,7 @@ class Block(NamedTuple):
 
 
 class Left(Protocol):
-    """What a user leaves to the next one while invocations of the shard still run (`streams/in_hand.py`)."""
+    """The records in hand that pass from one user to the next while invocations still run (`streams/in_hand.py`)."""
 
     @property
     def lane_count(self) -> int:

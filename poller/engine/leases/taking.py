@@ -127,6 +127,8 @@ class Taking:
 
     async def _create_lost(self, wanted: Collection[RowKey]) -> None:
         """Create rows again that the table has lost, although users need them (R3)."""
+        if not self._observed.lost:
+            return
         created: list[RowKey] = []
         paused = self._hands.paused
         run_since = {mapping: since for mapping, since in self._hands.run_since.items() if mapping not in paused}

@@ -26,7 +26,7 @@ from poller.targets.runtime.sessions import names, processes_and_sessions
 Address = tuple[str, int]
 
 Origin = Literal["session", "another_process", "closed"]
-"""Who holds the other end of a connection: a process of the session, another process, or nobody any more."""
+"""The holder of the other end of a connection: a process of the session, another process, or none if it is closed."""
 
 ANSWER_IN_SECONDS = 1.0
 """How long to wait for the kernel, which normally answers at once."""
