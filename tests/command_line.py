@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import cache
 from typing import Any
 
 import typer
@@ -21,8 +22,14 @@ def commands_in(document: str) -> list[str]:
 def assert_understood(line: str) -> None:
     """Let the parser of the command read the line. It raises an error of click for one that is not understood."""
     _, *arguments = shlex.split(line)
-    command: Any = typer.main.get_command(app)
+    command: Any = _command()
     while hasattr(command, "commands") and arguments and not arguments[0].startswith("-"):
         name, *arguments = arguments
         command = command.commands[name]
     command.make_parser(typer.Context(command)).parse_args(arguments)
+
+
+@cache
+def _command() -> Any:
+    """Return the command of all commands. Typer takes some 10 ms to make it."""
+    return typer.main.get_command(app)

@@ -1,35 +1,50 @@
 """Which tests are quick, and what keeps them so?
 
-`pytest -m quick` is for the inner loop. A test is quick unless it is marked `slow`; a folder's conftest.py may mark all
-of its tests. So a new test is quick by default.
+`pytest -m quick` is for the inner loop. A test is quick unless it is marked `slow`, or is in one of SLOW_FOLDERS. So a
+new test is quick by default.
 
-A quick test starts no process: a hook of the interpreter notices each start, and fails the test at that line, also when
-all tests run.
+    no process        a hook of the interpreter notices each start of a process, and fails a quick test at that line,
+                      also when all tests run
+    no long test      `pytest -m quick` ends with the names of the tests that took long; mark them as slow
+    no long waiting   on asyncio, anyio looks each 0.1 s whether all tasks wait; here it looks each millisecond
 """
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from anyio._backends._asyncio import AsyncIOBackend
 
 STARTS = {"os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"}
 """The interpreter's audit events of a process that starts."""
+
+SLOW_FOLDERS = [Path(__file__).parent / folder for folder in ("e2e", "integration")]
+"""Each of their tests starts a process. A run of the quick tests does not even import them."""
+
+LONG_IN_SECONDS = 1.5
+"""A test that takes longer on two cores is named. It would take about half as long if it had a core for itself."""
 
 _running: list[pytest.Item] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: the test starts a process, or takes about a second or more")
+    config.addinivalue_line("markers", "slow: the test starts a process, or takes about a fifth of a second")
     config.addinivalue_line("markers", "quick: every test that is not slow; no test is marked so by hand")
     sys.addaudithook(_fail_a_quick_test_that_starts_a_process)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if config.option.markexpr == "quick" and collection_path in SLOW_FOLDERS else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if not item.get_closest_marker("slow"):
-            item.add_marker("quick")
+        is_slow = item.get_closest_marker("slow") or any(folder in item.path.parents for folder in SLOW_FOLDERS)
+        item.add_marker("slow" if is_slow else "quick")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -39,6 +54,32 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
     finally:
         _running.pop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.option.markexpr != "quick":
+        return
+    long = [report for report in terminalreporter.getreports("passed") if report.duration >= LONG_IN_SECONDS]
+    if long:
+        terminalreporter.section("quick tests that took long: is each of them to be marked as slow?")
+        for report in sorted(long, key=lambda report: -report.duration):
+            terminalreporter.line(f"{report.duration:.1f} s {report.nodeid}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _look_often_whether_all_tasks_wait() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AsyncIOBackend, "wait_all_tasks_blocked", _wait_until_all_tasks_wait)
+        yield
+
+
+async def _wait_until_all_tasks_wait() -> None:
+    """Do what anyio does, but look each millisecond."""
+    await asyncio.sleep(0)
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    while any(task._fut_waiter is None or task._fut_waiter.done() for task in others):  # type: ignore[attr-defined]
+        await asyncio.sleep(0.001)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
 
 
 def _fail_a_quick_test_that_starts_a_process(event: str, arguments: tuple[object, ...]) -> None:

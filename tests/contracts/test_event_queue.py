@@ -96,7 +96,7 @@ def sqs_queue(queue: Queue, clock: Clock, *, claim_in_seconds: int = 60) -> SqsE
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test of what only a file can do asks for the fixture `file`."""
-    kinds = [pytest.param(kind) for kind in FILES]
+    kinds = [pytest.param(kind, marks=pytest.mark.slow if kind == "embedded on trio" else []) for kind in FILES]
     if "file" not in metafunc.fixturenames:
         kinds += [pytest.param(kind, marks=[] if "memory" in kind else pytest.mark.slow) for kind in SQS]
     metafunc.parametrize("kind", kinds)
@@ -223,6 +223,7 @@ async def test_an_event_is_taken_again_after_its_claim_has_ended(hasty: Shared) 
     assert hasty.clock.now() >= first.claimed_until - 0.01  # a queue may round the deadline
 
 
+@pytest.mark.slow
 async def test_an_extended_claim_keeps_the_event(hasty: Shared, opener: Opener) -> None:
     await hasty.ours.put([event(hasty.clock)])
     extended = await hasty.ours.extend(await take_one(hasty.ours), by_seconds=100)
@@ -239,6 +240,7 @@ async def test_a_lost_claim_is_not_extended(hasty: Shared) -> None:
     assert await hasty.ours.extend(lost, by_seconds=100) is None
 
 
+@pytest.mark.slow
 async def test_a_removed_event_is_never_taken_again(hasty: Shared, opener: Opener) -> None:
     await hasty.ours.put([event(hasty.clock)])
     taken = await take_one(hasty.ours)
@@ -247,6 +249,7 @@ async def test_a_removed_event_is_never_taken_again(hasty: Shared, opener: Opene
     await hasty.ours.remove(taken)
 
 
+@pytest.mark.slow
 async def test_a_lost_claim_removes_nothing(hasty: Shared, opener: Opener) -> None:
     put = event(hasty.clock)
     await hasty.ours.put([put])
@@ -257,6 +260,7 @@ async def test_a_lost_claim_removes_nothing(hasty: Shared, opener: Opener) -> No
     assert list(map(again, events(taken))) == [put]
 
 
+@pytest.mark.slow
 async def test_a_lost_claim_puts_nothing_back(hasty: Shared, opener: Opener) -> None:
     put = event(hasty.clock)
     await hasty.ours.put([put])
@@ -279,6 +283,7 @@ async def test_an_event_that_was_put_back_is_taken_with_what_has_changed(shared:
     assert (await take_one(shared.other)).event == changed
 
 
+@pytest.mark.slow
 async def test_an_event_is_not_taken_before_it_is_due(shared: Shared) -> None:
     await shared.ours.put([event(shared.clock, due_in=0.3)])
     taken = await take_one(shared.ours)
@@ -336,6 +341,7 @@ async def test_events_of_another_function_are_not_taken(file: Shared) -> None:
 
 
 @pytest.mark.parametrize("process", ["ours", "other"])
+@pytest.mark.slow
 async def test_a_take_that_waits_gets_the_next_event_of_any_process(shared: Shared, process: str) -> None:
     putter: EventQueue = getattr(shared, process)
     put = event(shared.clock)

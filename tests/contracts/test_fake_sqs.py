@@ -385,6 +385,7 @@ async def a_busy_hour(seed: int) -> list[Any]:
     return [entry._replace(at=round(entry.at - began_at, 6)) for entry in queue.history]
 
 
+@pytest.mark.slow
 async def test_the_same_seed_gives_the_same_history_and_at_the_end_every_message_is_deleted() -> None:
     history = await a_busy_hour(1)
     assert history == await a_busy_hour(1)

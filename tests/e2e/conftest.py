@@ -16,10 +16,6 @@ if (
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    item.add_marker("slow")
-
-
 @pytest.fixture
 def anyio_backend() -> str:
     """AWS over HTTP uses asyncio's servers."""

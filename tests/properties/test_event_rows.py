@@ -182,4 +182,4 @@ class Rows(RuleBasedStateMachine):
 
 
 TestRows = pytest.mark.slow(Rows.TestCase)
-TestRows.settings = settings(max_examples=40, stateful_step_count=30)
+TestRows.settings = settings(stateful_step_count=30)

@@ -161,4 +161,4 @@ def rank_of(row: Row) -> Rank:
 
 
 TestSharedLease = SharedLease.TestCase
-TestSharedLease.settings = settings(max_examples=150, stateful_step_count=30)
+TestSharedLease.settings = settings(max_examples=3 * settings().max_examples // 2, stateful_step_count=30)

@@ -194,5 +194,5 @@ class Resharding(RuleBasedStateMachine):
             assert self.lineage.reading == len(self.running)
 
 
-Resharding.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Resharding.TestCase.settings = settings(stateful_step_count=40)
 TestResharding = Resharding.TestCase

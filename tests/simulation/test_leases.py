@@ -42,6 +42,8 @@ from tests.simulation.leases_units import LIMIT
 from tests.simulation.leases_world import LeaseLife, LeaseWorld
 from tests.simulation.world import run_seeded
 
+pytestmark = pytest.mark.slow  # several workers
+
 FAILOVER_IN_SECONDS = 2 * LEASE_DURATION_IN_SECONDS + 2
 """The longest time until another worker reads a dead worker's shards: one scan sees them, and they expire later."""
 
@@ -545,7 +547,6 @@ def test_closed_shards_do_not_keep_a_worker_from_starting() -> None:
     play(main)
 
 
-@pytest.mark.slow
 def test_a_rolling_deploy_leaves_no_shard_without_a_reader_for_half_a_second() -> None:
     async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
         for _ in range(12):
@@ -1206,7 +1207,6 @@ def test_a_lost_answer_costs_no_lease() -> None:
     play(main)
 
 
-@pytest.mark.slow
 def test_the_table_costs_one_scan_a_lease_duration_and_one_write_a_renewal() -> None:
     counts: list[int] = []
 

@@ -373,6 +373,7 @@ def test_a_mapping_without_permission_to_delete_says_so(monkeypatch: pytest.Monk
     assert said > 0.5, f"one message was invoked {len(target.calls)} times in 600 s, and the mapping was {set(states)}"
 
 
+@pytest.mark.slow
 def test_one_failure_on_a_quiet_queue_does_not_take_the_concurrency_down_to_one() -> None:
     world = World()
     plan = FunctionPlan(duration_in_seconds=(1.0, 1.0))
@@ -529,6 +530,7 @@ def test_a_throttled_batch_with_a_long_visibility_timeout_does_not_expire_at_hal
     assert len(target.calls) == 1
 
 
+@pytest.mark.slow
 def test_a_pause_that_a_service_asks_for_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     queue = world.add_queue("q")
@@ -806,6 +808,7 @@ def test_the_visibility_timeout_of_a_message_counts_from_the_request_and_not_fro
     assert len(target.calls) == 1
 
 
+@pytest.mark.slow
 def test_no_message_counts_as_expired_when_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that comes at the end of a long poll may have been hidden since the beginning of the poll.
 
@@ -939,6 +942,7 @@ def test_a_stop_releases_a_postponed_batch_at_once_even_while_another_one_of_the
     assert still_hidden == [1]
 
 
+@pytest.mark.slow
 def test_finished_deliveries_are_not_kept_in_memory() -> None:
     world = World()
     world.add_function("f", FunctionPlan(duration_in_seconds=(0.0, 0.0)))

@@ -78,6 +78,7 @@ def test_a_parent_is_not_read_again_after_a_child_has_begun() -> None:
     assert [name for (name,) in world.calls] == ["parent/0", "parent/1", "child", "child"]
 
 
+@pytest.mark.slow
 def test_children_begin_even_if_other_shards_move_their_checkpoints_all_the_time() -> None:
     world = KinesisWorld(batch_size=1)
     world.store = SlowStore(0.3)
@@ -167,6 +168,7 @@ def test_a_shard_that_left_undone_while_the_daemon_was_stopped_is_reported() -> 
     assert trimmed == ["shardId-000000000000"], "the merged ones were never seen"
 
 
+@pytest.mark.slow
 def test_a_crash_leaks_neither_bytes_nor_slots_of_the_function() -> None:
     class Crashing(KinesisWorld):
         crashes = 12
@@ -283,6 +285,7 @@ def test_a_table_whose_shards_roll_over_every_minute_keeps_up_and_keeps_the_orde
     assert world.facts_of(PositionTrimmed, MappingCrashed) == []
 
 
+@pytest.mark.slow
 def test_another_number_of_lanes_at_every_start_keeps_the_order() -> None:
     world = KinesisWorld(batch_size=3)
     world.duration = 0.3
@@ -321,6 +324,7 @@ def test_a_clock_that_is_set_forward_and_back_discards_no_young_record() -> None
     assert world.succeeded == names("a", 100)
 
 
+@pytest.mark.slow
 def test_a_function_that_asks_for_a_pause_of_a_day_is_tried_again_after_five_minutes() -> None:
     class Resting(KinesisWorld):
         is_rested = False
@@ -341,6 +345,7 @@ def test_a_function_that_asks_for_a_pause_of_a_day_is_tried_again_after_five_min
     assert world.succeeded == ["a/0"]
 
 
+@pytest.mark.slow
 def test_the_iterator_age_grows_while_a_shard_cannot_be_read() -> None:
     world = KinesisWorld(faults=FaultPlan(outages=[Outage(5, 200, Fault.ACCESS_DENIED)]))
     ages: list[float] = []
@@ -382,6 +387,7 @@ def test_a_listing_without_an_answer_does_not_delay_the_stop() -> None:
     assert ended[0] < 23
 
 
+@pytest.mark.slow
 def test_a_long_batching_window_does_not_delay_the_reading_when_the_buffer_is_full() -> None:
     world = KinesisWorld(batch_size=10_000, maximum_batching_window_in_seconds=300, parallelization_factor=10)
     world.budget_in_bytes = 2_000

@@ -134,6 +134,7 @@ def test_a_found_child_whose_save_failed_is_stored_by_the_next_listing(ending: A
     assert world.succeeded == ["a/0", "written while down"]
 
 
+@pytest.mark.slow
 def test_a_save_that_fails_at_a_listing_is_a_trouble_of_the_store_until_the_next_try() -> None:
     world = KinesisWorld()
     world.store = store = FailingStore()
@@ -150,6 +151,7 @@ def test_a_save_that_fails_at_a_listing_is_a_trouble_of_the_store_until_the_next
     assert len(world.facts_of(LeaseTableRecovered)) == 1
 
 
+@pytest.mark.slow
 def test_a_drained_shard_that_listings_leave_out_for_a_while_is_not_read_again() -> None:
     world = Flickering(since=60, until=85, left_out=lambda shard: shard.shard_id == PARENT)
 
@@ -209,6 +211,7 @@ def test_a_waiting_child_that_listings_leave_out_for_a_while_still_waits_for_its
     assert world.facts_of(PositionTrimmed) == []
 
 
+@pytest.mark.slow
 def test_a_waiting_parent_that_listings_leave_out_for_a_while_is_not_overtaken_by_its_child() -> None:
     """The first shard is blocked. Its two children are merged while no listing shows the children."""
     world = Flickering(since=30, until=70, left_out=lambda shard: shard.parent_ids == (PARENT,))
@@ -258,6 +261,7 @@ def test_a_waiting_shard_that_left_the_stream_unread_is_logged_and_its_children_
     assert len(world.facts_of(PositionTrimmed)) == 2, "one for each half"
 
 
+@pytest.mark.slow
 def test_a_shard_that_listings_leave_out_has_not_left_while_the_whole_stream_is_missing() -> None:
     world = Flickering(since=30, until=100, left_out=lambda shard: shard.shard_id == PARENT)
 
@@ -278,6 +282,7 @@ def test_a_shard_that_listings_leave_out_has_not_left_while_the_whole_stream_is_
 
 
 @pytest.mark.parametrize("fault", [Fault.UNREACHABLE, Fault.THROTTLED, Fault.ACCESS_DENIED])
+@pytest.mark.slow
 def test_a_shard_that_listings_leave_out_has_not_left_while_a_read_fails_for_another_reason(fault: Fault) -> None:
     world = Flickering(since=30, until=100, left_out=lambda shard: shard.shard_id == PARENT)
 
@@ -312,6 +317,7 @@ def test_stored_ends_of_a_tables_drained_shards_are_removed_after_a_day() -> Non
     assert world.succeeded == [f"a/{number}" for number in range(15)]
 
 
+@pytest.mark.slow
 def test_the_rows_of_shards_that_were_closed_at_the_first_start_are_removed_after_a_day_also_with_restarts() -> None:
     world = TableWorld(starting_position=Latest())
 
@@ -444,6 +450,7 @@ def test_the_children_of_a_kinesis_shard_are_known_without_a_listing() -> None:
     assert world.notes.calls["ListShards"] == 1
 
 
+@pytest.mark.slow
 def test_a_merged_child_waits_for_a_parent_that_no_listing_has_shown_yet() -> None:
     """The first shard is split, and its lower half is merged with the second shard.
 
@@ -594,6 +601,7 @@ def test_a_listing_that_still_shows_a_drained_shard_as_open_is_not_mistaken_for_
     assert world.facts_of(SourceFailed) == []
 
 
+@pytest.mark.slow
 def test_a_stream_that_its_table_has_switched_off_is_read_to_its_end_and_troubles_the_mapping() -> None:
     world = TableWorld()
     watch = Watch(400, 10, 60, 120, 390)
@@ -642,6 +650,7 @@ def test_a_stream_whose_shards_are_all_drained_without_children_troubles_the_map
 
 
 @pytest.mark.parametrize(("failures", "calls", "facts"), [(3, 103, 0), (101, 201, 1)])
+@pytest.mark.slow
 def test_at_a_start_at_latest_only_failed_iterators_are_requested_again(failures: int, calls: int, facts: int) -> None:
     world = KinesisWorld(starting_position=Latest())
     world.service.faults.script("GetShardIterator", *[Fault.UNREACHABLE] * failures)

@@ -6,6 +6,8 @@ tests/simulation/test_stream_seeds.py --first-seed SEED --seeds 1`.
 
 from __future__ import annotations
 
+import pytest
+
 from tests.simulation.scenario import Scenario
 from tests.simulation.stream_part import Streams
 from tests.simulation.stream_shape import draw
@@ -26,6 +28,7 @@ def test_nothing_is_lost_or_reordered_on_streams(seed: int) -> None:
     run_seeded(seed, main)
 
 
+@pytest.mark.slow
 def test_a_seed_of_streams_replays_exactly() -> None:
     async def main() -> list[str]:
         scenario = scenario_of(17)

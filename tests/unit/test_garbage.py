@@ -17,6 +17,8 @@ def _only_explicit_collections() -> Iterator[None]:
     gc.disable()
     yield
     gc.unfreeze()
+    gc.collect()
+    gc.freeze()  # otherwise each later collection would search all tests; see conftest.py
     gc.enable()
 
 
@@ -41,6 +43,7 @@ def test_a_run_that_has_begun_and_ended_after_the_start_is_freed_at_once() -> No
     assert is_alive() is None
 
 
+@pytest.mark.slow
 def test_objects_of_the_start_are_searched_only_when_the_runs_of_many_mappings_are_young() -> None:
     garbage, run = Garbage(), Run()
     is_alive = weakref.ref(run)
@@ -55,6 +58,7 @@ def test_objects_of_the_start_are_searched_only_when_the_runs_of_many_mappings_a
     assert is_alive() is None
 
 
+@pytest.mark.slow
 def test_after_a_collection_of_all_objects_the_runs_are_frozen_again() -> None:
     garbage, run = Garbage(), Run()
     garbage.freeze()

@@ -129,6 +129,7 @@ CLICKS = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012
 LEASE: Item = {"leaseKey": {"S": "shardId-000000000000"}, "leaseCounter": {"N": "7"}, "checkpoint": {"S": "495"}}
 
 
+@pytest.mark.slow
 async def test_a_table_of_kcl_must_exist_and_have_rows_that_a_run_can_read(tmp_path: Path) -> None:
     async with dynamodb_over_http() as service:
         file = tmp_path / "poller.toml"

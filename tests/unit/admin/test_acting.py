@@ -142,6 +142,7 @@ async def test_a_blocked_batch_is_retried_or_bisected_by_one_form(action: str) -
     assert browser.changes.orders[0].ends == BLOCKED.ends
 
 
+@pytest.mark.slow
 async def test_the_page_after_an_order_shows_the_effect_of_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.admin.asking.LONGEST_WAIT_IN_SECONDS", 60.0)
     async with browsing() as browser:

@@ -353,6 +353,7 @@ async def test_only_a_post_request_changes_something(method: str) -> None:
     assert changes.asked == []
 
 
+@pytest.mark.slow
 async def test_a_change_may_take_longer_than_the_time_limit_of_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection of a page is aborted after its time; the change's connection outlives one that sends nothing."""
     monkeypatch.setattr("poller.admin.connections.LONGEST_SECONDS", 0.3)

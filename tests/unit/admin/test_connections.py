@@ -81,6 +81,7 @@ async def test_a_resting_connection_makes_room_and_a_working_one_does_not() -> N
             assert (await answer(connection)).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.slow
 async def test_a_client_waits_while_all_connections_work() -> None:
     workshop = Workshop(2)
     async with workshop.open() as address, AsyncExitStack() as stack:

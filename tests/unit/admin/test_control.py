@@ -209,6 +209,7 @@ def test_a_folder_that_does_not_exist_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_left_behind", [False, True], ids=["no socket", "the socket of a killed daemon"])
+@pytest.mark.slow
 def test_only_one_of_the_daemons_that_start_at_the_same_time_listens(is_left_behind: bool, tmp_path: Path) -> None:
     path, starts, at_once = tmp_path / "control", 20, 4
     all_daemons = Barrier(at_once, timeout=60)

@@ -29,7 +29,8 @@ pytestmark = pytest.mark.anyio
 
 TOKEN = "s3cret-t0ken"
 RIGHT = {"Authorization": f"Bearer {TOKEN}"}
-PATHS: Mapping[str, Mapping[str, Any]] = document()["paths"]
+DOCUMENT = document()
+PATHS: Mapping[str, Mapping[str, Any]] = DOCUMENT["paths"]
 CALLS = sorted(path for path, methods in PATHS.items() if "post" in methods)
 LISTS = sorted(path for path, methods in PATHS.items() if "security" in methods.get("get", {}))
 FORMS = (CHANGE_PATH, LOGIN_PATH, LOGOUT_PATH)
@@ -56,9 +57,8 @@ async def serving(
 
 def body_of(path: str) -> dict[str, Any]:
     """Return the smallest body that the description allows."""
-    described = document()
     schema = PATHS[path]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
-    model = described["components"]["schemas"][schema]
+    model = DOCUMENT["components"]["schemas"][schema]
     return {name: _value(model["properties"][name]) for name in model.get("required", ())}
 
 

@@ -42,6 +42,7 @@ async def serving() -> AsyncIterator[tuple[ClientSession, FakeChanges]]:
         yield client, changes
 
 
+@pytest.mark.slow
 def test_the_document_is_valid_openapi() -> None:
     pytest.importorskip("openapi_spec_validator", reason="openapi-spec-validator is not installed").validate(document())
 

@@ -447,6 +447,7 @@ async def test_ended_connections_do_not_count_against_the_limit() -> None:
             assert (await everything(slow)).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.slow
 async def test_a_connection_is_closed_at_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.admin.connections.LONGEST_SECONDS", 0.2)
     async with serving([READY]) as client, await connected(client) as connection:
@@ -472,6 +473,7 @@ async def test_health_answers_repeatedly_if_no_file_descriptor_is_left() -> None
                         await anyio.lowlevel.checkpoint()
 
 
+@pytest.mark.slow
 async def test_a_connection_waits_if_not_even_a_reserved_file_descriptor_is_left() -> None:
     loop = asyncio.get_running_loop()
     async with serving([READY]) as client, AsyncExitStack() as idle:
@@ -492,6 +494,7 @@ def open_descriptors() -> set[Path]:
     return set(Path("/dev/fd").iterdir())
 
 
+@pytest.mark.slow
 async def test_reserved_file_descriptors_are_closed_at_the_end() -> None:
     gc.collect()  # nothing that a former test left may be closed meanwhile
     before = open_descriptors()

@@ -113,6 +113,7 @@ async def test_a_call_that_waits_too_long_for_credentials_says_so() -> None:
     assert (caught.value.code, caught.value.was_sent) == ("Timeout", False)
 
 
+@pytest.mark.slow
 async def test_a_call_without_an_answer_in_time_is_unreachable_and_the_client_is_kept() -> None:
     is_mute = False
 

@@ -55,6 +55,7 @@ async def answering(
 
 
 @pytest.mark.parametrize("call", [narrow, wide])
+@pytest.mark.slow
 async def test_an_answer_is_read_up_to_its_limit_and_no_further(
     call: Callable[[Aws], Awaitable[Any]], way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,7 @@ def test_a_part_in_an_unexpected_shape_is_left_out_with_a_warning(
     assert "[mappings.orders_to_f]" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_program_gets_the_settings_the_differences_and_the_plan(poller: Poller, account: LambdaAccount) -> None:
     client = account.client("lambda")
     stream = QUEUE.replace(":sqs:", ":kinesis:").replace("orders", "stream/clicks")
@@ -155,6 +156,7 @@ ADDRESSES = ("event-source-mappings", "configuration", "event-invoke-config", "c
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.slow
 def test_a_throttled_request_is_sent_again(
     poller: Poller, account: LambdaAccount, without_pauses: None, address: str
 ) -> None:
@@ -175,6 +177,7 @@ def test_a_request_that_is_always_throttled_is_given_up(
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.slow
 def test_an_import_ends_if_aws_does_not_answer_a_request(
     poller: Poller, account: LambdaAccount, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
@@ -186,6 +189,7 @@ def test_an_import_ends_if_aws_does_not_answer_a_request(
     assert account.asked[-1] == address
 
 
+@pytest.mark.slow
 def test_an_import_ends_if_the_provider_of_credentials_does_not_answer(
     poller: Poller, account: LambdaAccount, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

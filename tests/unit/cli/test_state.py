@@ -479,7 +479,7 @@ def test_without_a_terminal_nothing_is_changed(poller: Poller) -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @drawn(
     shard=st.sampled_from([None, A, B, C]),
     text=st.one_of(

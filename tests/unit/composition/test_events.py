@@ -165,6 +165,7 @@ async def test_a_daemon_without_events_creates_no_file_for_them(
         assert not daemon.events()[AUDIT].is_in_use
 
 
+@pytest.mark.slow
 async def test_a_waiting_event_survives_a_restart_of_the_daemon(
     tmp_path: Path, services: dict[FunctionName, Service]
 ) -> None:
@@ -482,6 +483,7 @@ async def test_no_event_is_accepted_for_an_sqs_queue_in_which_it_could_be_lost(
     assert not events.message_ids
 
 
+@pytest.mark.slow
 async def test_the_start_does_not_wait_long_for_an_sqs_that_does_not_answer(
     tmp_path: Path, services: dict[FunctionName, Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:

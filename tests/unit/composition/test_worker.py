@@ -173,6 +173,7 @@ async def test_a_daemon_that_reads_queues_alone_sees_the_pause_that_another_daem
 
 
 @pytest.mark.usefixtures("_looks_often")
+@pytest.mark.slow
 async def test_a_state_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, ["orders"])
     file = anyio.Path(tmp_path / "poller.db")

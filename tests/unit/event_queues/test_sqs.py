@@ -326,6 +326,7 @@ async def test_a_message_with_an_unreadable_mark_counts_as_a_message_of_a_sender
     assert len(seen) == 1
 
 
+@pytest.mark.slow
 async def test_a_forged_mark_cannot_make_an_event_younger_or_hide_it_for_long(world: World) -> None:
     forged = orjson.dumps(GOOD | {"accepted_at": 9e11, "due_at": 9e11}).decode()
     world.sqs.send(world.stored, "1", attributes={MARK: {"DataType": "String", "StringValue": forged}})

@@ -439,6 +439,7 @@ async def test_a_slowly_arriving_body_does_not_extend_the_timeout() -> None:
         await client.until(lambda: client.server.left == 1)
 
 
+@pytest.mark.slow
 async def test_each_call_on_a_connection_has_its_own_timeout() -> None:
     async def script(peer: Peer) -> None:
         for _ in range(2):
@@ -460,6 +461,7 @@ async def test_each_call_on_a_connection_has_its_own_timeout() -> None:
 
 
 @pytest.mark.parametrize(("connect_timeout", "timeout"), [(0.2, 60), (60, 0.2)])
+@pytest.mark.slow
 async def test_nothing_is_sent_to_a_server_that_does_not_finish_the_tls_handshake(
     connect_timeout: float, timeout: float
 ) -> None:

@@ -191,6 +191,7 @@ async def test_an_answer_without_a_body_is_not_decompressed() -> None:
     assert (await exchange(Reply(status=204, headers={"Content-Encoding": "gzip"})))[0] == Answered(b"")
 
 
+@pytest.mark.slow
 async def test_a_small_answer_that_decompresses_to_a_huge_one_is_not_decompressed_fully() -> None:
     packing = zlib.compressobj()
     packed = b"".join([packing.compress(bytes(2**20)) for _ in range(64)]) + packing.flush()
@@ -530,6 +531,7 @@ async def test_a_proxy_that_closes_before_the_tunnel_is_open_sent_nothing_to_the
             assert await target.invoke(invocation()) == LostAnswer(reason="the server disconnected")
 
 
+@pytest.mark.slow
 async def test_a_proxy_that_never_opens_the_tunnel_is_not_a_timeout_of_the_function(
     proxy_of: Callable[[HttpServer], None],
 ) -> None:
@@ -544,6 +546,7 @@ async def test_a_proxy_that_never_opens_the_tunnel_is_not_a_timeout_of_the_funct
     assert response == Unreachable(reason=f"no connection to {proxy.url.removeprefix('http://').rstrip('/')} in time")
 
 
+@pytest.mark.slow
 async def test_a_proxy_that_does_not_answer_is_named_by_its_own_host_and_port(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         port = listener.getsockname()[1]
@@ -890,6 +893,7 @@ async def test_a_single_url_is_never_suspended() -> None:
 SECRETS = "/hook-s3cret?token=s3cret"
 
 
+@pytest.mark.slow
 async def test_the_error_of_a_connection_that_is_not_made_shows_only_host_and_port() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         port = listener.getsockname()[1]

@@ -491,6 +491,7 @@ async def test_connections_are_accepted_again_once_there_are_descriptors() -> No
                 await handover.taken.wait()
 
 
+@pytest.mark.slow
 async def test_a_connection_waits_while_its_process_cannot_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = iter([True, True, False])
 

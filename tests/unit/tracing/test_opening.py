@@ -79,6 +79,7 @@ async def test_a_missing_extra_is_a_warning_and_no_failure(monkeypatch: pytest.M
 
 
 @pytest.mark.anyio
+@pytest.mark.slow
 async def test_the_end_does_not_wait_for_a_collector_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("opentelemetry.sdk", reason="the extra poller[otel] is not installed")
     asked = anyio.Event()

@@ -66,6 +66,7 @@ async def talking(seconds_of_a_report: float = 0.0) -> AsyncIterator[Talk]:
             tasks.cancel_scope.cancel()
 
 
+@pytest.mark.slow
 async def test_a_worker_reports_when_it_has_started_and_then_by_itself() -> None:
     async with talking() as talk:
         assert await talk.heard() == Report(0, [], [], {"made": 1})

@@ -233,6 +233,7 @@ def received(hanging: socket.socket) -> list[bytes]:
     return requests
 
 
+@pytest.mark.slow
 async def test_a_worker_that_hangs_never_gets_the_body(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(other_workers, "LONGEST_WAIT_IN_SECONDS", 1.0)
     with hung(daemon, 3) as hanging:

@@ -499,6 +499,7 @@ async def test_a_worker_that_hangs_is_named_and_delays_no_answer(
                 await daemon.changes.pause("orders", settings=None)  # no worker has stored the pause
 
 
+@pytest.mark.slow
 async def test_the_only_worker_that_was_asked_is_named_if_it_hangs(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -508,6 +509,7 @@ async def test_the_only_worker_that_was_asked_is_named_if_it_hangs(
         await daemon.changes.positions("clicks")
 
 
+@pytest.mark.slow
 async def test_a_worker_that_hangs_is_asked_to_reload_as_soon_as_it_no_longer_does(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -532,6 +534,7 @@ async def test_a_worker_that_hangs_is_asked_to_reload_as_soon_as_it_no_longer_do
     assert not daemon.changes.status.was_successful
 
 
+@pytest.mark.slow
 async def test_a_reload_is_successful_once_the_worker_that_hung_has_made_it(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -603,6 +606,7 @@ async def test_a_worker_that_starts_again_has_read_the_file_that_its_former_proc
         assert daemon.changes.status == (False, 1001.0)
 
 
+@pytest.mark.slow
 async def test_the_end_of_a_process_that_hung_says_nothing_about_the_next_process(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
