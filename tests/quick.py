@@ -1,7 +1,7 @@
 """Which tests are quick, and what keeps them so?
 
-`pytest -m quick` is for the inner loop. A test is quick unless it is marked `slow`, or is in one of SLOW_FOLDERS. So a
-new test is quick by default.
+`pytest -m quick` is for the inner loop. A test is quick unless it is marked `slow`, is in one of SLOW_FOLDERS, or is a
+scene of the simulation. So a new test elsewhere is quick by default.
 
     no process        a hook of the interpreter notices each start of a process, and fails a quick test at that line,
                       also when all tests run
@@ -22,8 +22,13 @@ from anyio._backends._asyncio import AsyncIOBackend
 STARTS = {"os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"}
 """The interpreter's audit events of a process that starts."""
 
-SLOW_FOLDERS = [Path(__file__).parent / folder for folder in ("e2e", "integration")]
-"""Each of their tests starts a process. A run of the quick tests does not even import them."""
+TESTS = Path(__file__).parent
+
+SLOW_FOLDERS = [TESTS / "e2e", TESTS / "integration"]
+"""Each of their tests starts a process."""
+
+SIMULATION = TESTS / "simulation"
+"""Only its random scenes (`test_*_seeds.py`) are quick, each with its first seed. It has hundreds of other scenes."""
 
 LONG_IN_SECONDS = 1.5
 """A test that takes longer on two cores is named. It would take about half as long if it had a core for itself."""
@@ -38,13 +43,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    return True if config.option.markexpr == "quick" and collection_path in SLOW_FOLDERS else None
+    """Do not even import the slow tests in a run of the quick ones."""
+    return True if config.option.markexpr == "quick" and _is_slow(collection_path) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        is_slow = item.get_closest_marker("slow") or any(folder in item.path.parents for folder in SLOW_FOLDERS)
+        is_slow = item.get_closest_marker("slow") or _is_slow(item.path)
         item.add_marker("slow" if is_slow else "quick")
+
+
+def _is_slow(path: Path) -> bool:
+    """Return whether all tests of this file or folder are slow."""
+    is_scene = path.parent == SIMULATION and path.match("test_*.py") and not path.match("test_*_seeds.py")
+    return is_scene or any(path.is_relative_to(folder) for folder in SLOW_FOLDERS)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -27,7 +27,6 @@ def facts_of(facts: list[Fact], kind: type[F]) -> list[F]:
 
 @wrong_clocks
 @pytest.mark.parametrize("window", [0, 5])
-@pytest.mark.slow
 def test_records_are_discarded_at_their_maximum_age_and_no_younger_one_is(ahead: float, window: int) -> None:
     """`poison` always fails, so only its age ends its retries.
 

@@ -283,7 +283,6 @@ async def test_the_events_of_a_missing_function_end_without_waiting_for_each_oth
     assert {fact.retry_in_seconds for fact in world.facts_of(EventPostponed)} == {None}, "the events have ended"
 
 
-@pytest.mark.slow
 async def test_a_throttled_function_gets_few_calls_and_then_all_events_run() -> None:
     world = EventsWorld(
         plan=EventFunctionPlan(throttled=(0.0, 600.0)), concurrency=5, destinations={"on_failure": FakeDestination()}
@@ -322,7 +321,6 @@ async def test_an_event_is_kept_and_reported_while_its_destination_cannot_be_rea
     assert dead_letters.taken_at[0] < 5.0, "it does not wait for the destination"
 
 
-@pytest.mark.slow
 async def test_the_trouble_of_a_destination_ends_when_a_person_has_dropped_its_only_event() -> None:
     destination = FakeDestination()
     destination.faults.outages.append(Outage(0.0, 1e9, Fault.UNREACHABLE))

@@ -38,7 +38,6 @@ def names_of(invocation: Invocation) -> list[str]:
 
 
 @pytest.mark.parametrize("is_replaced", [False, True])
-@pytest.mark.slow
 def test_the_next_worker_counts_an_attempt_that_an_old_run_makes_after_its_follower_has_left(is_replaced: bool) -> None:
     world = LongFirstCall()
     world.poison = {"slow"}

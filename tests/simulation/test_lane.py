@@ -547,7 +547,6 @@ def test_a_record_too_large_for_any_event_is_discarded_without_an_invocation_and
 
 
 @pytest.mark.parametrize("is_shard_end", [True, False])
-@pytest.mark.slow
 def test_no_event_of_a_window_is_too_long_with_any_state(is_shard_end: bool) -> None:
     """A batch leaves room for the largest state, because the function may return such a state within the batch."""
     scene = Scene(options={"tumbling_window_in_seconds": 10, "report_batch_item_failures": True})

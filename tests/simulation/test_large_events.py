@@ -221,7 +221,6 @@ class LimitedWorld(WindowWorld):
         return await super().invoke(invocation)
 
 
-@pytest.mark.slow
 def test_batches_of_a_window_are_split_in_order_and_each_record_counts_once_in_its_state() -> None:
     """Records have 1 KB, the state grows with each record, and the function accepts 8 KB."""
     world = LimitedWorld(8_000, length=60, maximum_retry_attempts=0, on_failure=FAILURES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TypeVar
 
 import anyio
-import pytest
 from anyio.abc import TaskGroup
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
@@ -25,8 +24,6 @@ from tests.fakes.faults import FaultPlan
 from tests.simulation.leases_stream import key_of
 from tests.simulation.leases_world import LeaseWorld
 from tests.simulation.test_leases import FAILOVER_IN_SECONDS, play, reading
-
-pytestmark = pytest.mark.slow  # several workers
 
 F = TypeVar("F", bound=Fact)
 

@@ -17,8 +17,6 @@ from tests.simulation.leases_world import LeaseLife, LeaseWorld
 from tests.simulation.test_leases import FAILOVER_IN_SECONDS, play, reading
 from tests.simulation.world import run_seeded
 
-pytestmark = pytest.mark.slow  # several workers
-
 
 async def use(life: LeaseLife, key: RowKey) -> None:
     async with life.worker.lease(key):

@@ -42,8 +42,6 @@ from tests.simulation.leases_units import LIMIT
 from tests.simulation.leases_world import LeaseLife, LeaseWorld
 from tests.simulation.world import run_seeded
 
-pytestmark = pytest.mark.slow  # several workers
-
 FAILOVER_IN_SECONDS = 2 * LEASE_DURATION_IN_SECONDS + 2
 """The longest time until another worker reads a dead worker's shards: one scan sees them, and they expire later."""
 

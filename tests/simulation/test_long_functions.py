@@ -15,8 +15,6 @@ from tests.simulation.one_stream import KinesisWorld, play
 from tests.simulation.steps import crashing_after, live, sending, stopping_after, stopping_at
 from tests.simulation.world import World, run_seeded
 
-pytestmark = pytest.mark.slow
-
 HOUR = 3600.0
 TIMEOUT = 42_000.0
 QUEUES = ("q", "q.fifo")

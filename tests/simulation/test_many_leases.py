@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import anyio
-import pytest
 from anyio.abc import TaskGroup
 
 from poller.core.leases.balancing import THRESHOLD
@@ -112,7 +111,6 @@ class ManyShards:
             print(name, phase, self.reading, flush=True)
 
 
-@pytest.mark.slow
 def test_four_workers_share_many_shards_and_those_of_a_dead_one() -> None:
     many = ManyShards(400)
     many.run()

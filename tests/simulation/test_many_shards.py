@@ -41,7 +41,6 @@ class ManyShards(KinesisWorld):
         return {shard: sizes[0] for shard, sizes in batches.items()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("shards", [36, 100, 300])
 def test_shards_beyond_the_budget_do_not_begin_with_single_records(shards: int) -> None:
     assert BYTES_OF_THE_PROCESS < 37 * LARGEST_ANSWER
@@ -55,7 +54,6 @@ def test_shards_beyond_the_budget_do_not_begin_with_single_records(shards: int) 
     assert world.first_batches() == {str(shard): 20 for shard in range(shards)}
 
 
-@pytest.mark.slow
 def test_the_first_reads_do_not_wait_for_a_shard_whose_records_arrive_late() -> None:
     """Only the last of a hundred shards have records. Reads of the other shards are empty."""
     world = ManyShards(shards=100, batch_size=100)
@@ -77,7 +75,6 @@ def test_the_first_reads_do_not_wait_for_a_shard_whose_records_arrive_late() -> 
     assert len(world.succeeded) == 200
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("padding", [20_000, 300_000])
 def test_the_first_reads_of_many_shards_stay_within_the_bound(padding: int) -> None:
     """The budget has room for one of the largest answers, and a little for each shard. No record is ever done."""

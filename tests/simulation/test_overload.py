@@ -19,7 +19,6 @@ WITHIN_SECONDS = 40
 """How long the test may take. With one batch at a time, 300 receives, invocations and deletes would take 10 seconds."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["q", "q.fifo"])
 def test_a_service_that_is_slow_under_many_calls_gets_fewer_calls(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The service makes one call after another, each in 10 ms.

@@ -49,7 +49,6 @@ class ByHand:
 
 @pytest.mark.parametrize("seconds", [1, 3, 6, 9, 12])
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.slow
 def test_positions_that_a_person_sets_during_a_pause_hold_after_the_resume(seconds: float, workers: int) -> None:
     world = WorkersWorld(starting_position=TrimHorizon())
 

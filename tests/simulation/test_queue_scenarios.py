@@ -171,7 +171,6 @@ def test_filtered_out_messages_are_deleted_and_not_invoked() -> None:
     assert sum(fact.records for fact in world.facts_of(MessagesDeleted)) == 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [15, 100, 1000, 10000])
 @pytest.mark.parity("CreateEventSourceMapping.BatchSize")
 def test_batches_above_ten_gather_over_several_receives(batch_size: int) -> None:
@@ -260,7 +259,6 @@ def test_a_queue_without_long_polls_is_not_polled_too_often(monkeypatch: pytest.
     assert receives(world, queue) < 150
 
 
-@pytest.mark.slow
 def test_polls_grow_with_a_backlog_and_fall_back_to_one() -> None:
     world = World(faults=FaultPlan(latency_in_seconds=(0.05, 0.05)))
     queue = world.add_queue("q")
@@ -339,7 +337,6 @@ def test_an_idle_mapping_does_not_use_the_concurrency_of_another() -> None:
 
 
 @pytest.mark.parity("throttled batch")
-@pytest.mark.slow
 def test_throttles_keep_the_batch_in_hand_and_the_receive_count_at_one() -> None:
     """poller's own limits and throttles of the function must never move a message to the dead-letter queue."""
     world = World()
@@ -379,7 +376,6 @@ def test_an_expired_receipt_is_not_invoked() -> None:
     assert not queue.message_ids
 
 
-@pytest.mark.slow
 def test_failures_lower_the_concurrency_and_success_restores_it() -> None:
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=30)
@@ -641,7 +637,6 @@ def test_a_stop_cancels_the_long_poll_at_once() -> None:
     assert run_seeded(1, main) == pytest.approx(7.0, abs=0.01)
 
 
-@pytest.mark.slow
 def test_a_kill_in_the_middle_of_many_messages_loses_none() -> None:
     world = World(faults=FaultPlan(latency_in_seconds=(0.0, 0.01)))
     queue = world.add_queue("q", visibility_timeout_in_seconds=30)

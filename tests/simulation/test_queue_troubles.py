@@ -186,7 +186,6 @@ def test_a_mapping_that_crashes_before_it_found_its_source_is_still_starting(mon
     assert (waiting.since or 0.0) <= EPOCH + 20 <= (waiting.next_try or 0.0)
 
 
-@pytest.mark.slow
 def test_one_short_failure_of_many_polls_does_not_delay_the_mapping_for_half_a_minute() -> None:
     world = World(faults=FaultPlan(latency_in_seconds=(0.05, 0.05), outages=[Outage(1.5, 1.7, Fault.UNREACHABLE)]))
     queue = world.add_queue("q", visibility_timeout_in_seconds=300)
@@ -327,7 +326,6 @@ def test_the_rest_of_a_receive_does_not_begin_after_the_stop() -> None:
     assert [call.began_at for call in target.calls if call.began_at > 5.0] == []
 
 
-@pytest.mark.slow
 def test_a_stop_releases_a_large_batch_within_the_grace() -> None:
     """10,000 messages need 1,000 calls, ten at once.
 
@@ -373,7 +371,6 @@ def test_a_mapping_without_permission_to_delete_says_so(monkeypatch: pytest.Monk
     assert said > 0.5, f"one message was invoked {len(target.calls)} times in 600 s, and the mapping was {set(states)}"
 
 
-@pytest.mark.slow
 def test_one_failure_on_a_quiet_queue_does_not_take_the_concurrency_down_to_one() -> None:
     world = World()
     plan = FunctionPlan(duration_in_seconds=(1.0, 1.0))
@@ -397,7 +394,6 @@ def test_one_failure_on_a_quiet_queue_does_not_take_the_concurrency_down_to_one(
     assert target.calls
 
 
-@pytest.mark.slow
 def test_one_poison_message_does_not_starve_a_steady_load() -> None:
     world = World()
     plan = FunctionPlan(duration_in_seconds=(5.0, 5.0))
@@ -517,7 +513,6 @@ def test_after_a_kill_a_group_whose_call_waited_for_an_emulator_does_not_run_twi
     checker.check_one_batch_at_a_time(target.calls)
 
 
-@pytest.mark.slow
 def test_a_throttled_batch_with_a_long_visibility_timeout_does_not_expire_at_half_of_it() -> None:
     """SQS hides a message for 12 hours in all, so it rejects a second timeout that would end later."""
     world = World()
@@ -530,7 +525,6 @@ def test_a_throttled_batch_with_a_long_visibility_timeout_does_not_expire_at_hal
     assert len(target.calls) == 1
 
 
-@pytest.mark.slow
 def test_a_pause_that_a_service_asks_for_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     queue = world.add_queue("q")
@@ -808,7 +802,6 @@ def test_the_visibility_timeout_of_a_message_counts_from_the_request_and_not_fro
     assert len(target.calls) == 1
 
 
-@pytest.mark.slow
 def test_no_message_counts_as_expired_when_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that comes at the end of a long poll may have been hidden since the beginning of the poll.
 
@@ -942,7 +935,6 @@ def test_a_stop_releases_a_postponed_batch_at_once_even_while_another_one_of_the
     assert still_hidden == [1]
 
 
-@pytest.mark.slow
 def test_finished_deliveries_are_not_kept_in_memory() -> None:
     world = World()
     world.add_function("f", FunctionPlan(duration_in_seconds=(0.0, 0.0)))

@@ -163,7 +163,6 @@ def test_a_batch_that_fails_after_a_replacement_does_not_stop_the_polls_until_th
 
 
 @pytest.mark.parametrize("change", ["replace", "pause and resume", "remove and add"])
-@pytest.mark.slow
 def test_only_the_shard_of_an_invocation_that_outlasts_the_grace_waits_and_nothing_is_repeated(
     change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,7 +194,6 @@ def test_only_the_shard_of_an_invocation_that_outlasts_the_grace_waits_and_nothi
 
 
 @pytest.mark.parametrize("change", ["replace", "pause and resume", "remove and add"])
-@pytest.mark.slow
 def test_only_the_lane_of_an_invocation_that_outlasts_the_grace_waits_and_nothing_is_repeated(
     change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +225,6 @@ def test_only_the_lane_of_an_invocation_that_outlasts_the_grace_waits_and_nothin
     run_seeded(1, main)
 
 
-@pytest.mark.slow
 def test_a_lane_whose_old_invocation_fails_is_tried_again_with_the_next_attempt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -292,7 +289,6 @@ def test_with_another_number_of_lanes_a_batch_of_other_records_begins_with_its_f
     run_seeded(1, main)
 
 
-@pytest.mark.slow
 def test_a_lane_continues_after_the_records_that_the_old_invocation_has_done(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         world, stream, target, mapping = world_of_lanes(batch_size=3, report_batch_item_failures=True)
@@ -322,7 +318,6 @@ def test_a_lane_continues_after_the_records_that_the_old_invocation_has_done(mon
     run_seeded(1, main)
 
 
-@pytest.mark.slow
 def test_a_lane_waits_for_the_same_invocation_through_many_replacements(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         world, stream, target, mapping = world_of_lanes()
@@ -374,7 +369,6 @@ def test_a_lane_waits_for_the_same_invocation_through_many_replacements(monkeypa
     run_seeded(1, main)
 
 
-@pytest.mark.slow
 def test_with_another_number_of_lanes_the_shard_waits_for_the_old_invocation(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         world, stream, target, mapping = world_of_lanes()
@@ -405,7 +399,6 @@ def test_with_another_number_of_lanes_the_shard_waits_for_the_old_invocation(mon
     run_seeded(1, main)
 
 
-@pytest.mark.slow
 def test_new_filters_hold_for_the_records_that_the_old_run_has_read(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         world, stream, target, mapping = world_of_lanes()
@@ -432,7 +425,6 @@ def test_new_filters_hold_for_the_records_that_the_old_run_has_read(monkeypatch:
 
 
 @pytest.mark.parametrize("end", ["stop", "lost", "removed", "crash"])
-@pytest.mark.slow
 def test_no_record_is_lost_if_the_lease_ends_while_an_old_invocation_runs(
     end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -481,7 +473,6 @@ def test_no_record_is_lost_if_the_lease_ends_while_an_old_invocation_runs(
     run_seeded(1, main)
 
 
-@pytest.mark.slow
 def test_a_shard_that_ends_is_drained_after_the_old_invocation_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         world, stream, target, mapping = world_of_lanes()
@@ -512,7 +503,6 @@ def test_a_shard_that_ends_is_drained_after_the_old_invocation_has_ended(monkeyp
     run_seeded(1, main)
 
 
-@pytest.mark.slow
 def test_a_window_continues_with_the_state_that_the_old_invocation_has_returned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -536,7 +526,6 @@ def test_a_window_continues_with_the_state_that_the_old_invocation_has_returned(
     run_seeded(1, main)
 
 
-@pytest.mark.slow
 def test_a_lane_waits_for_the_timeout_if_its_old_invocation_is_cancelled_by_a_crash_after_the_replacement(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -586,7 +575,6 @@ def test_a_lane_waits_for_the_timeout_if_its_old_invocation_is_cancelled_by_a_cr
     run_seeded(1, main)
 
 
-@pytest.mark.slow
 def test_after_a_crash_a_shard_with_a_cancelled_invocation_waits_for_its_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

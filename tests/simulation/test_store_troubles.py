@@ -7,7 +7,6 @@ from itertools import chain
 from typing import Any
 
 import anyio
-import pytest
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
 from poller.core.leases.holding import SAFE_PART
@@ -168,7 +167,6 @@ def putting_while_it_fails(world: StoreWorld, seen: list[MappingStatus]) -> Call
     return until
 
 
-@pytest.mark.slow
 def test_found_children_have_rows_before_they_are_read_even_if_the_state_fails_for_a_while() -> None:
     world = StoreWorld(starting_position=Latest())
 
@@ -269,7 +267,6 @@ def test_a_stop_does_not_wait_for_the_cut_invocation_of_a_shard_that_another_wor
     assert stopped[0] < 1.0
 
 
-@pytest.mark.slow
 def test_the_children_of_a_shard_that_is_lost_at_its_end_wait_until_its_next_owner_has_drained_it() -> None:
     world = StoreWorld(batch_size=1)
     world.duration = 2.5
@@ -305,7 +302,6 @@ def renew(world: StoreWorld, shard_id: ShardId) -> None:
     world.store.table.renew(shard_key(world.mapping.state_key, shard_id))
 
 
-@pytest.mark.slow
 def test_a_mapping_does_not_go_back_from_a_table_of_kcl_to_older_positions() -> None:
     world = StoreWorld()
     seen: list[MappingStatus] = []

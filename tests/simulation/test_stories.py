@@ -27,7 +27,6 @@ from itertools import count, pairwise
 from typing import Any
 
 import anyio
-import pytest
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, is_drained
 from poller.core.leases.holding import SAFE_PART
@@ -40,8 +39,6 @@ from tests.fakes.store import FakeStore
 from tests.simulation.life import Life
 from tests.simulation.one_stream import play
 from tests.simulation.stream_workers import WorkersWorld, reading, until
-
-pytestmark = pytest.mark.slow  # several workers
 
 FAILOVER_IN_SECONDS = 2 * LEASE_DURATION_IN_SECONDS + 2
 """The longest time until another worker reads a dead worker's shards: one scan sees them, and they expire later."""

@@ -78,7 +78,6 @@ def test_a_parent_is_not_read_again_after_a_child_has_begun() -> None:
     assert [name for (name,) in world.calls] == ["parent/0", "parent/1", "child", "child"]
 
 
-@pytest.mark.slow
 def test_children_begin_even_if_other_shards_move_their_checkpoints_all_the_time() -> None:
     world = KinesisWorld(batch_size=1)
     world.store = SlowStore(0.3)
@@ -98,7 +97,6 @@ def test_children_begin_even_if_other_shards_move_their_checkpoints_all_the_time
     assert "child" in world.succeeded
 
 
-@pytest.mark.slow
 def test_many_shards_that_are_read_at_once_keep_to_the_budget_of_the_process() -> None:
     world = KinesisWorld(faults=FaultPlan(latency_in_seconds=(0.01, 0.02)))
     world.budget_in_bytes = 4 * MEBIBYTE
@@ -123,7 +121,6 @@ def test_many_shards_that_are_read_at_once_keep_to_the_budget_of_the_process() -
     assert max(seen) <= 4 * MEBIBYTE + 10 * (LEAST + a_record)
 
 
-@pytest.mark.slow
 def test_hundreds_of_quiet_shards_are_read_at_the_same_time_from_a_slow_service() -> None:
     world = KinesisWorld(faults=FaultPlan(latency_in_seconds=(0.5, 0.5)))
 
@@ -131,7 +128,6 @@ def test_hundreds_of_quiet_shards_are_read_at_the_same_time_from_a_slow_service(
     assert len(world.facts_of(RecordsRead)) > 120 * 25, "one read a second each"
 
 
-@pytest.mark.slow
 def test_hundreds_of_shards_that_are_read_at_once_keep_their_batching_windows() -> None:
     world = KinesisWorld(
         faults=FaultPlan(latency_in_seconds=(0.01, 0.06)), batch_size=10_000, maximum_batching_window_in_seconds=30
@@ -168,7 +164,6 @@ def test_a_shard_that_left_undone_while_the_daemon_was_stopped_is_reported() -> 
     assert trimmed == ["shardId-000000000000"], "the merged ones were never seen"
 
 
-@pytest.mark.slow
 def test_a_crash_leaks_neither_bytes_nor_slots_of_the_function() -> None:
     class Crashing(KinesisWorld):
         crashes = 12
@@ -195,7 +190,6 @@ def test_a_crash_leaks_neither_bytes_nor_slots_of_the_function() -> None:
     assert set(world.succeeded) == {name for key in "abcdefgh" for name in names(key, 5)}
 
 
-@pytest.mark.slow
 def test_a_hundred_lanes_take_turns_at_a_function_with_one_slot() -> None:
     world = KinesisWorld(parallelization_factor=10, batch_size=1)
     world.functions["f"] = replace(world.functions["f"], reserved_concurrency=1)
@@ -210,7 +204,6 @@ def test_a_hundred_lanes_take_turns_at_a_function_with_one_slot() -> None:
     assert len(world.succeeded) == 300
 
 
-@pytest.mark.slow
 @pytest.mark.parity("blocked beyond retention")
 def test_a_shard_that_is_blocked_for_hours_with_a_full_buffer_continues_at_its_position() -> None:
     world = KinesisWorld(batch_size=3)
@@ -232,7 +225,6 @@ def test_a_shard_that_is_blocked_for_hours_with_a_full_buffer_continues_at_its_p
     assert world.facts_of(PositionTrimmed, SourceFailed, MappingCrashed) == []
 
 
-@pytest.mark.slow
 def test_a_merged_shard_waits_for_a_parent_that_is_blocked_longer_than_it_is_listed() -> None:
     world = KinesisWorld(batch_size=2)
     world.lease_duration = HOUR
@@ -260,7 +252,6 @@ def test_a_merged_shard_waits_for_a_parent_that_is_blocked_longer_than_it_is_lis
     assert world.facts_of(PositionTrimmed) == []
 
 
-@pytest.mark.slow
 def test_a_table_whose_shards_roll_over_every_minute_keeps_up_and_keeps_the_order() -> None:
     world = TableWorld(parallelization_factor=2)
 
@@ -285,7 +276,6 @@ def test_a_table_whose_shards_roll_over_every_minute_keeps_up_and_keeps_the_orde
     assert world.facts_of(PositionTrimmed, MappingCrashed) == []
 
 
-@pytest.mark.slow
 def test_another_number_of_lanes_at_every_start_keeps_the_order() -> None:
     world = KinesisWorld(batch_size=3)
     world.duration = 0.3
@@ -324,7 +314,6 @@ def test_a_clock_that_is_set_forward_and_back_discards_no_young_record() -> None
     assert world.succeeded == names("a", 100)
 
 
-@pytest.mark.slow
 def test_a_function_that_asks_for_a_pause_of_a_day_is_tried_again_after_five_minutes() -> None:
     class Resting(KinesisWorld):
         is_rested = False
@@ -345,7 +334,6 @@ def test_a_function_that_asks_for_a_pause_of_a_day_is_tried_again_after_five_min
     assert world.succeeded == ["a/0"]
 
 
-@pytest.mark.slow
 def test_the_iterator_age_grows_while_a_shard_cannot_be_read() -> None:
     world = KinesisWorld(faults=FaultPlan(outages=[Outage(5, 200, Fault.ACCESS_DENIED)]))
     ages: list[float] = []
@@ -387,7 +375,6 @@ def test_a_listing_without_an_answer_does_not_delay_the_stop() -> None:
     assert ended[0] < 23
 
 
-@pytest.mark.slow
 def test_a_long_batching_window_does_not_delay_the_reading_when_the_buffer_is_full() -> None:
     world = KinesisWorld(batch_size=10_000, maximum_batching_window_in_seconds=300, parallelization_factor=10)
     world.budget_in_bytes = 2_000

@@ -110,7 +110,6 @@ def key_of(world: OneStreamWorld) -> StateKey:
     return StateKey(MappingName("m"), str(world.stream.arn))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ending", [stopping_after, crashing_after])
 def test_a_found_child_whose_save_failed_is_stored_by_the_next_listing(ending: Any) -> None:
     """Otherwise, no shard would be stored after the parent has expired, and the next start would begin at LATEST."""
@@ -134,7 +133,6 @@ def test_a_found_child_whose_save_failed_is_stored_by_the_next_listing(ending: A
     assert world.succeeded == ["a/0", "written while down"]
 
 
-@pytest.mark.slow
 def test_a_save_that_fails_at_a_listing_is_a_trouble_of_the_store_until_the_next_try() -> None:
     world = KinesisWorld()
     world.store = store = FailingStore()
@@ -151,7 +149,6 @@ def test_a_save_that_fails_at_a_listing_is_a_trouble_of_the_store_until_the_next
     assert len(world.facts_of(LeaseTableRecovered)) == 1
 
 
-@pytest.mark.slow
 def test_a_drained_shard_that_listings_leave_out_for_a_while_is_not_read_again() -> None:
     world = Flickering(since=60, until=85, left_out=lambda shard: shard.shard_id == PARENT)
 
@@ -211,7 +208,6 @@ def test_a_waiting_child_that_listings_leave_out_for_a_while_still_waits_for_its
     assert world.facts_of(PositionTrimmed) == []
 
 
-@pytest.mark.slow
 def test_a_waiting_parent_that_listings_leave_out_for_a_while_is_not_overtaken_by_its_child() -> None:
     """The first shard is blocked. Its two children are merged while no listing shows the children."""
     world = Flickering(since=30, until=70, left_out=lambda shard: shard.parent_ids == (PARENT,))
@@ -236,7 +232,6 @@ def test_a_waiting_parent_that_listings_leave_out_for_a_while_is_not_overtaken_b
     assert world.succeeded == ["grandparent", "parent", "child"]
 
 
-@pytest.mark.slow
 def test_a_waiting_shard_that_left_the_stream_unread_is_logged_and_its_children_are_read() -> None:
     world = KinesisWorld(batch_size=1)
     world.poison = {"grandparent"}
@@ -261,7 +256,6 @@ def test_a_waiting_shard_that_left_the_stream_unread_is_logged_and_its_children_
     assert len(world.facts_of(PositionTrimmed)) == 2, "one for each half"
 
 
-@pytest.mark.slow
 def test_a_shard_that_listings_leave_out_has_not_left_while_the_whole_stream_is_missing() -> None:
     world = Flickering(since=30, until=100, left_out=lambda shard: shard.shard_id == PARENT)
 
@@ -282,7 +276,6 @@ def test_a_shard_that_listings_leave_out_has_not_left_while_the_whole_stream_is_
 
 
 @pytest.mark.parametrize("fault", [Fault.UNREACHABLE, Fault.THROTTLED, Fault.ACCESS_DENIED])
-@pytest.mark.slow
 def test_a_shard_that_listings_leave_out_has_not_left_while_a_read_fails_for_another_reason(fault: Fault) -> None:
     world = Flickering(since=30, until=100, left_out=lambda shard: shard.shard_id == PARENT)
 
@@ -300,7 +293,6 @@ def test_a_shard_that_listings_leave_out_has_not_left_while_a_read_fails_for_ano
     assert world.facts_of(PositionTrimmed) == []
 
 
-@pytest.mark.slow
 def test_stored_ends_of_a_tables_drained_shards_are_removed_after_a_day() -> None:
     world = TableWorld()
 
@@ -317,7 +309,6 @@ def test_stored_ends_of_a_tables_drained_shards_are_removed_after_a_day() -> Non
     assert world.succeeded == [f"a/{number}" for number in range(15)]
 
 
-@pytest.mark.slow
 def test_the_rows_of_shards_that_were_closed_at_the_first_start_are_removed_after_a_day_also_with_restarts() -> None:
     world = TableWorld(starting_position=Latest())
 
@@ -337,7 +328,6 @@ def test_the_rows_of_shards_that_were_closed_at_the_first_start_are_removed_afte
     play(world, main)
 
 
-@pytest.mark.slow
 def test_ten_thousand_shards_are_listed_at_the_rate_that_the_service_allows() -> None:
     world = LargeTable(generations=500, starting_position=Latest())
     watch = Watch(40, 9, 13)
@@ -353,7 +343,6 @@ def test_ten_thousand_shards_are_listed_at_the_rate_that_the_service_allows() ->
     assert max(world.delays) < 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("filters", "longest"), [("known", 1.5), ("ignored", 12.0), ("refused", 12.0)])
 def test_the_child_of_one_of_ten_thousand_shards_is_read_soon_after_its_parent(filters: Any, longest: float) -> None:
     world = LargeTable(generations=500, filters=filters, starting_position=Latest())
@@ -397,7 +386,6 @@ def test_mappings_of_one_account_share_the_rate_and_only_a_throttled_page_is_rep
     play(world, main, shards=100)
 
 
-@pytest.mark.slow
 def test_many_shards_that_are_drained_at_once_cost_one_listing() -> None:
     world = LargeTable(generations=1)
 
@@ -414,7 +402,6 @@ def test_many_shards_that_are_drained_at_once_cost_one_listing() -> None:
     assert world.notes.calls["DescribeStream"] <= 10 + 2 * 6, "some were asked for one by one, before there were many"
 
 
-@pytest.mark.slow
 def test_ten_thousand_shards_of_kinesis_are_listed_within_the_limits_too() -> None:
     service = FakeKinesis(listings_in_a_second=100)
     listed = []
@@ -450,7 +437,6 @@ def test_the_children_of_a_kinesis_shard_are_known_without_a_listing() -> None:
     assert world.notes.calls["ListShards"] == 1
 
 
-@pytest.mark.slow
 def test_a_merged_child_waits_for_a_parent_that_no_listing_has_shown_yet() -> None:
     """The first shard is split, and its lower half is merged with the second shard.
 
@@ -601,7 +587,6 @@ def test_a_listing_that_still_shows_a_drained_shard_as_open_is_not_mistaken_for_
     assert world.facts_of(SourceFailed) == []
 
 
-@pytest.mark.slow
 def test_a_stream_that_its_table_has_switched_off_is_read_to_its_end_and_troubles_the_mapping() -> None:
     world = TableWorld()
     watch = Watch(400, 10, 60, 120, 390)
@@ -650,7 +635,6 @@ def test_a_stream_whose_shards_are_all_drained_without_children_troubles_the_map
 
 
 @pytest.mark.parametrize(("failures", "calls", "facts"), [(3, 103, 0), (101, 201, 1)])
-@pytest.mark.slow
 def test_at_a_start_at_latest_only_failed_iterators_are_requested_again(failures: int, calls: int, facts: int) -> None:
     world = KinesisWorld(starting_position=Latest())
     world.service.faults.script("GetShardIterator", *[Fault.UNREACHABLE] * failures)

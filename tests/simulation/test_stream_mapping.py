@@ -54,7 +54,6 @@ def test_every_record_is_delivered_once_and_in_order() -> None:
 
 @pytest.mark.parametrize("factor", [1, 4])
 @pytest.mark.parity("CreateEventSourceMapping.ParallelizationFactor")
-@pytest.mark.slow
 def test_a_split_and_a_merge_keep_the_order(factor: int) -> None:
     world = KinesisWorld(parallelization_factor=factor, batch_size=7)
     keys = [f"k{number}" for number in range(20)]
@@ -128,7 +127,6 @@ def test_both_children_of_a_split_are_read_at_the_same_time_and_a_merged_shard_a
     assert len(world.succeeded) == 60
 
 
-@pytest.mark.slow
 def test_after_a_crash_only_records_that_were_not_stored_are_repeated() -> None:
     world = KinesisWorld(batch_size=10)
 
@@ -266,7 +264,6 @@ def test_latest_is_a_time_that_the_source_has_reached_even_if_our_clock_is_ahead
     assert world.succeeded == ["a/0"]
 
 
-@pytest.mark.slow
 def test_throttles_and_lost_answers_cost_only_time() -> None:
     faults = FaultPlan(
         seed=3, throttle_rate=0.2, unreachable_rate=0.2, lost_answer_rate=0.2, latency_in_seconds=(0, 0.2), ends_at=200

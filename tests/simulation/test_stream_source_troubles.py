@@ -60,7 +60,6 @@ def reshard(world: KinesisWorld, times: int) -> None:
         world.stream.merge(left, right, now=anyio.current_time())
 
 
-@pytest.mark.slow
 def test_a_start_at_a_time_sends_few_requests_for_shards_that_closed_before() -> None:
     world = KinesisWorld(
         faults=FaultPlan(latency_in_seconds=(0.01, 0.01)),
@@ -85,7 +84,6 @@ def test_a_start_at_a_time_sends_few_requests_for_shards_that_closed_before() ->
 
 
 @pytest.mark.parametrize("finds_times", [True, False])
-@pytest.mark.slow
 def test_a_tables_stream_that_began_at_latest_continues_there_and_skips_older_records_without_a_pause(
     finds_times: bool,
 ) -> None:
@@ -159,7 +157,6 @@ def test_a_restart_reports_no_position_that_still_exists() -> None:
     assert world.facts_of(PositionTrimmed) == []
 
 
-@pytest.mark.slow
 def test_throttled_reads_of_large_records_are_no_trouble() -> None:
     world = KinesisWorld(batch_size=10_000)
     watch = Watch(60, *[float(second) for second in range(1, 60)])
@@ -176,7 +173,6 @@ def test_throttled_reads_of_large_records_are_no_trouble() -> None:
     assert {state for state, _ in watch.seen} == {"ready"}
 
 
-@pytest.mark.slow
 def test_reads_that_are_throttled_for_long_are_a_trouble_and_are_tried_often_enough() -> None:
     world = KinesisWorld()
     world.service.faults.script("GetRecords", *[Fault.THROTTLED] * 60)
@@ -194,7 +190,6 @@ def test_reads_that_are_throttled_for_long_are_a_trouble_and_are_tried_often_eno
     assert world.succeeded == ["a/0"]
 
 
-@pytest.mark.slow
 def test_a_shard_that_cannot_be_read_is_a_trouble_while_the_others_are_read() -> None:
     world = KinesisWorld()
     watch = Watch(60, *[20 + second for second in range(40)])
@@ -235,7 +230,6 @@ def test_a_shard_of_a_new_stream_is_not_mistaken_for_the_drained_one_of_the_old_
     assert "`poller state set`" in watch.seen[0][1]
 
 
-@pytest.mark.slow
 def test_a_shard_of_a_stream_created_again_while_the_mapping_runs_is_not_mistaken_for_the_drained_one() -> None:
     world = KinesisWorld()
     watch = Watch(200, 10, 60, 199)
@@ -260,7 +254,6 @@ def test_a_shard_of_a_stream_created_again_while_the_mapping_runs_is_not_mistake
     assert "`poller state set`" in watch.seen[2][1]
 
 
-@pytest.mark.slow
 def test_a_mapping_waits_for_a_stream_that_is_missing_for_a_while() -> None:
     world = KinesisWorld()
     watch = Watch(200, 20, 199)
@@ -302,7 +295,6 @@ def test_iterators_that_expire_at_once_are_a_trouble_and_requested_no_more_often
     assert world.succeeded == ["a/0"]
 
 
-@pytest.mark.slow
 def test_iterators_that_expire_between_good_reads_are_no_trouble() -> None:
     world = KinesisWorld()
 
@@ -311,7 +303,6 @@ def test_iterators_that_expire_between_good_reads_are_no_trouble() -> None:
     assert world.facts_of(SourceFailed) == []
 
 
-@pytest.mark.slow
 def test_a_shard_that_no_longer_exists_is_left_even_if_the_service_reports_only_trimmed_records() -> None:
     class Forgetful(TableWorld):
         def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
@@ -408,7 +399,6 @@ def test_a_listing_without_shards_does_not_show_that_a_shard_has_left() -> None:
     assert world.facts_of(PositionTrimmed) == []
 
 
-@pytest.mark.slow
 def test_a_shard_that_left_before_it_was_read_to_its_end_is_reported_and_blocks_no_other() -> None:
     world = KinesisWorld(faults=FaultPlan(outages=[Outage(5, DAY + 60, Fault.UNREACHABLE)]))
     world.lease_duration = HOUR

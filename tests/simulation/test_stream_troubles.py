@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 
 import anyio
-import pytest
 
 from poller.model.stream import Latest
 from tests.fakes.faults import FaultPlan
@@ -16,7 +15,6 @@ from tests.simulation.streams import KinesisStream
 from tests.simulation.world import World, run_seeded
 
 
-@pytest.mark.slow
 def test_records_in_hand_are_not_overtaken_by_a_grandchild_whose_parents_expired_unread() -> None:
     world = World()
     plan = FunctionPlan(duration_in_seconds=(0.0, 0.0))

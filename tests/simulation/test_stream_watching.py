@@ -87,7 +87,6 @@ def streams(statuses: list[MappingStatus]) -> list[StreamStatus]:
     return [status.stream for status in statuses if status.stream is not None]
 
 
-@pytest.mark.slow
 def test_a_shard_with_a_poison_record_is_shown_as_blocked_until_the_record_is_given_up() -> None:
     world = Watched(maximum_retry_attempts=5)
     world.poison = {"a/0"}
@@ -124,7 +123,6 @@ def test_a_shard_with_a_poison_record_is_shown_as_blocked_until_the_record_is_gi
     assert unblocked.blocked_seconds == pytest.approx(len(standing), abs=2)
 
 
-@pytest.mark.slow
 def test_a_throttled_function_makes_the_mapping_wait_until_it_runs_a_batch() -> None:
     world = Watched()
     world.busy_until = 30.0
@@ -145,7 +143,6 @@ def test_a_throttled_function_makes_the_mapping_wait_until_it_runs_a_batch() -> 
     assert len(world.facts_of(MappingWaiting)) == len(world.facts_of(MappingWaitEnded)) == 1
 
 
-@pytest.mark.slow
 def test_a_batch_that_fails_in_the_init_of_the_function_waits_for_its_next_try() -> None:
     world = Watched()
     error = FunctionError(error_type="Runtime.ImportModuleError", message="No module named 'x'")
@@ -157,7 +154,6 @@ def test_a_batch_that_fails_in_the_init_of_the_function_waits_for_its_next_try()
         assert EPOCH + second < (status.next_try or 0.0) <= EPOCH + second + 30
 
 
-@pytest.mark.slow
 def test_the_iterator_age_grows_with_the_oldest_record_that_is_not_done() -> None:
     world = Watched(maximum_retry_attempts=5)
     world.poison = {"a/0"}
@@ -228,7 +224,6 @@ def look_after_putting(world: Watched, *names: str, every: float, then: float) -
     return streams(statuses)[0]
 
 
-@pytest.mark.slow
 def test_the_age_of_a_batch_that_is_partly_done_is_that_of_its_rest() -> None:
     world = Watched(batch_size=2, maximum_batching_window_in_seconds=60, bisect_batch_on_function_error=True)
     world.poison = {"a/3"}
@@ -238,7 +233,6 @@ def test_the_age_of_a_batch_that_is_partly_done_is_that_of_its_rest() -> None:
     assert status.iterator_age_in_seconds == pytest.approx(90, abs=0.1)
 
 
-@pytest.mark.slow
 def test_a_shard_is_as_old_and_as_long_blocked_as_the_worst_of_its_lanes() -> None:
     world = Watched(parallelization_factor=10)
     names = [f"a/{number}" for number in range(8)]
@@ -278,7 +272,6 @@ def test_a_pause_does_not_move_the_time_since_which_a_shard_is_blocked() -> None
     assert (after.attempt or 0) > (before.attempt or 0)
 
 
-@pytest.mark.slow
 def test_every_retry_is_counted_and_a_discarded_batch_is_reported_once() -> None:
     world = Watched(maximum_retry_attempts=5)
     world.poison = {"a/0"}
@@ -294,7 +287,6 @@ def test_every_retry_is_counted_and_a_discarded_batch_is_reported_once() -> None
     assert sum(fact.outcome == "failed" for fact in world.facts_of(BatchInvoked)) == 6
 
 
-@pytest.mark.slow
 def test_a_bisection_is_reported_for_each_batch_that_is_split() -> None:
     world = Watched(maximum_retry_attempts=0, bisect_batch_on_function_error=True)
     world.records = 8
@@ -308,7 +300,6 @@ def test_a_bisection_is_reported_for_each_batch_that_is_split() -> None:
     assert not world.facts_of(ShardBlocked)
 
 
-@pytest.mark.slow
 def test_a_throttled_function_blocks_the_shards_and_does_not_count_as_a_retry() -> None:
     world = Watched()
     world.busy_until = 30.0
@@ -323,7 +314,6 @@ def test_a_throttled_function_blocks_the_shards_and_does_not_count_as_a_retry() 
     assert len(world.facts_of(InvocationPostponed)) > 4
 
 
-@pytest.mark.slow
 def test_a_failing_destination_continues_the_same_block_for_another_reason() -> None:
     world = Watched(maximum_retry_attempts=2, on_failure=FAILURES)
     world.poison = {"a/0"}
@@ -345,7 +335,6 @@ def test_a_failing_destination_continues_the_same_block_for_another_reason() -> 
     assert seen[-1].shards_blocked == 0
 
 
-@pytest.mark.slow
 def test_children_wait_for_a_parent_that_is_blocked() -> None:
     world = Watched()
     world.poison = {"a/0"}
@@ -428,7 +417,6 @@ def test_one_record_alone_cannot_be_bisected() -> None:
     play_life(world, until)
 
 
-@pytest.mark.slow
 def test_without_records_in_hand_the_age_is_the_lag_that_the_source_reports() -> None:
     world = Watched(filters=('{"data": {"kind": ["click"]}}',))
     ages: list[float] = []

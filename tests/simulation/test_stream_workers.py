@@ -36,8 +36,6 @@ from tests.simulation.one_stream import play
 from tests.simulation.steps import stopping_after
 from tests.simulation.stream_workers import WorkersWorld, longest_gap, reading, until
 
-pytestmark = pytest.mark.slow  # several workers
-
 
 def play_workers(world: WorkersWorld, *scripts: Callable[[Life], Coroutine[Any, Any, None]], shards: int = 1) -> None:
     """Play one worker for each script, all at the same time."""

@@ -339,7 +339,6 @@ def test_a_tail_ends_after_its_limit() -> None:
     run_seeded(1, main)
 
 
-@pytest.mark.slow
 def test_a_tail_reads_a_shard_once_a_second_at_most_also_if_it_is_behind() -> None:
     async def main() -> None:
         clicks = Clicks(short_read_rate=1.0)

@@ -11,7 +11,6 @@ from functools import partial
 from random import Random
 
 import anyio
-import pytest
 from anyio.abc import TaskGroup
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
@@ -25,8 +24,6 @@ from tests.simulation.leases_recorder import RecordingFunction
 from tests.simulation.leases_units import LIMIT
 from tests.simulation.leases_world import LeaseLife, LeaseWorld
 from tests.simulation.test_leases import FAILOVER_IN_SECONDS, leases, longest_gap, play, reading
-
-pytestmark = pytest.mark.slow  # several workers
 
 LONG = (8.0, 12.0)
 SHORT = (0.05, 0.2)

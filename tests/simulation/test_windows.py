@@ -60,7 +60,6 @@ def test_the_state_of_a_window_is_stored_five_times_a_second() -> None:
 
 
 @pytest.mark.parity("CreateEventSourceMapping.TumblingWindowInSeconds")
-@pytest.mark.slow
 def test_windows_of_ten_seconds_begin_at_multiples_of_ten_and_end_with_a_call_without_records() -> None:
     """[S17]"""
     world = WindowWorld(batch_size=2)
@@ -97,7 +96,6 @@ def test_windows_of_ten_seconds_begin_at_multiples_of_ten_and_end_with_a_call_wi
 
 
 @pytest.mark.parametrize("ahead", [-60.0, 60.0, 3600.0])
-@pytest.mark.slow
 def test_a_wrong_clock_of_ours_does_not_close_windows_that_are_open(ahead: float) -> None:
     world = WindowWorld()
     world.clock.ahead = ahead
@@ -243,7 +241,6 @@ def test_discarded_records_do_not_change_the_state() -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-@pytest.mark.slow
 def test_a_failing_last_call_is_retried_then_reported_without_records_and_the_next_window_begins(
     retries: int,
 ) -> None:
@@ -275,7 +272,6 @@ def test_a_failing_last_call_is_retried_then_reported_without_records_and_the_ne
     assert report.window["isFinalInvokeForWindow"]
 
 
-@pytest.mark.slow
 def test_without_a_limit_a_failing_last_call_blocks_its_shard_until_it_succeeds() -> None:
     world = WindowWorld()
     world.answer = lambda call: ERROR if call.is_final and call.start == 0 and call.at < 100 else None
@@ -299,7 +295,6 @@ def test_without_a_limit_a_failing_last_call_blocks_its_shard_until_it_succeeds(
     assert second.at > 100
 
 
-@pytest.mark.slow
 def test_the_age_of_a_last_call_counts_from_when_it_became_due() -> None:
     world = WindowWorld(maximum_record_age_in_seconds=60)
     world.answer = lambda call: ERROR if call.is_final else None
@@ -316,7 +311,6 @@ def test_the_age_of_a_last_call_counts_from_when_it_became_due() -> None:
     assert [(fact.records, fact.condition) for fact in dropped] == [(0, "RecordAgeExceeded")]
 
 
-@pytest.mark.slow
 def test_records_can_become_too_old_while_their_window_waits() -> None:
     """The last call of one window fails.
 
@@ -339,7 +333,6 @@ def test_records_can_become_too_old_while_their_window_waits() -> None:
     assert all(numbers[0] not in call.numbers for call in world.windows)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", [WindowWorld, WindowTable])
 def test_a_window_does_not_outlive_its_shard(kind: type[Windows]) -> None:
     world = kind(length=900)
@@ -370,7 +363,6 @@ def test_a_window_does_not_outlive_its_shard(kind: type[Windows]) -> None:
     assert_each_window_saw_its_records(world)
 
 
-@pytest.mark.slow
 def test_a_crash_during_a_failing_last_call_at_the_shards_end_keeps_the_window_and_the_children_wait() -> None:
     world = WindowWorld(length=900)
     failing = True
@@ -430,7 +422,6 @@ def test_a_stored_window_that_became_due_meanwhile_closes_after_catching_up(
     assert_each_window_saw_its_records(world)
 
 
-@pytest.mark.slow
 def test_a_window_is_not_idle_while_its_reader_lags_behind() -> None:
     """All reads except the last ones are empty or short, although there are more records."""
     world = WindowWorld(batch_size=3)
@@ -475,7 +466,6 @@ def test_a_late_record_counts_in_the_window_that_is_open() -> None:
     ]
 
 
-@pytest.mark.slow
 def test_a_crash_between_the_last_call_and_its_checkpoint_repeats_that_call_only() -> None:
     world = WindowWorld()
     world.duration = 2.0
@@ -491,7 +481,6 @@ def test_a_crash_between_the_last_call_and_its_checkpoint_repeats_that_call_only
     assert_each_window_saw_its_records(world)
 
 
-@pytest.mark.slow
 def test_a_run_that_waited_for_the_last_call_of_the_old_run_does_not_repeat_it() -> None:
     world = WindowWorld()
 
@@ -534,7 +523,6 @@ def test_a_mapping_that_no_longer_has_windows_forgets_the_stored_one() -> None:
     assert calls == [["Records"]]
 
 
-@pytest.mark.slow
 def test_a_restart_neither_loses_nor_repeats_a_state(seed: int) -> None:
     """Each window counts its records once, despite crashes, stops, failures, splits and early ends."""
     kind = (WindowWorld, WindowTable)[seed % 2]

@@ -16,8 +16,6 @@ from poller.model.ids import MappingName
 def _only_explicit_collections() -> Iterator[None]:
     gc.disable()
     yield
-    gc.unfreeze()
-    gc.collect()
     gc.freeze()  # otherwise each later collection would search all tests; see conftest.py
     gc.enable()
 

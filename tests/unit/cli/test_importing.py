@@ -65,6 +65,7 @@ def command(account: LambdaAccount, *options: str) -> tuple[str, ...]:
         {"FunctionArn": FUNCTION},
     ))],
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_list_of_mappings_in_an_unexpected_shape_ends_with_one_line(
     poller: Poller, account: LambdaAccount, answer: str
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_list_that_repeats_a_page_ends_with_one_line(poller: Poller, account: 
         ("", '{"Attributes": {"VisibilityTimeout": "soon"}}', f"the queue {QUEUE} is not described"),
     ],
 )
+@pytest.mark.slow
 def test_a_part_in_an_unexpected_shape_is_left_out_with_a_warning(
     poller: Poller, account: LambdaAccount, address: str, answer: str, warning: str
 ) -> None:

@@ -93,8 +93,6 @@ def _collections_of_the_daemon() -> Iterator[None]:
     before = gc.get_threshold()
     gc.set_threshold(*THRESHOLDS)
     yield
-    gc.unfreeze()
-    gc.collect()
     gc.freeze()  # otherwise each later collection would search all tests; see conftest.py
     gc.set_threshold(*before)
 

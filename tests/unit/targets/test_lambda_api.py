@@ -96,6 +96,7 @@ async def response_to(reply: Reply | Drop | Replying, invocation: Invocation = I
 
 @pytest.mark.parametrize("name", ["bill", ARN, "123456789012:bill"])
 @pytest.mark.parametrize("qualifier", [None, "live", "$LATEST"])
+@pytest.mark.slow
 async def test_an_invocation_is_the_request_that_aiobotocore_would_send(name: str, qualifier: str | None) -> None:
     service = AwsService(lambda request: asyncio.sleep(0, Reply(body=b"{}")))
     service.knows(KEYS)

@@ -85,6 +85,7 @@ async def test_a_cancelled_receive_loses_nothing(sides: tuple[Channel, Channel])
     assert received == LARGE
 
 
+@pytest.mark.slow
 async def test_a_message_to_a_side_that_does_not_read_is_lost_without_a_wait(sides: tuple[Channel, Channel]) -> None:
     one, other = sides
     for number in range(100_000):
