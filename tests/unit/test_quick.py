@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 NOTHING = [sys.executable, "-c", ""]
+ROOT = Path(__file__).parents[2]
 
 
 def _fork() -> None:
@@ -57,7 +58,7 @@ def test_a_run_of_the_quick_tests_names_those_that_took_long(tmp_path: Path, tes
         "import time\ndef test_long(): time.sleep(1.6)\ndef test_short(): time.sleep(0.1)\n"
     )
     command = [sys.executable, "-m", "pytest", "-c", os.devnull, "-p", "tests.quick", "-m", tests, str(tmp_path)]
-    run = subprocess.run(command, check=True, text=True, capture_output=True)
+    run = subprocess.run(command, cwd=ROOT, check=True, text=True, capture_output=True)
     assert ("1.6 s" in run.stdout and "test_waiting.py::test_long" in run.stdout) == is_named
     assert "test_short" not in run.stdout
 
