@@ -4,9 +4,9 @@
                                    messages are added
     the workers of one daemon      the same, but the messages are counted once, because all workers poll the same queues
 
-A backlog is unknown if the mapping cannot work it off now: its source or its function fails, or it starts or stops.
-More workers would not help then, and fewer workers may be too few. So an autoscaler should keep the number of workers.
-An autoscaler keeps the number if it gets an error; it would lower the number if it got a zero.
+The backlog of a mapping is unknown while its source or its function fails, and while the mapping starts or stops.
+More workers would not help then, and fewer workers may be too few, so an autoscaler should keep the number of workers.
+Therefore an autoscaler gets an error and not a zero: after an error it keeps the number, after a zero it lowers it.
 A paused or disabled mapping has no work for a worker.
 """
 

@@ -1,7 +1,9 @@
-"""Which characters does a message of SQS not take, and what is sent instead?
+"""Which characters does SQS not accept in a message, and what is sent instead?
 
-    in JSON           only U+FFFE and U+FFFF can stand there as they are; their escapes mean the same
-    in other text     control characters, too; each becomes U+FFFD, the replacement character
+    in JSON           U+FFFE and U+FFFF; each becomes its escape, which means the same. JSON never contains control
+                      characters unescaped
+    in other text     U+FFFE, U+FFFF, halves of surrogate pairs, and control characters except tab and line breaks;
+                      each becomes U+FFFD, the replacement character
 
 Colours in the text of an error are control characters.
 If one of these characters is in a message, SQS refuses the whole message, and SNS cannot pass it on to SQS.

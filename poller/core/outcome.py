@@ -7,7 +7,7 @@ Without `ReportBatchItemFailures`, any answer of the function means success, and
 With it, the body should be `{"batchItemFailures": [{"itemIdentifier": "<id>"}, ...]}`. It means:
 
     succeeded      no body, null, {}, [], "", an object without batchItemFailures, batchItemFailures null or []
-    lost           no body, and only the end of the connection says that there is none: it may have broken
+    lost           no body, and the answer ended only because the connection ended: the body may be lost
     partly failed  batchItemFailures is a list, and every item names a record of this batch
     failed         everything else: no JSON, another scalar or list, batchItemFailures that is not a list,
                    an item without itemIdentifier, an identifier that is empty, null, no string, or of no record here

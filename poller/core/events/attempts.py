@@ -1,16 +1,16 @@
 """What happens to an event before and after an attempt to invoke its function?
 
-    before   the event has passed its function 16 times ends: RecursiveInvocation
-             the event has passed it more often         the same, but no destination receives a record
+    before   the event passed its function 16 times     ends: RecursiveInvocation (a loop, see `trace.py`)
+             the event passed it more than 16 times     the same, but no destination receives a record
              the function has no concurrency            ends: ZeroReservedConcurrency
              the message of the event was not JSON      ends: RetriesExhausted, status 400
              the event has reached its maximum age      ends: EventAgeExceeded
              otherwise                                  the function is invoked
     after    the function succeeded                     ends: Success
-             the function failed, or its answer is lost counts; the next attempt follows after the next retry wait
+             the function failed or its answer is lost  counts; the next attempt follows after the next retry wait
                  no attempt is left                     ends: RetriesExhausted
                  the next attempt would be too late     ends: EventAgeExceeded, at once
-             throttle, or error of the service          does not count; again after about 1 s, later up to 5 min
+             the function is throttled or unreachable   does not count; tried again after about 1 s, later up to 5 min
              there is no such function                  ends: RetriesExhausted, status 404
 
 A throttled event waits at most until it reaches its maximum age; then it ends.

@@ -1,14 +1,15 @@
 """How are the shards distributed over the workers? By the bytes that each worker reads.
 
     load    the bytes per second of a shard, dampened, and a fixed amount, because an idle shard is polled, too
-    place   the heaviest shard is placed first, with the worker that has the smallest load by then
-    move    from the worker with the greatest load to the one with the smallest load. The lease whose load is nearest to
-            half of the difference moves first
+    place   the shard with the greatest load is placed first. Each shard is placed with the worker that has the smallest
+            load so far
+    move    a lease moves from the worker with the greatest load to the one with the smallest load. The lease whose load
+            is nearest to half of the difference moves first
 
-A lease moves only if the loads differ by more than THRESHOLD of the greater one, and if the lease is at most
-LARGEST_PART of the difference. So each move makes the difference smaller, and the same lease never moves back while the
-loads stay about the same.
-A lease that is about to end does not move. One that moves already counts for its receiver.
+A lease moves only if the loads of the two workers differ by more than THRESHOLD of the greater one, and if its own load
+is at most LARGEST_PART of the difference. So each move makes the difference smaller, and the same lease never moves
+back while the loads stay about the same.
+A lease whose shard has been read to its end does not move. A lease that is being moved counts as the receiver's.
 
 Source: the leader of the Kinesis Client Library 3 assigns leases to the worker with the smallest load, and moves leases
 of workers whose load is more than 10 % from the average.
@@ -32,10 +33,10 @@ DAMPING_IN_SECONDS = 60.0
 """The time after which a changed rate of a shard counts for about two thirds."""
 
 THRESHOLD = 0.2
-"""The part of the greater load by which two workers' loads may differ without a move."""
+"""A lease moves only if the loads of two workers differ by more than this part of the greater load."""
 
 LARGEST_PART = 0.75
-"""The part of the difference between two loads that a lease may have in order to move."""
+"""A lease moves only if its load is at most this part of the difference between the loads of the two workers."""
 
 Receivers = Callable[[RowKey, tuple[Owner, ...]], tuple[Owner, ...]]
 """A function that returns those of the workers that may have a lease."""
@@ -106,7 +107,7 @@ class Balance(Placement):
         return min(receivers, key=lambda each: (self.loads[each], each), default=None)
 
     def planned(self) -> list[Move]:
-        """Return the moves that make the loads alike, at most MOVES_AT_ONCE of each giver."""
+        """Return the moves that make the loads alike, at most MOVES_AT_ONCE from each worker."""
         groups: dict[tuple[Owner, ...], defaultdict[Owner, list[tuple[float, RowKey]]]] = {}
         for key, holder in self.places.items():
             row = self._rows[key]

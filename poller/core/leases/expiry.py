@@ -1,4 +1,4 @@
-"""Which leases may a worker take, and which workers live?
+"""Which leases may a worker take, and which workers are alive?
 
 `Observed` is what one worker has seen of the table. It keeps each row with two times on the worker's monotonic clock:
 `since`, when the worker first saw this value of the counter, and `seen_at`, when it last saw it. For a person it also
@@ -7,12 +7,12 @@ keeps `owned_since`, when it first saw this owner with this token.
     the lease                                   this worker may take it (R2)
     has no owner                                at once
     is owned by this worker, but not held       at once: the worker lost it, or the answer to a take was lost
-    is owned by another worker                  `lease_duration` after `since`, if it is silent
+    is owned by another worker                  `lease_duration` after `since`, if the row is silent
     is owned by a worker that is known dead     at once: the parent of several workers sees the end of each process
     belongs to a drained shard                  never
 
 A row is silent if the worker saw the same value again after half of the lease duration. In this time the owner should
-have renewed once. The worker's own pause makes no row silent: it must see each row again first.
+have renewed once. A pause of this worker makes no row silent by itself: the worker must see the same value again.
 
 A take cannot be too early. The owner sent its last renewal before this worker saw its effect, and stops SAFE_PART of
 the lease duration after the sending. If the owner has renewed since, the table rejects the take (R1).
@@ -20,8 +20,8 @@ the lease duration after the sending. If the owner has renewed since, the table 
 A live worker writes its own row with a new `heartbeat` as often as it renews. The counter of this row is not a sign of
 life, because other workers write messages into the row.
 
-A scan may show a row as it was some seconds ago. So a row that this worker has read or written itself since the scan
-before (`saw`, `missed`) is replaced only by a higher counter.
+A scan may show a row as it was some seconds ago. So if this worker has read or written a row itself since the previous
+scan (`saw`), the scan neither removes the row nor replaces it by one with a lower counter.
 
 Source: the Kinesis Client Library's lease taker, which measures expiry in the same way.
 """
@@ -142,7 +142,10 @@ class Observed:
         return seen.owned_since if (seen := self._seen.get(key)) is not None else -_NEVER
 
     def free_at(self, key: RowKey) -> float:
-        """Return from which moment on nobody has the lease; inf if a worker has it, -inf if the row was not seen."""
+        """Return the moment from which this worker may take the lease, if it does not hold it.
+
+        Return inf if no such moment is known, and -inf if this worker has not seen the row.
+        """
         return self._free_at(seen) if (seen := self._seen.get(key)) is not None else -_NEVER
 
     def may_take(self, key: RowKey, *, now: float, held: Collection[RowKey]) -> bool:
@@ -164,11 +167,12 @@ class Observed:
         return min((at for key in keys if now < (at := self.free_at(key)) < _NEVER), default=None)
 
     def live_workers(self) -> dict[Owner, Row]:
-        """Return the rows of the other workers that are alive: they send heartbeats, and none of their leases expires.
+        """Return the rows of the other live workers: they send heartbeats, and none of their leases is silent.
 
         A heartbeat alone does not show that a worker is alive. It may be the last thing that the worker did.
         """
-        limit = DEAD_WORKER_DURATIONS * self.lease_duration  # nobody wants a lease that is silent for longer
+        # a lease that is silent for longer says nothing: another worker would have taken it if it were wanted
+        limit = DEAD_WORKER_DURATIONS * self.lease_duration
         silent = {
             seen.row.owner
             for seen in self._seen.values()
@@ -178,7 +182,10 @@ class Observed:
         return {row.owner: row for row in rows if row.owner is not None and row.owner not in silent}
 
     def dead_workers(self) -> list[Row]:
-        """Return the rows of other workers that nobody needs any more. Any worker may delete them."""
+        """Return the rows of other workers that have ended, or were silent for DEAD_WORKER_DURATIONS lease durations.
+
+        Any worker may delete these rows.
+        """
         limit = DEAD_WORKER_DURATIONS * self.lease_duration
         rows = [
             seen.row

@@ -20,9 +20,10 @@ writes it shows. After the deadline the lease is lost for good; the worker may t
 The worker delivers nothing more once it has sent the write that gives the lease away, even if the answer is lost: this
 write may still arrive, and then another worker takes the lease at once.
 
-A write that arrives late does no harm. It is accepted only if nobody has written the row since the worker read it, so
-the row still has this owner and token, or is the one that this worker wanted to take. It then stores a checkpoint that
-this worker had reached, and the worker's next write is rejected; so the worker reads the row and goes on from there.
+A write that arrives late does no harm. The table accepts it only if nobody has written the row since this worker read
+the row. So the row still has this owner and token, or it is the row that this worker wanted to take. The late write
+stores a checkpoint that this worker had reached. The worker's next write is rejected, so the worker reads the row and
+goes on from there (R6).
 
 The write that gives a lease away also stores the last checkpoint and details.
 """
@@ -124,7 +125,7 @@ class Held:
     def take(self, now: float) -> Row:
         """Return the row to write in order to take the lease. It gives the lease a new token (R3)."""
         assert self.deadline is None, f"{self.key} is taken already"
-        return self._next_row(self.owner, now, without=("read_since",))  # the worker before has begun to read then
+        return self._next_row(self.owner, now, without=("read_since",))  # when the previous owner began to read
 
     def renewal(self, now: float) -> Row:
         """Return the row to write in order to renew the lease, with the last checkpoint and details."""

@@ -16,8 +16,8 @@ placed anew, with the workers that have the least (`balancing.py`: shards; `unit
                make the two more alike. The request may be old, and several workers may have asked.
     hand-over  A worker that stops, or that lost its last unit (R10), offers each lease to the worker where it has its
                place. Every lease counts at once for its receiver, so no worker gets them all.
-    leave      A worker that does not use a lease any more gives it a place at another worker, and offers it there: the
-               mapping may have been removed from its file.
+    leave      If a worker does not use a lease any more, for example because its file no longer has the mapping, the
+               worker gives the lease a place at another worker, and offers the lease to that worker.
 
 While a worker stops, it computes the placement again after each scan, so that a worker that has ended meanwhile is
 offered nothing more.
@@ -72,7 +72,10 @@ class Placement(ABC):
         return [key for key in free if self.places.get(key) == self.owner or is_late(key, wanted[key], now=now)]
 
     def to_request(self, prefixes: Collection[str]) -> list[Move]:
-        """Return the moves for which this worker should ask the givers. It could use leases with these prefixes."""
+        """Return the moves for which this worker should ask other workers.
+
+        `prefixes` are those of the leases that this worker could use.
+        """
         return [move for move in self.planned() if move.receiver == self.owner and prefix_of(move.key) in prefixes]
 
     def to_grant(self, prefix: str, receiver: Owner) -> list[RowKey]:
@@ -98,9 +101,9 @@ class Placement(ABC):
         return True
 
     def place_elsewhere(self, key: RowKey) -> Owner | None:
-        """Give a lease that this worker does not use a place at another worker. Return that one; None if there is none.
+        """Give a lease that this worker does not use a place at another worker. Return that worker, or None.
 
-        The plan must know the lease.
+        The lease must already have a place.
         """
         receiver = self.best(key, [each for each in self.workers if each != self.owner])
         if receiver is not None:
@@ -113,7 +116,7 @@ class Placement(ABC):
 
     @abstractmethod
     def planned(self) -> list[Move]:
-        """Return the moves that make the workers alike, at most MOVES_AT_ONCE of each giver."""
+        """Return the moves after which all workers have about as much, at most MOVES_AT_ONCE from each worker."""
 
     @abstractmethod
     def may_move(self, key: RowKey, receiver: Owner) -> bool:

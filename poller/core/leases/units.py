@@ -6,14 +6,15 @@ of the function, or `:mapping/` and the name of the mapping. A worker runs at mo
 holds, so the workers together never exceed the limit. A unit is given away only while no invocation uses it.
 
     N units, W workers    each worker has N / W units, rounded up or down. If N is less than W, N workers have one unit
-    place                 with the worker that has the fewest units of this limit, and among those with the worker
-                          that has the fewest units of all limits: fifty functions with one unit each use all workers
-    move                  from a worker that has two more units of the limit than the receiver, or that has one more
-                          of the limit, and at least two more of all limits together
-    need                  a worker has no unit, and an invocation waits that no other worker can run: the worker gets a
-                          unit. If there are several such workers, it goes to the one whose invocation waited longest
-    no unit (R10)         a worker without a unit of the function takes no lease of its mappings and gives away those
-                          that it holds, to workers with a unit
+    place                 a unit is placed with the worker that has the fewest units of this limit, and among those
+                          with the worker that has the fewest units of all limits. So fifty functions with one unit
+                          each use all workers
+    move                  a unit moves if the giver has at least two more units of the limit than the receiver. With
+                          one more, it moves if the giver also has at least two more units of all limits together
+    need                  a worker without a unit gets one if an invocation waits there that no other worker can run.
+                          Of several such workers, the one whose invocation has waited longest gets the unit
+    no unit (R10)         a worker without a unit of the function takes no lease of the function's mappings, and gives
+                          those that it holds to workers with a unit
 
 So with one unit and three workers, one worker reads all shards of the function's mappings. If it dies, its unit and its
 shards expire together; the worker that takes the unit takes the shards, too.
@@ -122,7 +123,7 @@ class Units(Placement):
         return [key for key, name in functions.items() if name is not None and limit_of_function(name) not in usable]
 
     def planned(self) -> list[Move]:
-        """Return the moves that give every worker its part of the units, at most MOVES_AT_ONCE of each giver."""
+        """Return the moves that give every worker its part of the units, at most MOVES_AT_ONCE from each worker."""
         plan = copy(self)
         plan.places, plan._of_limit, plan._at_all = dict(self.places), self._of_limit.copy(), self._at_all.copy()
         moves: list[Move] = []

@@ -29,7 +29,7 @@ FORGOTTEN_AFTER_IN_SECONDS = 300.0
 
 
 class CatchingUp:
-    """Measures the speed of one mapping, from one question to the next."""
+    """Measures the speed of one mapping, from one call of `seconds` to the next."""
 
     def __init__(self) -> None:
         self._speed = 1.0

@@ -4,8 +4,8 @@
     10m for ten minutes ago; also s, h and d
 
 A whole number of 20 digits or more is a sequence number. A shorter one is seconds since 1970, because no sequence
-number of AWS is so short. For one shard, or with "after", every whole number is a sequence number: emulators count
-from 1.
+number of AWS is so short. For one shard, or with "after", every whole number is a sequence number, because the sequence
+numbers of emulators may begin at 1.
 A time must not be in the future, as in the settings.
 """
 
@@ -38,7 +38,7 @@ LAUNCH_OF_KINESIS = 1_385_856_000
 """In epoch seconds. No stream has records from an earlier time, so an earlier time is refused as a mistake."""
 
 LAST_YEAR = 253_402_300_800
-"""The begin of the year 10000, in epoch seconds. A larger number is probably a time in milliseconds."""
+"""The beginning of the year 10000, in epoch seconds. A larger number is probably a time in milliseconds."""
 
 LONGEST_SEQUENCE_NUMBER = 128
 """In digits. Source: Amazon Kinesis Data Streams API Reference, "GetShardIterator"."""
@@ -54,8 +54,8 @@ class NoPosition(ValueError):
 def given(text: str, *, is_of_shard: bool, is_after: bool, now: float) -> Position:
     """Return the position that the text names. Raise NoPosition if it names none.
 
-    `is_of_shard` is true if the position is meant for one shard. `is_after` is true if it is meant to be after the
-    record of that number. `now` is in epoch seconds.
+    `is_of_shard` is true if the position is for one shard. With `is_after`, the text must be a sequence number, and the
+    position is after the record with this number. `now` is in epoch seconds.
     """
     if re.fullmatch(r"[0-9]+", text) and (is_of_shard or is_after or len(text) >= SHORTEST_SEQUENCE_NUMBER):
         if len(text) > LONGEST_SEQUENCE_NUMBER:
