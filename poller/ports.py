@@ -135,8 +135,8 @@ class LeaseStore(Protocol):
 
         The counter of a new row is 1. If the table has lost a row, a worker creates it again with a larger counter.
 
-        Stores no row before all rows of the groups before it are durable. If a row of a group already existed, stores
-        the other rows of this group, and none of the groups after it. Returns once the rows are durable.
+        Stores the groups in order: a row only after all rows of the earlier groups are durable. If a row of a group
+        already existed, stores the other rows of this group, and no later group. Returns once the rows are durable.
         """
 
     async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:

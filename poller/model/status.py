@@ -91,9 +91,9 @@ class StreamStatus(NamedTuple):
     """The part of a mapping's status that only streams have.
 
     `iterator_age_in_seconds` is the highest age of all shards that are read, or None if no shard is read: then nobody
-    knows how far the mapping is behind. A shard's age is the time since the arrival of its
-    oldest record in hand. Without a record in hand, the age is how far the last read was behind the end of the shard,
-    plus the time for which reads have failed.
+    knows how far the mapping is behind. A shard's age is the time since the arrival of its oldest record in hand.
+    Without a record in hand, the age is how far the last read was behind the end of the shard, plus the time for which
+    reads have failed.
     `unblocked_age_in_seconds` is the highest age of the shards that are not blocked.
     `checkpoint_age_in_seconds` is how long the oldest unsaved checkpoint has waited to be saved.
     `blocked` has the blocked shards, the longest blocked first.
@@ -115,8 +115,8 @@ class StreamStatus(NamedTuple):
 class QueueStatus(NamedTuple):
     """The part of a mapping's status that only queues have.
 
-    `oldest_age_in_seconds` is the age of the oldest message in hand, or None without one. SQS tells nobody but
-    CloudWatch how old the oldest message of the queue is.
+    `oldest_age_in_seconds` is the age of the oldest message in hand, or None without one. The age of the oldest message
+    in the whole queue is only in CloudWatch.
     """
 
     oldest_age_in_seconds: float | None = None
@@ -136,7 +136,7 @@ class ReloadStatus(NamedTuple):
 class ShownSettings(NamedTuple):
     """The settings that the daemon uses, as TOML without secrets.
 
-    `notes` say in which ways they are not the settings of the file as it is now.
+    `notes` say how they differ from the settings file as it is now.
     """
 
     toml: str
@@ -213,7 +213,8 @@ class Health(NamedTuple):
 class MappingStatus(NamedTuple):
     """The status of one mapping. `reason` says why the mapping is not ready, or is None.
 
-    If the mapping is ready, the reason may also say where it waits until invocations of its last run have ended.
+    A ready mapping may have a reason, too: it names shards, lanes or message groups in which the mapping still waits
+    for invocations of an older run to end.
     The states:
 
     starting   the mapping has not found its source yet

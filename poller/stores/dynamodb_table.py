@@ -25,7 +25,10 @@ USABLE = frozenset({"ACTIVE", "UPDATING"})
 
 LOOKS = 120
 PAUSE_IN_SECONDS = 1.0
-"""How often a table that is being created is looked at. We chose them: DynamoDB needs some seconds to create one."""
+"""A table that is being created is described up to LOOKS times, with this pause after each look.
+
+We chose both: DynamoDB needs some seconds to create a table.
+"""
 
 ANSWER_TIMEOUT_IN_SECONDS = 10.0
 

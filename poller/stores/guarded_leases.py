@@ -57,7 +57,7 @@ class GuardedLeaseStore:
         """When the first update failed after the last one that was accepted, on anyio's clock."""
 
     def use_again(self, *, failed: Failed) -> None:
-        """Use the table again if it is closed, because it has answered. `failed` is called when it is closed again."""
+        """Mark a closed table as found, because it has answered. `failed` is called when the table is closed again."""
         self._failed = failed
         if self._is_closed:
             self._state, self._failing_since = "found", None

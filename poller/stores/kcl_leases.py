@@ -30,9 +30,9 @@ LOOK_EVERY_SECONDS = 10.0
 """How often the table is read while it is watched."""
 
 WATCHED_IN_SECONDS = 60.0
-"""For how long no lease may be renewed. KCL renews each lease three times in its `failoverTimeMillis`.
+"""How long the table is watched for renewals by KCL. KCL renews each lease three times in its `failoverTimeMillis`.
 
-So an application is noticed if its `failoverTimeMillis` is at most 180,000. The default is 10,000.
+So a running application is noticed if its `failoverTimeMillis` is at most 180,000. The default is 10,000.
 """
 
 
@@ -114,8 +114,8 @@ async def refuse_while_kcl_runs(
     KCL and poller cannot share a table at the same time. `before` has the rows of the table, and `option` is the
     setting that names it.
     If KCL owns only leases of drained shards, or none, the function returns at once.
-    Otherwise `watches` gets the number of leases that it owns. KCL mostly leaves its name in the rows when it stops, so
-    the first take-over of a table waits. Later, workers of poller own the leases.
+    Otherwise `watches` gets the number of leases that KCL owns. A KCL worker that has stopped is mostly still the owner
+    in its rows, so the first take-over of a table has to wait. Later, workers of poller own the leases.
     """
     held = held_by_kcl(before)
     if not held:

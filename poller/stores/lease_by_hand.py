@@ -4,9 +4,9 @@
     Hand                          moves positions, and gives them to a mapping's new name
 
 A person's change obeys the rules of the workers (`core/leases/`). It writes a row only if the row's counter is the one
-that was read, and it never restarts a counter. A lease with an owner belongs to the owner until it has expired.
-A position that a worker has stored may move back here, which `LeaseStore.update` refuses. So a store for persons has
-two methods more.
+that was read, and it never restarts a counter. A lease with an owner is not changed until the lease has expired.
+A person may move a stored position back, which `LeaseStore.update` refuses. So a store that a person may change has one
+more method, `overwrite`.
 
 The rows of a mapping change one after the other. If a change ends in the middle, the same command completes it.
 """
@@ -135,7 +135,8 @@ class Hand:
     async def refuse_while_read(self, *mappings: MappingName) -> None:
         """Raise InUse if a worker reads one of these mappings, or may begin to read one.
 
-        A paused mapping is not read once no worker has its leases. Any other mapping is not read if no worker runs.
+        A paused mapping counts as read while a worker that is alive owns one of its leases. Any other mapping counts
+        as read while any worker is alive.
         The check may take a lease duration.
         """
         are_paused = paused(self.rows).issuperset(mappings)

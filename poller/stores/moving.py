@@ -43,7 +43,10 @@ class Move(NamedTuple):
     position: Position
 
     async def make(self, hand: Hand, *, kcl_table: str | None = None) -> None:
-        """Make the move. `kcl_table` is the mapping's table of KCL, or None. If it has no leases, none can be moved."""
+        """Make the move. `kcl_table` is the mapping's table of KCL, or None.
+
+        If that table has no leases, there is nothing to move, and a starting position is stored instead.
+        """
         if self.shard_id is not None:
             await hand.move_shard(self.key, self.shard_id, self.position)
             return

@@ -42,7 +42,7 @@ class CheckpointMovedBack(AssertionError):
 
 
 def refuse_to_move_back(stored: Row | None, new: Row) -> None:
-    """Raise CheckpointMovedBack if only its checkpoint keeps the row `new` from replacing the row `stored`."""
+    """Raise CheckpointMovedBack if `new` may replace `stored` by its counter, but not by its checkpoint."""
     if stored is None or stored.checkpoint is None or stored.counter != new.counter - 1:
         return
     refused = None if new.checkpoint is None else new.checkpoint.position

@@ -72,8 +72,8 @@ class Share:
     def let_others_in(self) -> None:
         """Keep the locks, but let other processes share them. Does nothing if they do already.
 
-        The lock file comes first: the database's lock still keeps others out while the system changes its lock, which
-        it does by giving it up and taking it again (flock(2)).
+        The lock of the lock file is changed first. The system changes a lock by releasing it and taking it again
+        (flock(2)). In between, the database's lock still keeps other processes out.
         """
         if self.is_alone:
             _name_owner(self._path, self._lock, "")

@@ -25,7 +25,7 @@ STATE = Kind(
     advice="move it away together with the files ending in -wal and -shm, and then restore a copy of it; without a "
     "copy each stream begins at its starting_position",
 )
-"""SQLite would write the pages of a log that is left (-wal) into the copy, and so mix two files."""
+"""The advice names -wal: SQLite would write the pages of an old log into the restored copy, and so mix two files."""
 
 FORMAT = 4
 """The number of this format; the file has it as `user_version`."""

@@ -67,7 +67,7 @@ class SqliteLeaseStore:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the store in the same way after an error of the block, which the task group does not see."""
+        """Close the store, with or without an error in the block. The task group does not see the error."""
         await self._stack.aclose()
 
     async def scan(self) -> list[Row]:
