@@ -8,7 +8,7 @@ the general client (tests/bench/clients.py).
 
     clients.py      makes the clients, and owns what they share
     identity.py     finds and renews the credentials that sign a request
-    credential_process.py  ends the credential process of a profile with its search
+    credential_process.py  kills the credential process of a profile if the search for credentials is cancelled
     signing.py      computes a signature (Signature Version 4)
     wire.py         signs a request, sends it, and returns its answer
     clock.py        knows the time of an endpoint's clock

@@ -57,7 +57,7 @@ GENERAL_CLIENT = AioConfig(
 )
 
 IDENTITY_TIMEOUT_IN_SECONDS = 5.0
-"""How long STS or Lambda may take to name an identity. We chose a short time, because only events show the identity."""
+"""How long STS or Lambda may take to name an identity. We chose it: only events of Kinesis need the answer."""
 
 NO_REGION = (
     "daemon.region: missing; set it there, in AWS_DEFAULT_REGION, or in the profile of the AWS configuration file"

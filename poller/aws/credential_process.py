@@ -1,8 +1,8 @@
-"""How does the credential process of a profile end if nobody waits for its answer any more? It is killed.
+"""What happens to the credential process of a profile if the search for credentials is cancelled? It is killed.
 
 A profile may name a program that prints credentials (`credential_process`). The program may hang, for example if it
 waits for a person or for a network. Then the search for credentials is cancelled at its deadline, and the next search
-starts the program again. aiobotocore only forgets the old process, so one more process would stay after each search.
+starts the program again. aiobotocore does not end the old process, so each search would leave one more process.
 
 Only the process itself is killed. It stays in the daemon's process group, so that it can ask a person at the terminal.
 Source: AWS SDKs and Tools Reference Guide, "Process credential provider".
@@ -18,14 +18,17 @@ from anyio.abc import ByteReceiveStream
 
 
 class ProfileProviders(AioProfileProviderBuilder):  # type: ignore[misc]  # aiobotocore is not typed
-    """Makes the credential providers of a profile. Their processes end with their searches."""
+    """Makes the credential providers of a profile. A provider's process is killed if its search is cancelled."""
 
     def _create_process_provider(self, profile_name: str) -> AioProcessProvider:
         return end_process_with_search(super()._create_process_provider(profile_name))
 
 
 def end_processes_with_searches(providers: list[Any], builder: ProfileProviders) -> None:
-    """Change the providers of aiobotocore's chain. `builder` makes the providers of a role's source profile."""
+    """Change these providers of aiobotocore's chain, so that a process is killed if its search is cancelled.
+
+    `builder` makes the providers of a role's source profile.
+    """
     for provider in providers:
         if isinstance(provider, AioProcessProvider):
             end_process_with_search(provider)

@@ -1,10 +1,10 @@
 """How are many messages deleted with few requests? While one request runs, other messages wait for the next request.
 
     delete ─┐
-    delete ─┼─ wait until the request before has ended ──> one request deletes the first ten messages that wait
+    delete ─┼─ wait until the present request has ended ──> one request deletes up to ten messages that wait
     delete ─┘
 
-A message that does not wait for a request before is deleted at once.
+If no request runs, a message is deleted at once.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ closed at its deadline, and after an answer that is not HTTP or that exceeds a l
 One timer serves all deadlines of a connection. It changes only for an earlier deadline. If it fires too early, it is
 set again. So most calls need no new timer.
 
-An error is the result of the future, not its exception, because the task that waits for it may have ended.
+The future gets an error as its result and not as its exception: the task that waits may have ended, and asyncio logs an
+exception that no task retrieves.
 Error codes are aiohttp's names, so that a fault has the same code with a proxy and without (proxied.py).
 Source: RFC 9112, "HTTP/1.1".
 """

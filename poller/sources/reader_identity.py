@@ -6,7 +6,7 @@
                 └─ if STS does not answer (some emulators have no STS): the root of the account that owns the stream
 
 AWS uses the function's role. The daemon reads with its own identity, but handlers expect the ARN that AWS would send.
-Lambda and STS are asked at the first read of a stream, and only once, because only events show the answer.
+Lambda and STS are asked only once, at the first read of a stream, because nothing but the events needs the answer.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ when a batch or an event is retried unchanged. It also carries X-Poller-Attempt,
     X-Poller-Mapping                      the batch of a mapping
     X-Poller-Shard-Id                     a batch of a stream
     X-Poller-Fencing-Token                a batch of a shard that is read under a lease
-    X-Amz-Client-Context                  a batch, for an emulator; the context of a client of the Invoke API, for all
+    X-Amz-Client-Context                  a batch for an emulator; a call of the Invoke API whose client sent one
     X-Amzn-Trace-Id, traceparent          the trace that the event belongs to
     Lambda-Runtime-Invoked-Function-Arn   the function's ARN as the client wrote it
     X-Amz-Log-Type                        the client asks for the log tail, which the answer has in X-Amz-Log-Result

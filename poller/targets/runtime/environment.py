@@ -5,7 +5,7 @@ A later layer overrides an earlier one.
 With `inherit_credentials = false` the first layer lacks all variables that lead an AWS SDK to the daemon's credentials:
 keys, profiles, files, roles and metadata services. A child of the same user can still read that user's files.
 Lambda's variables are the variables that code for Lambda reads.
-If a function has no limit of memory, its variable has the memory size that AWS's own emulator shows.
+If a function has no limit of memory, AWS_LAMBDA_FUNCTION_MEMORY_SIZE has the value that AWS's own emulator shows.
 Source: AWS Lambda Developer Guide, "Using Lambda environment variables".
 """
 

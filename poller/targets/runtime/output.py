@@ -107,9 +107,9 @@ class Output:
             self._progress.set()
 
     async def catch_up(self) -> None:
-        """Wait until everything that the child process has written by now is logged.
+        """Wait until every line that the child process has written by now is logged or left out.
 
-        This is at most what a pipe holds.
+        Later output does not prolong the wait.
         """
         written = self._read + bytes_waiting(self._reading.fileno()) if not self._has_ended else 0
         while self._logged < written and not self._has_ended:

@@ -2,8 +2,8 @@
 
 Children are started on demand. Each invocation has a slot of the function's gate (functions/gate.py), so no more
 children run at once than there are slots.
-The child that was used last is taken first, so children that a lower load does not need stay free,
-and are stopped after an idle time.
+The child that was used last is taken first. So if the load falls, the children that are not needed stay free, and are
+stopped after an idle time.
 A child that crashed, timed out or failed in its init is not used again. A child that returned an error is used again.
 After a child has failed in its init, the next one starts after a pause that grows, so that a broken deployment does not
 keep a processor busy.
