@@ -252,7 +252,7 @@ async def _run_until(
 def _shown(supervisor: Supervisor, orphans: OrphanedEvents) -> list[MappingStatus]:
     """Return the statuses for pages and metrics.
 
-    The events of a function are shown if they are in use, or if a call for them fails now.
+    The status of a function's events is left out while the events are not in use and nothing fails.
     """
     shown = [
         status

@@ -11,8 +11,8 @@ While a collection searches for garbage, nothing else runs. It searches all obje
     many frozen runs were replaced      a collection of all objects, which takes half a second with 1,000 mappings;
                                         then all objects are frozen again
 
-If a frozen run ends, its garbage stays until the next collection of all objects. So a mapping leaves at most one
-such run.
+If a frozen run ends, its garbage stays until the next collection of all objects. A mapping has at most one frozen run,
+so at most one run of each mapping stays as garbage.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ class SourceClock(Protocol):
 class LeaseStore(Protocol):
     """A table of leases that several workers share: a file for the workers of one host, or a table of DynamoDB.
 
-    The store decides by compare and set, for each row alone (`core/leases/`, R1).
+    Every write is a compare-and-set of single rows: one row may be written while another is not (`core/leases/`, R1).
     After a ServiceError, each row of the call may be written or not, and an unanswered write may still arrive later. So
     the worker reads the rows again.
     """
@@ -178,7 +178,7 @@ class EventQueue(Protocol):
 
     Several processes may share a queue. The claim on an event ends at its deadline, so a dead process keeps no event.
     An event may be taken twice: after a crash, or if a claim was not extended in time.
-    A claim may be lost from its deadline on, and is lost as soon as another process takes the event.
+    A claim may be lost after its deadline: it is lost as soon as another process takes the event.
     """
 
     async def put(self, events: Sequence[Event]) -> None:

@@ -125,7 +125,7 @@ class RequestedChanges:
     async def move(self, mapping: str, order: MoveOrder, *, settings: str | None = None) -> Mapping[str, Any]:
         """Move the stored positions of a paused mapping, or only show the effect.
 
-        Raises CannotChange if the client means another file, or if the positions cannot be moved so now; and the
+        Raises CannotChange if the client means another file, or if this move is not possible now; and the
         errors of the state.
         """
         refuse_another_file(settings, self._file)

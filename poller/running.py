@@ -180,7 +180,10 @@ class Running:
                 yield name, partial(make, mapping, found.settings.functions[mapping.function_name])
 
     def _changes_of_events(self, found: Changes) -> Iterator[Change]:
-        """Yield the changes from the events that run now. So a reload repeats a change that has failed before."""
+        """Yield the changes that turn the events that run now into those of the settings.
+
+        The events that run show which earlier changes have failed, so the next reload repeats these changes.
+        """
         wanted = event_mappings(found.settings)
         running = {
             events.function_name: events.name

@@ -2,7 +2,7 @@
 
     a request of Lambda's API ── composition/api.py ──> the function, or its event queue ──> an answer of Lambda's API
 
-The request and the answer are the same as with a daemon, so the command needs no second form.
+The request and the answer have the same form as with a daemon, so the command handles both cases with the same code.
 No mapping runs, and the file of positions is not used.
 An event is stored, and the next daemon invokes the function with it.
 Warnings and errors are logged to stderr as text, because a person reads them. A failed call is not logged: the answer

@@ -111,7 +111,7 @@ async def _release(source: SqsSource, messages: list[Message]) -> None:
 
 
 def _attributes(answer: Any) -> dict[str, Any]:
-    """Return the attributes. Raise Rejected if the answer has none, because a look may do harm."""
+    """Return the attributes. Raise Rejected if there are none, because only they tell whether a receive does harm."""
     attributes = answer.get("Attributes") if isinstance(answer, dict) else None
     if not isinstance(attributes, dict):
         raise Rejected("SQS does not return the attributes of the queue", code="UnusableAnswer")

@@ -5,8 +5,8 @@ Zombies use up the process ids of a container, and then no function can be start
 leaves a zombie, because its watcher (targets/runtime/launching.py) ends after it.
 
 asyncio reads the exit status of the processes that the daemon has started itself, as soon as they end. Each of them
-leads a process group of its own. So two kinds of zombies belong to somebody else: those that lead no group, and those
-that still exist after a moment.
+leads a process group of its own. So this module reads the exit status of two kinds of zombies: those that lead no
+group, and those that still exist after a moment.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
     GET  /page.css, /page.js
 
 A form is refused if it has no proof that our page made it (`sessions.py`), or if its reader may not change anything.
-Some changes are asked for twice (`asking.py`): the answer to the first form is a question.
+Some changes need two forms (`asking.py`): the answer to the first one is a question, and the second one answers it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which pages stand between the page and a change? A person chooses on them, or is asked first.
+"""Which further pages does a change need? On some a person chooses what to change; others ask before a change.
 
     GET /position?mapping=NAME   the positions of a mapping, with the form that moves them
     GET /events?function=NAME    the stuck events of a function, with the forms that retry or drop them
@@ -77,7 +77,7 @@ class Asking:
         return None if found is None else found[1]
 
     async def wait_for_effect(self, body: Mapping[str, Any], before: BlockedShard | None) -> None:
-        """Wait a short time until the shard that the body of an order names is no longer as it was before.
+        """Wait a short time until an order has changed the shard that its body names.
 
         So the page that the person sees next shows the effect of the order.
         """

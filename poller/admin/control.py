@@ -3,7 +3,7 @@
     always                                         poller.toml-control, beside the settings file
     state = "sqlite:///var/lib/poller/poller.db"   /var/lib/poller/poller.db-control, too, unless another daemon has it
 
-A command finds the socket beside its settings file also if the file names another state now than at the daemon's start.
+A command finds the socket beside the settings file even after the option `state` in this file has changed.
 The socket beside the state file is for a daemon that cannot write the folder of its settings file. Only one of the
 daemons that share a state file can listen there.
 A command that finds the socket of a daemon with another settings file refuses to use it (`cli/daemon.py`).

@@ -34,7 +34,8 @@ class Read:
     answers: Mapping[int, type[BaseModel]]
     query: str | None = None
     needs_right: bool = False
-    """Whether the client must have the right to change something: the answer costs a look at all that is stored."""
+    """Whether the client must have the right to change something, because the daemon reads all stored data for the
+    answer."""
     is_optional: bool = False
     """Whether the server leaves the page out if it has no answer to give."""
 

@@ -1,7 +1,7 @@
-"""Which words of a function may a reader see who may not see its own words?
+"""What does a reader see in place of a function's own words, if the reader may not see them?
 
 A function writes its error messages and the names of its errors. A name such as `KeyError` may be any text. So such a
-reader sees only the names that poller, AWS Lambda or HTTP gives, and `FunctionError` in place of any other name.
+reader sees only names that poller, AWS Lambda or HTTP has given, and `FunctionError` in place of any other name.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@
     /api/openapi.json   the description of all calls for programs (`openapi.py`)
     /api/...      changes (`calls.py`)
 
-The control socket serves Lambda's Invoke API, too, for `poller invoke`. It also says at /api/daemon which settings file
-its daemon runs, because daemons that share a state file may share this socket's path; and which file of events the
-daemon uses, because the settings file may name another one since its start.
+The control socket serves Lambda's Invoke API, too, for `poller invoke`. At /api/daemon it names the settings file that
+its daemon runs, because daemons that share a state file may share this socket's path. It also names the file of events
+that the daemon uses, because the settings file may have named another one since the daemon's start.
 Pages allow only GET and HEAD, changes only POST. Errors and the answers to changes are JSON.
 Reading needs no login: no page shows a secret, and an operator who listens beyond 127.0.0.1 decides who may read.
 Beyond loopback, a function's own words and the keys of records need the token or a login, because they may quote data.
@@ -157,7 +157,7 @@ async def serve_control(
     `invoke` answers requests of Lambda's Invoke API, which `poller invoke` sends. If it is None, they are not answered.
     `settings_file` is the file that the daemon runs. If it is None, /api/daemon is not answered.
     `maximum_connections` is how many connections are accepted at once.
-    `event_queue` is the address of its file of events, which it uses from its start to its end.
+    `event_queue` is the address of the daemon's file of events, which never changes while the daemon runs.
     Raises CannotListen if no socket can be made.
     """
     with listening_at(*paths) as listeners:

@@ -1,12 +1,12 @@
 """What does /api/status say? The body of /readyz, with all numbers that the page shows.
 
-Each mapping has the numbers that the metrics have, too. That of a queue has the numbers of messages as in /api/queues,
-and the age of the oldest message that the daemon has in hand:
+Each mapping has the numbers that the metrics have, too. A mapping of a queue also has the numbers of messages, as in
+/api/queues, and the age of the oldest message that the daemon has in hand:
 
     "queue": {"visible": 120, "in_flight": 8, "delayed": 0, "unknown": null, "oldest_in_hand_age_in_seconds": 3.5}
 
 Once the state is open, `sharing` says how the daemon shares the leases of the state with other workers: which workers
-live, which worker reads each of the first shards, and for how many seconds this daemon has seen it read the shard:
+live, which worker reads each of the first shards, and for how many seconds this daemon has seen this worker read it:
 
     "sharing": {"shards": 1, "units": 0, "state_silence_in_seconds": 0.4, "heartbeat_age_in_seconds": 2.1,
                 "unread_in_seconds": 0.0,

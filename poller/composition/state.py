@@ -4,8 +4,8 @@
     sqlite://PATH       a file, which the workers of one host share
     dynamodb://TABLE    a table, which workers on several hosts share; it is created if it does not exist
 
-The address of a table may name the region, the endpoint and the role of the table. What it does not name is the same
-as for all other services.
+The address of a table may name the region, the endpoint and the role of the table. What is missing in
+the address is the same as for all other services.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ async def open_by_hand(
 ) -> AsyncIterator[Hand | None]:
     """Open the state for a person who changes it. `Hand` explains `tell`.
 
-    If there is no state yet, creates it or yields None.
+    If there is no state yet, creates it if `creates` is true, and otherwise yields None.
     If no daemon uses the file now, no daemon can open it until the block ends. Raises the errors of `open_state`.
     """
     async with open_editable(state, aws, creates=creates) as store:

@@ -149,7 +149,7 @@ class WorkerComposition:
             self._state.worker.begin_stop()
 
     async def stop_announced(self) -> None:
-        """Wait until the other workers expect leases of this worker. Until then, mappings begin invocations."""
+        """At a stop, wait until the other workers know of it. Until then, the mappings still begin invocations."""
         if self._state is not None:
             await self._state.worker.stop_announced()
 

@@ -156,7 +156,7 @@ def _faults(in_use: Settings, written: Settings) -> Iterator[str]:
 
 
 def _with_kept_arn(function: Function, in_use: Settings, written: Settings) -> Function:
-    """Return the function with its ARN in use, whatever its mappings are, unless the ARN must change.
+    """Return the function with the ARN that is in use, unless the ARN must change. Its mappings do not count.
 
     The ARN changes with the kind of the function (a configured ARN is a part of it), and with the region and the
     account of [daemon].
@@ -240,7 +240,9 @@ def _endpoint(service: str, daemon: Daemon) -> str | None:
 
 
 def _renamed(in_use: Settings, written: Settings) -> Iterator[Renamed]:
-    """Yield the pairs of the same function, and the pair of different functions if a stream has only one of them.
+    """Yield pairs of an old and a new mapping of the same stream.
+
+    Mappings with the same function are a pair. If only one old and one new mapping are left then, they are a pair, too.
 
     A new mapping with the table of a KCL application continues at the positions in the table, which belong to no name.
     """

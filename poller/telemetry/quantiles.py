@@ -1,4 +1,4 @@
-"""How long did most invocations take? A histogram tells it, as precisely as its buckets are narrow.
+"""How long did most invocations take? A histogram tells it: the narrower its buckets, the more exactly.
 
 Source: Prometheus documentation, "histogram_quantile()".
 """

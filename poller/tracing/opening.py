@@ -4,8 +4,8 @@
     OTEL_SDK_DISABLED=true, OTEL_TRACES_EXPORTER=none                 each of them turns it off
     all others (headers, timeouts, sampler, attributes, queue)        are read by OpenTelemetry's SDK
 
-Spans wait in a bounded queue, and a thread of the SDK sends them. A collector that does not answer costs spans, and
-never delays a record.
+Spans wait in a bounded queue, and a thread of the SDK sends them. If the collector does not answer, spans are
+lost, and no record is delayed.
 
 Source: OpenTelemetry Specification, "Environment Variable Specification" and "OTLP Exporter Configuration".
 """

@@ -61,7 +61,7 @@ class Channel:
             raise EndOfChannel from None
 
     async def receive(self) -> bytes:
-        """Return the next message. Raises EndOfChannel. After it was cancelled, nothing is lost."""
+        """Return the next message. Raises EndOfChannel. A cancelled `receive` loses no message."""
         while (message := self._next()) is None:
             try:
                 found = self._connection.recv(_READ_AT_ONCE)

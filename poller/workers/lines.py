@@ -14,7 +14,7 @@ LONGEST_LINE_IN_BYTES = 1024 * 1024
 
 
 async def write_lines(pieces: AsyncIterator[bytes], write: Callable[[bytes], object]) -> None:
-    """Write everything that is read, until its end. `write` gets one or more whole lines."""
+    """Write all pieces, until there are no more. Each call of `write` gets one or more whole lines."""
     begun = b""
     try:
         async for piece in pieces:

@@ -11,8 +11,8 @@ reads its first settings from stdin (starting.py).
       │ <── last report ─────────────────┤   after all mappings have ended, so that no count is lost
 
 A worker obeys its own SIGTERM, too: it stops alone, and the parent starts another one.
-If the parent dies, its workers are killed at once, as if they were one process: the system does it on Linux
-(PR_SET_PDEATHSIG of prctl(2)), and elsewhere the end of the channel. Their child processes end with them.
+If the parent dies, its workers end at once, as if they were one process. On Linux the system kills them
+(PR_SET_PDEATHSIG of prctl(2)); elsewhere a worker ends itself when its channel ends. Their child processes end, too.
 """
 
 from __future__ import annotations

@@ -7,11 +7,11 @@
 Any worker may accept a client, but only a worker with a free unit of the function's `reserved_concurrency` may begin
 the call. The request goes to the socket of the other worker in the private folder. A header says that it is passed on,
 so the other worker passes it on no further.
-No worker is asked twice, and the worker that has made the last call of the function is asked first. So the usual call
-is passed on once.
-The body is sent only when the other worker says that it waits for it (`Expect: 100-continue`). So a call has certainly
-not begun at a worker that hangs, or that has ended before. If a worker ends after that, nobody knows whether the call
-has begun, so no other worker is asked, and the client gets the answer of a lost call.
+No worker is asked twice. The worker that has made the last call of the function is asked first, because it probably
+has a unit. So most calls are passed on only once.
+The body is sent only when the other worker asks for it (`Expect: 100-continue`). If that worker hangs or ends before,
+the call has certainly not begun there. If it ends afterwards, nobody knows whether the call has begun, so no other
+worker is asked, and the client gets the answer of a lost call.
 A worker that hangs delays few calls: once its first calls got no answer, one call at a time waits for it.
 """
 
@@ -40,7 +40,7 @@ NOT_BEGUN = (404, 503)
 """The statuses of a worker that has not begun the call: it does not know the function, or may not call it now."""
 
 MAXIMUM_REMEMBERED = 1000
-"""For how many functions a worker remembers who has made the last call. They are more only after many reloads."""
+"""For how many functions a worker remembers who has made the last call. Only many reloads lead to more functions."""
 
 
 def maximum_connections(workers: int) -> int:
@@ -102,7 +102,7 @@ class OtherWorkers:
         with anyio.move_on_after(LONGEST_WAIT_IN_SECONDS) as waiting:
 
             async def body() -> AsyncIterator[bytes]:
-                """Yield the body. aiohttp asks for it when the worker waits for it, in a task of its own."""
+                """Yield the body. aiohttp runs this in a task of its own, once the worker asks for the body."""
                 nonlocal is_sent
                 if waiting.cancel_called:
                     raise TimeoutError("the next worker is asked already")

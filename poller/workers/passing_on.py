@@ -76,7 +76,7 @@ class Changes:
         self.status = ReloadStatus(was_successful=True, succeeded_at=now())
         self._text, self._at_start = in_use.text, in_use.settings.daemon
         self._was_refused = False
-        self._reloads: dict[int, Reply] = {}  # of each worker that has reloaded: its last answer
+        self._reloads: dict[int, Reply] = {}  # the last answer of each worker that has reloaded
         self._late: set[int] = set()
         self._file = file
         self._read = read
@@ -320,8 +320,8 @@ def _backlog(reply: Reply) -> Known:
 def _all_made(replies: Sequence[Reply], *, is_made_later: bool = False) -> Sequence[Reply]:
     """Return the replies if all workers have made the change.
 
-    Else raise CannotChange, or PartlyChanged if some workers have made it. `is_made_later` is true for a change that a
-    worker which hangs makes when it answers again, if another worker has made the change.
+    Else raise CannotChange, or PartlyChanged if some workers have made it. `is_made_later` is true for a kind of change
+    that a hanging worker makes when it answers again. It does so only if another worker has made the change.
     """
     refused = [reply for reply in replies if reply.status != 200]
     if not refused:
@@ -344,7 +344,7 @@ def _why(reply: Reply, *, is_made_later: bool = False) -> str:
 def _reloaded(replies: Sequence[Reply]) -> Mapping[str, Any]:
     """Return the changes of the worker with the most changes, without those that another worker failed to make.
 
-    A worker that has just started has read the new file.
+    A worker that has just started has begun with the new file, so it reports fewer changes.
     """
     report = dict(max(replies, key=lambda reply: len(orjson.dumps(reply.body))).body)
     failures: dict[str, dict[int, str]] = {}

@@ -21,7 +21,7 @@ from poller.settings.in_use import InUse
 
 
 def handed(in_use: InUse) -> bytes:
-    """Return the settings for `received`."""
+    """Return the settings as the bytes that `received` reads."""
     return pickle.dumps((__version__, pickle.dumps(in_use)))
 
 

@@ -4,7 +4,7 @@
 
 The pages show the last report of a worker that does not answer soon, but not its shards and leases once others may
 have taken them.
-The view looks at each worker once a second, because a state of a worker is shown with the time since when it lasts.
+The view looks at each worker once a second, because the pages show since when each worker has its state.
 The counts of a worker that has ended are kept, so that no counter goes down.
 """
 
