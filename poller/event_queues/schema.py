@@ -184,7 +184,7 @@ def _migrate(file: sqlite3.Connection, found: int) -> None:
             for statement in step:
                 file.execute(statement)
         file.execute(f"PRAGMA user_version = {FORMAT}")
-    file.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file has tables even without its log
+    file.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so the tables are in the file itself, and not only in its log
 
 
 def _create(path: Path) -> None:

@@ -3,9 +3,10 @@
     put           SendMessage, with a delay until the event is due
     take          ReceiveMessage; the claim lasts as long as the visibility timeout
     extend        ChangeMessageVisibility
-    put_back      after an attempt that counts, or a first throttle: SendMessage, then DeleteMessage, because a message
+    put_back      if the attempts or the last answer have changed: SendMessage, then DeleteMessage, because a message
                   cannot be changed
-                  after a later throttle or a stop: ChangeMessageVisibility; SQS's receive count counts postponements
+                  otherwise, as after a second throttle or a stop: ChangeMessageVisibility. SQS's receive count then
+                  shows how often the event was postponed
     remove        DeleteMessageBatch (`deleting.py`)
 
 A crash between the send and the delete of `put_back` makes a duplicate, and never a loss.
@@ -172,7 +173,7 @@ class SqsEventQueue:
         return entry
 
     async def _send(self, entries: Sequence[Entry]) -> None:
-        """Send one to ten messages. Raises Unreachable if SQS has not stored all of them."""
+        """Send one to ten messages. If SQS has not stored all of them, raises Rejected or another ServiceError."""
         if len(entries) == 1:
             await self._call("SendMessage", **entries[0].parameters)
             return

@@ -77,9 +77,9 @@ class GuardedLeaseStore:
     async def create(self, *groups: Collection[Row]) -> frozenset[RowKey]:
         """Store groups of new rows, up to the first group with keys that already existed. Return these keys.
 
-        If the table is closed, this does not return: otherwise the mapping's run would believe that the rows exist. The
-        stop of the run cancels the call. For rows that a worker creates again, it returns at once, because the worker
-        has other tables, too.
+        If the table is closed, the call does not return: its answer would tell the mapping's run that the rows exist.
+        The stop of the run cancels the call. But a call that creates lost rows again returns, because it is made by the
+        worker, which has other tables, too.
         """
         existing = await self._answer(lambda: self._store.create(*groups), limit=CALL_LIMIT_IN_SECONDS * len(groups))
         if existing is None:

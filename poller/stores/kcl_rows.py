@@ -155,7 +155,7 @@ def changed_item(item: Item, row: Row, meaning: Meaning) -> Item:
     if row.token != before.token:
         changed["fencingToken"] = {"N": str(row.token)}
     if row.owner != before.owner:
-        changed.pop("checkpointOwner", None)  # the worker that KCL still allowed to store a checkpoint
+        changed.pop("checkpointOwner", None)  # a previous owner that KCL still allowed to store a checkpoint
         if row.owner is not None and before.owner is not None:
             switches = int(item.get("ownerSwitchesSinceCheckpoint", {"N": "0"})["N"])
             changed["ownerSwitchesSinceCheckpoint"] = {"N": str(switches + 1)}
@@ -242,7 +242,7 @@ def _details(item: Item) -> dict[str, Detail]:
             raise ValueError("the details are not a JSON object")
         details |= ours
         if "leaseOwner" in item and not OUR_OWNER.fullmatch(item["leaseOwner"]["S"]):
-            details.pop("read_since", None)  # it is of the worker that read the shard before the worker of KCL
+            details.pop("read_since", None)  # poller stored it before the KCL worker took the lease
     for name, attribute in RELATIVES.items():
         if attribute in item:
             details[name] = sorted(item[attribute]["SS"])

@@ -108,7 +108,7 @@ def create(file: sqlite3.Connection) -> None:
         file.execute("BEGIN IMMEDIATE")
         for statement in SCHEMA:
             file.execute(statement)
-    file.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file has its table even without its log
+    file.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so the table is in the file itself, and not only in its log
 
 
 def migrate(file: sqlite3.Connection) -> None:

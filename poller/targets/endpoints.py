@@ -1,4 +1,4 @@
-"""Which url of a function gets the next call? The urls take turns, without those that are suspended.
+"""Which url of a function gets the next call? The urls take turns, except those that are suspended.
 
     in use ── failed ──> suspended, for a pause that doubles ── pause over ──> tried again ── answered ──> in use
 

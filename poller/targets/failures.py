@@ -10,7 +10,7 @@ If the function was stopped, exited or answered too much, Lambda writes the docu
     too much memory    Runtime.OutOfMemory            RequestId: <id> Error: Runtime was killed, because it used more …
     answer too large   Function.ResponseSizeTooLarge  Response payload size exceeded maximum allowed payload size (…)
 
-Only the words about memory are ours: Lambda uses those of a signal, and shows the type in its metrics only.
+Only the text about memory is ours. Lambda uses the text of a signal instead, and shows the type only in its metrics.
 Source: AWS Lambda Developer Guide, "Troubleshoot execution issues in Lambda" and "Lambda quotas".
 """
 

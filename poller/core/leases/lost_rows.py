@@ -11,8 +11,8 @@ so they go on without a person's help:
 Some rows are deleted on purpose. None of them is created again:
 
     a worker deletes the rows of drained shards
-    a person moves positions (`poller state`), while the mapping is paused or does not run: these rows were last seen
-    before the mapping runs again. The row `:start/...` says that the mapping should begin anew
+    a person moves positions (`poller state`) while the mapping is paused or does not run. The worker saw these rows
+    only before the present run of the mapping. If the table has a row `:start/...`, the mapping should begin anew
 
 The new row has the checkpoint that this worker saw last, and NOBODY as its owner. A worker that had the lease has lost
 it as soon as it reads the row (R6), and at its deadline at the latest. As NOBODY never renews, every worker waits for

@@ -39,7 +39,7 @@ class PollScaling:
 class Concurrency:
     """The number of batches that a mapping may have in hand: `limit`, from 1 to `ceiling`.
 
-    A round lasts until the limit is lowered the next time.
+    A round lasts from one lowering of the limit to the next one.
     """
 
     __slots__ = ("_round", "ceiling", "limit")
