@@ -1,7 +1,7 @@
 """`python -m poller` is `poller`.
 
-The daemon needs most of a second to start, and may get a signal to stop before its own handler is ready. Nothing is in
-hand then, so the process just ends. Therefore this handler is set first, before large modules are imported.
+The daemon needs most of a second to start, and may get a signal to stop before its own handler is ready. No record is
+in hand then. So `main` first sets a handler that just ends the process, and only then imports large modules.
 A shell or a supervisor may start the process with a standard stream closed (`>&-`). The first file or socket that the
 daemon opens would then get the stream's number, and no child process could be started.
 """

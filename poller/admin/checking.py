@@ -1,7 +1,7 @@
 """What may a request to one server do? `guard.py` has the rules; this module reads the request's headers.
 
 /api/...         a change needs the token, or a server on loopback without a token; a few lists need the same
-a form           it needs a reader who may change something; `viewer` says this, and `acting.py` asks it
+a form           only a reader who may change something may send it; `viewer` says who may, and `acting.py` checks it
 a page, JSON     everybody may read it; beyond loopback, a function's own words need the token or a login
 """
 

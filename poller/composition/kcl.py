@@ -76,7 +76,8 @@ class KclTables:
     ) -> None:
         """Let the worker find the shards of the mapping in the mapping's table, if the mapping has one.
 
-        This takes up to a minute (`refuse_while_kcl_runs`), and then `waits` is told what the mapping waits for.
+        This may take up to a minute (`refuse_while_kcl_runs`). Before such a wait, `waits` gets a text that says what
+        the mapping waits for.
         Raises the errors of `take_over` and `refuse_change`. If the table cannot be used later, calls `failed`, so that
         the worker goes on with all other mappings.
         """

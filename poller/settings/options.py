@@ -78,7 +78,7 @@ class Unstated:
 
 @dataclass(frozen=True, slots=True)
 class Follows:
-    """The default of the option depends on other settings. The field of that name in `model/` has the default.
+    """The default of the option depends on other settings. The field of the same name in `model/` has it.
 
     `is_less_than_stated` is true if the same value in the file would mean more than the default does. Then `poller
     check` shows the default only in a remark.

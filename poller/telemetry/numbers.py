@@ -3,7 +3,7 @@
     Subject ── numbers_of ──> Numbers ── from process to process ──> Totals ── summed ──> Subjects with the sums
 
 A counter never goes down: if a worker ends, the numbers of its last report are kept.
-A mapping or function that no worker shows any more is forgotten, also among the kept numbers.
+If no worker shows a mapping or function any more, all its numbers are forgotten, also those of ended workers.
 If a mapping gets another function or another kind of source, its counters begin again at zero, as in one process. As
 long as the workers differ in this, the first worker decides which numbers are shown.
 """

@@ -98,7 +98,7 @@ class Spans:
     ) -> Span:
         span: Span = self._tracer.start_span(
             name,
-            context=context,  # None is the task's own context, in which nothing here ever sets a span
+            context=context,  # None means the task's own context, which never has a span of ours
             kind=kind,
             attributes=attributes,
             links=[Link(_context_of(producer)) for producer in producers],

@@ -15,7 +15,7 @@ The other workers send it calls at this socket, too.
     view.py          what do the pages show of all workers?
     passing_on.py    how does the parent pass a change on to the workers?
     calls.py         how does the parent pass a call of a function on?
-    other_workers.py how does a worker let another worker make a call that it may not begin?
+    other_workers.py how does a worker pass on a call that it may not begin?
     asking.py        how does the parent ask a worker?
     starting.py      with which settings does a worker start?
     membership.py    what does a worker know of its parent, and what do they say to each other?

@@ -1,4 +1,4 @@
-"""How does a worker let another worker make a call that it may not begin? It asks the other ones, one by one.
+"""How does a worker pass on a call that it may not begin? It asks the other workers, one by one.
 
     client ── call ──> worker 2 has no free unit ──┬──> worker 3, which made the last such call ── makes it ──> answer
                                                    ├──> worker 1, if worker 3 may not begin it

@@ -160,7 +160,7 @@ class Team:
             end = await self._live(worker)
             has_started = worker.life.started.is_set()
             if self.stop.has_begun:
-                # The SIGTERM of `Life.stop` ends a process that has not started yet: this is no news.
+                # If the SIGTERM of `Life.stop` ends a process that has not started yet, this is not reported.
                 if end.was_killed and (has_started or end.detail):
                     self._emit(self._ended(worker, end))
                 if has_started:
