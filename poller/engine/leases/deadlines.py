@@ -11,9 +11,10 @@ from poller.facts import Emit, LeasesLost
 from poller.ports import MonotonicClock
 
 LOOK_AGAIN_IN_SECONDS = 1.0
-"""How long this task sleeps if no deadline is nearer. A lease that is taken meanwhile has a later deadline than this.
+"""The longest sleep of this task. If a lease is taken during the sleep, its deadline may be the nearest of all.
 
-It may be nearer than all other deadlines: a deadline counts from the sending of the take, whose answer may be late.
+A deadline counts from the sending of the take, whose answer may be late. But the limit of a call (`table.py`) leaves
+more time than this.
 """
 
 

@@ -76,7 +76,7 @@ class InHand:
         return self.finishing if self.lease is None else [*self.finishing, self.lease]
 
     def tell_users(self) -> None:
-        """Tell each user whether a later one has the lease."""
+        """Tell each user whether a later user has the lease, too."""
         for lease in self.users:
             lease.has_later_user = lease is not self.users[-1]
 
@@ -156,7 +156,7 @@ class Hands:
             one.lease, one.blocks = None, waiter.lease.blocks
         elif waiter.lease in one.finishing:
             one.finishing.remove(waiter.lease)
-            one.held.note({"blocked": waiter.lease.details["blocked"]})  # its last call may have failed just now
+            one.held.note({"blocked": waiter.lease.details["blocked"]})  # its last invocation may have failed just now
         else:
             return  # the lease was lost, and this worker has taken it again
         one.tell_users()
@@ -221,8 +221,8 @@ class Hands:
     def _pass_on(self, one: InHand) -> None:
         """Give a lease to the next run that waits for its shard, if no other user has it or the two can share it.
 
-        If nobody has it and no run waits, but another run of the mapping is open, keep the lease for `KEPT_IN_SECONDS`.
-        Else let it go.
+        If nobody uses the lease after that, let it go. If another run of the mapping is open, keep it for
+        `KEPT_IN_SECONDS` first, but not at a stop, and not if another worker wants it.
         """
         waiting, now = self._waiting.get(one.held.key), self._clock.now()
         stays = not (one.held.is_given or self.is_stopping or one.is_leaving)

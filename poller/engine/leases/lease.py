@@ -20,14 +20,15 @@ from poller.ports import MonotonicClock
 
 
 class Block(NamedTuple):
-    """A batch that blocks a lane of a shard. The next user goes on with it, so that the limits of retries hold.
+    """A batch that blocks a lane of a shard. The next user goes on with it, and its earlier attempts count.
 
     The next user tries the batch at once, without the rest of a pause.
 
     The batch has `records` records from `first` on. Without records, it is the last invocation of a tumbling window.
     `checksum` is made of their sequence numbers, or None if an older row does not tell.
-    `attempts` have been made with this request id. `since` is the time on this process's MonotonicClock.
-    `began_at` is the time of day at which the block began, in epoch seconds, or None if an older row does not tell.
+    `attempts` is the number of attempts so far; all had this request id.
+    `since` is when the block began, on this process's MonotonicClock. `began_at` is the same in epoch seconds, or None
+    if an older row does not tell.
     """
 
     first: SequenceNumber | None
@@ -41,7 +42,8 @@ class Block(NamedTuple):
     def detail(self, now: float) -> Detail:
         """Return the block as a detail of a row.
 
-        The age is right even if hosts have different clocks. It lacks the time without a user, such as a pause.
+        The age is right even if hosts have different clocks. It does not count the time in which the shard had no user,
+        for example while the mapping was paused.
         """
         return {
             "first": self.first,

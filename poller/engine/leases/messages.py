@@ -51,7 +51,7 @@ It is short, because a request may be denied, and is repeated after each scan.
 """
 
 LONGEST_ANNOUNCEMENT = 2 / READS_PER_DURATION
-"""The part of the lease duration for which a worker waits at most until the others have read its message `stop`."""
+"""The longest wait until the others have read this worker's message `stop`, as a part of the lease duration."""
 
 KINDS = ("offers", "requests", "stops")
 

@@ -105,7 +105,7 @@ class Moving:
 
         Let the users of the leases that should move finish.
         """
-        if not self._plan.knows(asker):  # it has begun since the last scan
+        if not self._plan.knows(asker):  # the asker has begun since the last scan
             self._requests.add((prefix, asker))
             self._scan_soon()
             return
@@ -125,9 +125,10 @@ class Moving:
     def given_away(self, row: Row, promised_to: Owner | None) -> None:
         """Note that this worker has given a lease away, and offer it to the worker where it belongs.
 
-        Then this worker leaves the lease to others for a while. A lease that nobody uses here gets a place at another
-        worker, because its mapping may have been removed here. If it is used again soon, it comes back.
-        The lease of a paused mapping is not offered: another worker may learn of the pause only by its next scan.
+        If it belongs to another worker, this worker does not take it again for a lease duration.
+        If it belongs here, but no user wants it, the mapping may have been removed here. Then the lease gets a place at
+        another worker. If a user wants it before that worker has taken it, this worker takes it again.
+        If its mapping is paused, it is not offered then: another worker may learn of the pause only by its next scan.
         """
         if is_drained(row):
             return

@@ -1,7 +1,7 @@
 """Which leases should this worker take, which should it ask for, and where do its own leases belong?
 
-The plan is made anew after each scan, and when users want a lease that the last plan does not know. A worker that has
-no other workers beside it adds such a lease to the plan, because a plan for each of very many leases would take long.
+The plan is made anew after each scan, and when users want a lease that the last plan does not know. If there is no
+other worker, the lease is only added to the plan, because a new plan for each of thousands of leases would take long.
 Shards are placed by `core/leases/balancing.py`, and units of concurrency by `core/leases/units.py`. A shard has its
 place only at a worker that has a unit of its function.
 """
@@ -43,7 +43,7 @@ class Plan:
         return self._of(key).places.get(key)
 
     def place_elsewhere(self, key: RowKey) -> Owner | None:
-        """Give a lease a place at another worker, because this one does not use it. Return that one, or None."""
+        """Give a lease a place at another worker, because this one does not use it. Return the other, or None."""
         return None if self.place(key) is None else self._of(key).place_elsewhere(key)
 
     def add(self, rows: Collection[Row]) -> bool:

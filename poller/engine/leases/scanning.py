@@ -1,7 +1,8 @@
 """When does the worker scan the table, and what does it do with the rows?
 
     each lease duration        to see which workers live, and which leases are free
-    each second                while another worker stops that may not know this worker, and so offers it nothing
+    each second                while a worker lives that began to stop before this worker's first scan: it may not know
+                               this worker, and would offer it nothing
     at once                    for example when a new worker asks for leases, when many are offered, and at a stop
 
 After each scan, the worker makes a new plan, and follows it (`moving.py`). It also reports which workers have the
@@ -29,7 +30,7 @@ from poller.facts.leases import NAMED
 from poller.model.lease import Owner, Row, RowKey, paused_in
 
 LOOK_AT_LEAVERS_EVERY_SECONDS = 1.0
-"""How often a new worker scans while a worker stops that may not know the new one."""
+"""How often a new worker scans while an older worker stops, because the older one may not know the new one."""
 
 
 class Scanning:
@@ -122,7 +123,7 @@ class Scanning:
             await self._table.delete(unneeded)
 
     def _look_at_leavers(self, began: float) -> None:
-        """Scan soon again while a worker stops that may not know this worker."""
+        """Scan soon again while a worker lives that was stopping at the first scan: it may not know this worker."""
         live = self._observed.live_workers()
         if self._leavers is None:
             self._leavers = frozenset(owner for owner, row in live.items() if is_stopping(row))

@@ -3,9 +3,9 @@
     a user begins to wait        look the lease up; take it if it is free and the worker has room for it
     another worker offers it     take it at once
     each scan (`scanning.py`)    take the free leases whose place is here (`moving.py`)
-    a silent lease expires       take it
+    a lease expires              take it: its owner has not renewed it for the lease duration
 
-Only leases that users wait for are taken, and only when their shards wait for no parent (R9).
+A lease is taken only if a user waits for it, and if its shard need not wait for a parent (R9).
 
 After a write without an answer, the worker takes nothing, and asks for nothing, until the table answers a write (R6).
 So it writes its own row at once.

@@ -5,7 +5,7 @@
     deadlines   loses the leases that could not be renewed           <──┘
     messages    offers and requests, between the workers
 
-A worker that cannot reach the table goes on until the deadlines of its leases. Then its users wait until it can.
+If the worker cannot reach the table, its users go on until the deadlines of the leases. Then they wait for the table.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SAVE_WINDOWS_EVERY_SECONDS = 0.2
 """How long a checkpoint waits if its mapping has tumbling windows: the pause between two reads of a Kinesis shard."""
 
 LAST_WRITES_IN_SECONDS = 5.0
-"""How long a worker that ends waits for the table. Then its last leases expire, and other workers take them."""
+"""How long a worker that ends waits for the table. The leases that it still has then expire, and others take them."""
 
 
 class Worker:
@@ -218,7 +218,7 @@ class Worker:
     def died(self, owner: Owner) -> None:
         """Take over from another worker whose process has ended, without waiting for the end of its leases.
 
-        Call it again a second later: by then, all workers have seen the same rows, and agree about their places.
+        Call it again a second later: by then, all workers have seen the same rows, and agree who takes which lease.
         """
         self._observed.died(owner)
         self._scanning.scan_soon()
@@ -307,7 +307,7 @@ class Worker:
         }
 
     def _missing(self) -> dict[str, Detail]:
-        """Return for how many seconds an invocation has waited for a unit, for each limit without a unit here."""
+        """Return, for each limit without a unit here, for how many seconds an invocation has waited for a unit."""
         now, missing = self._clock.now(), [limit for limit, is_missing in self.missing.items() if is_missing()]
         self._missing_since = {limit: self._missing_since.get(limit, now) for limit in missing}
         return {limit: now - since for limit, since in self._missing_since.items()}
