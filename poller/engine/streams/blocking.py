@@ -104,6 +104,6 @@ def ends_of(records: Sequence[StreamRecord]) -> Ends:
 
 
 def _keys(records: Sequence[StreamRecord]) -> tuple[str, ...]:
-    """Return a few keys of the records, each key once. Half a surrogate pair becomes a question mark for the pages."""
+    """Return a few keys of the records, each key once. Half a surrogate pair, which UTF-8 lacks, becomes `?`."""
     different = dict.fromkeys(record.lane_key[:KEY_LIMIT_IN_CHARACTERS] for record in records)
     return tuple(key.encode(errors="replace").decode() for key in islice(different, BLOCKED_KEYS_SHOWN))

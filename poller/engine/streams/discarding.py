@@ -38,7 +38,7 @@ AWS does not say how often Lambda tries.
 class Discarding:
     """Reports the discarded records of one lane. `destination` is None if the mapping has no destination.
 
-    The time in the invocation record comes from `source_clock`, because the times of the stream's records do too.
+    `source_clock` gives the time in the invocation record, because that clock also dates the stream's records.
     """
 
     mapping: StreamMapping

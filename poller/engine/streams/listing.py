@@ -5,7 +5,7 @@
     the stream has ended  all shards are drained, or the stream takes no records: report a trouble, list once a minute
     a shard is not found  list at once: this tells whether only the shard or the whole stream is missing
 
-The lineage (core/streams/lineage.py) changes only after the table of leases has what changes.
+The rows in the table of leases change first, and the lineage (core/streams/lineage.py) changes after them.
 Each worker lists the stream for itself. Whoever is first creates the row of a new shard.
 """
 
@@ -82,8 +82,9 @@ class Listings:
     async def begin(self, lineage: Lineage, shards: list[Shard], *, of_kcl: Collection[ShardId] = ()) -> None:
         """Use this first listing. Raises Rejected if the stream was deleted and created again.
 
-        `of_kcl` are the shards that had a row in a table of KCL before this run. Only of their ancestors may KCL have
-        deleted the rows. The parent of a shard that this run finds may be missing in a listing, and is not drained.
+        `of_kcl` are the shards that had a row in a table of KCL before this run. KCL deletes the rows of drained
+        shards, so a closed ancestor of these shards without a row is drained. This does not hold for the ancestors of
+        a shard that this run finds: they may have no row because a listing has lacked them.
         """
         self.lineage, self._of_kcl = lineage, of_kcl
         self._check_same_stream(shards, asked_at=anyio.current_time())
@@ -199,7 +200,7 @@ class Listings:
             listing = self.lineage.compared(shards, now=now, is_complete=is_complete)
             found = [shard for shard_id, shard in listing.shards.items() if shard_id in listing.found]
             positions: dict[ShardId, Position] = dict.fromkeys(listing.found, TrimHorizon())
-            if self._of_kcl:  # elsewhere a parent has a row before its children have one
+            if self._of_kcl:  # without KCL, a parent has a row before its children have one
                 positions |= dict.fromkeys(drained_ancestors(shards, self._of_kcl), ShardEnd())
             rows = await self._rows.create(found, positions, at=now)
             await self._rows.delete(sorted(listing.gone))

@@ -1,4 +1,4 @@
-"""How does a mapping of a stream run?  list the shards ── use each shard that may be read, whenever there is its lease.
+"""How does a mapping of a stream run?  list the shards ── read each shard that may be read, under its lease.
 
     list the shards, again and again ── those that may be read (core/streams/lineage.py) get a task each:
          ^
@@ -16,8 +16,9 @@ At its first start, the mapping creates the row of each shard, before it reads a
 written after the mapping is ready, even if the daemon crashes before the first record.
 For LATEST, it requests iterators for all open shards, and stores the time before these requests. The time comes from
 the source's clock, which also dates the records. After a restart before the first record, reading begins at this time.
-The first start is over when the table has the row `:begun/...`, and not when it has the row of a shard. So a crash in
-the middle, or another worker that lists meanwhile, never lets a shard begin elsewhere:
+The first start is over when the table has the row `:begun/...`, and not when it has the row of a shard. So no shard of
+the first listing is mistaken for a new shard, which would begin at its oldest record. A crash in the middle does not
+change this, and neither does another worker that lists the shards at the same time:
 
     list the shards, note the time, request iterators ── is the row `:begun/...` there now?
         no     another worker can be ready only later, so these positions are early enough: create the rows of the
@@ -80,7 +81,7 @@ class StreamContext:
     """Everything that a run of a stream mapping needs. All runs of the process share `worker` and `budget`.
 
     `take_over` lets the worker find the shards in the mapping's `kcl_table`, if the mapping has one. It may wait long,
-    and tells its argument `waits` for what.
+    and calls `waits` with what it waits for.
     """
 
     lane: LaneContext
@@ -220,7 +221,7 @@ class StreamMappingRunner:
             latest = [shard_id for shard_id, position in positions.items() if isinstance(position, Latest)]
             iterators = await self._iterators_at_latest(latest)
             positions |= dict.fromkeys(latest, now)
-            if not (await self._rows.marks()).has_begun:  # otherwise another worker may be ready already
+            if not (await self._rows.marks()).has_begun:  # otherwise another worker has ended the first start
                 rows = {**rows, **await self._first_rows(shards, positions, iterators)}
         drained = drained_at(rows, now=self._context.lane.clock.now())
         lineage = Lineage(rows.keys(), drained, memory_in_seconds=source.limits.drained_shard_memory)

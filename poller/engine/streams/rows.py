@@ -1,4 +1,4 @@
-"""Which rows of the table of leases belong to a mapping? One for each shard of its stream, and one once it has begun.
+"""Which rows of the table of leases belong to a mapping? The leases of its shards, and three rows about its start.
 
     MAPPING/STREAM_ARN/SHARD_ID     the lease of a shard, with its checkpoint; details: parents, saved_at
     :begun/MAPPING/STREAM_ARN       every shard of the mapping's first listing has a row

@@ -20,7 +20,8 @@ A shard has not ended while its window is open.
 The worker stores a checkpoint soon after it has moved (engine/leases/). If the table fails, the deliveries continue as
 long as the lease lasts, because a checkpoint that is stored late only causes repetitions.
 
-The shard is left before its end in these cases, and is later read from the checkpoint in the table:
+In these cases, the reader leaves the shard before its end. A later reader begins at the checkpoint in the
+table, unless it continues with the records in hand:
 
     the stop begins, or another     reading ends, and the lanes finish the invocations that run; if a reader of the next
     worker wants the lease          run comes meanwhile, it continues with the records in hand (in_hand.py)
@@ -98,7 +99,7 @@ class ShardContext:
 class ShardReader:
     """Reads one shard from the checkpoint of its lease to its end, within the lease.
 
-    `iterator` is an iterator at the position where the shard's row was created, if there is one.
+    `iterator` is an iterator at the position with which the shard's row was created, or None.
     The lanes have a stop of their own, which begins when the reader leaves.
     """
 
@@ -175,7 +176,7 @@ class ShardReader:
 
     @property
     def tells(self) -> bool:
-        """Return whether this reader tells of the records in hand, because no later reader does."""
+        """Return whether the records in hand count in the status of this reader: no later reader has them."""
         return not self._lease.has_later_user
 
     @property
@@ -189,7 +190,7 @@ class ShardReader:
         return min(blocked, key=_first_number, default=None)
 
     def status(self, worker: Owner, *, age_in_seconds: float, blocked: BlockedShard | None) -> ShardStatus:
-        """Return the status of the shard, which `worker` reads. The other arguments are `age` and `blocked`."""
+        """Return the status of the shard, which `worker` reads. The other arguments come from `age` and `blocked`."""
         lanes = [lane.status(number) for number, lane in enumerate(self.lanes, 1)]
         return ShardStatus(
             self._shard_id,

@@ -1,4 +1,4 @@
-"""How many records should a read ask for? As many as fit into its room, as the weight of earlier records suggests.
+"""How many records should a read ask for? As many as probably fit into its room, if they weigh as much as earlier ones.
 
     the room holds the largest answer    ask for as many records as the service gives
     the shard was read before            use the average weight of its last records
