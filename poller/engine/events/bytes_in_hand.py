@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 BYTES_OF_A_RUN = 128 * 2**20
 BYTES_OF_THE_PROCESS = 512 * 2**20
-"""We chose both limits: a hundred of the largest payloads run at once, and four slow functions do not slow others."""
+"""We chose both limits: a hundred of the largest payloads run at once, and three slow functions do not slow others."""
 
 
 class BytesInHand:

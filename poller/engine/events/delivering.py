@@ -1,6 +1,6 @@
-"""How do the destinations of an asynchronous event hear that the event succeeded or failed for good?
+"""How is an ended asynchronous event reported to its destinations and its dead-letter queue?
 
-All its destinations and its dead-letter queue get their documents at the same time.
+All of them get their documents at the same time.
 
 A delivery that succeeded is removed from the event at once, so that it is not repeated after a stop.
 If the invocation record is too large for its destination, it is sent without the function's answer. If it is still too

@@ -19,7 +19,10 @@ from poller.model.status import Health
 from poller.ports import Clock
 
 OVERDUE_IN_SECONDS = 300.0
-"""How late a delivery may be tried again. We chose the longest pause between two tries: a busy function delays them."""
+"""How long after its planned time a delivery may still be tried again, because a busy function delays the tries.
+
+We chose the longest pause between two tries.
+"""
 
 
 class EventHealth:

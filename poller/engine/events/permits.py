@@ -3,12 +3,12 @@
 The function's room is its concurrency minus the batches and the events that it still has to answer.
 An event that waits only for its deliveries uses up no room, but a second limit counts it. So slow destinations slow
 down the taking of events, but not the mappings that invoke the same function.
-If batches use up all room, one event may still be taken. It waits for the function in the same order as the batches.
+If batches use up all room, one event may still be taken. It waits for the function in the same line as the batches.
 While the function is throttled, only one event at a time is tried (`pace.py`).
 While the events in hand have too many bytes, no event is taken (`bytes_in_hand.py`).
 If other workers have all units of the function's concurrency, they take the events of a queue that all workers share.
-Another queue has only this worker. So from time to time one event is taken without a unit: it waits for the function,
-and this worker asks for a unit.
+But if only this worker reads the queue, nobody else takes its events. So from time to time, this worker takes one event
+without a unit. The event waits for the function, and the worker asks for a unit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MOST_AT_ONCE = 64
 """How many events are taken with one call. SQS gives at most ten."""
 
 LOOK_WITHOUT_UNIT_EVERY_SECONDS = 10.0
-"""How often a worker without a unit takes an event. By then, the other workers have taken those that they can take."""
+"""How often a worker without a unit takes an event. By then, the others have taken the events that they can take."""
 
 IN_DELIVERY = 16
 """How many more events may be in hand than the function runs at once. The additional ones wait for their deliveries."""

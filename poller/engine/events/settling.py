@@ -4,7 +4,7 @@
     it must wait, or did not change   return it to the queue
     it came from SQS, and has ended   store it in the daemon's own queue, then remove it from SQS: an SQS message has
                                       no place for the ending
-    SQS rejects the changed event     the same: with the error of the last attempt, the message has become too large
+    SQS rejects the changed event     the same; the error of the last attempt has made the message too large
 
 If the daemon crashes after it has stored the event and before it has removed it from SQS, the event exists twice, but
 is never lost.

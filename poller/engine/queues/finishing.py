@@ -6,7 +6,7 @@ A failed message becomes visible when the queue's own visibility timeout ends, e
        └──── stays hidden ────┘ visible
 
 A call that fails is repeated while its messages are hidden, for up to a minute.
-A message that cannot be deleted is received a second time. So the log reports each message that is not tried again.
+A message that cannot be deleted is received a second time. So the log reports each message whose delete is given up.
 A message that cannot be made visible stays hidden until its present timeout ends.
 No call is made for a message that becomes visible at the right time by itself.
 Messages become visible in their order, and messages of one group share a call. So no message overtakes an earlier

@@ -134,7 +134,7 @@ class Gatherer:
         self._keeper.take(delivery)
         try:
             batches, filtered_out, defective = self._sorted(messages, receive, builder)
-        except Exception:  # with all messages in the delivery, all of them become visible at once
+        except Exception:  # add all messages, so that all of them are returned to the queue
             known = [MessageInHand(message, b"", receive) for message in messages if message.receipt_handle]
             delivery.put(known, begins_batch=False)
             raise

@@ -1,9 +1,9 @@
 """How is a function invoked with one batch?  wait ── hide the messages again ── build the event ── invoke ── outcome.
 
 The function does not get a message that may have become visible in the queue again.
-It gets messages of a FIFO queue only if they certainly stay hidden until the function has ended or timed out. If the
-visibility timeout is shorter, nearly a whole visibility timeout is enough. So even if the daemon crashes, two
-invocations never have the same message group at once.
+It gets messages of a FIFO queue only if they certainly stay hidden until the function has ended or timed out.
+Otherwise, after a crash of the daemon, two invocations could have the same message group at once.
+If the visibility timeout is shorter than that, nearly a whole visibility timeout is enough.
 A batch that waits for the function's concurrency does not use it up, and stops waiting at a stop.
 """
 

@@ -222,7 +222,7 @@ class QueueMappingRunner:
         working.cancel()
 
     def held(self) -> tuple[str, ...]:
-        """Return the message groups of running batches, for a person. Messages of a standard queue hold up nothing."""
+        """Return the message groups of running batches, for a person. On a standard queue, no later run waits."""
         batches = self._permits.batches_in_hand
         if not (self.mapping.is_fifo and batches):
             return ()

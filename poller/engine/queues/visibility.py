@@ -36,7 +36,7 @@ from poller.ports import QueueSource
 TIMEOUT_BEFORE_LOOKUP_IN_SECONDS = 30
 """SQS's default visibility timeout.
 
-It holds until the lookup has read the queue's own one; before, nothing is received.
+It is used until the lookup has read the queue's own timeout. No message is received before that.
 """
 
 TICKS_PER_TIMEOUT = 8
@@ -48,7 +48,7 @@ CALL_IN_SECONDS = 1.0
 HELD_TOO_LONG = "HeldForTwelveHours"
 """The error code in the log for a message whose twelve hours are over.
 
-It is the daemon's own: no call is made to SQS.
+SQS has no such code. The daemon makes no call in this case.
 """
 
 
