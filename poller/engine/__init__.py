@@ -18,5 +18,5 @@
 
 Belongs here: waiting, tasks, cancellation, and the order in which calls are made.
 Does not belong here: rules of AWS (core/), wire formats (sources/, targets/), names of metrics (telemetry/).
-The engine waits through anyio alone, so that `tests/simulation/` can run all of it on a virtual clock.
+The engine uses only anyio to wait, so that `tests/simulation/` can run all of it on a virtual clock.
 """

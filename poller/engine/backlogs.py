@@ -2,12 +2,12 @@
 
     a mapping of a stream    its status says how far it is behind, and how this has changed since the last question
                              (core/streams/catching_up.py)
-    a mapping of a queue     SQS counts the messages: one call at a time, whose answer is kept for KEPT_IN_SECONDS
+    a mapping of a queue     SQS counts the messages; the daemon uses the answer of a queue for KEPT_IN_SECONDS
     a function's events      its status says how many events wait, if the function has any
 
 If nobody asks, the daemon measures nothing and calls no queue.
-An autoscaler waits for every queue. A person who looks at a thousand queues does not: each look asks only some of them,
-those that were not asked for the longest time, and waits for LONGEST_LOOK_IN_SECONDS at most.
+An autoscaler gets its answer when every queue has answered. When a person looks at the queues, the daemon asks at most
+CALLS_OF_A_LOOK of them, first those whose last call was longest ago, and waits for at most LONGEST_LOOK_IN_SECONDS.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CALLS_AT_ONCE = 16
 """How many queues one question asks at the same time. We chose it: an autoscaler waits for only a few seconds."""
 
 CALLS_OF_A_LOOK = 100
-"""How many queues one look asks at most. The page is loaded every five seconds, so it causes 20 calls a second."""
+"""How many queues one look asks at most. The page is loaded every five seconds: at most 20 calls a second."""
 
 LONGEST_LOOK_IN_SECONDS = 1.0
 
@@ -123,7 +123,7 @@ class Backlogs:
         return Backlog(seconds_to_catch_up=seconds, shards=status.stream.shards_reading)
 
     async def _depths_of(self, mappings: Iterable[QueueMapping]) -> Mapping[Arn, KnownDepth]:
-        """Ask these queues, and begin with the first ones."""
+        """Ask these queues in their order, CALLS_AT_ONCE at the same time."""
         depths: dict[Arn, KnownDepth] = {}
         calls = anyio.Semaphore(CALLS_AT_ONCE)
 

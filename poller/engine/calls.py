@@ -38,7 +38,7 @@ Passed = TypeVar("Passed")
 Elsewhere = Callable[[], Awaitable[Passed | LostAnswer | None]]
 """Lets another worker make a call that this one has refused.
 
-Returns None if the call has begun nowhere, and LostAnswer if nobody knows whether it has.
+Returns None if no worker has begun the call, and LostAnswer if it is unknown whether one has.
 """
 
 
@@ -60,7 +60,7 @@ class Calls:
         self._opening = opening
         self._stop = stop
         self._emit = emit
-        self._kept: dict[Hashable, anyio.Event] = {}  # the function of a key is closed when its event is set
+        self._kept: dict[Hashable, anyio.Event] = {}  # setting the event of a key closes its function
         self._running = 0
         self._all_ended = anyio.Event()
         self._tasks: TaskGroup

@@ -3,7 +3,7 @@
     begin ──> the task opens what the run needs ──> waits for the run before it ──> works until its stop ──> closes
                                                                                       └── a crash ──> a pause ──> begin
 
-A run works from `begin_all` on. After its own stop, it does not poll, and its invocations continue until they end or
+No run works before `begin_all`. After its own stop, a run does not poll, and its invocations continue until they end or
 time out. The daemon's stop stops all runs.
 The pause after a crash grows with each crash. The next run does not wait for the batches of the crashed run.
 If the `kcl_table` of a mapping cannot be used, the run ends in the same way, but it has not crashed. The mapping waits.
@@ -54,8 +54,8 @@ The runner ends after the stop begins.
 class Runs:
     """The runs of all mappings. `grace_in_seconds` returns the grace that is in use at that moment.
 
-    After the stop has begun, `stop_announced` waits for as long as mappings may still begin invocations. The grace
-    begins then, so that these invocations have the whole grace, too.
+    After the stop has begun, mappings may begin invocations until `stop_announced` returns. The grace begins when it
+    returns, so that these invocations have the whole grace, too.
 
     `changed` has the mappings of which a run has begun or ended since `begin_all`. The owner may empty it.
     """

@@ -4,8 +4,8 @@
 
 Each operation has a trouble of its own, because a queue is not healthy if receives succeed and deletes fail.
 Each shard also has a trouble of its own, because reads of one shard may fail while reads of the other shards succeed.
-A single throttled read is not a trouble: all readers of a shard share its limit, and one large read uses up the limit
-of five seconds. `source_pauses.py` decides how long a mapping waits after its source has failed.
+A single throttled read is not a trouble: all readers of a shard share its limit, and after one large read, a shard may
+throttle reads for five seconds. `source_pauses.py` decides how long a mapping waits after its source has failed.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     it is disabled, the daemon stops, or     the status says so
     a person has paused it
     its run has crashed                      the status says so until the next run begins
-    its newest run has not begun             the status says that the invocations of the last run end first
+    its newest run has not begun             the status says that it waits for the invocations of the last run
     otherwise                                the newest run tells its status; if it waits somewhere for invocations of
                                              older runs, the status says where
 
@@ -36,7 +36,7 @@ class Runner(Protocol):
     def status(self) -> MappingStatus: ...
 
     def held(self) -> Sequence[str]:
-        """Return the places where a later run waits for invocations of this run, such as shards, for a person."""
+        """Return where this run still has invocations, for example in which shards. A later run waits there."""
         ...
 
     async def run(self) -> None: ...

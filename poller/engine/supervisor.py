@@ -7,8 +7,8 @@ The daemon's stop stops all mappings.
 The asynchronous events of a function are a mapping, too (`model.mapping.EventMapping`).
 
 After `replace`, the new run waits until the old run has ended or the grace is over. After a crash or a pause, the new
-run does not wait. If the old run has not ended then, both run at the same time. The new run does not touch the message
-groups and lanes whose invocations of the old run still run (`queues/groups.py`, `streams/in_hand.py`).
+run does not wait. If the old run has not ended then, both run at the same time. While an invocation of the old run
+still runs, the new run does not use its message groups or its lane (`queues/groups.py`, `streams/in_hand.py`).
 
     await supervisor.add(mapping, function)        raises an error if the mapping cannot be opened; then it is not added
     await supervisor.replace(mapping, function)    raises the same error; then the mapping continues as before
@@ -17,7 +17,7 @@ groups and lanes whose invocations of the old run still run (`queues/groups.py`,
     await supervisor.resume(name)
     supervisor.order(name, order)                  a person's order about a blocked shard
     async with supervisor.at_rest(name)            keeps a paused mapping paused
-    await supervisor.follow_pause(name)            pauses or resumes as another worker has done
+    await supervisor.follow_pause(name)            pauses or resumes the mapping if another worker has done so
     supervisor.take_changed()                      the mappings whose runs have begun or ended
     supervisor.mappings(), supervisor.status(name), supervisor.statuses()
 """

@@ -2,11 +2,12 @@
 
     the table ── the worker (engine/leases/) ── hold_units, a task for each unit ──> functions/units.py ── invocations
 
-Each task waits until the worker has its unit, lets invocations use it, and waits again after the unit has left.
+A unit is the right to run one invocation. Each task waits until the worker has the lease of one unit, and lets
+invocations use this unit. When the unit is given away or lost, the task waits again.
 The tasks ask for all units of the limit, and `core/leases/units.py` decides how many of them this worker gets.
 
-At a stop, each unit leaves as soon as no invocation needs it, so the next worker need not wait for the last invocation.
-If two workers have different limits, because a new one is being rolled out, the larger limit holds until the last
+At a stop, the worker gives each unit away as soon as no invocation needs it, and not only after the last invocation.
+While a new limit is rolled out, two workers may have different limits. Then the larger limit holds until the last
 worker has the new one. A worker deletes the units beyond its own limit once they have no owner.
 """
 

@@ -50,7 +50,7 @@ class FunctionCapacity:
     def refused(self) -> None:
         """Note that no worker of this daemon could make a client's call.
 
-        This process then asks for a unit, as the client may try again.
+        This process then asks for a unit, because the client may try again.
         """
         self._refused_at = anyio.current_time()
 

@@ -27,7 +27,7 @@ class Room:
         return self.polls + self.batches
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener` each time there may be more room, once, even if it listens already. It must not wait."""
+        """Call `listener` each time there may be more room. It must not wait. A second `listen` changes nothing."""
         self._listeners[listener] = None
 
     def stop_listening(self, listener: Callable[[], None]) -> None:

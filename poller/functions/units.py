@@ -8,8 +8,8 @@ process leases some of them (`engine/units.py`):
 
 Each invocation uses a unit of its own, from its beginning to its end. So the invocations of this process are never more
 than its units, and the workers together never exceed the limit.
-If a unit leaves while an invocation uses it, the invocation goes on with a free unit. If there is none, the unit was
-lost: another worker may soon use it, so the invocation is cut.
+If an invocation's unit is given away or lost, the invocation goes on with a free unit. If there is no free unit, its
+unit was lost: another worker may soon use that unit, so the invocation is cut.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Units:
         return unit
 
     async def leave(self, unit: Unit) -> None:
-        """Wait until this process can give away one unit. Then no invocation uses `unit` any more."""
+        """Wait until this process can do without one unit. Then give `unit` away; its invocation moves to another."""
         self._leaving.add(unit)
         try:
             self._changed()
