@@ -99,7 +99,7 @@ def status_of(supervised: Supervised, *, is_stopping: bool) -> MappingStatus:
             status = status._replace(reason=_waits_in([place for runner in older for place in runner.held()]))
     was_found = supervised.found == status.source
     return status._replace(
-        **_health(supervised, status, is_stopping=is_stopping)._asdict(),
+        **_health(supervised, status, has_older_runs=bool(older), is_stopping=is_stopping)._asdict(),
         was_found=was_found,
         destination=_destination(supervised.mapping),
     )
@@ -112,7 +112,7 @@ def _destination(mapping: AnyMapping) -> str | None:
     return str(mapping.on_failure.destination_arn)
 
 
-def _health(supervised: Supervised, status: MappingStatus, *, is_stopping: bool) -> Health:
+def _health(supervised: Supervised, status: MappingStatus, *, has_older_runs: bool, is_stopping: bool) -> Health:
     run = supervised.run
     if not supervised.mapping.is_enabled:
         return Health("disabled")
@@ -123,7 +123,7 @@ def _health(supervised: Supervised, status: MappingStatus, *, is_stopping: bool)
         return Health("paused", how, supervised.pause.since)
     if supervised.crash is not None:
         return supervised.crash
-    if run is not None and not run.began.is_set():
+    if run is not None and has_older_runs and not run.began.is_set():
         return Health("starting", "waits until the invocations of its last run have ended")
     return Health(status.state, status.reason, status.since, status.attempt, status.next_try)
 

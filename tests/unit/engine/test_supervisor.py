@@ -239,6 +239,29 @@ async def test_a_replaced_run_stops_polling_at_once_and_the_new_run_waits_for_it
     assert new.mapping == mapping(batch_size=7)
 
 
+async def test_only_a_run_that_follows_another_one_says_that_it_waits_for_its_invocations() -> None:
+    world = World()
+    world.busy_for = 10.0
+    said: list[tuple[str, str | None]] = []
+
+    def note() -> None:
+        said.extend((status.state, status.reason) for status in world.supervisor.statuses())
+
+    async with world.supervisor.running(), anyio.create_task_group() as tasks:
+        await world.supervisor.add(mapping(), FUNCTION)
+        note()
+        world.supervisor.begin()
+        await anyio.sleep(1)
+        tasks.start_soon(world.supervisor.replace, mapping(batch_size=7), FUNCTION)
+        await anyio.sleep(1)
+        note()
+        await anyio.sleep(20)
+        note()
+        world.stop.begin()
+    waits = "waits until the invocations of its last run have ended"
+    assert said == [("starting", None), ("starting", waits), ("ready", None)]
+
+
 async def test_the_new_run_waits_no_longer_than_the_grace() -> None:
     world = World()
     world.busy_for = 90.0
