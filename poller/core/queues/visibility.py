@@ -1,13 +1,14 @@
 """How long must a received message stay hidden?
 
 A message stays hidden for the queue's own visibility timeout. If the batching window plus the function's timeout is
-longer, the timeout is window + function's timeout + 30 seconds, as on AWS. On a FIFO queue, poller adds the 30 seconds
-before it compares.
+longer, the timeout is window + function's timeout + 30 seconds, as on AWS.
 AWS refuses a mapping whose function may run longer than the queue's timeout. poller accepts such a mapping with a
 warning, because it keeps extending the timeouts of messages in hand.
-On a FIFO queue, a message is hidden for 30 seconds longer than its function may run. So even if this process crashes,
-two invocations never have the same message group at once. On a standard queue, the longer timeout is about 20 minutes
-at most and is extended when needed, so that a crash does not hide messages for hours.
+On a FIFO queue, a message is hidden for as long as its function may run. So if this process crashes, no other
+invocation of the message group begins while the function runs. The last second is not covered if the queue's own
+timeout is as long as the function's, or less than seven seconds longer (`engine/queues/invoking.py`).
+On a standard queue, the longer timeout is about 20 minutes at most and is extended when needed, so that a crash does
+not hide messages for hours.
 
 A failed message becomes visible when the queue's own visibility timeout, counted from its receive, is over.
 AWS waits for the longer timeout if it uses one. poller differs here on purpose: the queue's owner chose the timeout.
@@ -45,12 +46,10 @@ def effective_visibility(
 ) -> Visibility:
     """Return the visibility timeout for ReceiveMessage, and a warning if the queue's own timeout is too short."""
     needed = window_in_seconds + math.ceil(function_timeout_in_seconds)
-    if needed + (SLACK_IN_SECONDS if is_fifo else 0) <= queue_timeout_in_seconds:
+    if needed <= queue_timeout_in_seconds:
         return Visibility(queue_timeout_in_seconds, queue_timeout_in_seconds, None)
     longest = LONGEST_IN_SECONDS if is_fifo else max(queue_timeout_in_seconds, LONGEST_FOR_A_STANDARD_QUEUE_IN_SECONDS)
     timeout = min(longest, needed + SLACK_IN_SECONDS)
-    if needed <= queue_timeout_in_seconds:
-        return Visibility(timeout, queue_timeout_in_seconds, None)
     advice = (
         f"the queue's visibility timeout ({queue_timeout_in_seconds} s) is shorter than the batching window plus the "
         f"function's timeout ({needed} s), so poller hides messages for {timeout} s, and for longer while they are "

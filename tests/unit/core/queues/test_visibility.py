@@ -16,11 +16,6 @@ from poller.core.queues.visibility import effective_visibility, seconds_until
         (0, 0, 3, 33, False),
         (30, 0, 30.5, 61, False),
         (43_200, 300, 900, 43_200, False),
-        (30, 0, 30, 60, True),  # or a function that runs on after a crash would not be alone in its last second
-        (59, 0, 30, 60, True),
-        (60, 0, 30, 60, True),
-        (61, 0, 30, 61, True),
-        (43_200, 0, 43_190, 43_200, True),
         (30, 0, 900, 930, True),
         (30, 0, 42_000, 42_030, True),
         (40_000, 0, 42_000, 42_030, True),
