@@ -31,7 +31,7 @@ SIMULATION = TESTS / "simulation"
 """Only its random scenes (`test_*_seeds.py`) are quick, each with its first seed. It has hundreds of other scenes."""
 
 LONG_IN_SECONDS = 1.5
-"""A test that takes longer on two cores is named. It would take about half as long if it had a core for itself."""
+"""A quick test that takes longer is named. This is much more than a fifth of a second, because machines differ."""
 
 _running: list[pytest.Item] = []
 

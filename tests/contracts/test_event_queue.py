@@ -96,6 +96,7 @@ def sqs_queue(queue: Queue, clock: Clock, *, claim_in_seconds: int = 60) -> SqsE
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test of what only a file can do asks for the fixture `file`."""
+    # the quick tests use a file on one backend, because each open of a file takes time
     kinds = [pytest.param(kind, marks=pytest.mark.slow if kind == "embedded on trio" else []) for kind in FILES]
     if "file" not in metafunc.fixturenames:
         kinds += [pytest.param(kind, marks=[] if "memory" in kind else pytest.mark.slow) for kind in SQS]

@@ -5,8 +5,9 @@ longer, the timeout is window + function's timeout + 30 seconds, as on AWS.
 AWS refuses a mapping whose function may run longer than the queue's timeout. poller accepts such a mapping with a
 warning, because it keeps extending the timeouts of messages in hand.
 On a FIFO queue, a message is hidden for as long as its function may run. So if this process crashes, no other
-invocation of the message group begins while the function runs. The last second is not covered if the queue's own
-timeout is as long as the function's, or less than seven seconds longer (`engine/queues/invoking.py`).
+invocation of the message group begins while the function runs. If the queue's own timeout is as long as the function's,
+or less than seven seconds longer, up to seven seconds at the end of the function are not covered: one for a call to
+SQS, and six if the function begins late (`engine/queues/invoking.py`).
 On a standard queue, the longer timeout is about 20 minutes at most and is extended when needed, so that a crash does
 not hide messages for hours.
 
