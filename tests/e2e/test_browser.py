@@ -53,6 +53,7 @@ async def page_of(address: str, **options: Any) -> AsyncIterator[Any]:
 async def looks_good(page: Any) -> None:
     """Check that the page fits into each width, and that axe-core finds nothing serious. It needs `bypass_csp`."""
     axe = installed(*AXE) / "axe.min.js"
+    await page.wait_for_load_state()  # of the style too: after a click or a key, the browser shows a page without it
     for width in WIDTHS:
         await page.set_viewport_size({"width": width, "height": 900})
         assert await page.evaluate("document.documentElement.scrollWidth") <= width, (page.url, width)
@@ -195,6 +196,7 @@ async def test_exact_times_are_shown_to_a_person_who_has_no_mouse(world: World) 
             await page.get_by_role("link", name="show exact times").focus()
             await page.keyboard.press("Enter")
             await page.get_by_role("link", name="hide exact times").wait_for()
+            await page.wait_for_load_state()  # the style may arrive after the link
             assert all("20" in text and "Z" in text for text in await page.evaluate(exact))
             await looks_good(page)
         assert await daemon.stop() == 0
