@@ -1,7 +1,7 @@
 """How does the daemon, or one run of a mapping, stop? In three stages; the first two are events.
 
     draining    polling and reading end, and invocations that run may finish; if the daemon stops, its shards are read
-                until other workers expect them
+                until the other workers know of the stop
     releasing   the grace is over, or there was a second signal: invocations are cut, messages return to their queues
     (stopped)   every task has ended
 

@@ -26,9 +26,9 @@ class DaemonStarted(NamedTuple):
 
 @declare(Line("info"))
 class DaemonStopping(NamedTuple):
-    """The daemon stops. `draining`: it has stopped polling, and running invocations may end; it only reads shards of
-    streams until other workers expect them. `releasing`: the grace is over, so invocations are cut, and messages return
-    to their queues. `stopped`: everything has ended.
+    """The daemon stops. `draining`: polls have ended, and running invocations may end; shards are read until the other
+    workers know of the stop. `releasing`: the grace is over, so invocations are cut, and messages return to their
+    queues. `stopped`: everything has ended.
     """
 
     stage: Literal["draining", "releasing", "stopped"]

@@ -154,8 +154,8 @@ class EventEnded(NamedTuple):
     Line("warning"),  # each time: nothing else says which event it was
     Counter(
         "poller_events_dropped_total",
-        "Events that ended without success and are lost, because the function has no destination for failures and "
-        "no dead-letter queue, or because these are part of a loop.",
+        "Events that ended without success and are lost. The function has no destination for failures and no "
+        "dead-letter queue, or the event is a record about a loop that has come back to the function.",
         of="function",
         labels=(CONDITION,),
     ).by(1),
@@ -163,7 +163,8 @@ class EventEnded(NamedTuple):
 class EventDropped(NamedTuple):
     """An event ended without success, and it is not delivered to any place, so it is lost.
 
-    The function has no destination for failures and no dead-letter queue, or these are part of a loop.
+    The function has no destination for failures and no dead-letter queue, or the event is a record about a loop that
+    has come back to the function.
     """
 
     function: FunctionName

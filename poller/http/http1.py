@@ -217,7 +217,7 @@ class Connection(asyncio.Protocol):
         if self._transport.get_write_buffer_size():  # the server answered before it had read the whole request
             self.abort()
 
-    # The answer, or an error instead of it
+    # How the task that waits gets an answer or an error
 
     def _received(self, head: Mapping[str, str]) -> Received:
         assert self._parser is not None

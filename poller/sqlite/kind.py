@@ -174,9 +174,9 @@ class Kind:
             raise self.unusable(path, f"cannot be used: {error}") from error
 
     def _refuse_emptied(self, path: Path) -> None:
-        """Raise SettingsError if the file is empty but its log is not.
+        """Raise SettingsError if the file is empty but its write-ahead log is not.
 
-        SQLite would delete the log and lose the data.
+        SQLite would delete this log and lose the data.
         """
         log = Path(f"{path.resolve()}-wal")
         if path.stat().st_size == 0 and log.exists() and log.stat().st_size > 0:
@@ -184,7 +184,7 @@ class Kind:
 
 
 def keep_private(path: Path) -> None:
-    """Let only the daemon's user read the file and its log. A process that was killed may have left the log."""
+    """Let only the daemon's user read the file and SQLite's files beside it, which a killed process may have left."""
     for suffix in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError, PermissionError):
             Path(f"{path.resolve()}{suffix}").chmod(MODE)

@@ -229,7 +229,7 @@ def _checkpoint_attributes(checkpoint: Checkpoint) -> Item:
         "checkpointSubSequenceNumber": {"N": "0"},
         **window_attributes(checkpoint.window),
     }
-    if not isinstance(checkpoint.position, Latest):  # a person has set LATEST: the next start replaces it by its time
+    if not isinstance(checkpoint.position, Latest):  # the next start reads LATEST as the time of that start
         attributes["pollerPosition"] = {"S": format_position(checkpoint.position)}
     return attributes
 

@@ -186,7 +186,7 @@ class Hand:
 
         Raises KeyError if the shard has no row.
         """
-        rank(position)  # LATEST has none: it means another record at each moment
+        rank(position)  # an assertion: the position is not LATEST
         row = {row.key: row for row in await self._unchanged(state.mapping)}[shard_key(state, shard_id)]
         self._require(await self._store.overwrite([self._moved(row, position)]))
 

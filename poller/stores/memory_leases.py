@@ -98,5 +98,5 @@ class Table:
     def _put(self, row: Row) -> None:
         """Store a copy, so that a later change of the row's details does not change what is stored."""
         if row.checkpoint is not None:
-            rank(row.checkpoint.position)  # LATEST has none: it means another record at each moment
+            rank(row.checkpoint.position)  # an assertion: the position is not LATEST
         self.rows[row.key] = replace(row, details=orjson.loads(orjson.dumps(row.details)))

@@ -59,7 +59,8 @@ GAUGES = (
     StatusGauge(
         Gauge(
             "poller_mapping_ready",
-            "1 while the mapping polls its source and can store its positions, else 0.",
+            "1 while the mapping works, or only waits for its function (poller_mapping_waiting), else 0. /readyz says "
+            "why.",
             of="mapping",
         ),
         lambda status, _: status.state in ("ready", "waiting"),

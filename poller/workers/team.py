@@ -42,7 +42,7 @@ MARGIN_IN_SECONDS = 30.0
 
 
 TOLD_AGAIN_AFTER_IN_SECONDS = 1.0
-"""How long after the first time the other workers are told once more that a worker has ended."""
+"""The time between the two messages that tell the other workers that a worker has ended."""
 
 
 class Worker:

@@ -13,7 +13,7 @@ answer, it knows nothing, and the event may exist or not.
     nothing else ends          each record belongs to an event that the client has sent
     duplicates                 an event has at most one record more than the number of kills since it was accepted
     attempts                   an event of `embedded` that succeeds begins at most once in each daemon's life, and one
-                               that fails at most three times; an event of `queued` so often for each of its messages,
+                               that fails at most three times; an event of `queued` as often for each of its messages,
                                because a kill between the send and the delete of a retry leaves both messages
     the file                   holds no event at the end
 """

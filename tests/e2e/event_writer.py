@@ -27,7 +27,7 @@ ATTEMPTS = 3
 
 
 class WallClock:
-    """The composition's, without all that it imports."""
+    """The clock of the composition, without the modules that the composition imports."""
 
     def now(self) -> float:
         return time.time()

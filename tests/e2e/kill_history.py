@@ -3,18 +3,20 @@
 The check passes once over the history of one mapping, in order of time:
 
     Began      a function was handed these records          Stored     a daemon has died; the positions in its file
-    Ended      it has succeeded with them                   Reported   the destination has taken a record's report
+    Ended      it has succeeded with them                   Reported   the destination has accepted a record's report
 
 A record is done when it succeeded or was reported. A record that is filtered out needs nothing.
 
-    handed over     never what is filtered out, nor what is at or before the position that was stored before the life
-    in order        in each life, only after the record before it in its shard and lane (or, for the first ones of a
-                    shard, the last ones of its parents) was done in that life, stored before it, or in the same batch
-    stored          never back, and never past a record that is not done
+    handed over     no function gets a record that is filtered out, or that the position stored before the life has
+                    passed
+    in order        in each life, a function gets a record only if the record before it in its shard and lane was done
+                    in that life, was stored before that life, or is in the same batch. For the first records of a
+                    shard, the records before are the last ones of its parents
+    stored          a position never moves back, and never passes a record that is not done
     at the end      everything is done
 
-By induction it is enough to check the record before. An invocation that a killed daemon leaves behind belongs to that
-daemon's life, even if it arrives later.
+Only the record directly before is checked, because the records before that one were checked with it. An invocation that
+a killed daemon leaves behind belongs to that daemon's life, even if it arrives later.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ async def test_awss_command_line_calls_and_describes_a_function(world: World) ->
         url = f"http://{await address_of(daemon)}"
 
         async def output_of(command: str, *options: str, code: int = 0, **variables: str) -> str:
-            """Run `aws lambda` and return what it prints; of a failure, its message."""
+            """Run `aws lambda` and return what it prints: the answer, or the error message if it fails."""
             line = [str(aws), "lambda", command, "--endpoint-url", url, "--output", "json", *options]
             done = await ran(line, world.folder, **{**KEYS, **variables})
             assert done.returncode == code, done.stderr

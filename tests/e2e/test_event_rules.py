@@ -1,4 +1,4 @@
-"""Do events end as AWS's rules say, with a real daemon, child processes, an emulator of SQS, and shortened waits?"""
+"""Do events end as they did on AWS, with a real daemon, child processes, an emulator of SQS, and shortened waits?"""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ OPTIONS = {
     "a6": "",
     "a7": "",
 }
-"""The options of one function for each rule. The functions of a3 and a4 would retry after a minute or more."""
+"""The options of one function for each case that was recorded on AWS. a3 and a4 would retry after a minute or more."""
 
 FUNCTION = """
 [functions.{name}]
@@ -106,7 +106,7 @@ def _client(service: str, endpoint_url: str, *, access_key_id: str) -> Any:
 
 
 def settings_of(sqs: Sqs, *, waits_in_sqs: bool) -> str:
-    """Return settings with one function for each rule. The queues `records` and `dead` get what has ended."""
+    """Return settings with one function for each case. The queues `records` and `dead` get what has ended."""
     text, records, dead = "", sqs.create("records"), sqs.create("dead")
     for name, options in OPTIONS.items():
         if waits_in_sqs:
@@ -138,7 +138,7 @@ async def until_ended(world: World, sqs: Sqs) -> Ended:
 
 
 @pytest.mark.parametrize("waits_in_sqs", [False, True], ids=["in the daemon's file", "in SQS"])
-async def test_the_rules_a1_to_a7_hold_for_events_that_wait(
+async def test_events_that_wait_end_as_in_the_cases_recorded_on_aws(
     world: World, ministack: str, account: str, waits_in_sqs: bool
 ) -> None:
     sqs = Sqs(ministack, account)

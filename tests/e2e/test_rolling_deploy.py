@@ -113,7 +113,9 @@ def systemctl_of(folder: Path, socket_path: str) -> dict[str, str]:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-async def test_the_loop_replaces_each_daemon_once_the_one_before_is_ready_and_shards_wait_shortly(world: World) -> None:
+async def test_the_loop_replaces_each_daemon_once_the_one_before_is_ready_and_shards_wait_only_briefly(
+    world: World,
+) -> None:
     scene, ports = Scene(world), free_ports()
     world.http_listen = f"127.0.0.1:{ports}${{POLLER_NUMBER:-1}}"
     world.options = 'worker = "${POLLER_WORKER:-worker}"'

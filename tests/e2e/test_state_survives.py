@@ -165,7 +165,9 @@ def state_of(path: Path) -> dict[ShardId, Checkpoint]:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("log_began_anew", [False, True], ids=["first log", "log begun anew"])
-async def test_a_log_cut_off_anywhere_opens_with_the_last_complete_save(tmp_path: Path, log_began_anew: bool) -> None:
+async def test_a_file_whose_write_ahead_log_is_cut_off_anywhere_has_the_last_complete_save(
+    tmp_path: Path, log_began_anew: bool
+) -> None:
     randomness = random.Random()
     path, copy = tmp_path / "poller.db", tmp_path / "copy" / "poller.db"
     async with SqliteLeaseStore(path) as store:

@@ -133,7 +133,7 @@ async def test_an_invocation_that_ends_within_the_grace_is_finished_and_deleted(
 
 @asynccontextmanager
 async def with_an_invocation_running(world: World, *, grace: float) -> AsyncIterator[tuple[Daemon, FakeQueue]]:
-    """At the end of the block the daemon must end with status 0 and show the message again at once."""
+    """At the end of the block the daemon must end with status 0 and make the message visible again at once."""
     orders = world.queue("orders")
     bill = world.aws.functions[BILL] = HeldTarget(world.watch)
     world.send(orders, "{}")

@@ -251,7 +251,7 @@ async def test_latest_begins_at_readiness_and_survives_a_restart_before_the_firs
 ) -> None:
     source = kind(world.aws, "source", shard_count=2)
     source.put_all(*KEYS)
-    await anyio.sleep(1 - time.time() % 1)  # DynamoDB tells the second only: what came in that of the start is repeated
+    await anyio.sleep(1 - time.time() % 1)  # DynamoDB's times have whole seconds: this second must end first
     bill = world.aws.functions[BILL] = instant()
     text = mapping("source", source, BILL, 'starting_position = "LATEST"')
     state = f"sqlite://{world.folder / 'poller.db'}"

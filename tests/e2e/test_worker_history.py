@@ -47,7 +47,7 @@ def test_only_records_that_an_owner_has_handed_over_in_its_last_seconds_may_be_r
         checked(*history(10.5))
 
 
-def test_a_call_with_an_old_token_is_refused_and_allowed_once_after_a_pause() -> None:
+def test_a_worker_may_begin_one_call_with_an_old_token_for_each_of_its_pauses() -> None:
     late = call(11.5, "a", 2, "3")
     assert checked(*FIRST, *SECOND, *CHILD, *late, a=1).refused == 1
     with pytest.raises(AssertionError, match="a has begun 1 calls of s with an old token"):

@@ -12,7 +12,7 @@ from tests.e2e.worker_killing import WorkerKilling
 pytestmark = pytest.mark.anyio
 
 
-async def test_workers_that_are_killed_paused_and_stopped_read_a_stream_as_one(
+async def test_workers_that_are_killed_paused_and_stopped_lose_and_disorder_no_record(
     tmp_path: Path, kinesis_local: str, ministack: str, account: str
 ) -> None:
     seed = random.SystemRandom().randrange(10**6)

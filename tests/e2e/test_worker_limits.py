@@ -128,7 +128,7 @@ async def called(client: Any, payload: str) -> None:
             await anyio.sleep(0.2)
 
 
-async def test_calls_are_refused_where_the_only_unit_is_not_and_events_run_where_it_is(world: World) -> None:
+async def test_a_daemon_without_the_only_unit_refuses_calls_and_leaves_events_to_the_other_one(world: World) -> None:
     """Two daemons share a state and an event queue. A daemon that has refused a call asks for the unit, and gets it."""
     ledger = world.folder / "ledger"
     (world.folder / "other").mkdir()

@@ -26,7 +26,7 @@ BILL = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
 SHARDS = 6
 PAUSE_BETWEEN_PUTS_IN_SECONDS = 0.02
 LONGEST_GAP_IN_SECONDS = 5.0
-"""How long the shards of a dead worker may wait. Without the word of the parent it would be 10 to 20 seconds."""
+"""How long the shards of a dead worker may wait. If the parent did not tell its death, it would be 10 to 20 seconds."""
 
 
 class FencedFunction:
@@ -128,7 +128,7 @@ def pid_of(daemon: Daemon, number: int) -> int:
     return int(daemon.logged("worker_started", worker=number)[-1]["pid"])
 
 
-async def test_the_deaths_of_workers_lose_and_disorder_nothing_and_cost_little_time(world: World) -> None:
+async def test_when_workers_die_no_record_is_lost_or_reordered_and_shards_wait_only_briefly(world: World) -> None:
     """Worker 1 is killed, worker 2 gets SIGTERM, and worker 3 is stopped for longer than its leases."""
     scene = Scene(world)
     async with scene.playing() as daemon:

@@ -130,7 +130,7 @@ async def test_a_worker_that_is_killed_is_started_again_and_no_counter_goes_down
     assert pids(daemon)[2] == before[2], "the other worker runs on"
 
 
-async def test_a_worker_that_is_stopped_alone_loses_no_count_and_is_started_again(world: World) -> None:
+async def test_a_worker_that_is_stopped_alone_is_started_again_and_no_count_is_lost(world: World) -> None:
     orders = world.queue("orders")
     world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0.02)))
     async with world.daemon(orders_of(orders), "--workers", "2", "--verbose") as daemon:
@@ -246,7 +246,7 @@ async def test_a_pause_holds_at_all_workers_also_at_one_that_is_started_later(wo
     assert unknown.stderr == "poller: there is no mapping others; did you mean orders?\n"
 
 
-async def test_a_worker_that_hangs_is_named_and_follows_when_it_no_longer_hangs(world: World) -> None:
+async def test_a_worker_that_hangs_is_named_and_makes_the_change_when_it_no_longer_hangs(world: World) -> None:
     orders, invoices = world.queue("orders"), world.queue("invoices")
     world.aws.functions[BILL] = FakeTarget()
     more = f"""
@@ -274,7 +274,7 @@ async def test_a_worker_that_hangs_is_named_and_follows_when_it_no_longer_hangs(
     assert changes == [("pause", hangs), ("reload", hangs)]
 
 
-async def test_calls_of_the_api_reach_all_workers_and_the_command_reaches_one(world: World) -> None:
+async def test_calls_of_the_api_reach_all_workers_and_poller_invoke_reaches_one(world: World) -> None:
     orders = world.queue("orders")
     world.aws.functions[BILL] = FakeTarget()
     world.options = 'api_listen = "127.0.0.1:0"'

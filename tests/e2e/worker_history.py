@@ -1,7 +1,7 @@
-"""Did several workers read a stream as one? A checker of the function's own notes, which have fencing tokens.
+"""Did several workers read a stream without a loss or disorder? The checker reads the function's notes.
 
-The function refuses the past: a call is refused if its shard has had a call with a larger token. A call that is not
-refused is accepted. What must hold:
+The function refuses the past: a call is refused if its shard has had a call with a larger fencing token. A call that
+is not refused is accepted. What must hold:
 
     nothing is lost      every record is in a call that was accepted and has succeeded
     order                a record is handed over only when the records before it in its shard are done, or are in the
@@ -37,8 +37,9 @@ class Note(NamedTuple):
 class Summary(NamedTuple):
     """`owners` counts the tokens over all shards, `refused` the calls with an old token.
 
-    `seconds_repeated` is the longest time that an owner went on after a call that was repeated later: up to the owner's
-    last call but one, because the last call may begin after a pause.
+    `seconds_repeated` is the longest time between two calls of one owner: a call with a record that is repeated later,
+    and the owner's last call but one before the repetition. The last call does not count, because it may begin after a
+    pause.
     """
 
     records: int

@@ -53,7 +53,7 @@ CLOCKS = ("", "+3d", "-2h")
 LIBFAKETIME = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/faketime/libfaketime.so.1")
 
 LATELY = 20
-"""The number of notes of the function that count as lately."""
+"""A worker has invoked the function lately if one of this number of newest notes is its own."""
 
 Disturbance = Literal["kill", "pause", "stop"]
 
@@ -228,7 +228,7 @@ class WorkerKilling:
                 await self._until_more_is_done(len(self._ledger.done) + 1)
             ending.set()
             for worker in self._workers.values():
-                await worker.until_logged("daemon_started")  # a signal would kill it before
+                await worker.until_logged("daemon_started")  # before that, a signal would kill it
                 worker.signal(signal.SIGTERM)
 
     async def _write(self, stream: Stream) -> None:

@@ -1,8 +1,7 @@
 """How many seeds does a test run?
 
-Its own number, or that of `pytest tests/simulation --seeds 5000 --first-seed 100000`.
-
-The first seed counts as a quick test, or QUICK_SEEDS of a test module.
+As many as its module says (SEEDS_IN_THE_GATE), or as the command says: `pytest tests/simulation --seeds 5000
+--first-seed 100000`. The first seed is a quick test. If the module sets QUICK_SEEDS, that many seeds are quick tests.
 """
 
 from __future__ import annotations

@@ -32,10 +32,10 @@ from tests.simulation.leases_stream import PREFIX, key_of, shard_of
 from tests.simulation.leases_world import LeaseWorld
 
 A_PERSON = "a person"
-"""Who writes rows by hand: the checks of the table do not apply."""
+"""The sender of rows that a person writes. The checks of the table leave these writes out."""
 
 SHORT = 1e-6
-"""Differences of time up to this many seconds are those of floating-point numbers."""
+"""A time may be later than its limit by this number of seconds, because sums of floats are not exact."""
 
 
 def check(world: LeaseWorld) -> None:

@@ -38,7 +38,7 @@ READ_AGAIN_IN_SECONDS = 0.25
 BATCH_SIZE = 100
 RETRY_IN_SECONDS = 0.5
 ATTEMPTS = 6
-"""So often a batch is tried; then its records are discarded."""
+"""How often a batch is tried before its records are discarded."""
 
 
 class Reader:
@@ -74,7 +74,7 @@ class Reader:
         self._lineage: Lineage
         self._changed = anyio.Event()
         self._leaves = anyio.Event()
-        """Set when the users of leases leave: a stop has begun, and the other workers expect the leases."""
+        """Set when the users of leases leave: a stop has begun, and the other workers know of it."""
 
     async def run(self) -> None:
         with self._worker.open_run(STATE.mapping):

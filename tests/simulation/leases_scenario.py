@@ -32,7 +32,7 @@ RECOVERY_IN_SECONDS = 3 * LEASE_DURATION_IN_SECONDS * 1.1 + 5
 
 A dead worker's lease is seen by a scan, and expires one lease duration later. Its last renewal may arrive late."""
 DRAINED_IN_SECONDS = 120.0
-"""So soon after its end, the whole stream must be drained."""
+"""The whole stream must be drained within this time after its end."""
 
 
 class LeaseScenario:

@@ -135,7 +135,7 @@ def play(
     seed: int = 1,
     **settings: Any,
 ) -> None:
-    """Run one life in a new world. `settings` are fields of the stream."""
+    """Create the stream of the world, and run `main` on a virtual clock. `settings` are fields of FakeStream."""
 
     async def with_a_stream() -> None:
         world.create_stream(shard_count=shards, **settings)
@@ -145,7 +145,7 @@ def play(
 
 
 def play_life(world: OneStreamWorld, until: Beside, *, beside: Beside | None = None, **options: Any) -> None:
-    """Run one life in a new world. `options` are arguments of `play`."""
+    """Create the stream of the world, and run one process. `options` are arguments of `play`."""
 
     async def main() -> None:
         await world.live(until, beside=beside)

@@ -52,7 +52,7 @@ class Streams:
 
         These are the ends of closed shards, and the relevant positions of other shards.
 
-        A shard that left unread is noticed by a read, after two listings without it.
+        The end of a shard that has left the stream must be stored, too.
         """
         if mapping.name not in self.world.ready_at:
             return False

@@ -176,7 +176,7 @@ def test_a_message_does_not_overtake_a_defective_one_of_its_group(monkeypatch: p
     assert world.facts_of(SourceRecovered)
 
 
-def test_a_group_is_shown_in_order_even_if_the_message_before_a_defective_one_waits_for_long(
+def test_a_group_becomes_visible_in_order_even_if_the_message_before_a_defective_one_waits_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = World()
@@ -198,7 +198,7 @@ def test_a_group_is_shown_in_order_even_if_the_message_before_a_defective_one_wa
     assert not queue.message_ids
 
 
-def test_a_group_is_shown_in_order_even_if_its_defective_message_is_in_a_later_batch(
+def test_a_group_becomes_visible_in_order_even_if_its_defective_message_is_in_a_later_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The limit of 6 MB makes two batches.
@@ -247,7 +247,7 @@ def test_the_trouble_ends_after_the_defective_message_is_deleted(monkeypatch: py
     assert len(world.facts_of(SourceRecovered)) == 1
 
 
-def test_a_stop_shows_a_defective_message_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_makes_a_defective_message_visible_again(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=5)
     world.add_function("f", FunctionPlan(duration_in_seconds=(60.0, 60.0)), timeout_in_seconds=60)

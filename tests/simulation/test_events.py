@@ -1,4 +1,7 @@
-"""Are asynchronous events handled as on Lambda? The engine runs on a virtual clock; see events_world.py."""
+"""Are asynchronous events handled as on Lambda? The engine runs on a virtual clock; see events_world.py.
+
+A name in brackets, such as [A1], is the name of a case that was recorded on AWS.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +101,8 @@ def condition_and_attempts(document: Document) -> tuple[str, int]:
 
 
 @pytest.mark.parity("PutFunctionEventInvokeConfig.MaximumRetryAttempts")
-async def test_a1_an_event_that_fails_has_three_attempts_with_one_request_id_and_longer_waits() -> None:
+async def test_an_event_that_fails_has_three_attempts_with_one_request_id_and_longer_waits() -> None:
+    """[A1]"""
     destination = FakeDestination()
     world = EventsWorld(plan=ALWAYS_FAILS, destinations={"on_failure": destination})
     await live(world, "a")
@@ -110,7 +114,8 @@ async def test_a1_an_event_that_fails_has_three_attempts_with_one_request_id_and
     assert [fact.retry_in_seconds for fact in world.facts_of(EventInvoked)] == [60.0, 120.0, None]
 
 
-async def test_a2_an_event_without_retries_has_one_attempt() -> None:
+async def test_an_event_without_retries_has_one_attempt() -> None:
+    """[A2]"""
     destination = FakeDestination()
     world = EventsWorld(plan=ALWAYS_FAILS, destinations={"on_failure": destination}, maximum_retry_attempts=0)
     await live(world, "a")
@@ -128,7 +133,8 @@ async def test_an_event_whose_next_attempt_would_be_too_late_ends_at_once(age: i
 
 
 @pytest.mark.parity("PutFunctionEventInvokeConfig.DestinationConfig.OnFailure.Destination")
-async def test_a5_the_destination_and_the_dead_letter_queue_both_get_a_failed_event() -> None:
+async def test_the_destination_and_the_dead_letter_queue_both_get_a_failed_event() -> None:
+    """[A5]"""
     destination, dead_letters = FakeDestination(), FakeDestination()
     world = EventsWorld(
         plan=ALWAYS_FAILS,
@@ -141,7 +147,8 @@ async def test_a5_the_destination_and_the_dead_letter_queue_both_get_a_failed_ev
 
 
 @pytest.mark.parity("PutFunctionEventInvokeConfig.DestinationConfig.OnSuccess.Destination")
-async def test_a6_only_the_destination_for_success_gets_an_event_that_succeeds() -> None:
+async def test_only_the_destination_for_success_gets_an_event_that_succeeds() -> None:
+    """[A6]"""
     success, failure = FakeDestination(), FakeDestination()
     world = EventsWorld(destinations={"on_success": success, "on_failure": failure})
     await live(world, "a")
@@ -150,7 +157,8 @@ async def test_a6_only_the_destination_for_success_gets_an_event_that_succeeds()
     assert world.own_queue.events == []
 
 
-async def test_a7_an_event_ends_at_once_without_an_invocation_if_the_reserved_concurrency_is_zero() -> None:
+async def test_an_event_ends_at_once_without_an_invocation_if_the_reserved_concurrency_is_zero() -> None:
+    """[A7]"""
     destination, dead_letters = FakeDestination(), FakeDestination()
     world = EventsWorld(concurrency=0, destinations={"on_failure": destination, "dead_letter": dead_letters})
     await live(world, "a", "b")

@@ -1,4 +1,4 @@
-"""What is known of an invocation of an old run after the run that has followed it has ended, too?"""
+"""What happens to an invocation of an old run that outlasts the next run, too?"""
 
 from __future__ import annotations
 

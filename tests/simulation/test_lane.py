@@ -1,4 +1,7 @@
-"""What does one lane of a shard do? The real lane runs on a virtual clock, with a fake function and destination."""
+"""What does one lane of a shard do? The real lane runs on a virtual clock, with a fake function and destination.
+
+A name in brackets, such as [S5], is the name of a case that was recorded on AWS.
+"""
 
 from __future__ import annotations
 
@@ -201,7 +204,7 @@ def test_a_failing_batch_is_retried_unchanged_with_the_same_request_id() -> None
     "CreateEventSourceMapping.DestinationConfig.OnFailure.Destination",
 )
 def test_a_poison_record_is_isolated_and_reported_before_it_is_done() -> None:
-    """[S5] over the engine"""
+    """[S5]"""
     scene = Scene(
         answer=lambda names: ERROR if "2" in names else Answered(b""),
         options={
@@ -547,7 +550,7 @@ def test_a_record_too_large_for_any_event_is_discarded_without_an_invocation_and
 
 
 @pytest.mark.parametrize("is_shard_end", [True, False])
-def test_no_event_of_a_window_is_too_long_with_any_state(is_shard_end: bool) -> None:
+def test_an_event_of_a_window_is_never_too_long_whatever_its_state(is_shard_end: bool) -> None:
     """A batch leaves room for the largest state, because the function may return such a state within the batch."""
     scene = Scene(options={"tumbling_window_in_seconds": 10, "report_batch_item_failures": True})
     state = b'"' + b"x" * (MAXIMUM_STATE_BYTES - 2) + b'"'
@@ -606,7 +609,7 @@ def test_records_after_a_failed_one_are_counted_as_failed() -> None:
     assert scene.done == ["1", "2", "3", "4"]
 
 
-def test_a_bisection_after_named_failures_says_so() -> None:
+def test_a_bisection_after_batch_item_failures_has_them_as_its_reason() -> None:
     scene = Scene(
         answer=lambda names: Answered(b'{"batchItemFailures":[{"itemIdentifier":"1"}]}' if "1" in names else b""),
         options={

@@ -46,7 +46,7 @@ FAILOVER_IN_SECONDS = 2 * LEASE_DURATION_IN_SECONDS + 2
 """The longest time until another worker reads a dead worker's shards: one scan sees them, and they expire later."""
 
 SILENT_FAILOVER_IN_SECONDS = FAILOVER_IN_SECONDS + LEASE_DURATION_IN_SECONDS
-"""This time for a worker that lives, but gets no answers: until its own deadline, it still moves the counters."""
+"""The longest time if the worker lives, but gets no answers: until its own deadline, it still moves the counters."""
 
 
 def play(main: Callable[[LeaseWorld, TaskGroup], Awaitable[None]], *, world: LeaseWorld | None = None) -> LeaseWorld:
@@ -86,7 +86,7 @@ def longest_gap(world: LeaseWorld, *, since: float) -> float:
 
 
 def test_a_worker_that_was_stopped_for_longer_than_its_lease_stores_nothing() -> None:
-    """The zombie leader of amazon-kinesis-client #1669: the old owner goes on as if nothing had happened."""
+    """In amazon-kinesis-client #1669, the old owner went on as if nothing had happened."""
     begun_late: list[int] = []
 
     async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
@@ -128,7 +128,7 @@ def test_a_worker_whose_host_slept_begins_no_invocation_after_its_deadline() -> 
 
 
 def test_two_workers_that_stop_at_the_same_time_leave_their_shards_to_the_third() -> None:
-    """The race at the shutdown of amazon-kinesis-client #1673."""
+    """In amazon-kinesis-client #1673, two workers that stopped waited for each other."""
 
     async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
         for _ in range(9):
@@ -204,7 +204,7 @@ def test_a_worker_takes_its_own_lease_again_at_once_after_a_reload(count: int) -
 
 
 def test_a_restarted_worker_reads_the_shards_of_its_dead_predecessor() -> None:
-    """The leases that were stuck after a restart in amazon-kinesis-client #1718."""
+    """In amazon-kinesis-client #1718, leases were stuck after a restart."""
 
     async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
         for _ in range(3):
@@ -239,7 +239,7 @@ def test_the_shards_of_a_worker_that_is_known_to_be_dead_are_read_at_once() -> N
 
 
 def test_a_worker_writes_a_lease_no_more_after_it_has_given_it_away() -> None:
-    """The heartbeat that went on after a hand-off in amazon-kinesis-client #1729."""
+    """In amazon-kinesis-client #1729, a worker went on renewing a lease after a hand-over."""
 
     async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
         for _ in range(4):
@@ -261,7 +261,7 @@ def test_a_worker_writes_a_lease_no_more_after_it_has_given_it_away() -> None:
 
 
 def test_another_worker_reads_a_shard_that_was_offered_to_a_dead_worker() -> None:
-    """The hand-off that expired and was never taken again in amazon-kinesis-client #1765."""
+    """In amazon-kinesis-client #1765, a hand-over that expired was never tried again."""
 
     async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
         for _ in range(6):
@@ -374,7 +374,7 @@ def test_an_invocation_begins_before_the_deadline_that_counts_from_the_sending_o
 
 
 def test_a_shard_that_ends_while_another_worker_asks_for_it_is_drained_once() -> None:
-    """The hand-off at a shard's end in amazon-kinesis-client #1743 and #1788."""
+    """In amazon-kinesis-client #1743 and #1788, a shard that ended during its hand-over had no owner."""
 
     async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
         shards = [world.stream.open() for _ in range(4)]
@@ -415,7 +415,7 @@ def test_children_are_read_at_once_when_their_parent_is_drained() -> None:
 
 
 def test_a_restarted_worker_does_not_read_a_drained_shard_again() -> None:
-    """The restart at SHARD_END in amazon-kinesis-client #1744."""
+    """In amazon-kinesis-client #1744, a worker that found the end of a shard in the table did not go on."""
 
     async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
         shard = world.stream.open()
@@ -433,7 +433,7 @@ def test_a_restarted_worker_does_not_read_a_drained_shard_again() -> None:
 
 
 def test_a_worker_takes_a_lease_again_whose_owner_a_person_has_removed() -> None:
-    """vmware-go-kcl #77: the worker believes that it holds the lease, the table has no owner, and nothing runs."""
+    """In vmware-go-kcl #77, the worker believed that it held the lease, the table had no owner, and nothing ran."""
 
     async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
         shard = world.stream.open()
@@ -529,7 +529,7 @@ def test_a_child_does_not_wait_for_a_reset_parent_that_the_stream_lists_no_more(
 
 
 def test_closed_shards_do_not_keep_a_worker_from_starting() -> None:
-    """vmware-go-kcl-v2 #12."""
+    """In vmware-go-kcl-v2 #12, closed shards prevented the start."""
 
     async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
         first = world.stream.open()
@@ -572,7 +572,7 @@ SHORT = 0.25
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 0.6, 0.9])
-def test_a_worker_that_stops_reads_on_until_the_others_expect_its_leases(seconds: float) -> None:
+def test_a_worker_that_stops_reads_on_until_the_others_know_of_the_stop(seconds: float) -> None:
     """They read their rows once a second, at other moments in each of these scenes."""
 
     async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
@@ -1230,7 +1230,7 @@ def test_the_table_costs_one_scan_a_lease_duration_and_one_write_a_renewal() -> 
     assert 2 * 46 <= of_workers <= 2 * 60
 
 
-def test_with_one_unit_and_three_workers_everything_moves() -> None:
+def test_the_only_unit_and_all_shards_move_together_to_another_worker() -> None:
     """All shards are read by the worker that has the unit. If it dies, its unit and its shards go to another one."""
 
     async def main(world: LeaseWorld, tasks: TaskGroup) -> None:
@@ -1331,7 +1331,7 @@ def test_a_worker_takes_no_child_whose_parent_is_not_drained() -> None:
     run_seeded(1, main)
 
 
-def test_whoever_asks_for_rows_during_a_scan_waits_only_for_the_next_one() -> None:
+def test_a_request_for_rows_during_a_scan_waits_only_for_the_next_scan() -> None:
     world = LeaseWorld(seed=1)
 
     async def main() -> None:

@@ -1,7 +1,7 @@
-"""Are all promises about leases kept for any seed? The real worker on a virtual clock; see leases_scenario.py.
+"""Are all promises about leases kept for any seed? The real worker runs on a virtual clock; see leases_scenario.py.
 
-A failing seed is in the test's name, and replays to the letter:
-`pytest tests/simulation/test_leases_seeds.py --first-seed SEED --seeds 1`.
+The name of a failing test has its seed, and this command replays it exactly: `pytest
+tests/simulation/test_leases_seeds.py --first-seed SEED --seeds 1`.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def test_a_message_becomes_visible_after_twelve_hours_and_the_log_says_so() -> N
     checker.check_nothing_is_lost(queue, target.calls, lambda _: True)
 
 
-def test_a_group_with_too_little_time_left_for_a_whole_run_is_shown_at_once() -> None:
+def test_a_group_with_too_little_time_left_for_a_whole_run_becomes_visible_at_once() -> None:
     """The function may run for 11 h 40 min; after an hour of throttles, the twelve hours would end before that."""
     world = World()
     queue = world.add_queue("q.fifo")

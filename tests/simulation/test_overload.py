@@ -47,7 +47,7 @@ def test_a_service_that_is_slow_under_many_calls_gets_fewer_calls(name: str, mon
         return await invoke(invocation)
 
     around_calls(monkeypatch, takes_turns)
-    target.invoke = invoke_in_turn  # type: ignore[method-assign]  # slower, and no stand-in: the call goes through
+    target.invoke = invoke_in_turn  # type: ignore[method-assign]
 
     async def until(life: Life) -> None:
         for number in range(MESSAGES):

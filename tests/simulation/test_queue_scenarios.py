@@ -173,7 +173,7 @@ def test_filtered_out_messages_are_deleted_and_not_invoked() -> None:
 
 @pytest.mark.parametrize("batch_size", [15, 100, 1000, 10000])
 @pytest.mark.parity("CreateEventSourceMapping.BatchSize")
-def test_batches_above_ten_gather_over_several_receives(batch_size: int) -> None:
+def test_a_batch_of_more_than_ten_messages_is_gathered_by_several_receives(batch_size: int) -> None:
     """[Q7]"""
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=120)
@@ -366,7 +366,7 @@ def test_messages_stay_hidden_while_the_function_runs() -> None:
     assert not queue.message_ids
 
 
-def test_an_expired_receipt_is_not_invoked() -> None:
+def test_the_function_gets_no_message_that_may_be_visible_again() -> None:
     world = World(faults=FaultPlan(outages=[Outage(1.0, 200.0, Fault.UNREACHABLE)]))
     queue = world.add_queue("q", visibility_timeout_in_seconds=10)
     target = world.add_function("f", FunctionPlan(throttle_rate=1.0, ends_at=300.0), timeout_in_seconds=2)
@@ -670,7 +670,7 @@ def test_a_batch_is_invoked_with_lambdas_event() -> None:
         payloads.append(orjson.loads(invocation.payload))
         return await invoke(invocation)
 
-    target.invoke = listening  # type: ignore[method-assign]  # an ear, not a stand-in: the call goes through
+    target.invoke = listening  # type: ignore[method-assign]
     live(world, sending(world, queue, "hello", stop_at=3))
     (record,) = payloads[0]["Records"]
     assert record["body"] == "hello"

@@ -394,7 +394,7 @@ def test_one_failure_on_a_quiet_queue_does_not_take_the_concurrency_down_to_one(
     assert target.calls
 
 
-def test_one_poison_message_does_not_starve_a_steady_load() -> None:
+def test_one_poison_message_does_not_delay_a_steady_load() -> None:
     world = World()
     plan = FunctionPlan(duration_in_seconds=(5.0, 5.0))
     world.add_function("f", plan, concurrency=100)
@@ -578,7 +578,7 @@ def test_a_crash_does_not_move_messages_of_other_batches_towards_the_dead_letter
 
 
 @pytest.mark.parametrize(("owner", "step"), [(envelope, "encode"), (Delivery, "put")])
-def test_messages_are_shown_at_once_if_gathering_them_crashed_even_while_another_batch_runs(
+def test_messages_become_visible_at_once_if_gathering_them_crashed_even_while_another_batch_runs(
     owner: Any, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World()
@@ -850,7 +850,7 @@ def test_a_batch_keeps_its_request_id_over_throttles_and_counts_its_attempts(mon
     assert [invocation.attempt for invocation in invocations] == list(range(1, len(invocations) + 1))
 
 
-def test_messages_that_are_gathered_at_a_stop_are_shown_at_once() -> None:
+def test_messages_that_are_gathered_at_a_stop_become_visible_at_once() -> None:
     """The messages do not wait for the end of another batch."""
     world = World(grace_in_seconds=60)
     queue = world.add_queue("q", visibility_timeout_in_seconds=600)

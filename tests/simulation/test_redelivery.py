@@ -123,7 +123,7 @@ def test_the_timeout_of_each_message_of_a_window_counts_from_its_own_receive() -
     checker.check_failed_messages_come_again_in_time(queue, target.calls, timeout_in_seconds=30, slack_in_seconds=1.1)
 
 
-def test_no_call_is_made_for_a_message_that_sqs_shows_at_the_right_time() -> None:
+def test_no_call_is_made_for_a_message_that_becomes_visible_at_the_right_time_by_itself() -> None:
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=30)
     target = world.add_function("f", FunctionPlan(failure_rate=1.0, ends_at=50.0))
@@ -133,7 +133,7 @@ def test_no_call_is_made_for_a_message_that_sqs_shows_at_the_right_time() -> Non
     assert not changes(queue)
 
 
-def test_a_message_that_was_hidden_again_is_shown_after_the_queues_own_timeout() -> None:
+def test_a_message_that_was_hidden_again_becomes_visible_after_the_queues_own_timeout() -> None:
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=30)
     target = world.add_function(
@@ -216,7 +216,7 @@ def test_an_entry_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> 
     assert again == pytest.approx([5.5, 5.5], abs=0.6)
 
 
-def test_a_call_that_hides_a_message_never_follows_the_one_that_shows_it(
+def test_a_call_that_hides_a_message_never_follows_the_one_that_makes_it_visible(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = World()
@@ -239,7 +239,7 @@ def test_a_call_that_hides_a_message_never_follows_the_one_that_shows_it(
 
 
 @pytest.mark.parametrize(("is_deleted", "duration"), [(True, 70.0), (False, 95.0)])
-def test_an_expired_receipt_is_not_tried_again(
+def test_a_call_is_not_tried_again_when_its_message_may_be_visible(
     is_deleted: bool, duration: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another client may have the message at that time."""
@@ -270,7 +270,7 @@ def test_an_expired_receipt_is_not_tried_again(
     assert bool(refused) == is_deleted
 
 
-def test_a_group_is_shown_in_order_if_a_receive_became_several_batches() -> None:
+def test_a_group_becomes_visible_in_order_if_a_receive_became_several_batches() -> None:
     """The limit of 6 MB makes three batches.
 
     The first one fails, so the messages of its group leave the other batches.
@@ -323,7 +323,7 @@ def test_a_stop_that_cancels_a_call_repeats_it(name: str, monkeypatch: pytest.Mo
     assert not checker.in_flight(queue)
 
 
-def test_a_group_that_a_stop_cancels_is_shown_after_the_timeout_of_its_function() -> None:
+def test_a_group_whose_invocation_a_stop_cancels_becomes_visible_after_the_timeout_of_its_function() -> None:
     world = World(grace_in_seconds=0)
     queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=300)
     target = world.add_function("f", FunctionPlan(duration_in_seconds=(60.0, 60.0)), timeout_in_seconds=100)

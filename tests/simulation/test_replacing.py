@@ -84,7 +84,7 @@ def test_only_the_group_of_an_invocation_that_outlasts_the_grace_waits(
 
 
 @pytest.mark.parametrize("change", ["replace", "pause and resume", "remove and add"])
-def test_a_group_waits_for_the_invocation_of_the_old_run_even_if_sqs_shows_its_message_meanwhile(
+def test_a_group_waits_for_the_invocation_of_the_old_run_even_if_its_message_becomes_visible_meanwhile(
     change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The message waits long for a slot of its function, and the daemon has no permission to hide it for longer."""

@@ -130,7 +130,7 @@ def test_a_mapping_starts_when_its_state_works_and_reports_the_failure_until_the
     assert len(world.facts_of(MappingReady)) == 1
 
 
-def test_at_latest_a_shard_begins_at_the_time_before_its_row_could_be_created() -> None:
+def test_with_latest_a_record_that_is_written_while_the_state_fails_is_delivered() -> None:
     class FailingStore(FakeStore):
         """A state in which the first four tries to create the row of a shard fail."""
 

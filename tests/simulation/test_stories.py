@@ -181,7 +181,7 @@ class NoIterators(WorkersWorld):
                 await anyio.sleep_forever()
                 raise AssertionError
 
-            source.iterator = iterator  # type: ignore[method-assign]  # the same source, which answers never
+            source.iterator = iterator  # type: ignore[method-assign]
         return source
 
 

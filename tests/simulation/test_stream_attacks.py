@@ -145,7 +145,7 @@ def test_hundreds_of_shards_that_are_read_at_once_keep_their_batching_windows() 
     assert len(world.calls) == 100
 
 
-def test_a_shard_that_left_undone_while_the_daemon_was_stopped_is_reported() -> None:
+def test_a_shard_that_left_the_stream_unfinished_while_the_daemon_was_stopped_is_reported() -> None:
     world = KinesisWorld()
 
     async def main() -> None:
@@ -361,7 +361,7 @@ def test_a_listing_without_an_answer_does_not_delay_the_stop() -> None:
                 await anyio.sleep(10 if anyio.current_time() > 5 else 0)
                 return await listed()
 
-            source.shards = shards  # type: ignore[method-assign]  # the same source, in a bad time
+            source.shards = shards  # type: ignore[method-assign]
             return source
 
     world = Silent()
@@ -400,7 +400,7 @@ def test_records_that_the_source_repeats_are_not_repeated_to_the_function() -> N
                 before.extend(answer.records)
                 return answer._replace(records=repeated)
 
-            source.read = read  # type: ignore[method-assign]  # the same source, with a stutter
+            source.read = read  # type: ignore[method-assign]
             return source
 
     world = Stuttering(batch_size=4)

@@ -73,7 +73,7 @@ class Flickering(KinesisWorld):
                 found = [shard for shard in found if not self._left_out(shard)]
             return found
 
-        source.shards = shards  # type: ignore[method-assign]  # the same source, in a bad time
+        source.shards = shards  # type: ignore[method-assign]
         return source
 
     def put_low(self, *names: str) -> None:
@@ -501,7 +501,7 @@ def test_children_whose_request_fails_are_found_by_a_listing_at_once() -> None:
             async def children(shard_id: ShardId) -> list[Shard]:
                 raise Unreachable("no answer", code="Timeout", was_sent=True)
 
-            source.children = children  # type: ignore[method-assign]  # the same source, in a bad time
+            source.children = children  # type: ignore[method-assign]
             return source
 
     world = Childless()
@@ -567,12 +567,12 @@ def test_a_listing_that_still_shows_a_drained_shard_as_open_is_not_mistaken_for_
                 late = [found for at, found in answers if at <= anyio.current_time() - 10]
                 return (late or [answers[0][1]])[-1]
 
-            source.shards = shards  # type: ignore[method-assign]  # the same source, late
+            source.shards = shards  # type: ignore[method-assign]
 
             async def children(shard_id: ShardId) -> list[Shard]:
                 return await shards()
 
-            source.children = children  # type: ignore[method-assign]  # as above
+            source.children = children  # type: ignore[method-assign]
             return source
 
     world = Late()
@@ -635,7 +635,7 @@ def test_a_stream_whose_shards_are_all_drained_without_children_troubles_the_map
 
 
 @pytest.mark.parametrize(("failures", "calls", "facts"), [(3, 103, 0), (101, 201, 1)])
-def test_at_a_start_at_latest_only_failed_iterators_are_requested_again(failures: int, calls: int, facts: int) -> None:
+def test_with_latest_only_failed_iterators_are_requested_again(failures: int, calls: int, facts: int) -> None:
     world = KinesisWorld(starting_position=Latest())
     world.service.faults.script("GetShardIterator", *[Fault.UNREACHABLE] * failures)
 
@@ -657,7 +657,7 @@ def test_a_stream_without_listed_shards_has_no_positions() -> None:
             async def shards() -> list[Shard]:
                 return await listed() if anyio.current_time() >= 5 else []
 
-            source.shards = shards  # type: ignore[method-assign]  # the same source, in its first seconds
+            source.shards = shards  # type: ignore[method-assign]
             return source
 
     world = New(starting_position=Latest())

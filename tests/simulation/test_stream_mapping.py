@@ -1,4 +1,7 @@
-"""What does a Kinesis mapping do? The real engine and source run on a virtual clock, over a fake of Kinesis."""
+"""What does a Kinesis mapping do? The real engine and source run on a virtual clock, over a fake of Kinesis.
+
+A name in brackets, such as [S14], is the name of a case that was recorded on AWS.
+"""
 
 from __future__ import annotations
 

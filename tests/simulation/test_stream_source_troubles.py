@@ -84,7 +84,7 @@ def test_a_start_at_a_time_sends_few_requests_for_shards_that_closed_before() ->
 
 
 @pytest.mark.parametrize("finds_times", [True, False])
-def test_a_tables_stream_that_began_at_latest_continues_there_and_skips_older_records_without_a_pause(
+def test_a_tables_stream_that_began_with_latest_continues_there_and_skips_older_records_without_a_pause(
     finds_times: bool,
 ) -> None:
     world = TableWorld(starting_position=Latest())
@@ -315,7 +315,7 @@ def test_a_shard_that_no_longer_exists_is_left_even_if_the_service_reports_only_
                 except NotFound as error:
                     raise Trimmed("the shard has been trimmed", code="TrimmedDataAccessException") from error
 
-            source.iterator = iterator  # type: ignore[method-assign]  # the same source, of another service
+            source.iterator = iterator  # type: ignore[method-assign]
             return source
 
     world = Forgetful()
@@ -348,7 +348,7 @@ def test_oldest_records_that_expire_just_before_the_read_are_reported_as_trimmed
                     raise Trimmed(left.pop(), code="TrimmedDataAccessException")
                 return await read(iterator, limit=limit)
 
-            source.read = read_or_trimmed  # type: ignore[method-assign]  # the same source, of old records
+            source.read = read_or_trimmed  # type: ignore[method-assign]
             return source
 
     world = Ageing(starting_position=TrimHorizon())
@@ -379,8 +379,8 @@ def test_a_listing_without_shards_does_not_show_that_a_shard_has_left() -> None:
                     raise NotFound("no such shard", code="ResourceNotFoundException")
                 return await read(iterator, limit=limit)
 
-            source.shards = shards  # type: ignore[method-assign]  # the same source, in a bad time
-            source.read = read_or_not_found  # type: ignore[method-assign]  # as above
+            source.shards = shards  # type: ignore[method-assign]
+            source.read = read_or_not_found  # type: ignore[method-assign]
             return source
 
     world = Unlisted()

@@ -47,7 +47,7 @@ def test_records_in_hand_are_not_overtaken_by_a_grandchild_whose_parents_expired
     assert [number for call in target.calls for number in call.done] == numbers
 
 
-def test_a_start_at_latest_is_no_later_than_requested_to_the_millisecond() -> None:
+def test_with_latest_the_stored_time_is_not_rounded_up_to_the_next_millisecond() -> None:
     """Kinesis reports arrivals in whole milliseconds, so a stored time may not be rounded up."""
     world = World()
     target = world.add_function("function", FunctionPlan(duration_in_seconds=(0.0, 0.0)))
@@ -75,7 +75,7 @@ def test_a_start_at_latest_is_no_later_than_requested_to_the_millisecond() -> No
     assert [number for call in target.calls for number in call.done] == numbers
 
 
-def test_the_pace_counts_from_the_read_and_not_from_the_request_of_its_iterator() -> None:
+def test_the_pause_after_a_read_does_not_begin_with_the_request_of_its_iterator() -> None:
     """Otherwise, six reads would come within the first second, and Kinesis allows five."""
     world = World()
     world.add_function("function")

@@ -185,7 +185,7 @@ def test_a_worker_that_has_too_much_gives_shards_away_and_cuts_no_invocation() -
     assert not world.facts_of(LeasesLost)
 
 
-def test_two_workers_that_begin_together_at_latest_lose_nothing_that_comes_after_the_first_is_ready() -> None:
+def test_two_workers_that_begin_together_with_latest_lose_nothing_that_comes_after_the_first_is_ready() -> None:
     """The second one lists while the first one is ready already, and finds a shard that the first one has not seen."""
 
     class Slow(WorkersWorld):
@@ -210,7 +210,7 @@ def test_two_workers_that_begin_together_at_latest_lose_nothing_that_comes_after
                     return answer
                 return await listed()
 
-            source.shards = shards  # type: ignore[method-assign]  # the same source, which answers late
+            source.shards = shards  # type: ignore[method-assign]
             return source
 
     world = Slow(starting_position=Latest(), batch_size=1)
@@ -251,7 +251,7 @@ def test_a_crash_in_the_middle_of_a_first_start_lets_no_shard_begin_at_its_oldes
     assert world.succeeded == ["after"]
 
 
-def test_a_shard_that_comes_between_two_processes_is_read_from_its_beginning_also_at_latest() -> None:
+def test_a_shard_that_comes_between_two_processes_is_read_from_its_beginning_also_with_latest() -> None:
     world = WorkersWorld(starting_position=Latest(), batch_size=1)
 
     async def main() -> None:
@@ -281,7 +281,7 @@ def test_iterators_of_a_first_start_are_not_used_after_another_worker_has_read_t
                 self.positions.append(position)
                 return await get(shard_id, position)
 
-            source.iterator = iterator  # type: ignore[method-assign]  # the same source, which is watched
+            source.iterator = iterator  # type: ignore[method-assign]
             return source
 
     world = Watched()
@@ -412,7 +412,7 @@ def test_a_worker_that_reaches_the_state_but_not_its_source_keeps_its_shards_unt
                     raise Unreachable("the network is down", code="TimeoutError", was_sent=False)
                 return await read(iterator, limit=limit)
 
-            source.read = read_unless_partitioned  # type: ignore[method-assign]  # the same source, behind a network
+            source.read = read_unless_partitioned  # type: ignore[method-assign]
             return source
 
     world = Partitioned()
@@ -657,7 +657,7 @@ def test_a_mapping_whose_workers_share_a_limit_shows_the_units_of_its_own_worker
     assert limits == [4, 2, 0]
 
 
-def test_a_worker_that_stops_reads_its_shards_until_the_other_one_expects_them() -> None:
+def test_a_worker_that_stops_reads_its_shards_until_the_other_one_knows_of_the_stop() -> None:
     world = WorkersWorld()
 
     async def main() -> None:
@@ -674,7 +674,7 @@ def test_a_worker_that_stops_reads_its_shards_until_the_other_one_expects_them()
 
 @pytest.mark.parametrize(("grace", "duration"), [(10.0, 9.5), (1.0, 0.3)])
 def test_a_stop_cuts_no_invocation_that_takes_less_than_the_grace(grace: float, duration: float) -> None:
-    """The worker begins invocations after the stop has begun, until the other worker expects its shards."""
+    """The worker begins invocations after the stop has begun, until the other worker knows of the stop."""
     world = WorkersWorld(batch_size=1)
     world.grace_in_seconds, world.duration = grace, duration
 
@@ -694,7 +694,7 @@ def test_a_stop_cuts_no_invocation_that_takes_less_than_the_grace(grace: float, 
     play(world, main, shards=4)
 
 
-def test_a_second_signal_does_not_wait_until_the_other_worker_expects_the_shards() -> None:
+def test_a_second_signal_does_not_wait_until_the_other_worker_knows_of_the_stop() -> None:
     world = WorkersWorld()
 
     async def main() -> None:

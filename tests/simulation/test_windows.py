@@ -1,4 +1,7 @@
-"""Which records does a tumbling window count? Each of its records once, despite failures, splits, stops and crashes."""
+"""Which records does a tumbling window count? Each of its records once, despite failures, splits, stops and crashes.
+
+A name in brackets, such as [S17], is the name of a case that was recorded on AWS.
+"""
 
 from __future__ import annotations
 
@@ -179,7 +182,7 @@ def test_a_restart_before_the_call_for_an_early_end_makes_this_call_first() -> N
     assert_each_window_saw_its_records(world)
 
 
-def test_a_partly_failed_batch_passes_on_its_state_with_the_earlier_records() -> None:
+def test_the_state_of_a_partly_failed_batch_counts_only_if_a_record_is_done() -> None:
     world = WindowWorld(report_batch_item_failures=True)
     numbers: list[str] = []
     calls = 0

@@ -35,9 +35,9 @@ _Table = dict[type, Predicate]
 
 
 class CompiledRule(NamedTuple):
-    """The two parts of a compiled rule. A part is None if the rule does not test it.
+    """The two parts of a compiled rule: `data` tests the record's document, and `metadata` tests its other fields.
 
-    `data` tests the record's document.
+    A part is None if the rule has no test for it.
     """
 
     metadata: Predicate | None

@@ -105,7 +105,7 @@ class Stage:
         await self.active()
 
     async def reported(self) -> list[Reported]:
-        """Return at most ten invocation records, each with the data that it names. The messages stay in the queue."""
+        """Return at most ten invocation records, each with its first record's data. The messages stay in the queue."""
         answer = await self._sqs.receive_message(
             QueueUrl=self.failures_url, MaxNumberOfMessages=MESSAGES_PER_CALL, VisibilityTimeout=0
         )

@@ -32,7 +32,7 @@ A user is a task that reads a shard, or that needs a unit of a function's concur
     ... the user has left: the worker stores the last checkpoint. If no other user of this process comes, it gives the
         lease away
 
-At a stop (`begin_stop`), users of shards go on until the other workers expect the leases (`stop_announced`). Then each
+At a stop (`begin_stop`), users of shards go on until the other workers know of the stop (`stop_announced`). Then each
 user finishes the records in hand and leaves, and the lease goes to the live worker with the smallest load.
 If a new run of a mapping follows an old one in this process, the new run gets the lease: the worker keeps it for up to
 a second. While invocations of the old run still run, both runs may share it (`hands.py`).

@@ -13,8 +13,8 @@ from poller.ports import MonotonicClock
 LOOK_AGAIN_IN_SECONDS = 1.0
 """The longest sleep of this task. If a lease is taken during the sleep, its deadline may be the nearest of all.
 
-A deadline counts from the sending of the take, whose answer may be late. But the limit of a call (`table.py`) leaves
-more time than this.
+A deadline counts from the sending of the take. But the answer comes so early (`table.py`) that the deadline is later
+than the end of this sleep.
 """
 
 

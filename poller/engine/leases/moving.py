@@ -49,7 +49,7 @@ class Moving:
         self._scan_soon = scan_soon
         self._emit = emit
         self._asked: set[str] = set()
-        """The prefixes of the leases that users have wanted when this worker last asked others for leases."""
+        """The prefixes of the leases that users wanted when this worker last asked others for leases."""
         self._requests: set[tuple[str, Owner]] = set()
         """Requests of workers that this worker does not know yet."""
         self._offered_at: dict[RowKey, float] = {}

@@ -236,7 +236,7 @@ class Worker:
             self._messages.beat()
 
     async def stop_announced(self) -> None:
-        """Wait until the other workers expect leases of this worker, because it stops. This takes up to two seconds.
+        """Wait until the other workers know that this worker stops. This takes up to two seconds.
 
         Returns soon if there is no other worker, and at once if this worker does not stop.
         """

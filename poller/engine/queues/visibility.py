@@ -34,10 +34,7 @@ from poller.model.ids import MappingName
 from poller.ports import QueueSource
 
 TIMEOUT_BEFORE_LOOKUP_IN_SECONDS = 30
-"""SQS's default visibility timeout.
-
-It is used until the lookup has read the queue's own timeout. No message is received before that.
-"""
+"""SQS's default visibility timeout. The lookup replaces it by the queue's own before the first receive."""
 
 TICKS_PER_TIMEOUT = 8
 SHORTEST_TICK_IN_SECONDS = 0.1

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 import anyio
 
 BYTES_OF_A_SHARD = 16 * 2**20
-"""A little more than two full events, so that one event can be delivered while the next one is filled."""
+"""More than two full events, so that one event can be delivered while the next one is filled."""
 
 BYTES_OF_THE_PROCESS = 512 * 2**20
 

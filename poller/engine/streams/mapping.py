@@ -27,8 +27,8 @@ change this, and neither does another worker that lists the shards at the same t
 
 While a stream has no shards, no row can be created, and the mapping is not ready.
 At a stop, the readers end, invocations that run may finish within the grace, and each lease goes with its last
-checkpoint to the next user or the next worker. If the daemon stops, the readers first go on until other workers expect
-their leases, so that a shard is hardly ever without a reader.
+checkpoint to the next user or the next worker. If the daemon stops, the readers first go on until the other workers
+know of the stop, so that a shard is hardly ever without a reader.
 
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lambda with DynamoDB".
 """
@@ -276,7 +276,7 @@ class StreamMappingRunner:
             services.cancel_scope.cancel()
 
     async def _leave_at_the_stop(self) -> None:
-        """Let the readers leave at the stop. If the daemon stops, first let other workers expect its shards."""
+        """Let the readers leave at the stop. If the daemon stops, first wait until the other workers know it."""
         await self._stop.draining.wait()
         await self._context.worker.stop_announced()
         for reader in self._readers.values():

@@ -67,7 +67,7 @@ class ShardRows:
         return {shard_of(row.key): row for row in rows if row.checkpoint is not None}
 
     async def marks(self) -> Marks:
-        """Return what the table tells about the start of the mapping."""
+        """Read the three rows about the start of the mapping."""
         begun, start, kcl = begun_key(self._state), start_key(self._state), kcl_key(self._state)
         rows = await self._worker.read([begun, start, kcl])
         table = str(rows[kcl].details.get("table")) if kcl in rows else None

@@ -1,4 +1,7 @@
-"""What happens to an event before and after an attempt?"""
+"""What happens to an event before and after an attempt?
+
+A name in brackets, such as [A1], is the name of a case that was recorded on AWS.
+"""
 
 from __future__ import annotations
 
@@ -55,19 +58,22 @@ def live(function: Function, *responses: Response, event: Event = EVENT) -> Life
     return Life(event, invoked_at, request_ids)
 
 
-def test_a1_an_event_that_always_fails_has_three_attempts_after_0_1_and_3_minutes() -> None:
+def test_an_event_that_always_fails_has_three_attempts_after_0_1_and_3_minutes() -> None:
+    """[A1]"""
     life = live(function_with(on_failure=QUEUE), RAISES)
     assert life.invoked_at == [0, 60, 180]
     assert (life.ending.condition, life.event.attempts) == ("RetriesExhausted", 3)
     assert life.request_ids == {EVENT.request_id}
 
 
-def test_a2_without_retries_an_event_has_one_attempt() -> None:
+def test_without_retries_an_event_has_one_attempt() -> None:
+    """[A2]"""
     life = live(function_with(maximum_retry_attempts=0), RAISES)
     assert (life.invoked_at, life.ending.condition, life.event.attempts) == ([0], "RetriesExhausted", 1)
 
 
-def test_a3_an_event_ends_at_once_if_its_next_retry_would_come_too_late() -> None:
+def test_an_event_ends_at_once_if_its_next_retry_would_come_too_late() -> None:
+    """[A3]"""
     life = live(function_with(maximum_event_age_in_seconds=60), RAISES)
     assert (life.invoked_at, life.ending.condition, life.event.attempts) == ([0], "EventAgeExceeded", 1)
     assert life.ending.at == NOW, "the record comes at once"
@@ -80,24 +86,28 @@ def test_a3_an_event_ends_at_once_if_its_next_retry_would_come_too_late() -> Non
     )
 
 
-def test_a4_an_event_has_only_the_retries_before_its_maximum_age() -> None:
+def test_an_event_has_only_the_retries_before_its_maximum_age() -> None:
+    """[A4]"""
     life = live(function_with(maximum_event_age_in_seconds=90), RAISES)
     assert (life.invoked_at, life.ending.condition, life.event.attempts) == ([0, 60], "EventAgeExceeded", 2)
 
 
-def test_a5_a_failed_event_goes_to_the_destination_and_to_the_dead_letter_queue() -> None:
+def test_a_failed_event_goes_to_the_destination_and_to_the_dead_letter_queue() -> None:
+    """[A5]"""
     life = live(function_with(on_failure=TOPIC, dead_letter_arn=QUEUE, on_success=TOPIC), RAISES)
     assert life.ending.deliveries == ("on_failure", "dead_letter")
 
 
 @pytest.mark.parametrize("payload", [b"", b"null"])
-def test_a6_a_function_that_returns_nothing_succeeds_with_null(payload: bytes) -> None:
+def test_a_function_that_returns_nothing_succeeds_with_null(payload: bytes) -> None:
+    """[A6]"""
     life = live(function_with(on_failure=TOPIC, on_success=QUEUE), Answered(payload, executed_version="7"))
     assert (life.ending.condition, life.event.attempts, life.ending.deliveries) == ("Success", 1, ("on_success",))
     assert life.ending.last == LastAttempt(status_code=200, executed_version="7", payload=b"null")
 
 
-def test_a7_a_function_without_concurrency_never_gets_an_event() -> None:
+def test_a_function_without_concurrency_never_gets_an_event() -> None:
+    """[A7]"""
     life = live(function_with(reserved_concurrency=0, on_failure=QUEUE), RAISES)
     assert (life.invoked_at, life.ending.condition, life.event.attempts) == ([], "ZeroReservedConcurrency", 0)
     assert (life.ending.last, life.ending.deliveries) == (None, ("on_failure",))
