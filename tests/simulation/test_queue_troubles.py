@@ -32,11 +32,11 @@ from poller.targets.endpoints import Endpoint, Endpoints
 from tests.fakes.clock import EPOCH
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.queue import FakeQueue
-from tests.fakes.target import FunctionPlan, ids_of
+from tests.fakes.target import FakeTarget, FunctionPlan, ids_of
 from tests.simulation import checker
 from tests.simulation.life import Life
 from tests.simulation.steps import Call, around_calls, live, sending, stopping_at
-from tests.simulation.world import World, run_seeded
+from tests.simulation.world import Beside, World, run_seeded
 
 
 def test_a_crashed_mapping_is_not_ready_while_it_waits_to_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -440,13 +440,14 @@ def test_after_a_kill_a_group_does_not_run_twice_at_once() -> None:
     checker.check_one_batch_at_a_time(target.calls)
 
 
+@pytest.mark.parametrize("visibility_timeout", [300, 292])
 def test_after_a_kill_a_group_whose_function_began_late_does_not_run_twice_at_once(
-    monkeypatch: pytest.MonkeyPatch,
+    visibility_timeout: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faults = FaultPlan(slow_answer_in_seconds=6.0)
     faults.script("ReceiveMessage", Fault.ANSWER_SLOW)
     world = World(faults=faults)
-    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=300)
+    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=visibility_timeout)
     target = world.add_function("f", FunctionPlan(duration_in_seconds=(291.0, 291.0)), timeout_in_seconds=292)
     world.add_mapping("m", queue, "f")
     invoke = target.invoke
@@ -688,11 +689,29 @@ def test_a_delete_without_an_answer_does_not_delay_a_release(monkeypatch: pytest
     assert len(hidden) <= 1, "the slow one was not shown, as the delete of the other used up the time for both"
 
 
-def test_a_stop_does_not_wait_for_a_batch_that_may_not_be_invoked_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+def with_a_batch_that_waits_for_its_function(*, stop_at: float) -> tuple[World, FakeQueue, FakeTarget, Beside]:
+    """Return a world and its script. The function is busy for 26 s, while a batch of a FIFO queue waits for it.
+
+    Messages are hidden for 58 s, and must be hidden for 34 s at the start of an invocation. So the batch has to be
+    hidden again when the function is free.
+    """
     world = World(grace_in_seconds=30)
     queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=30)
-    target = world.add_function("f", timeout_in_seconds=28)
+    other = world.add_queue("other", visibility_timeout_in_seconds=300)
+    busy = FunctionPlan(duration_in_seconds=(26.0, 26.0))
+    target = world.add_function("f", busy, timeout_in_seconds=28, concurrency=1)
     world.add_mapping("m", queue, "f")
+    world.add_mapping("fills", other, "f")
+
+    async def until(life: Life) -> None:
+        world.sqs.send(other, "long")
+        await sending(world, queue, "hello", at=2.0, stop_at=stop_at)(life)
+
+    return world, queue, target, until
+
+
+def test_a_stop_does_not_wait_for_a_batch_that_may_not_be_invoked_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, _, target, until = with_a_batch_that_waits_for_its_function(stop_at=28.0)
 
     async def hides_nothing(call: Call, operation: str, request: dict[str, Any]) -> Any:
         if operation == "ChangeMessageVisibilityBatch" and request["Entries"][0]["VisibilityTimeout"]:
@@ -700,19 +719,16 @@ def test_a_stop_does_not_wait_for_a_batch_that_may_not_be_invoked_yet(monkeypatc
         return await call(request)
 
     around_calls(monkeypatch, hides_nothing)
-    life = live(world, sending(world, queue, "hello", at=8.0, stop_at=10.0))
-    assert not target.calls
+    life = live(world, until)
+    assert [call.mapping for call in target.calls] == ["fills"]
     assert life.ended_at is not None
-    assert life.ended_at < 12, f"nothing ran; the stop took {life.ended_at - 10:.0f} s"
+    assert life.ended_at < 30, f"nothing ran; the stop took {life.ended_at - 28:.0f} s"
 
 
 def test_no_invocation_begins_if_the_stop_begins_while_its_messages_are_hidden_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    world = World(grace_in_seconds=30)
-    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=30)
-    target = world.add_function("f", timeout_in_seconds=28)
-    world.add_mapping("m", queue, "f")
+    world, queue, target, until = with_a_batch_that_waits_for_its_function(stop_at=100.0)
     hidden_at: list[float] = []
 
     async def stops(call: Call, operation: str, request: dict[str, Any]) -> Any:
@@ -722,9 +738,9 @@ def test_no_invocation_begins_if_the_stop_begins_while_its_messages_are_hidden_a
         return await call(request)
 
     around_calls(monkeypatch, stops)
-    life = live(world, sending(world, queue, "hello", at=8.0, stop_at=100.0))
-    assert hidden_at, "the message was received early in its poll, so it has to be hidden again"
-    assert not target.calls
+    life = live(world, until)
+    assert hidden_at, "the message was received long before, so it has to be hidden again"
+    assert [call.mapping for call in target.calls] == ["fills"]
     assert not checker.in_flight(queue)
     assert life.ended_at is not None
     assert life.ended_at < hidden_at[0] + 2

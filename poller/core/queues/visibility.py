@@ -4,10 +4,9 @@ A message stays hidden for the queue's own visibility timeout. If the batching w
 longer, the timeout is window + function's timeout + 30 seconds, as on AWS.
 AWS refuses a mapping whose function may run longer than the queue's timeout. poller accepts such a mapping with a
 warning, because it keeps extending the timeouts of messages in hand.
-On a FIFO queue, a message is hidden for as long as its function may run. So if this process crashes, no other
-invocation of the message group begins while the function runs. If the queue's own timeout is as long as the function's,
-or less than seven seconds longer, up to seven seconds at the end of the function are not covered: one for a call to
-SQS, and six if the function begins late (`engine/queues/invoking.py`).
+On a FIFO queue, a message stays hidden until its function has ended, also if this process crashes: no other invocation
+of the message group begins while the function runs. So the timeout must also be long enough for a call to SQS and for
+a function that begins late; if the queue's own timeout is not, poller uses the longer one here too.
 On a standard queue, the longer timeout is about 20 minutes at most and is extended when needed, so that a crash does
 not hide messages for hours.
 
@@ -23,9 +22,15 @@ import math
 from typing import NamedTuple
 
 SLACK_IN_SECONDS = 30
+
+CALL_IN_SECONDS = 1.0
+"""The time that a call to SQS may take."""
+
+SECONDS_TO_BEGIN = 6.0
+"""The longest time between a call and the start of its function: five seconds to connect, and one for the emulator."""
+
 LONGEST_IN_SECONDS = 43_200
 """Twelve hours: the longest time for which SQS hides a message (SQS API reference, ChangeMessageVisibility)."""
-
 
 LONGEST_FOR_A_STANDARD_QUEUE_IN_SECONDS = 1_230
 """The longest batching window, the longest function timeout on Lambda, and the slack: 300 + 900 + 30."""
@@ -47,10 +52,12 @@ def effective_visibility(
 ) -> Visibility:
     """Return the visibility timeout for ReceiveMessage, and a warning if the queue's own timeout is too short."""
     needed = window_in_seconds + math.ceil(function_timeout_in_seconds)
-    if needed <= queue_timeout_in_seconds:
+    if needed + (CALL_IN_SECONDS + SECONDS_TO_BEGIN if is_fifo else 0) <= queue_timeout_in_seconds:
         return Visibility(queue_timeout_in_seconds, queue_timeout_in_seconds, None)
     longest = LONGEST_IN_SECONDS if is_fifo else max(queue_timeout_in_seconds, LONGEST_FOR_A_STANDARD_QUEUE_IN_SECONDS)
     timeout = min(longest, needed + SLACK_IN_SECONDS)
+    if needed <= queue_timeout_in_seconds:
+        return Visibility(timeout, queue_timeout_in_seconds, None)
     advice = (
         f"the queue's visibility timeout ({queue_timeout_in_seconds} s) is shorter than the batching window plus the "
         f"function's timeout ({needed} s), so poller hides messages for {timeout} s, and for longer while they are "

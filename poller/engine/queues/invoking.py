@@ -18,6 +18,7 @@ from poller.core import envelope
 from poller.core.batching import EMPTY_EVENT_BYTES
 from poller.core.queues.delivery import Delivery, Invoke
 from poller.core.queues.scaling import Concurrency
+from poller.core.queues.visibility import SECONDS_TO_BEGIN
 from poller.engine.queues.permits import Permits
 from poller.engine.queues.visibility import HELD_TOO_LONG, VisibilityKeeper
 from poller.engine.stop import Stop
@@ -29,9 +30,6 @@ from poller.model.invocation import Invocation
 from poller.model.mapping import QueueMapping
 from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postponed, Succeeded
 from poller.ports import SourceClock
-
-SECONDS_TO_BEGIN = 6.0
-"""The longest time between a call and the start of its function: five seconds to connect, and one for the emulator."""
 
 
 class Feedback:

@@ -26,6 +26,7 @@ import anyio
 
 from poller.core.queues.delivery import Delivery
 from poller.core.queues.in_hand import MessageInHand
+from poller.core.queues.visibility import CALL_IN_SECONDS
 from poller.engine.queues.chunks import in_chunks_of_ten
 from poller.engine.source_health import SourceHealth
 from poller.errors import AccessDenied, ServiceError
@@ -39,9 +40,6 @@ TIMEOUT_BEFORE_LOOKUP_IN_SECONDS = 30
 TICKS_PER_TIMEOUT = 8
 SHORTEST_TICK_IN_SECONDS = 0.1
 LONGEST_TICK_IN_SECONDS = 15.0
-CALL_IN_SECONDS = 1.0
-"""The time that a call to SQS may take. The keeper subtracts it from a visibility timeout and from the twelve hours."""
-
 HELD_TOO_LONG = "HeldForTwelveHours"
 """The error code in the log for a message whose twelve hours are over.
 

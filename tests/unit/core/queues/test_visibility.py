@@ -16,6 +16,10 @@ from poller.core.queues.visibility import effective_visibility, seconds_until
         (0, 0, 3, 33, False),
         (30, 0, 30.5, 61, False),
         (43_200, 300, 900, 43_200, False),
+        (30, 0, 30, 60, True),  # or a function that begins late could run beside the next one, after a crash
+        (36, 0, 30, 60, True),
+        (37, 0, 30, 37, True),
+        (43_195, 0, 43_190, 43_200, True),
         (30, 0, 900, 930, True),
         (30, 0, 42_000, 42_030, True),
         (40_000, 0, 42_000, 42_030, True),
