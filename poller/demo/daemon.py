@@ -9,8 +9,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -110,8 +110,17 @@ async def daemon(file: Path, http_listen: str, *, workers: int = 1) -> AsyncIter
         yield Daemon(process, http_listen, log, session)
 
 
-def free_address() -> str:
-    """Return a loopback address and port on which no process listens at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        host, port = listener.getsockname()
-        return f"{host}:{port}"
+@contextmanager
+def reserved_address() -> Iterator[str]:
+    """Yield a loopback address with a port of its own. No other program gets this port until the block ends.
+
+    A socket that does not listen holds the port. On Linux the daemon can listen there nevertheless, because both
+    sockets have SO_REUSEADDR. On other systems it could not, so there the port is only free at this moment.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        host, port = holder.getsockname()
+        if sys.platform != "linux":
+            holder.close()
+        yield f"{host}:{port}"

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from poller.demo.books import Part
 from poller.demo.clicks.part import Clicks
 from poller.demo.clients import clients
-from poller.demo.daemon import free_address
+from poller.demo.daemon import reserved_address
 from poller.demo.emulator import Emulator, emulator
 from poller.demo.processes import must_run
 from poller.demo.resharding.kinesis_local import kinesis_local
@@ -48,24 +48,25 @@ class Scene(NamedTuple):
 
 @asynccontextmanager
 async def whole(folder: Path, say: Say) -> AsyncIterator[Scene]:
-    api = free_address()
-    async with emulator(folder) as aws, clients(aws.url, {}, api=api) as hands:
-        say(f"An emulator of S3, SQS, DynamoDB and Kinesis runs at {aws.url}")
-        yield Scene(api, aws.url, {}, [aws], [Signups(hands, folder, api=api), Clicks(hands, folder)])
+    with reserved_address() as api:
+        async with emulator(folder) as aws, clients(aws.url, {}, api=api) as hands:
+            say(f"An emulator of S3, SQS, DynamoDB and Kinesis runs at {aws.url}")
+            yield Scene(api, aws.url, {}, [aws], [Signups(hands, folder, api=api), Clicks(hands, folder)])
 
 
 @asynccontextmanager
 async def sharing(folder: Path, say: Say) -> AsyncIterator[Scene]:
-    api = free_address()
-    async with emulator(folder) as aws, clients(aws.url, {}, api=api) as hands:
-        say(f"An emulator of Kinesis and SQS runs at {aws.url}")
-        yield Scene(api, aws.url, {}, [aws], [Clicks(hands, folder)])
+    with reserved_address() as api:
+        async with emulator(folder) as aws, clients(aws.url, {}, api=api) as hands:
+            say(f"An emulator of Kinesis and SQS runs at {aws.url}")
+            yield Scene(api, aws.url, {}, [aws], [Clicks(hands, folder)])
 
 
 @asynccontextmanager
 async def resharding(folder: Path, say: Say) -> AsyncIterator[Scene]:
     async with kinesis_local(folder, say) as kinesis, emulator(folder) as aws:
-        endpoints, api = {"kinesis": kinesis.url}, free_address()
-        async with clients(aws.url, endpoints, api=api) as hands:
-            say(f"An emulator of Kinesis runs at {kinesis.url}, and one of SQS at {aws.url}")
-            yield Scene(api, aws.url, endpoints, [kinesis, aws], [Resharding(hands, folder)])
+        endpoints = {"kinesis": kinesis.url}
+        with reserved_address() as api:
+            async with clients(aws.url, endpoints, api=api) as hands:
+                say(f"An emulator of Kinesis runs at {kinesis.url}, and one of SQS at {aws.url}")
+                yield Scene(api, aws.url, endpoints, [kinesis, aws], [Resharding(hands, folder)])

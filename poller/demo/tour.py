@@ -26,7 +26,7 @@ from pathlib import Path
 import anyio
 
 from poller.demo.books import Book
-from poller.demo.daemon import Daemon, daemon, free_address, settings
+from poller.demo.daemon import Daemon, daemon, reserved_address, settings
 from poller.demo.processes import CREDENTIALS, DemoError, environment_of_the_demo, must_run, tail
 from poller.demo.scenes import Scene, resharding, sharing, whole
 from poller.demo.screen import OutputLost, Screen
@@ -113,22 +113,25 @@ class Tour:
                 raise
 
     async def _act(self, scene: Scene) -> None:
-        screen = self._screen
         for part in scene.parts:
             for step in await part.build():
-                screen.step(step)
-        address = free_address()
-        async with daemon(self._write_settings(scene, address), address, workers=self._workers) as running:
-            await running.ready()
-            screen.step(f"The daemon is ready; its log is {running.log}")
-            if self._workers > 1:
-                screen.step(f"{self._workers} workers share the stream, by leases in the file poller.db")
-            books = await self._send_and_watch(scene, running)
-            self._show(scene, books, running)
-            if self._keep:
-                screen.invitation(self._invitation(scene, running), address)
-                await running.process.wait()
-                must_run(running.process, "the daemon", running.log)
+                self._screen.step(step)
+        with reserved_address() as address:
+            async with daemon(self._write_settings(scene, address), address, workers=self._workers) as running:
+                await self._watch_and_show(scene, running)
+
+    async def _watch_and_show(self, scene: Scene, running: Daemon) -> None:
+        screen = self._screen
+        await running.ready()
+        screen.step(f"The daemon is ready; its log is {running.log}")
+        if self._workers > 1:
+            screen.step(f"{self._workers} workers share the stream, by leases in the file poller.db")
+        books = await self._send_and_watch(scene, running)
+        self._show(scene, books, running)
+        if self._keep:
+            screen.invitation(self._invitation(scene, running), running.address)
+            await running.process.wait()
+            must_run(running.process, "the daemon", running.log)
 
     @property
     def _settings_file(self) -> Path:

@@ -23,7 +23,6 @@ from __future__ import annotations
 import json
 import random
 import signal
-import socket
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -35,6 +34,7 @@ import aiohttp
 import anyio
 from anyio.abc import TaskGroup
 
+from poller.demo.daemon import reserved_address
 from poller.event_queues.by_hand import depths
 from tests.e2e.harness import KEYS, Daemon, World, environment, until_gone
 from tests.e2e.killing import left_behind
@@ -52,7 +52,6 @@ LONGEST_CATCHING_UP_IN_SECONDS = 60.0
 ATTEMPTS = 3
 FUNCTIONS = ("embedded", "queued")
 
-API = "127.0.0.1:{port}"
 SETTINGS = """
 [functions.{function}]
 handler = "tests.e2e.event_functions:consume"
@@ -117,16 +116,15 @@ class Received:
 class EventKilling:
     """Runs and kills the daemon again and again. `run` returns the counts at the end, or raises AssertionError."""
 
-    def __init__(self, world: World, *, port: int, randomness: random.Random) -> None:
+    def __init__(self, world: World, *, randomness: random.Random) -> None:
         self._world = world
-        self._port = port
+        self._api = ""
         self._randomness = randomness
         self._life = 0
         self._number = 0
         self._ledger = world.folder / "ledger.jsonl"
         self._ledger.touch()
         world.state = "sqlite://poller.db"
-        world.options = f'api_listen = "{API.format(port=port)}"'
         self._succeeded, self._failed, self._dead = (
             Received(world.queue(name)) for name in ("succeeded", "failed", "dead")
         )
@@ -139,14 +137,16 @@ class EventKilling:
         self.summary = Summary()
 
     async def run(self, kills: int, *, killed: Callable[[], object] = lambda: None) -> Summary:
-        async with anyio.create_task_group() as group:
-            sending = anyio.CancelScope()
-            group.start_soon(self._send_all, sending)
-            for _ in range(kills):
-                await self._live_until_killed(group)
-                killed()
-            sending.cancel()
-            await self._live_to_the_end()
+        with reserved_address() as self._api:  # each daemon listens there
+            self._world.options = f'api_listen = "{self._api}"'
+            async with anyio.create_task_group() as group:
+                sending = anyio.CancelScope()
+                group.start_soon(self._send_all, sending)
+                for _ in range(kills):
+                    await self._live_until_killed(group)
+                    killed()
+                sending.cancel()
+                await self._live_to_the_end()
         await until_gone(left_behind(self._world.folder))
         self._check()
         return self.summary
@@ -189,7 +189,7 @@ class EventKilling:
             self._by_number[number] = Sent(number, fails, life, "queued")
             self.summary.from_senders += 1
             return
-        url = f"http://{API.format(port=self._port)}/2015-03-31/functions/{kind}/invocations"
+        url = f"http://{self._api}/2015-03-31/functions/{kind}/invocations"
         try:
             with anyio.CancelScope(shield=True), anyio.fail_after(30):
                 async with session.post(url, data=payload, headers={"X-Amz-Invocation-Type": "Event"}) as answer:
@@ -315,10 +315,3 @@ class EventKilling:
             self.summary.succeeded += 1
         else:
             self.summary.failed += 1
-
-
-def free_port() -> int:
-    """Return a loopback port on which no process listens at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

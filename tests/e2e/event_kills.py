@@ -23,7 +23,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.e2e.event_killing import EventKilling, Summary, free_port
+from tests.e2e.event_killing import EventKilling, Summary
 from tests.e2e.harness import world
 
 
@@ -47,7 +47,7 @@ def main(
 async def _killed(kills: int, seed: int, console: Console) -> Summary:
     with tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
         async with world(Path(folder)) as around:
-            killing = EventKilling(around, port=free_port(), randomness=random.Random(seed))
+            killing = EventKilling(around, randomness=random.Random(seed))
             task = progress.add_task("killed", total=kills)
             return await killing.run(kills, killed=lambda: progress.advance(task))
 

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from tests.e2e.event_killing import EventKilling, free_port
+from tests.e2e.event_killing import EventKilling
 from tests.e2e.harness import World
 
 pytestmark = pytest.mark.anyio
@@ -21,5 +21,5 @@ async def test_kills_at_random_moments_lose_no_accepted_event_and_repeat_only_wh
 ) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}: tests/e2e/event_kills.py --seed {seed}")
-    summary = await EventKilling(world, port=free_port(), randomness=random.Random(seed)).run(KILLS)
+    summary = await EventKilling(world, randomness=random.Random(seed)).run(KILLS)
     assert min(summary.accepted, summary.from_senders, summary.succeeded, summary.failed) > 10, summary
