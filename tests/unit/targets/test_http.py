@@ -95,10 +95,8 @@ async def exchange(
         return response, server.requests[0]
 
 
-def refused_url() -> str:
-    """Return a url without a server."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"http://127.0.0.1:{listener.getsockname()[1]}/"
+REFUSED_URL = "http://127.0.0.1:1/"
+"""A url without a server. A port that was free a moment ago may be another test's by now."""
 
 
 # Plain HTTP
@@ -329,7 +327,7 @@ def test_retry_after_is_a_number_or_a_date(value: str | None, seconds: float | N
 
 
 async def test_a_function_that_refuses_the_connection_is_unreachable() -> None:
-    async with opened(http_kind(refused_url())) as target:
+    async with opened(http_kind(REFUSED_URL)) as target:
         response = await target.invoke(invocation())
     assert isinstance(response, Unreachable)
     assert "cannot connect to 127.0.0.1" in response.reason
@@ -558,7 +556,7 @@ async def test_a_proxy_that_does_not_answer_is_named_by_its_own_host_and_port(mo
 
 
 async def test_an_unreachable_proxy_is_named_by_host_and_port_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    url = refused_url().rstrip("/")
+    url = REFUSED_URL.rstrip("/")
     monkeypatch.setenv("http_proxy", url.replace("//", "//user:s3cret@"))
     async with opened(http_kind("http://function.invalid/")) as target:
         response = await target.invoke(invocation())
@@ -798,7 +796,7 @@ async def test_the_urls_of_a_function_take_turns() -> None:
 
 async def test_a_dead_url_is_suspended_and_a_live_one_is_tried() -> None:
     emit = Recorded()
-    dead = refused_url().replace("http://", "http://user:secret@") + "hook-secret?token=secret"
+    dead = REFUSED_URL.replace("http://", "http://user:secret@") + "hook-secret?token=secret"
     async with (
         pool_of(Reply(), Reply()) as (first, second),
         opened(http_kind(dead, first.url, second.url), emit) as target,
@@ -854,7 +852,7 @@ async def test_a_failing_function_does_not_suspend_its_url() -> None:
 async def test_a_throttle_is_reported_if_all_urls_fail_and_one_is_throttled() -> None:
     async with (
         pool_of(Reply(status=429, headers={"Retry-After": "3"}), Reply()) as (first, _),
-        opened(http_kind(first.url, refused_url())) as target,
+        opened(http_kind(first.url, REFUSED_URL)) as target,
     ):
         assert bare(await target.invoke(invocation())) == Throttled(reason="HTTP.429", retry_after=3.0)
 
@@ -882,7 +880,7 @@ async def test_a_url_is_tried_again_after_its_pause() -> None:
 
 async def test_a_single_url_is_never_suspended() -> None:
     emit = Recorded()
-    async with opened(http_kind(refused_url()), emit) as target:
+    async with opened(http_kind(REFUSED_URL), emit) as target:
         for _ in range(3):
             assert isinstance(await target.invoke(invocation()), Unreachable)
     assert emit.facts == []
@@ -905,7 +903,7 @@ async def test_the_error_of_a_connection_that_is_not_made_shows_only_host_and_po
 
 
 async def test_the_error_of_a_refused_connection_shows_only_host_and_port() -> None:
-    url = refused_url().rstrip("/")
+    url = REFUSED_URL.rstrip("/")
     async with opened(http_kind(url.replace("//", "//user:s3cret@") + SECRETS)) as target:
         response = await target.invoke(invocation())
     assert isinstance(response, Unreachable)
