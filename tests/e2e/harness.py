@@ -66,6 +66,7 @@ class Daemon:
         self.close_log = log.transport.close
         self._process = process
         self._lines = log.lines
+        self._log_has_ended = anyio.Event()
         self._watch = watch
 
     def logged(self, event: str, **fields: object) -> list[dict[str, Any]]:
@@ -103,7 +104,9 @@ class Daemon:
     async def ended(self, within: float = 30.0) -> int:
         """Wait until the process and its log have ended, and return the exit status."""
         with anyio.fail_after(within):
-            return await self._process.wait()
+            status = await self._process.wait()
+            await self._log_has_ended.wait()
+            return status
 
     async def stop(self) -> int:
         self.signal(signal.SIGTERM)
@@ -119,6 +122,7 @@ class Daemon:
             except orjson.JSONDecodeError:
                 no_json.append(line)
             self._watch.ring()
+        self._log_has_ended.set()
         assert not no_json, self.text
 
 

@@ -116,7 +116,7 @@ async def test_the_page_works_without_scripts(world: World) -> None:
             await page.get_by_role("button", name="Pause: clicks").click()
             await page.get_by_role("button", name="Resume: clicks").wait_for()
             assert page.url.endswith("/?q=clicks")
-        assert daemon.logged("mapping_paused_by_request", mapping="clicks")
+        await daemon.until_logged("mapping_paused_by_request", mapping="clicks")
         assert await daemon.stop() == 0
 
 
@@ -288,7 +288,7 @@ async def test_a_paused_mapping_is_moved_past_a_poison_record_with_the_page_alon
             await page.get_by_role("button", name="Resume: clicks").click()
             await page.get_by_text("Nothing that matches the search.").wait_for()
             await world.watch.until(lambda: list(source.kinds)[-1] in ids_of(function.calls))
-        [made] = daemon.logged("change_made", change=f"move to after {poison}")
+        made = await daemon.until_logged("change_made", change=f"move to after {poison}")
         assert await daemon.stop() == 0
     assert made["mapping"] == "clicks"
     delivered = [call for call in function.calls if call.ending == "succeeded"]

@@ -91,7 +91,7 @@ async def test_a_mapping_that_waits_for_the_end_of_a_kcl_application_hinders_nob
         async with world.daemon(text) as daemon:
             new = views.put_all("a", "b")
             await world.watch.until(lambda: set(new) <= set(ids_of(function.calls)))
-            [watched] = daemon.logged("kcl_table_watched")
+            watched = await daemon.until_logged("kcl_table_watched")
             assert (watched["mapping"], watched["leases"], watched["watched_in_seconds"]) == ("clicks", 1, 60.0)
             found = (await daemon.get("/api/status")).json()["mappings"]["clicks"]
             assert found["state"] == "starting"

@@ -163,7 +163,7 @@ async def test_a_paused_mapping_is_moved_in_the_memory_of_the_daemon(world: Worl
         second = clicks.put("k")
         assert (await run(world, "resume", "clicks")).exit_code == 0
         await world.watch.until(lambda: second in ids_of(function.calls))
-        [made] = daemon.logged("change_made", change=f"move to {first}")
+        made = await daemon.until_logged("change_made", change=f"move to {first}")
         assert await daemon.stop() == 0
     assert made["by"].startswith("uid ")
     assert list(ids_of(function.calls)) == [first, first, second]
