@@ -50,7 +50,7 @@ def at_least(asked_for: float | None, delay: float) -> float:
 
 
 SOURCE = Backoff(initial=1.0, maximum=60.0)
-"""For a source, or a destination, that refuses requests or does not answer."""
+"""For a source, an event queue, or the destination of a stream mapping that refuses requests or does not answer."""
 
 STORE = Backoff(initial=1.0, maximum=60.0)
 """For a checkpoint store that cannot store or load, for example because the disk is full."""
@@ -59,7 +59,7 @@ THROTTLED_READ = Backoff(initial=0.5, maximum=5.0)
 """For throttled reads of a stream. Kinesis throttles a shard for one second, or for five after a read of 10 MiB."""
 
 THROTTLED_LISTING = Backoff(initial=0.5, maximum=5.0)
-"""For throttled listings of shards. The whole account shares their rate limit."""
+"""For listings of shards that are throttled or get no answer. The whole account shares their rate limit."""
 
 IMPORT = Backoff(initial=1.0, maximum=20.0)
 """For a throttled request of `poller import`. All programs of an account share the rate limit of Lambda's API."""
@@ -68,13 +68,16 @@ HASTY = Backoff(initial=0.02, maximum=1.0)
 """For polls that return empty at once instead of waiting for a message."""
 
 POSTPONED = Backoff(initial=0.2, maximum=20.0)
-"""For a function that is throttled or cannot be reached. Its batch stays in hand during the delay."""
+"""For a batch whose function is throttled or cannot be reached, or whose messages may not stay hidden for long enough.
+
+The batch stays in hand during the delay. Events are taken slowly by the same delays.
+"""
 
 DELETE = Backoff(initial=0.2, maximum=10.0)
-"""For a failed delete of messages. The messages stay hidden during the delay."""
+"""For a failed call that deletes messages or makes them visible. The messages stay hidden during the delay."""
 
 CRASH = Backoff(initial=1.0, maximum=60.0)
-"""For a mapping that crashed because of an error in poller."""
+"""For a mapping that crashed because of an error in poller, or whose `kcl_table` or state cannot be used."""
 
 WORKER = Backoff(initial=0.5, maximum=60.0)
 """For a worker process that has ended by itself. Most causes, such as a lack of memory, are over at once."""
