@@ -30,7 +30,7 @@ MappingArgument = Annotated[str, typer.Argument(metavar="MAPPING", help="A key o
 RecordOption = Annotated[str, typer.Option("--record", metavar="FILE", help="The record; - reads standard input.")]
 
 LONGEST_VALUE = 60
-"""A longer value of a record is cut in the lines for a person, in characters."""
+"""How many characters of a record's value the lines for a person show. The rest is cut off."""
 
 
 class ExplainedRecord(NamedTuple):

@@ -160,7 +160,7 @@ async def test_the_workers_and_their_functions_die_with_the_parent(world: World)
         await until_gone(processes)
 
 
-async def test_no_line_of_the_log_is_torn(world: World) -> None:
+async def test_the_log_lines_of_workers_are_not_mixed(world: World) -> None:
     """Each function writes lines that are longer than what a pipe takes at once; the harness parses every line."""
     orders = world.queue("orders")
     async with world.daemon(writing(orders), "--workers", "2") as daemon:

@@ -932,7 +932,7 @@ def test_shards_whose_takes_were_throttled_are_read_as_soon_as_the_table_accepts
     play(main, world=LeaseWorld(seed=1, table=table))
 
 
-def test_a_shard_that_its_worker_takes_in_vain_counts_as_unread_from_the_loss_on() -> None:
+def test_a_shard_that_its_worker_takes_again_and_again_counts_as_unread_since_the_loss() -> None:
     """Each take moves the counter of the row, but nobody reads the shard."""
     table = TableWithSlowTakes()
 

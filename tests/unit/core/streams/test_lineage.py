@@ -352,7 +352,7 @@ def test_draining_a_shard_that_was_never_begun_is_a_fault_of_poller() -> None:
         drained(known, "left")
 
 
-def test_a_closed_child_counts_as_drained_at_latest_too() -> None:
+def test_a_closed_child_counts_as_drained_with_latest_too() -> None:
     parent, child = Shard(ShardId("p"), (), False), Shard(ShardId("c"), (ShardId("p"),), False)
     assert set(first_positions([parent, child], Latest()).values()) == {ShardEnd()}
 
