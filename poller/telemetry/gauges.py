@@ -68,8 +68,8 @@ GAUGES = (
     StatusGauge(
         Gauge(
             "poller_mapping_waiting",
-            "1 while the mapping waits because its function is throttled, cannot be reached or cannot start, else "
-            "0. /readyz says why.",
+            "1 while the mapping waits because its function is throttled, cannot be reached, cannot start or has "
+            "reserved_concurrency = 0, else 0. /readyz says why.",
             of="mapping",
         ),
         lambda status, _: status.state == "waiting",
