@@ -349,3 +349,16 @@ def test_a_tail_reads_a_shard_once_a_second_at_most_also_if_it_is_behind() -> No
         assert min(after - before for before, after in pairwise(reads)) > 0.999
 
     run_seeded(1, main)
+
+
+def test_a_tail_of_a_slow_service_reads_a_shard_again_at_once() -> None:
+    async def main() -> None:
+        clicks = Clicks(short_read_rate=1.0, faults=FaultPlan(latency_in_seconds=(1.0, 1.0)))
+        names = [str(number) for number in range(3_000)]
+        clicks.put(*names)
+        await clicks.tail.run_for(60, TrimHorizon())
+        reads = [entry.at for entry in clicks.stream.history if entry.kind == "read"]
+        assert {round(after - before) for before, after in pairwise(reads)} == {2}
+        assert clicks.tail.names == names[: len(clicks.tail.names)] != []
+
+    run_seeded(1, main)

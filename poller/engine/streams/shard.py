@@ -329,7 +329,7 @@ class ShardReader:
             if iterator is None:
                 self._lease.children = read.children
                 return
-            await anyio.sleep(max(0.0, began + seconds_to_next_read(read, limits) - anyio.current_time()))
+            await anyio.sleep_until(began + seconds_to_next_read(read, limits))
 
     def _no_room(self) -> None:
         for lane in self.lanes:

@@ -189,7 +189,7 @@ class _Tail:
             iterator = read.next_iterator
             if iterator is None:
                 return
-            await anyio.sleep(began + READ_INTERVAL_IN_SECONDS - anyio.current_time())
+            await anyio.sleep_until(began + READ_INTERVAL_IN_SECONDS)  # a slow read may have taken longer
 
     async def _send(self, shard_id: ShardId, read: Read) -> None:
         for record in read.records:
