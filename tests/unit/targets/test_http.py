@@ -655,10 +655,7 @@ async def test_the_failure_of_an_emulator_whose_runtime_died_says_so() -> None:
 
 
 class Crowd:
-    """A handler that answers only when `size` calls run at once, or when the test says so.
-
-    It counts the most calls at once.
-    """
+    """A handler that takes a short time. It counts the most calls at once."""
 
     def __init__(self) -> None:
         self.under_way = 0
@@ -735,19 +732,7 @@ async def test_several_emulators_serve_one_call_each() -> None:
     assert len(first.requests) == len(second.requests) == 5
 
 
-async def test_a_plain_service_serves_many_calls_at_once() -> None:
-    crowd = Crowd()
-    async with (
-        http_server(crowd) as server,
-        opened(http_kind(server.url)) as target,
-        anyio.create_task_group() as tasks,
-    ):
-        for _ in range(5):
-            tasks.start_soon(target.invoke, invocation())
-    assert crowd.most == 5
-
-
-async def test_more_calls_at_once_than_aiohttp_makes_by_default_do_not_wait_for_each_other() -> None:
+async def test_a_plain_service_serves_more_calls_at_once_than_aiohttp_makes_by_default() -> None:
     under_way = 0
     all_are_there = anyio.Event()
 
