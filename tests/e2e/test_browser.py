@@ -17,6 +17,7 @@ from poller.event_queues.rows import put
 from poller.event_queues.schema import shared
 from poller.model.event import Ending, LastAttempt
 from poller.model.ids import FunctionName
+from poller.model.invocation import Invocation, Response, Throttled
 from tests.e2e.harness import World
 from tests.e2e.streams import Clicks, Source, instant, mapping
 from tests.fakes.events import event
@@ -215,11 +216,18 @@ async def test_the_page_fits_and_has_no_serious_finding_of_axe(world: World, sch
         assert await daemon.stop() == 0
 
 
+class Throttling:
+    """A function that is throttled in every invocation."""
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        return Throttled(reason="throttled")
+
+
 async def test_a_person_sees_why_one_of_a_thousand_mappings_does_not_work(world: World) -> None:
     """One function is throttled, the queue of another mapping was deleted, and all other mappings are disabled."""
     orders, bills = world.queue("orders"), world.queue("bills")
     world.aws.sqs.delete_queue(bills)
-    world.aws.functions[BILL] = instant(throttle_rate=1.0)
+    world.aws.functions[BILL] = Throttling()
     world.send(orders, "{}")
     others = "".join(_disabled(number) for number in range(998))
     text = _queue_mapping("orders", str(orders.arn)) + _queue_mapping("bills", str(bills.arn)) + others

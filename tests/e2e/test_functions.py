@@ -50,8 +50,8 @@ async def test_a_crash_a_timeout_and_an_exception_fail_only_their_own_batch(worl
     world.send(orders, "crash", "dawdle", "refuse", "behave")
     async with world.daemon(text) as daemon:
         await world.until_deleted(orders, 4)
-        failures = {line["reason"]: line["detail"].partition("Error: ")[2] for line in daemon.logged("batch_failed")}
         assert await daemon.stop() == 0
+    failures = {line["reason"]: line["detail"].partition("Error: ")[2] for line in daemon.logged("batch_failed")}
     assert failures == {
         "Runtime.ExitError": "Runtime exited with error: exit status 3",
         "Sandbox.Timedout": "Task timed out after 5.00 seconds",

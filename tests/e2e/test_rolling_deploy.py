@@ -12,8 +12,10 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from random import SystemRandom
 
@@ -85,7 +87,10 @@ class Host:
         """Restart the daemon that systemctl names. Before that, check that all daemons are ready."""
         async with systemctl:
             self.asked.append((await systemctl.receive()).decode())
-            assert all(daemon.logged("mapping_ready") for daemon in self.daemons.values())
+            asked_at = time.time()
+            for daemon in self.daemons.values():
+                ready = await daemon.until_logged("mapping_ready")
+                assert datetime.fromisoformat(ready["timestamp"]).timestamp() < asked_at
             number = self.asked[-1].rpartition("@")[2]
             self.exit_codes.append(await self.daemons[number].stop())
             await self.start(number)

@@ -110,8 +110,8 @@ async def test_a_worker_that_is_killed_is_started_again_and_no_counter_goes_down
         seen = await daemon.counters("orders")
         os.kill(before[1], signal.SIGKILL)
         await daemon.until_logged("worker_ended", worker=1, exit_status=-9)
-        after_death = await daemon.counters("orders")
         ready_after_death = await daemon.get("/readyz")
+        after_death = await daemon.counters("orders")
         world.send(orders, *["{}"] * 50)
         await world.watch.until(lambda: daemon.records("messages_deleted") == 250)
         await world.watch.until(lambda: len(daemon.logged("worker_started", worker=1)) == 2)
@@ -124,7 +124,8 @@ async def test_a_worker_that_is_killed_is_started_again_and_no_counter_goes_down
     assert after_death == seen
     assert after_restart["deleted"] == 250
     assert "poller_worker_restarts_total 1.0\n" in metrics
-    assert (ready_after_death.status, ready_after_death.json()["workers"]["1"]["state"]) == (503, "ended")
+    assert ready_after_death.status == 503
+    assert ready_after_death.json()["workers"]["1"]["state"] in ("ended", "starting"), "it is started again soon"
     assert ready.status == 200
     assert ready.json()["workers"]["1"]["restarts"] == 1
     assert pids(daemon)[2] == before[2], "the other worker runs on"
