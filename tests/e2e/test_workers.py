@@ -79,6 +79,7 @@ async def test_workers_share_a_queue_and_the_pages_show_all_of_them(world: World
     world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0.02)))
     async with world.daemon(orders_of(orders), "--workers", "2", "--verbose") as daemon:
         started = await all_ready(daemon)
+        await world.watch.until(lambda: world.aws.polls_waiting == 2)  # one of each worker, so both get messages
         ids = world.send(orders, *["{}"] * 300)
         await world.until_deleted(orders, 300)
         ready, status = await daemon.get("/readyz"), (await daemon.get("/api/status")).json()
@@ -166,6 +167,7 @@ async def test_the_log_lines_of_workers_are_not_mixed(world: World) -> None:
     orders = world.queue("orders")
     async with world.daemon(writing(orders), "--workers", "2") as daemon:
         await all_ready(daemon)
+        await world.watch.until(lambda: world.aws.polls_waiting == 2)  # one of each worker, so both get messages
         world.send(orders, *["four"] * 60)
         await world.until_deleted(orders, 60)
         assert await daemon.stop() == 0
