@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.kinesis_local import kinesis_local as run_kinesis_local
 
@@ -35,10 +35,11 @@ pytest_plugins = ["tests.made_once", "tests.quick"]
 REGION = "us-east-1"
 
 # The gate asks the same questions each time; by hand, every run asks new ones (`--hypothesis-profile thorough`: many).
-settings.register_profile("gate", derandomize=True, deadline=None)
-settings.register_profile("quick", max_examples=20, deadline=None)
-settings.register_profile("thorough", max_examples=2_000, deadline=None)
-settings.register_profile("by_hand", deadline=None)
+settings.register_profile("any", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a machine may be slow
+settings.register_profile("gate", settings.get_profile("any"), derandomize=True)
+settings.register_profile("quick", settings.get_profile("any"), max_examples=20)
+settings.register_profile("thorough", settings.get_profile("any"), max_examples=2_000)
+settings.register_profile("by_hand", settings.get_profile("any"))
 settings.load_profile("gate" if os.environ.get("CI") else "by_hand")
 
 MOTO = """
