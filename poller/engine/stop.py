@@ -10,7 +10,7 @@ When a stage of the daemon's stop begins, the same stage begins for all runs.
 
 A stage is an event that is set once and never cleared.
 `is_unclean` is true if a stop could not do all its work, for example store the last checkpoints.
-`crash` is the unexpected exception that ended the run.
+`crash` is the exception that ended the run.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Stop:
             part.hurry()
 
     def fail(self, error: Exception) -> None:
-        """Begin the stop because of an unexpected exception. `crash` keeps the first such exception."""
+        """Begin the stop because of an exception. `crash` keeps the first one."""
         if self.crash is None:
             self.crash = error
         self.begin()

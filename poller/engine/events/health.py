@@ -2,8 +2,8 @@
 
     starting ── a call succeeds ──> ready ── a call fails ──> troubled ── the same kind of call succeeds ──> ready
 
-Each kind of call to each queue has a trouble of its own, and so has each kind of delivery. The state is ready when no
-trouble is left.
+Each kind of call has a trouble of its own, and so has each kind of delivery. Takes from each queue, and readings of its
+depth, have a trouble of their own, too. The state is ready when no trouble is left.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ We chose the longest pause between two tries.
 class EventHealth:
     """The state of one run's event queues and destinations.
 
-    `source` names the queue where new events wait. A call to another queue gives the name of that queue.
+    `source` names the queue where new events wait. A take from another queue, or a reading of its depth, gives the name
+    of that queue. The calls that extend or end claims give no name, so they count as calls to `source`.
     """
 
     def __init__(self, *, function: FunctionName, source: str, clock: Clock, emit: Emit) -> None:

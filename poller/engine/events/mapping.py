@@ -213,7 +213,7 @@ class EventMappingRunner:
 
         Then remove the event from its queue, or return it.
 
-        If this raises an unexpected exception, the run stops, but the tasks of the other events in hand may finish.
+        After an unexpected exception, the run stops, but the tasks of the other events in hand may finish.
         """
         size = claim.event.size_in_bytes
         try:

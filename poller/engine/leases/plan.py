@@ -79,7 +79,7 @@ class Plan:
         return self._units.workers
 
     def knows(self, worker: Owner) -> bool:
-        """Return whether this worker was live when the plan was made."""
+        """Return whether the worker was live when the plan was made, and does not stop."""
         return worker in self._units.workers
 
     def without_unit(self, held: Collection[RowKey]) -> list[RowKey]:

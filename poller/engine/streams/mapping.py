@@ -172,7 +172,7 @@ class StreamMappingRunner:
         return carry_out(order, reader.lanes)
 
     async def run(self) -> None:
-        """Read and deliver until the stop. If this raises an unexpected exception, the stop of this run begins."""
+        """Read and deliver until the stop. After an exception, begin the stop of this run, and another run follows."""
         try:
             lineage = None
             with self._stop.cutting():
@@ -181,7 +181,7 @@ class StreamMappingRunner:
                 lineage = await self._find_source()
             if lineage is not None:
                 await self._work(lineage)
-        except Exception as error:  # the next run begins soon, and reads the other shards first
+        except Exception as error:  # another run follows after a pause (runs.py)
             self._stop.fail(error)
 
     async def _find_source(self) -> Lineage:
