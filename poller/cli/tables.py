@@ -64,6 +64,8 @@ def table(entry: Entry) -> str:
 
 def _notes(entry: Entry) -> Iterable[str]:
     by_hand = entry.stored.starting_position
+    if entry.stored.fault is not None:
+        yield f"the mapping does not begin, because {entry.stored.fault}"
     if entry.mapping is None:
         yield "no mapping of this name reads this stream now; the positions are kept in case one reads it again"
     elif entry.is_to_be_copied:
@@ -73,7 +75,7 @@ def _notes(entry: Entry) -> Iterable[str]:
         yield f"its positions are in {entry.mapping.kcl_table}, the table of a KCL application"
         if entry.trouble is not None:
             yield f"they cannot be shown: {entry.trouble}"
-    elif not entry.stored.checkpoints and by_hand is None:
+    elif not entry.stored.checkpoints and by_hand is None and entry.stored.fault is None:
         yield f"nothing is stored; it begins {in_words(entry.mapping.starting_position)}"
     if by_hand is not None:
         which = "a shard without a position" if entry.stored.checkpoints else "every shard"

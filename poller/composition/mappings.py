@@ -279,6 +279,7 @@ class Composition:
             lane=lane,
             source=source,
             worker=state.worker,
+            state=state.address,
             filters=filter_of(mapping),
             budget=self._budget,
         )

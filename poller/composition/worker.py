@@ -53,8 +53,9 @@ SAVE_IN_A_TABLE_EVERY_SECONDS = LEASE_DURATION_IN_SECONDS / RENEWALS_PER_DURATIO
 
 
 class State(NamedTuple):
-    """The worker of this process, the stores of leases and of paused mappings, and the tables of KCL."""
+    """The state at this address: its worker in this process, the stores of leases and of pauses, and KCL's tables."""
 
+    address: str
     worker: Worker
     leases: EditableStore
     pauses: PauseStore
@@ -202,7 +203,7 @@ class WorkerComposition:
                 self._emit,
             )
             async with worker.running():
-                task_status.started(State(worker, opened.leases, opened.pauses, kcl_tables))
+                task_status.started(State(daemon.state, worker, opened.leases, opened.pauses, kcl_tables))
                 await self._is_over.wait()
 
     @asynccontextmanager

@@ -25,12 +25,14 @@ from poller.model.lease import TableAddress
 from poller.model.mapping import StreamMapping
 from poller.settings.state import table_address
 from poller.settings.values import Settings
+from poller.sqlite.kind import DamagedRow
 from poller.stores.dynamodb_items import Items
 from poller.stores.dynamodb_leases import DynamoDbLeaseStore
 from poller.stores.dynamodb_table import described, fault_of_key
 from poller.stores.kcl_leases import WATCHED_IN_SECONDS, KclLeaseStore, held_by_kcl
 from poller.stores.kcl_rows import Meaning
 from poller.stores.lease_file import shown
+from poller.stores.row_kinds import refuse_foreign
 
 
 async def state_table(settings: Settings, _: Aws) -> list[Row]:
@@ -73,7 +75,11 @@ async def _rows(
 
 
 async def _of_poller(items: Items) -> Finding:
-    await DynamoDbLeaseStore(items).scan()
+    for row in await DynamoDbLeaseStore(items).scan():
+        try:
+            refuse_foreign(row)
+        except DamagedRow as error:
+            return Finding(f"has a damaged row {error}", is_fault=True)
     return Finding("has only rows of poller")
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol
 
 from poller.core.leases.expiry import is_drained, is_worker, sign_of_life
 from poller.core.leases.parents import by_generation
-from poller.core.streams.notation import format_position, parse_position
+from poller.core.streams.notation import format_position, parse_starting_position
 from poller.errors import InUse
 from poller.model.ids import MappingName
 from poller.model.lease import (
@@ -59,11 +59,12 @@ class Stored(NamedTuple):
     """What the table of leases has for one mapping and its stream: the row of each shard.
 
     If a person has reset the shards, their rows have no checkpoint, and reading begins at `starting_position`. Else
-    `starting_position` is None.
+    `starting_position` is None. It is also None if its row is damaged; then `fault` says so, and the mapping waits.
     """
 
     starting_position: StartingPosition | None
     rows: dict[ShardId, Row]
+    fault: str | None = None
 
     @property
     def checkpoints(self) -> dict[ShardId, Checkpoint]:
@@ -96,7 +97,7 @@ def grouped(rows: Iterable[Row]) -> dict[StateKey, Stored]:
     for row in sorted(rows, key=lambda row: row.key):
         if row.key.startswith(START):
             state = StateKey(*_halves(row.key.removeprefix(START)))
-            found[state] = found.get(state, Stored(None, {}))._replace(starting_position=_starting_position(row))
+            found[state] = _with_start(found.get(state, Stored(None, {})), row)
         elif not row.key.startswith(":"):
             prefix, _, shard_id = row.key.rpartition("/")
             found.setdefault(StateKey(*_halves(prefix)), Stored(None, {})).rows[ShardId(shard_id)] = row
@@ -367,7 +368,8 @@ def _halves(text: str) -> tuple[MappingName, str]:
     return MappingName(mapping), stream_arn
 
 
-def _starting_position(row: Row) -> StartingPosition:
-    position = parse_position(str(row.details.get("position")))
-    assert isinstance(position, StartingPosition), f"{row.key}: {position} is not a starting position"
-    return position
+def _with_start(stored: Stored, start: Row) -> Stored:
+    try:
+        return stored._replace(starting_position=parse_starting_position(start.details.get("position")))
+    except ValueError as error:
+        return stored._replace(fault=f"the row {start.key} is damaged: {error}")

@@ -56,7 +56,7 @@ async def ordered(hand: Hand, key: StateKey, order: MoveOrder, *, now: float, kc
 def listed(rows: Iterable[Row], key: StateKey) -> StoredPositions:
     """Return the positions that a person may move, as they are in these rows of the whole state."""
     rows = list(rows)
-    by_hand, shards = grouped(rows).get(key, NOTHING)
+    by_hand, shards, _ = grouped(rows).get(key, NOTHING)
     return StoredPositions(
         key.stream_arn,
         None if by_hand is None else in_words(by_hand),
@@ -87,6 +87,8 @@ def told(before: Stored) -> str:
         told.append(f"{more:,} more shard{'' if more == 1 else 's'}")
     if before.starting_position is not None:
         told.append(f"{'other shards' if before.rows else 'all shards'} {in_words(before.starting_position)}")
+    if before.fault is not None:
+        told.append(before.fault)
     return "; ".join(told) or "nothing was stored"
 
 

@@ -6,10 +6,9 @@ program may have written it.
 
 from __future__ import annotations
 
-from poller.core.streams.notation import parse_position
+from poller.core.streams.notation import parse_starting_position
 from poller.model.arn import Arn
 from poller.model.lease import Row
-from poller.model.stream import StartingPosition
 from poller.sqlite.kind import DamagedRow
 
 
@@ -31,8 +30,11 @@ def refuse_foreign(row: Row) -> None:
         mapping, _, stream_arn = rest.partition("/")
         if not (mapping and _is_arn(stream_arn)):
             raise DamagedRow(f"{row.key}: the key is not {kind}/MAPPING/STREAM_ARN")
-    if kind == ":start" and not _is_starting_position(row.details.get("position")):
-        raise DamagedRow(f"{row.key}: {row.details.get('position')!r} is not a starting position")
+    if kind == ":start":
+        try:
+            parse_starting_position(row.details.get("position"))
+        except ValueError as error:
+            raise DamagedRow(f"{row.key}: {error}") from error
 
 
 def _is_arn(text: str) -> bool:
@@ -41,10 +43,3 @@ def _is_arn(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_starting_position(text: object) -> bool:
-    try:
-        return isinstance(text, str) and isinstance(parse_position(text), StartingPosition)
-    except ValueError:
-        return False

@@ -476,7 +476,7 @@ numbers: st.SearchStrategy[SequenceNumber] = st.from_regex(r"0{0,3}[0-9]{1,60}",
 positions: st.SearchStrategy[Position] = st.one_of(
     st.just(TrimHorizon()),
     st.just(ShardEnd()),
-    st.floats(min_value=0, max_value=1e12).map(AtTimestamp),
+    st.floats(min_value=0, max_value=1e11).map(AtTimestamp),
     numbers.map(AtSequence),
     numbers.map(AfterSequence),
 )

@@ -205,6 +205,7 @@ class Life:
             lane=lane,
             source=source,
             worker=self.worker,
+            state="memory:",
             filters=_filters(mapping.filters, data_key="data" if mapping.is_kinesis else "dynamodb"),
             budget=self.budget,
             take_over=has_no_kcl_table,

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 import anyio
+import pytest
 
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS
 from poller.core.leases.holding import SAFE_PART
@@ -18,12 +19,14 @@ from poller.facts import (
     LeasesLost,
     LeaseTableFailed,
     LeaseTableRecovered,
+    MappingCrashed,
     MappingReady,
     SourceFailed,
 )
-from poller.model.lease import Owner, Row, RowKey, kcl_key, shard_key
+from poller.model.ids import MappingName
+from poller.model.lease import Detail, Owner, Row, RowKey, begun_key, kcl_key, shard_key, start_key
 from poller.model.status import MappingStatus
-from poller.model.stream import AfterSequence, Latest, Position, ShardEnd, ShardId
+from poller.model.stream import AfterSequence, Latest, Position, ShardEnd, ShardId, StateKey
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.store import FakeStore
 from tests.simulation.life import Life
@@ -333,3 +336,45 @@ def test_a_mapping_does_not_go_back_from_a_table_of_kcl_to_older_positions() -> 
     )
     assert why in (status.reason or "")
     assert world.succeeded == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("mark", "details", "rule"),
+    [
+        (start_key, {"position": "SHARD_END"}, "'SHARD_END' is not a starting position"),
+        (start_key, {"position": 5}, "5 is not a starting position"),
+        (start_key, {}, "None is not a starting position"),
+        (kcl_key, {}, "None is not the name of a table"),
+    ],
+)
+def test_a_mapping_does_not_begin_anew_while_a_row_about_its_start_is_damaged(
+    mark: Callable[[StateKey], RowKey], details: dict[str, Detail], rule: str
+) -> None:
+    world = StoreWorld(starting_position=Latest())
+    seen: list[MappingStatus] = []
+
+    async def main() -> None:
+        state, table = StateKey(MappingName("m"), str(world.stream.arn)), world.store.table
+        damaged = Row(key=mark(state), details=details)
+        table.write("a person", "create", damaged, sent_at=0)
+        world.put("key", "0")
+
+        async def until(life: Life) -> None:
+            await anyio.sleep(60)
+            seen.extend(life.supervisor.statuses())
+            assert begun_key(state) not in table.rows
+            table.write("a person", "delete", damaged, sent_at=0)
+            table.write(
+                "a person", "create", Row(key=start_key(state), details={"position": "TRIM_HORIZON"}), sent_at=0
+            )
+            await anyio.sleep(60)
+            life.begin_stop()
+
+        await world.live(until)
+
+    play(world, main)
+    [status] = seen
+    assert status.state == "starting"
+    assert f"DamagedRow: memory: has a damaged row {mark(world.mapping.state_key)}: {rule}" in (status.reason or "")
+    assert world.succeeded == ["0"]
+    assert not world.facts_of(MappingCrashed)

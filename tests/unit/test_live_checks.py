@@ -113,6 +113,13 @@ async def test_a_table_whose_rows_are_not_all_of_poller_is_a_fault_as_in_a_run(t
         put(service, item_of(Lease(key=RowKey(":pause/orders"))))
         found = await findings(tmp_path, service)
         assert found["Scan"] == ("has only rows of poller", False)
+        damaged = Lease(
+            key=RowKey(":start/clicks/arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"),
+            details={"position": "NOWHERE"},
+        )
+        put(service, item_of(damaged))
+        rule = f"has a damaged row {damaged.key}: 'NOWHERE' is not a starting position"
+        assert (await findings(tmp_path, service))["Scan"] == (rule, True)
         put(service, {"leaseKey": {"S": "of-another-program"}, "leaseCounter": {"N": "1"}})
         found = await findings(tmp_path, service)
         why = "the item 'of-another-program' was not written by poller"

@@ -13,6 +13,7 @@ The words are those of Kinesis and DynamoDB ("GetShardIterator", ShardIteratorTy
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import assert_never
 
 from poller.model.stream import (
@@ -23,14 +24,15 @@ from poller.model.stream import (
     Position,
     SequenceNumber,
     ShardEnd,
+    StartingPosition,
     TrimHorizon,
 )
 
 DIGITS = re.compile(r"[0-9]{1,999}")
 """A sequence number. AWS's have 21 to 56 digits, and its APIs accept up to 128."""
 
-TOO_LATE = 1e13
-"""In epoch seconds. This time and later ones have more digits than a stored position has room for."""
+TOO_LATE = 253_402_300_800
+"""The beginning of the year 10000, in epoch seconds. This time and later ones cannot be shown to a person."""
 
 
 def format_position(position: Position) -> str:
@@ -68,3 +70,11 @@ def parse_position(text: str) -> Position:
             return ShardEnd()
         case _:
             raise ValueError(f"{text!r} is not a position")
+
+
+def parse_starting_position(text: object) -> StartingPosition:
+    """Parse a starting position that `format_position` wrote. Raises ValueError for anything else."""
+    with suppress(ValueError):
+        if isinstance(text, str) and isinstance(position := parse_position(text), StartingPosition):
+            return position
+    raise ValueError(f"{text!r} is not a starting position")

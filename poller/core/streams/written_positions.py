@@ -15,6 +15,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
+from poller.core.streams.notation import TOO_LATE
 from poller.model.stream import (
     AfterSequence,
     AtSequence,
@@ -36,9 +37,6 @@ SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 LAUNCH_OF_KINESIS = 1_385_856_000
 """In epoch seconds. No stream has records from an earlier time, so an earlier time is refused as a mistake."""
-
-LAST_YEAR = 253_402_300_800
-"""The beginning of the year 10000, in epoch seconds. A larger number is probably a time in milliseconds."""
 
 LONGEST_SEQUENCE_NUMBER = 128
 """In digits. Source: Amazon Kinesis Data Streams API Reference, "GetShardIterator"."""
@@ -85,7 +83,7 @@ def _moment(text: str, now: float) -> float:
         raise NoPosition(
             f"{text} is before AWS had streams (December 2013); as a sequence number, it has too few digits"
         )
-    if LAST_YEAR < moment <= LAST_YEAR * 1000:
+    if TOO_LATE < moment <= TOO_LATE * 1000:
         raise NoPosition(f"{text} looks like milliseconds since 1970: give seconds")
     if moment > now:
         raise NoPosition(f"{text} must not be in the future")

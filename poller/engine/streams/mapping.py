@@ -80,6 +80,7 @@ class TakeOver(Protocol):
 class StreamContext:
     """Everything that a run of a stream mapping needs. All runs of the process share `worker` and `budget`.
 
+    `state` is the address of the table of leases, which errors name.
     `take_over` lets the worker find the shards in the mapping's `kcl_table`, if the mapping has one. It may wait long,
     and calls `waits` with what it waits for.
     """
@@ -87,6 +88,7 @@ class StreamContext:
     lane: LaneContext
     source: StreamSource
     worker: Worker
+    state: str
     filters: RecordFilter | None
     budget: Budget
     take_over: TakeOver
@@ -106,7 +108,7 @@ class StreamMappingRunner:
             emit=context.lane.emit,
         )
         self._pauses = SourcePauses(context.lane.randomness)
-        self._rows = ShardRows(context.worker, self.mapping.state_key)
+        self._rows = ShardRows(context.worker, self.mapping.state_key, address=context.state)
         self._readers: dict[ShardId, ShardReader] = {}
         self._cut_readers: dict[ShardId, ShardReader] = {}
         """The readers that have ended, although functions may still run with their records."""

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from poller.core.streams.lineage import by_generation
-from poller.core.streams.notation import parse_position
+from poller.core.streams.notation import parse_starting_position
 from poller.engine.leases.worker import Worker
 from poller.errors import Rejected
 from poller.model.lease import Detail, Row, RowKey, begun_key, kcl_key, prefix_of, shard_key, shard_of, start_key
@@ -49,11 +49,12 @@ class Marks(NamedTuple):
 
 
 class ShardRows:
-    """The rows of one mapping in one stream."""
+    """The rows of one mapping in one stream. Errors name the table by its `address`, which is `daemon.state`."""
 
-    def __init__(self, worker: Worker, state: StateKey) -> None:
+    def __init__(self, worker: Worker, state: StateKey, *, address: str) -> None:
         self._worker = worker
         self._state = state
+        self._address = address
 
     def key_of(self, shard_id: ShardId) -> RowKey:
         return shard_key(self._state, shard_id)
@@ -67,11 +68,22 @@ class ShardRows:
         return {shard_of(row.key): row for row in rows if row.checkpoint is not None}
 
     async def marks(self) -> Marks:
-        """Read the three rows about the start of the mapping."""
+        """Read the three rows about the start of the mapping.
+
+        Raises Rejected if somebody has damaged one of the rows. Then the mapping must not begin anew.
+        """
         begun, start, kcl = begun_key(self._state), start_key(self._state), kcl_key(self._state)
         rows = await self._worker.read([begun, start, kcl])
-        table = str(rows[kcl].details.get("table")) if kcl in rows else None
-        return Marks(begun in rows, _starting_position(rows.get(start)), table)
+        try:
+            by_hand = parse_starting_position(rows[start].details.get("position")) if start in rows else None
+        except ValueError as error:
+            raise self._damaged(start, str(error)) from error
+        if kcl not in rows:
+            return Marks(begun in rows, by_hand, None)
+        table = rows[kcl].details.get("table")
+        if not isinstance(table, str):
+            raise self._damaged(kcl, f"{table!r} is not the name of a table")
+        return Marks(begun in rows, by_hand, table)
 
     async def create(
         self, shards: Iterable[Shard], positions: Mapping[ShardId, Position], *, at: float
@@ -97,6 +109,10 @@ class ShardRows:
         """Delete the rows of shards that the stream can never list again."""
         await self._worker.delete([self.key_of(shard_id) for shard_id in shard_ids])
 
+    def _damaged(self, key: RowKey, rule: str) -> Rejected:
+        hint = f"to mend it, pause the mapping and use `poller state set {self._state.mapping}`"
+        return Rejected(f"{self._address} has a damaged row {key}: {rule}; {hint}", code="DamagedRow")
+
     def _new_rows(
         self, shards: Iterable[Shard], positions: Mapping[ShardId, Position], at: float
     ) -> Iterator[list[Row]]:
@@ -120,12 +136,3 @@ def drained_at(rows: Mapping[ShardId, Row], *, now: float) -> dict[ShardId, floa
         for shard_id, row in rows.items()
         if row.checkpoint is not None and isinstance(row.checkpoint.position, ShardEnd)
     }
-
-
-def _starting_position(row: Row | None) -> StartingPosition | None:
-    text = None if row is None else row.details.get("position")
-    if not isinstance(text, str):
-        return None
-    position = parse_position(text)
-    assert isinstance(position, StartingPosition), f"{text} is not a starting position"
-    return position

@@ -18,6 +18,7 @@ from poller.model.ids import MappingName
 from poller.model.lease import Row, RowKey, begun_key, kcl_key, shard_key, shard_of, start_key
 from poller.model.stream import AfterSequence, AtSequence, Checkpoint, SequenceNumber, ShardEnd, ShardId, StateKey
 from poller.stores.dynamodb_items import Item
+from poller.stores.dynamodb_rows import item_of
 from poller.stores.dynamodb_table import made_ready
 from poller.stores.lease_file import shown
 from poller.stores.sqlite_leases import SqliteLeaseStore
@@ -117,6 +118,28 @@ def test_a_file_is_copied_into_a_table_which_is_created_and_back(
         Path("poller.toml").write_text(f'{daemon}state = "sqlite://back.db"\n{MAPPING}')
         assert poller("state", "copy", "dynamodb://leases").exit_code == 0
         assert rows_in("back.db") == {row.key: row for row in ROWS}
+
+
+def test_a_damaged_starting_position_in_a_table_is_shown_and_can_be_set_again(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_own_credentials(monkeypatch)
+    damaged = Row(key=start_key(CLICKS), details={"position": "NOWHERE"})
+    with start_blocking_portal() as portal, service(portal) as dynamodb:
+        daemon = f'[daemon]\nregion = "eu-west-1"\nendpoint_url = "{dynamodb.url}"\n'
+        Path("poller.toml").write_text(f'{daemon}state = "dynamodb://leases"\n{MAPPING}')
+        portal.call(partial(made_ready, dynamodb.tables, "leases", option="daemon.state"))
+        table = dynamodb.tables.table("leases")
+        table.items[table.key_of(item_of(damaged))] = item_of(damaged)
+        shown = poller("state", "show")
+        fault = f"the row {damaged.key} is damaged: 'NOWHERE' is not a starting position"
+        assert (shown.exit_code, shown.stderr) == (0, "")
+        assert f"  the mapping does not begin, because {fault}\n" in shown.stdout
+        assert "nothing is stored" not in shown.stdout
+        assert logged(poller("state", "set", "clicks", "TRIM_HORIZON", "--yes"))["before"] == fault
+        assert json.loads(poller("state", "show", "--json").stdout)["mappings"][0]["set_by_hand"] == {
+            "type": "TRIM_HORIZON"
+        }
 
 
 def test_a_state_that_a_daemon_uses_is_not_copied(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:

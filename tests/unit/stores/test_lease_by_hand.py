@@ -31,6 +31,7 @@ from poller.model.stream import (
 )
 from poller.stores.dynamodb_leases import DynamoDbLeaseStore
 from poller.stores.lease_by_hand import Copied, Hand, Stored, grouped, paused, stored
+from poller.stores.move_orders import told
 from poller.stores.sqlite_leases import SqliteLeaseStore
 from tests.contracts.test_lease_store import in_new_table
 from tests.fakes.dynamodb import FakeDynamoDb
@@ -137,6 +138,19 @@ def test_rows_are_grouped_by_mapping_and_stream() -> None:
     assert found[CLICKS].checkpoints == {A: AFTER_5, B: AT_END}
     assert found[USERS] == Stored(AtTimestamp(12.5), {A: ROWS[3]})
     assert paused(rows) == {"orders"}
+
+
+async def test_a_damaged_starting_position_is_told_and_the_next_one_replaces_it(store: DynamoDbLeaseStore) -> None:
+    await store.create([Row(key=start_key(CLICKS), details={"position": "NOWHERE"})])
+    found = grouped(await store.scan())
+    fault = f"the row {start_key(CLICKS)} is damaged: 'NOWHERE' is not a starting position"
+    assert found[CLICKS] == Stored(None, {A: ROWS[0], B: ROWS[1]}, fault)
+    assert fault in told(found[CLICKS])
+    hand = await hand_of(store)
+    await hand.refuse_while_read(CLICKS.mapping)
+    await hand.start_over(CLICKS, TrimHorizon())
+    assert grouped(await store.scan())[CLICKS].starting_position == TrimHorizon()
+    assert grouped(await store.scan())[CLICKS].fault is None
 
 
 def test_a_missing_file_has_no_positions(tmp_path: Path) -> None:

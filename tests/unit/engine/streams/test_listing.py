@@ -112,7 +112,7 @@ def listing_over(
         worker = Worker(Owner("me/1"), store=store, clock=SteadyClock(), randomness=randomness, emit=facts.append)
         listings = Listings(
             source=source,
-            rows=ShardRows(worker, KEY),
+            rows=ShardRows(worker, KEY, address="memory:"),
             arn=STREAM,
             health=health,
             pauses=SourcePauses(randomness),

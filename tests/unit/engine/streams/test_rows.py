@@ -59,7 +59,7 @@ async def test_a_first_start_needs_one_transaction_of_the_state_file(tmp_path: P
             randomness=random.Random(0),
             emit=lambda _: None,
         )
-        rows, before = ShardRows(worker, state), transactions(tmp_path / "poller.db")
+        rows, before = ShardRows(worker, state, address="memory:"), transactions(tmp_path / "poller.db")
         shards = [Shard(child, (parent,), True), Shard(parent, (), False)]
         assert (await rows.begin(shards, {parent: ShardEnd(), child: TrimHorizon()}, at=0.0)).keys() == {parent, child}
         assert transactions(tmp_path / "poller.db") - before == 1
