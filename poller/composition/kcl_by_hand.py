@@ -15,6 +15,7 @@ from poller.composition.kcl import option_of, store_of
 from poller.composition.sources import SourceComposition
 from poller.composition.state import named_faults, open_editable
 from poller.core.streams.lineage import drained_ancestors
+from poller.engine.streams.rows import unlisted_parents
 from poller.model.function import FunctionKind
 from poller.model.lease import Detail, Row, prefix_of, shard_key, shard_of
 from poller.model.mapping import StreamMapping
@@ -79,7 +80,8 @@ async def positions_in_table(
             mapping, kind, clients, role_of_function=AskedOnce(), own_identity=AskedOnce()
         )
         shards = {shard.shard_id: shard for shard in await source.shards()} if rows else {}
-    drained = drained_ancestors(shards.values(), {shard_of(row.key) for row in rows})
+    known, unlisted = {shard_of(row.key) for row in rows}, unlisted_parents(rows)
+    drained = drained_ancestors(shards.values(), known, unlisted=unlisted)
     return [*rows, *(_drained_row(mapping, shards[shard_id]) for shard_id in sorted(drained))]
 
 

@@ -77,6 +77,9 @@ def shard_of(key: RowKey) -> ShardId:
     return ShardId(key.rpartition("/")[2])
 
 
+UNLISTED_PARENTS = "unlisted_parents"
+"""The detail of a shard's row with those parents that were neither listed nor known when the row was created."""
+
 START, BEGUN = ":start/", ":begun/"
 
 

@@ -38,7 +38,7 @@ import orjson
 
 from poller.core.streams.notation import format_position, parse_position
 from poller.errors import Rejected
-from poller.model.lease import Detail, Owner, Row, RowKey
+from poller.model.lease import UNLISTED_PARENTS, Detail, Owner, Row, RowKey
 from poller.model.stream import (
     AfterSequence,
     AtSequence,
@@ -171,12 +171,21 @@ def changed_item(item: Item, row: Row, meaning: Meaning) -> Item:
 
 
 def _checkpoint(item: Item, meaning: Meaning) -> Checkpoint:
-    text, subsequence = item["checkpoint"]["S"], int(item.get("checkpointSubSequenceNumber", {"N": "0"})["N"])
-    if "pollerPosition" in item:
-        ours = parse_position(item["pollerPosition"]["S"])
-        if subsequence == 0 and text in _spellings(ours):
-            return Checkpoint(ours, window_of(item))
-    return Checkpoint(_position(text, subsequence, meaning))
+    ours = _own_position(item)
+    return Checkpoint(_position(*_of_kcl(item), meaning)) if ours is None else Checkpoint(ours, window_of(item))
+
+
+def _own_position(item: Item) -> Position | None:
+    """Return the position that poller has stored last, or None if KCL has moved on since then."""
+    if "pollerPosition" not in item:
+        return None
+    ours, (text, subsequence) = parse_position(item["pollerPosition"]["S"]), _of_kcl(item)
+    return ours if subsequence == 0 and text in _spellings(ours) else None
+
+
+def _of_kcl(item: Item) -> tuple[str, int]:
+    """Return the checkpoint of KCL and its subsequence number."""
+    return item["checkpoint"]["S"], int(item.get("checkpointSubSequenceNumber", {"N": "0"})["N"])
 
 
 def _position(text: str, subsequence: int, meaning: Meaning) -> Position:
@@ -243,6 +252,8 @@ def _details(item: Item) -> dict[str, Detail]:
         details |= ours
         if "leaseOwner" in item and not OUR_OWNER.fullmatch(item["leaseOwner"]["S"]):
             details.pop("read_since", None)  # poller stored it before the KCL worker took the lease
+        if _own_position(item) is None:
+            details.pop(UNLISTED_PARENTS, None)  # KCL reads a shard after its parents, and may have deleted their rows
     for name, attribute in RELATIVES.items():
         if attribute in item:
             details[name] = sorted(item[attribute]["SS"])

@@ -26,6 +26,7 @@ from poller.errors import InUse
 from poller.model.ids import MappingName
 from poller.model.lease import (
     PAUSE,
+    UNLISTED_PARENTS,
     Detail,
     Row,
     RowKey,
@@ -359,7 +360,8 @@ def _freed(row: Row) -> Row:
 
 def _reset(row: Row) -> Row:
     """Return the row of a shard without its checkpoint, its window and its owner."""
-    details = {name: value for name, value in row.details.items() if name in ("parents", "bytes_per_second")}
+    kept = ("parents", UNLISTED_PARENTS, "bytes_per_second")
+    details = {name: value for name, value in row.details.items() if name in kept}
     return replace(row, counter=row.counter + 1, owner=None, checkpoint=None, details=details)
 
 

@@ -232,6 +232,36 @@ def test_a_waiting_parent_that_listings_leave_out_for_a_while_is_not_overtaken_b
     assert world.succeeded == ["grandparent", "parent", "child"]
 
 
+@pytest.mark.parametrize("is_known_before", [True, False], ids=["found by a later listing", "found at the first start"])
+def test_with_a_table_of_kcl_a_parent_that_a_listing_has_left_out_is_read_after_a_restart(
+    is_known_before: bool,
+) -> None:
+    """KCL deletes the rows of drained shards, and this parent has no row. But it has none because it was not listed."""
+    first = "shardId-000000000001"
+    world = Flickering(since=0, until=50, left_out=lambda shard: shard.shard_id == first, kcl_table="my-application")
+    world.poison = {"grandparent"}
+
+    async def main() -> None:
+        world.put_low("grandparent")
+
+        async def split(_life: Life | None) -> None:
+            parent, _ = world.stream.split(PARENT, now=anyio.current_time())
+            world.put_low("parent")
+            world.stream.split(parent, now=anyio.current_time())
+            world.put_low("child")
+
+        if is_known_before:
+            await world.live(stopping_after(5))
+        await split(None)
+        await world.live(crashing_after(25))
+        await anyio.sleep_until(50)
+        world.poison.clear()
+        await world.live(stopping_after(60))
+
+    play(world, main)
+    assert set(world.succeeded) == {"grandparent", "parent", "child"}
+
+
 def test_a_waiting_shard_that_left_the_stream_unread_is_logged_and_its_children_are_read() -> None:
     world = KinesisWorld(batch_size=1)
     world.poison = {"grandparent"}

@@ -85,11 +85,14 @@ def by_generation(shards: Iterable[Shard]) -> Iterator[list[Shard]]:
         generation = born
 
 
-def drained_ancestors(shards: Iterable[Shard], known: Collection[ShardId]) -> frozenset[ShardId]:
+def drained_ancestors(
+    shards: Iterable[Shard], known: Collection[ShardId], *, unlisted: Collection[ShardId]
+) -> frozenset[ShardId]:
     """Return the closed shards that have no row, but a descendant with a row.
 
     In a table of KCL they are drained: KCL deletes the row of a drained shard once the children are being read.
-    `known` are the shards that have a row of KCL. Source: amazon-kinesis-client, lease cleanup.
+    `known` are the shards that have a row of KCL. `unlisted` are shards that have no row because a listing has lacked
+    them, so neither they nor their ancestors are drained. Source: amazon-kinesis-client, lease cleanup.
     """
     by_id = {shard.shard_id: shard for shard in shards}
     drained: set[ShardId] = set()
@@ -97,7 +100,7 @@ def drained_ancestors(shards: Iterable[Shard], known: Collection[ShardId]) -> fr
     while descendants:
         for parent_id in descendants.pop().parent_ids:
             parent = by_id.get(parent_id)
-            if parent is None or parent.is_open or parent_id in known or parent_id in drained:
+            if parent is None or parent.is_open or parent_id in {*known, *drained, *unlisted}:
                 continue
             drained.add(parent_id)
             descendants.append(parent)

@@ -12,7 +12,7 @@ Each worker lists the stream for itself. Whoever is first creates the row of a n
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from math import inf
 
 import anyio
@@ -21,9 +21,10 @@ from poller.core.streams.lineage import Lineage, drained_ancestors
 from poller.core.streams.stream_end import why_nothing_comes
 from poller.engine.source_health import SourceHealth
 from poller.engine.source_pauses import SourcePauses
-from poller.engine.streams.rows import ShardRows, drained_at
+from poller.engine.streams.rows import ShardRows, drained_at, unlisted_parents
 from poller.errors import Rejected, ServiceError
 from poller.model.arn import Arn
+from poller.model.lease import Row
 from poller.model.stream import Position, Shard, ShardEnd, ShardId, TrimHorizon
 from poller.ports import Clock, StreamSource
 
@@ -62,7 +63,7 @@ class Listings:
     ) -> None:
         self._source = source
         self._rows = rows
-        self._of_kcl: Collection[ShardId] = ()
+        self._of_kcl: Mapping[ShardId, Row] = {}
         self._arn = arn
         self._operation = source.limits.listing_operation
         self._health = health
@@ -79,12 +80,12 @@ class Listings:
         self.changed = anyio.Event()
         """Set when more shards may be readable. The task that has waited for this event replaces it with a new one."""
 
-    async def begin(self, lineage: Lineage, shards: list[Shard], *, of_kcl: Collection[ShardId] = ()) -> None:
+    async def begin(self, lineage: Lineage, shards: list[Shard], *, of_kcl: Mapping[ShardId, Row]) -> None:
         """Use this first listing. Raises Rejected if the stream was deleted and created again.
 
-        `of_kcl` are the shards that had a row in a table of KCL before this run. KCL deletes the rows of drained
-        shards, so a closed ancestor of these shards without a row is drained. This does not hold for the ancestors of
-        a shard that this run finds: they may have no row because a listing has lacked them.
+        `of_kcl` are the rows that a table of KCL had before this run. KCL deletes the rows of drained shards, so a
+        closed ancestor of these shards without a row is drained. This does not hold if the row says that a listing has
+        lacked the ancestor, nor for the ancestors of a shard that this run finds.
         """
         self.lineage, self._of_kcl = lineage, of_kcl
         self._check_same_stream(shards, asked_at=anyio.current_time())
@@ -201,8 +202,11 @@ class Listings:
             found = [shard for shard_id, shard in listing.shards.items() if shard_id in listing.found]
             positions: dict[ShardId, Position] = dict.fromkeys(listing.found, TrimHorizon())
             if self._of_kcl:  # without KCL, a parent has a row before its children have one
-                positions |= dict.fromkeys(drained_ancestors(shards, self._of_kcl), ShardEnd())
-            rows = await self._rows.create(found, positions, at=now)
+                unlisted = unlisted_parents(self._of_kcl.values())
+                drained = drained_ancestors(shards, self._of_kcl.keys(), unlisted=unlisted)
+                positions |= dict.fromkeys(drained, ShardEnd())
+            known = self.lineage.known | listing.shards.keys()
+            rows = await self._rows.create(found, positions, at=now, known=known)
             await self._rows.delete(sorted(listing.gone))
             self.lineage.take_in(listing, drained_at(rows, now=now))
         self.changed.set()

@@ -213,7 +213,7 @@ class StreamMappingRunner:
     async def _begin(self, rows: Mapping[ShardId, Row]) -> Lineage:
         source, marks = self._context.source, await self._rows.marks()
         marks.refuse_old_positions(self.mapping)
-        of_kcl = frozenset(rows) if marks.has_begun and self.mapping.kcl_table is not None else frozenset[ShardId]()
+        of_kcl = rows if marks.has_begun and self.mapping.kcl_table is not None else {}
         shards = await source.shards()
         if not marks.has_begun:
             if not shards and source.status not in ENDED:

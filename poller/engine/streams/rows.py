@@ -1,6 +1,7 @@
 """Which rows of the table of leases belong to a mapping? The leases of its shards, and three rows about its start.
 
-    MAPPING/STREAM_ARN/SHARD_ID     the lease of a shard, with its checkpoint; details: parents, saved_at
+    MAPPING/STREAM_ARN/SHARD_ID     the lease of a shard, with its checkpoint; details: parents, unlisted_parents,
+                                    saved_at
     :begun/MAPPING/STREAM_ARN       every shard of the mapping's first listing has a row
     :start/MAPPING/STREAM_ARN       the starting position that a person has set
     :kcl/MAPPING/STREAM_ARN         the mapping has used a table of KCL; details: table
@@ -19,7 +20,18 @@ from poller.core.streams.lineage import by_generation
 from poller.core.streams.notation import parse_starting_position
 from poller.engine.leases.worker import Worker
 from poller.errors import Rejected
-from poller.model.lease import Detail, Row, RowKey, begun_key, kcl_key, prefix_of, shard_key, shard_of, start_key
+from poller.model.lease import (
+    UNLISTED_PARENTS,
+    Detail,
+    Row,
+    RowKey,
+    begun_key,
+    kcl_key,
+    prefix_of,
+    shard_key,
+    shard_of,
+    start_key,
+)
 from poller.model.mapping import StreamMapping
 from poller.model.stream import Checkpoint, Position, Shard, ShardEnd, ShardId, StartingPosition, StateKey
 
@@ -86,24 +98,24 @@ class ShardRows:
         return Marks(begun in rows, by_hand, table)
 
     async def create(
-        self, shards: Iterable[Shard], positions: Mapping[ShardId, Position], *, at: float
+        self, shards: Iterable[Shard], positions: Mapping[ShardId, Position], *, at: float, known: Collection[ShardId]
     ) -> dict[ShardId, Row]:
         """Create the rows that do not exist, and return the row of each shard as it is in the table.
 
-        `at` is the time of day in epoch seconds.
+        `at` is the time of day in epoch seconds. `known` are all shards that have a row or were listed.
         """
-        return self._by_shard(await self._worker.create(*self._new_rows(shards, positions, at)))
+        return self._by_shard(await self._worker.create(*self._new_rows(shards, positions, at, known)))
 
     async def begin(
-        self, shards: Iterable[Shard], positions: Mapping[ShardId, Position], *, at: float
+        self, shards: Collection[Shard], positions: Mapping[ShardId, Position], *, at: float
     ) -> dict[ShardId, Row]:
         """Create the rows of the first listing, and then the row `:begun/...`. Return the row of each shard.
 
         The state file stores all of them by one write. In a table, a crash in between leaves rows of shards, but never
         the row `:begun/...` without them.
         """
-        begun = Row(key=begun_key(self._state))
-        return self._by_shard(await self._worker.create(*self._new_rows(shards, positions, at), [begun]))
+        begun, known = Row(key=begun_key(self._state)), {shard.shard_id for shard in shards}
+        return self._by_shard(await self._worker.create(*self._new_rows(shards, positions, at, known), [begun]))
 
     async def delete(self, shard_ids: Collection[ShardId]) -> None:
         """Delete the rows of shards that the stream can never list again."""
@@ -114,19 +126,30 @@ class ShardRows:
         return Rejected(f"{self._address} has a damaged row {key}: {rule}; {hint}", code="DamagedRow")
 
     def _new_rows(
-        self, shards: Iterable[Shard], positions: Mapping[ShardId, Position], at: float
+        self, shards: Iterable[Shard], positions: Mapping[ShardId, Position], at: float, known: Collection[ShardId]
     ) -> Iterator[list[Row]]:
         """Yield the new rows in groups. The rows of a shard's parents are in earlier groups."""
         for generation in by_generation(shards):
-            yield [self._new_row(shard, positions[shard.shard_id], at) for shard in generation]
+            yield [self._new_row(shard, positions[shard.shard_id], at, known) for shard in generation]
 
     def _by_shard(self, rows: Mapping[RowKey, Row]) -> dict[ShardId, Row]:
         prefix = prefix_of(self._state)
         return {shard_of(key): row for key, row in rows.items() if key.startswith(prefix)}
 
-    def _new_row(self, shard: Shard, position: Position, at: float) -> Row:
+    def _new_row(self, shard: Shard, position: Position, at: float, known: Collection[ShardId]) -> Row:
         details: dict[str, Detail] = {"parents": list(shard.parent_ids), "saved_at": at}
+        if unlisted := [parent for parent in shard.parent_ids if parent not in known]:
+            details[UNLISTED_PARENTS] = [*unlisted]
         return Row(key=self.key_of(shard.shard_id), checkpoint=Checkpoint(position), details=details)
+
+
+def unlisted_parents(rows: Iterable[Row]) -> frozenset[ShardId]:
+    """Return the shards that were neither listed nor known when the rows of their children were created.
+
+    A table of KCL has no row of such a shard, although the shard is not drained.
+    """
+    lists = [found for row in rows if isinstance(found := row.details.get(UNLISTED_PARENTS), list)]
+    return frozenset(ShardId(parent) for found in lists for parent in found if isinstance(parent, str))
 
 
 def drained_at(rows: Mapping[ShardId, Row], *, now: float) -> dict[ShardId, float]:

@@ -30,6 +30,7 @@ OPENED_AT = 1_767_225_600.5
 MEANING = Meaning(StateKey(MappingName("clicks"), STREAM), latest=OPENED_AT, at_timestamp=None)
 NUMBER = SequenceNumber("49601189658422359378836298521827638475320189012309704722")
 NEXT = SequenceNumber("49601189658422359378836298521827638475320189012309704730")
+AT_START = Checkpoint(TrimHorizon())
 ME = Owner(f"blue-1/{'0' * 32}")
 
 PARENT: Item = {
@@ -260,6 +261,15 @@ def test_a_worker_of_kcl_does_not_get_the_time_since_when_a_worker_of_poller_has
     assert row_of(ours, MEANING).details == details
     stolen = {**ours, "leaseOwner": {"S": "kcl-thief:1"}}
     assert row_of(stolen, MEANING).details == {"saved_at": 6.0}
+
+
+def test_once_kcl_has_moved_on_the_parents_that_were_not_listed_are_like_any_others() -> None:
+    details: dict[str, Any] = {"unlisted_parents": ["shardId-000000000000"], "parents": ["shardId-000000000000"]}
+    new = new_item(Row(key=MEANING.row_key("shardId-000000000002"), checkpoint=AT_START, details=details), MEANING)
+    assert row_of(new, MEANING).details == details
+    assert row_of({**new, "leaseOwner": {"S": "kcl:1"}}, MEANING).details == details
+    moved = {**new, "checkpoint": {"S": NEXT}}
+    assert row_of(moved, MEANING).details == {"parents": ["shardId-000000000000"]}
 
 
 def test_a_new_lease_is_one_that_kcl_can_read() -> None:

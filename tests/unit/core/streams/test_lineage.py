@@ -400,5 +400,7 @@ def test_only_closed_ancestors_without_a_row_of_a_known_shard_count_as_drained()
         shard("unknown", "another"),
     ]
     known = [ShardId("child"), ShardId("stored")]
-    assert drained_ancestors(shards, known) == {"grandparent", "parent", "before"}
-    assert drained_ancestors(shards, []) == frozenset()
+    assert drained_ancestors(shards, known, unlisted=[]) == {"grandparent", "parent", "before"}
+    assert drained_ancestors(shards, [], unlisted=[]) == frozenset()
+    assert drained_ancestors(shards, known, unlisted=[ShardId("before")]) == {"grandparent", "parent"}
+    assert drained_ancestors(shards, known, unlisted=[ShardId("before"), ShardId("parent")]) == frozenset()

@@ -20,7 +20,7 @@ from poller.errors import ServiceError, Unreachable
 from poller.facts import Fact, SourceFailed
 from poller.model.arn import Arn
 from poller.model.ids import MappingName
-from poller.model.lease import Owner, shard_key
+from poller.model.lease import Owner, Row, shard_key
 from poller.model.stream import (
     Checkpoint,
     Position,
@@ -119,7 +119,8 @@ def listing_over(
             clock=clock,
         )
         lineage = Lineage(source.shard_ids, {}, memory_in_seconds=MEMORY_IN_SECONDS)
-        of_kcl = source.shard_ids if is_kcl_table else ()
+        rows = {shard_id: Row(key=shard_key(KEY, shard_id)) for shard_id in source.shard_ids}
+        of_kcl = rows if is_kcl_table else {}
         await listings.begin(lineage, [Shard(shard_id, (), True) for shard_id in source.shard_ids], of_kcl=of_kcl)
         lineage.startable()
         async with anyio.create_task_group() as group:
