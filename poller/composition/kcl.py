@@ -62,15 +62,6 @@ class KclTables:
         self._tables: dict[MappingName, str | None] = {}
         self._guards: dict[StateKey, GuardedLeaseStore] = {}
 
-    def refuse_change(self, mapping: StreamMapping) -> None:
-        """Raise SettingsError if the mapping had another table before, because leases may be in use there.
-
-        A reload refuses a file in which a mapping has another table (settings/changes.py). It cannot refuse this if an
-        earlier reload has removed the mapping.
-        """
-        if self._tables.get(mapping.name, mapping.kcl_table) != mapping.kcl_table:
-            raise SettingsError([f"{option_of(mapping)}: has changed, so the daemon must be restarted"])
-
     async def use(
         self, mapping: StreamMapping, *, failed: Failed, waits: Callable[[str], None] = lambda _: None
     ) -> None:
@@ -78,10 +69,11 @@ class KclTables:
 
         This may take up to a minute (`refuse_while_kcl_runs`). Before such a wait, `waits` gets a text that says what
         the mapping waits for.
-        Raises the errors of `take_over` and `refuse_change`. If the table cannot be used later, calls `failed`, so that
-        the worker goes on with all other mappings.
+        Raises the errors of `take_over`. If the table cannot be used later, calls `failed`, so that the worker goes on
+        with all other mappings.
         """
-        self.refuse_change(mapping)
+        is_same = self._tables.get(mapping.name, mapping.kcl_table) == mapping.kcl_table
+        assert is_same, f"{option_of(mapping)} has changed: a reload refuses this (settings/changes.py)"
         if mapping.kcl_table is not None:
 
             def watches(leases: int) -> None:

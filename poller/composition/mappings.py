@@ -269,7 +269,6 @@ class Composition:
             stop=stop,
         )
         state = await self.worker.state()
-        state.kcl_tables.refuse_change(mapping)
         if function.opened.capacity.units is not None:
             state.worker.functions[mapping.name] = mapping.function_name
         else:

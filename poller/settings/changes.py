@@ -19,7 +19,8 @@ The function keeps its ARN if its mappings are changed, moved or removed. So the
                      new file; positions belong to a mapping's name, so the new one does not continue where the old one
                      stopped
 
-A stream mapping cannot get another `kcl_table`: then nothing changes, and the daemon must be restarted.
+A stream mapping cannot get another `kcl_table`, even if an earlier reload has removed it: then nothing changes, and the
+daemon must be restarted.
 The new file also decides which variables the child processes that start from now on do not inherit.
 """
 
@@ -125,6 +126,7 @@ def changes(in_use: Settings, written: Settings, *, failed: Collection[MappingNa
         written,
         daemon=dataclasses.replace(written.daemon, **fixed),
         functions={name: _with_kept_arn(function, in_use, written) for name, function in written.functions.items()},
+        former_kcl_tables=in_use.kcl_tables,
     )
     return Changes(
         mappings=_difference(_mappings(in_use) | dict.fromkeys(failed), _mappings(settings)),
@@ -144,14 +146,14 @@ def needs_restart(in_use: Daemon, written: Daemon) -> tuple[str, ...]:
 
 
 def _faults(in_use: Settings, written: Settings) -> Iterator[str]:
-    """Yield a fault for each stream mapping whose table of KCL changes.
+    """Yield a fault for each stream mapping whose table of KCL changes, also if the mapping was removed meanwhile.
 
-    Its leases are in use in the old table, and so are its positions. If some workers used the new table, and others
-    still the old one, each shard would have two readers.
+    The worker still knows the leases of the old table, and may use them, and the positions are there. If some workers
+    used the new table, and others still the old one, each shard would have two readers.
     """
-    before = {mapping.name: mapping for mapping in in_use.stream_mappings}
+    before = in_use.kcl_tables
     for mapping in written.stream_mappings:
-        if mapping.name in before and before[mapping.name].kcl_table != mapping.kcl_table:
+        if before.get(mapping.name, mapping.kcl_table) != mapping.kcl_table:
             yield f"{dotted(('mappings', mapping.name, 'kcl_table'))}: has changed, so the daemon must be restarted"
 
 

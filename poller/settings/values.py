@@ -8,7 +8,7 @@ from typing import Literal
 
 from poller.model.event import RememberedQueue
 from poller.model.function import Function
-from poller.model.ids import FunctionName
+from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import QueueMapping, StreamMapping
 
 
@@ -52,6 +52,8 @@ class Settings:
 
     `withheld_variables` are environment variables of the daemon that no child process inherits.
     `warnings` are sentences about settings that are allowed but probably a mistake.
+    `former_kcl_tables` has the tables of KCL that mappings have had since the start of the daemon, or None for those
+    without a table. The mappings of the settings are not in it, unless a reload has removed them before.
     """
 
     daemon: Daemon
@@ -60,6 +62,12 @@ class Settings:
     stream_mappings: tuple[StreamMapping, ...]
     withheld_variables: frozenset[str]
     warnings: tuple[str, ...]
+    former_kcl_tables: Mapping[MappingName, str | None] = field(default_factory=dict, compare=False)
+
+    @property
+    def kcl_tables(self) -> Mapping[MappingName, str | None]:
+        """Return the tables of KCL that mappings have, or had before a reload removed them."""
+        return {**self.former_kcl_tables, **{mapping.name: mapping.kcl_table for mapping in self.stream_mappings}}
 
     @property
     def mappings(self) -> tuple[QueueMapping | StreamMapping, ...]:

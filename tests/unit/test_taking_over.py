@@ -240,7 +240,7 @@ async def test_a_table_that_a_running_kcl_application_uses_is_refused(
         ]
 
 
-async def test_a_mapping_whose_table_has_changed_is_refused_until_a_restart() -> None:
+async def test_a_mapping_never_uses_another_table_before_a_restart() -> None:
     state = MemoryLeaseStore()
     store = RoutedLeaseStore(state)
     async with dynamodb_over_http() as service, AsyncExitStack() as stack:
@@ -266,8 +266,8 @@ async def test_a_mapping_whose_table_has_changed_is_refused_until_a_restart() ->
             replace(MAPPING, kcl_table=None),
             replace(MAPPING, name=MappingName("other")),
         ):
-            with pytest.raises(SettingsError, match=r"kcl_table: has changed, so the daemon must be restarted"):
-                tables.refuse_change(changed)
+            with pytest.raises(AssertionError, match=r"kcl_table has changed: a reload refuses this"):
+                await tables.use(changed, failed=refuse)
 
 
 async def test_the_time_that_stands_for_latest_stays_the_same_when_a_mapping_begins_again() -> None:

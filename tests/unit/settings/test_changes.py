@@ -264,8 +264,15 @@ def test_a_mapping_cannot_get_another_table_of_kcl_before_a_restart(
 
     with pytest.raises(SettingsError) as refused:
         changes(loaded(text(before)), loaded(text(now)))
-    assert refused.value.faults == ["mappings.clicks.kcl_table: has changed, so the daemon must be restarted"]
+    faults = ["mappings.clicks.kcl_table: has changed, so the daemon must be restarted"]
+    assert refused.value.faults == faults
     assert names(changes(loaded(ORDERS_ALONE), loaded(text(now))).mappings)["added"] == ALL[1:]
+    removed = changes(loaded(text(before)), loaded(ORDERS_ALONE)).settings
+    still_removed = changes(removed, loaded(ORDERS_ALONE)).settings
+    with pytest.raises(SettingsError) as refused:
+        changes(still_removed, loaded(text(now)))
+    assert refused.value.faults == faults
+    assert names(changes(still_removed, loaded(text(before))).mappings)["added"] == ALL[1:]
 
 
 EVENTS = """

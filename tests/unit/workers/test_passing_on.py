@@ -283,6 +283,19 @@ async def test_no_worker_reloads_a_file_with_another_table_of_kcl(daemon: Daemon
     assert [type(fact) for fact in daemon.facts] == [ReloadRefused]
 
 
+async def test_a_worker_that_starts_again_knows_the_tables_of_kcl_of_mappings_that_a_reload_has_removed(
+    daemon: Daemon,
+) -> None:
+    async with daemon.running(1, 2):
+        for text in (clicks("clicks", 'kcl_table = "readers"'), clicks("new")):
+            daemon.file.write_text(text)
+            await daemon.changes.reload(settings=None)
+        daemon.file.write_text(clicks("clicks", 'kcl_table = "others"'))
+        with pytest.raises(SettingsError, match=r"^mappings\.clicks\.kcl_table: has changed, so the daemon must be"):
+            await daemon.changes.reload(settings=None)
+    assert daemon.handed.settings.kcl_tables == {"clicks": "readers", "new": None}
+
+
 async def test_no_worker_is_asked_to_read_a_faulty_file(daemon: Daemon) -> None:
     async with daemon.running(1, 2):
         daemon.file.write_text(FAULTY)
