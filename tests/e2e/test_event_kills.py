@@ -22,4 +22,4 @@ async def test_kills_at_random_moments_lose_no_accepted_event_and_repeat_only_wh
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}: tests/e2e/event_kills.py --seed {seed}")
     summary = await EventKilling(world, randomness=random.Random(seed)).run(KILLS)
-    assert min(summary.accepted, summary.from_senders, summary.succeeded, summary.failed) > 10, summary
+    assert min(summary.from_senders, summary.succeeded, summary.failed) > 10, summary
