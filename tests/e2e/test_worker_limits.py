@@ -72,9 +72,9 @@ async def test_three_workers_run_no_more_invocations_than_the_functions_reserved
         for name in ("orders", "clicks"):
             await until_ready(daemon, name)
         expected = {*world.send(queue, *map(str, range(80))), *[clicks.put(f"key-{number}") for number in range(80)]}
-        await world.watch.until(lambda: len(function.records) >= 20, within=40)
+        await world.watch.until(lambda: len(function.records) >= 20)
         os.kill(int(daemon.logged("worker_started", worker=1)[-1]["pid"]), signal.SIGTERM)
-        await world.watch.until(lambda: function.records >= expected, within=60)
+        await world.watch.until(lambda: function.records >= expected)
         assert await daemon.stop() == 0
     assert function.most == limit
 
@@ -89,7 +89,7 @@ async def test_three_workers_run_no_more_batches_than_the_mappings_maximum_concu
     async with world.daemon(text, "--workers", "3") as daemon:
         await until_ready(daemon, "orders")
         expected = {*world.send(queue, *map(str, range(100)))}
-        await world.watch.until(lambda: function.records >= expected, within=60)
+        await world.watch.until(lambda: function.records >= expected)
         assert await daemon.stop() == 0
     assert function.most == 2
 

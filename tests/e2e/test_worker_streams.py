@@ -109,7 +109,7 @@ class Scene:
             await self.until(self.function.is_all_done)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        await self._world.watch.until(condition, within=40)
+        await self._world.watch.until(condition)
 
     async def until_all_go_on(self) -> float:
         """Wait until each shard has been delivered to the function again; return how long this took."""
