@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import subprocess
@@ -232,6 +233,23 @@ def test_processes_that_wait_for_an_owner_get_a_file_that_one_of_them_has_prepar
             entering = [processes.submit(enter, number) for number in range(4)]
             assert all_wait.wait(10)
         assert [one.result(10) for one in entering] == [frozenset()] * 4
+
+
+def test_a_process_that_enters_while_the_owner_leaves_prepares_the_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner still has its locks when the process wants to be alone, but not when it wants to share them."""
+    owner, lock_file = ExitStack(), ownership._lock_file
+    owner.enter_context(sharing(path))
+
+    def leave_before_a_share(path: Path, lock: int, kind: int = fcntl.LOCK_EX) -> None:
+        if kind == fcntl.LOCK_SH:
+            owner.close()
+        lock_file(path, lock, kind)
+
+    monkeypatch.setattr(ownership, "_lock_file", leave_before_a_share)
+    with shared(path) as file:
+        assert scan(file) == []
 
 
 def test_each_process_that_shares_the_file_has_its_own_lock_on_the_database(path: Path) -> None:
