@@ -15,6 +15,7 @@ account: there, each test must give its queues unique names.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import random
 import signal
@@ -26,6 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.kinesis_local import kinesis_local as run_kinesis_local
@@ -114,6 +116,19 @@ def kinesis_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with run_kinesis_local(listener.fileno(), tmp_path_factory.mktemp("kinesis-local")):
             listener.close()
             yield f"http://{host}:{port}"
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """Put the log of this process back after a test. A command that runs in the test's process configures it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    if structlog.is_configured():
+        logging.captureWarnings(False)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -6,15 +6,13 @@ cookie.
 
 from __future__ import annotations
 
-import logging
 import shlex
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from aiobotocore.config import AioConfig
 
 from poller import errors
@@ -84,21 +82,15 @@ def _keys(credentials_file: CredentialsFile, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def shown(capfd: pytest.CaptureFixture[str]) -> Iterator[Shown]:
+def shown(capfd: pytest.CaptureFixture[str]) -> Shown:
     """Return every text that an error shows, and everything that the libraries have logged meanwhile."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
     logs.configure("json", verbose=True)
 
     def everything(error: errors.PollerError) -> str:
         out, err = capfd.readouterr()
         return "\n".join([str(error), getattr(error, "code", ""), safe_traceback(error), out, err])
 
-    yield everything
-    logging.captureWarnings(False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+    return everything
 
 
 def always(answer: Reply | Drop) -> Callable[[Request], Awaitable[Reply | Drop]]:

@@ -8,7 +8,6 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,18 +24,6 @@ from poller.telemetry.telemetry import Telemetry
 
 ORDERS = MappingName("orders")
 STORE = FunctionName("store")
-
-
-@pytest.fixture(autouse=True)
-def _put_back() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    root.handlers.clear()
-    yield
-    logging.captureWarnings(False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 class ShortWrites(io.RawIOBase):
