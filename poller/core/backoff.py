@@ -52,9 +52,6 @@ def at_least(asked_for: float | None, delay: float) -> float:
 SOURCE = Backoff(initial=1.0, maximum=60.0)
 """For a source, an event queue, or the destination of a stream mapping that refuses requests or does not answer."""
 
-STORE = Backoff(initial=1.0, maximum=60.0)
-"""For a checkpoint store that cannot store or load, for example because the disk is full."""
-
 THROTTLED_READ = Backoff(initial=0.5, maximum=5.0)
 """For throttled reads of a stream. Kinesis throttles a shard for one second, or for five after a read of 10 MiB."""
 
