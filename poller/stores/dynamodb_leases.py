@@ -43,10 +43,15 @@ class DynamoDbLeaseStore:
         stored = await self.read(rejected)
         for row in rows:
             refuse_to_move_back(stored.get(row.key), row)
-        return rejected
+        # a person has changed the checkpoint without its rank, or the rank alone
+        misjudged = [row for row in rows if (found := stored.get(row.key)) and found.counter == row.counter - 1]
+        return rejected - {row.key for row in misjudged} | await self._overwrite(misjudged)
 
     async def overwrite(self, rows: Collection[Row]) -> frozenset[RowKey]:
         """Replace rows, even if their checkpoints move back. For `lease_by_hand.EditableStore`."""
+        return await self._overwrite(rows)
+
+    async def _overwrite(self, rows: Collection[Row]) -> frozenset[RowKey]:
         return await self._items.write("PutItem", {row.key: _replacement(row, may_move_back=True) for row in rows})
 
     async def _create(self, rows: Collection[Row]) -> frozenset[RowKey]:

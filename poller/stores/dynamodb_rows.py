@@ -14,18 +14,26 @@ Source: Amazon DynamoDB Developer Guide, "Read/write capacity mode" and "Quotas"
 
 from __future__ import annotations
 
+import re
 import zlib
 from base64 import b64decode, b64encode
 from typing import Any
 
 import orjson
 
-from poller.core.streams.notation import format_position, parse_position
+from poller.core.streams.notation import TOO_LATE, format_position, parse_position
 from poller.errors import Rejected
 from poller.model.lease import Owner, Row, RowKey
 from poller.model.stream import Checkpoint, Latest, Window
 from poller.stores.dynamodb_items import KEY, Attribute, Item
 from poller.stores.notation import rank
+
+WINDOW = ("windowStart", "windowEnd", "windowState")
+
+LARGEST_COUNTER = 2**62
+"""The largest counter and the largest token. A state file has room for it, and no row is written so often."""
+
+WHOLE_NUMBER = re.compile(r"[0-9]{1,38}")
 
 MAXIMUM_BYTES = 400 * 1024
 """The largest item. Source: Amazon DynamoDB Developer Guide, "Quotas"."""
@@ -52,19 +60,45 @@ def row_of(item: Item) -> Row:
     """Return the row of an item. Raises Rejected if this program cannot have written the item."""
     key = str(item.get(KEY, {}).get("S"))
     try:
-        details = orjson.loads(item["details"]["S"]) if "details" in item else {}
-        if not isinstance(details, dict):
-            raise ValueError("the details are not a JSON object")
         return Row(
             key=RowKey(key),
-            counter=int(item["leaseCounter"]["N"]),
-            owner=Owner(item["leaseOwner"]["S"]) if "leaseOwner" in item else None,
-            token=int(item["fencingToken"]["N"]),
-            checkpoint=_checkpoint(item) if "checkpoint" in item else None,
-            details=details,
+            counter=number_in(item, "leaseCounter", least=1),
+            owner=Owner(text_in(item, "leaseOwner")) if "leaseOwner" in item else None,
+            token=number_in(item, "fencingToken", least=0),
+            checkpoint=_checkpoint(item),
+            details=details_in(item, "details"),
         )
-    except (KeyError, ValueError, zlib.error) as error:
-        raise Rejected(f"the item {key[:200]!r} was not written by poller", code="DamagedItem") from error
+    except ValueError as error:
+        raise Rejected(f"the item {key[:200]!r} was not written by poller: {error}", code="DamagedItem") from error
+
+
+def text_in(item: Item, name: str) -> str:
+    """Return the text of an attribute. Raises ValueError, with the rule, if it is missing or has another type."""
+    text = item.get(name, {}).get("S")
+    if not isinstance(text, str):
+        raise ValueError(f"{name} must be a text")
+    return text
+
+
+def number_in(item: Item, name: str, *, least: int, most: int = LARGEST_COUNTER) -> int:
+    """Return the whole number of an attribute. Raises ValueError, with the rule, if it has none in this range."""
+    text = item.get(name, {}).get("N")
+    if not (isinstance(text, str) and WHOLE_NUMBER.fullmatch(text) and least <= int(text) <= most):
+        raise ValueError(f"{name} must be a whole number from {least} to {most}")
+    return int(text)
+
+
+def details_in(item: Item, name: str) -> dict[str, Any]:
+    """Return the details of a row, or none if there is no such attribute. Raises ValueError with the rule."""
+    if name not in item:
+        return {}
+    try:
+        details = orjson.loads(text_in(item, name))
+    except orjson.JSONDecodeError:
+        details = None
+    if not isinstance(details, dict):
+        raise ValueError(f"{name} must be a JSON object")
+    return details
 
 
 def check_size(item: Item) -> None:
@@ -88,14 +122,15 @@ def window_attributes(window: Window | None) -> Item:
 
 
 def window_of(item: Item) -> Window | None:
-    """Return the window of an item, or None if it has none.
-
-    Raises KeyError, ValueError or zlib.error if the window is damaged.
-    """
-    if "windowState" not in item:
+    """Return the window of an item, or None if it has none. Raises ValueError, with the rule, if it is damaged."""
+    if item.keys().isdisjoint(WINDOW):
         return None
-    state = zlib.decompress(b64decode(item["windowState"]["B"]))
-    return Window(int(item["windowStart"]["N"]), int(item["windowEnd"]["N"]), state)
+    start, end = (number_in(item, name, least=0, most=TOO_LATE - 1) for name in ("windowStart", "windowEnd"))
+    try:
+        state = zlib.decompress(b64decode(item["windowState"]["B"], validate=True))
+    except (KeyError, TypeError, ValueError, zlib.error) as error:
+        raise ValueError("windowState must be bytes that zlib has compressed") from error
+    return Window(start, end, state)
 
 
 def _checkpoint_attributes(checkpoint: Checkpoint) -> Item:
@@ -107,8 +142,10 @@ def _checkpoint_attributes(checkpoint: Checkpoint) -> Item:
     }
 
 
-def _checkpoint(item: Item) -> Checkpoint:
-    position = parse_position(item["checkpoint"]["S"])
+def _checkpoint(item: Item) -> Checkpoint | None:
+    if item.keys().isdisjoint(("checkpoint", "checkpointRank", *WINDOW)):
+        return None
+    position = parse_position(text_in(item, "checkpoint"))
     if isinstance(position, Latest):
         raise ValueError("LATEST is not a checkpoint")
     return Checkpoint(position, window_of(item))

@@ -30,13 +30,12 @@ Source: amazon-kinesis-client, `DynamoDBLeaseSerializer`, `ExtendedSequenceNumbe
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, assert_never
 
 import orjson
 
-from poller.core.streams.notation import format_position, parse_position
+from poller.core.streams.notation import DIGITS, format_position, parse_position
 from poller.errors import Rejected
 from poller.model.lease import UNLISTED_PARENTS, Detail, Owner, Row, RowKey
 from poller.model.stream import (
@@ -53,9 +52,15 @@ from poller.model.stream import (
     TrimHorizon,
 )
 from poller.stores.dynamodb_items import KEY, Attribute, Item
-from poller.stores.dynamodb_rows import check_size, window_attributes, window_of
-
-WINDOW = ("windowStart", "windowEnd", "windowState")
+from poller.stores.dynamodb_rows import (
+    WINDOW,
+    check_size,
+    details_in,
+    number_in,
+    text_in,
+    window_attributes,
+    window_of,
+)
 
 PENDING = ("pendingCheckpoint", "pendingCheckpointSubSequenceNumber", "pendingCheckpointState")
 """A checkpoint that KCL has prepared and not stored yet. It ends with the next checkpoint."""
@@ -101,16 +106,18 @@ def row_of(item: Item, meaning: Meaning) -> Row:
     try:
         if "/" in shard_id:
             raise ValueError("a slash is in the keys of poller's own rows only")
+        _switches(item)
         return Row(
             key=meaning.row_key(shard_id),
-            counter=int(item["leaseCounter"]["N"]) + 1,
-            owner=Owner(item["leaseOwner"]["S"]) if "leaseOwner" in item else None,
-            token=int(item["fencingToken"]["N"]) if "fencingToken" in item else 0,
+            counter=number_in(item, "leaseCounter", least=0) + 1,
+            owner=Owner(text_in(item, "leaseOwner")) if "leaseOwner" in item else None,
+            token=number_in(item, "fencingToken", least=0) if "fencingToken" in item else 0,
             checkpoint=_checkpoint(item, meaning),
             details=_details(item),
         )
-    except (AttributeError, KeyError, TypeError, ValueError, zlib.error) as error:
-        raise Rejected(f"the lease {shard_id[:200]!r} cannot be read as one of KCL", code="DamagedItem") from error
+    except ValueError as error:
+        text = f"the lease {shard_id[:200]!r} cannot be read as one of KCL: {error}"
+        raise Rejected(text, code="DamagedItem") from error
 
 
 def renewed_by_kcl(before: Iterable[Row], after: Iterable[Row]) -> list[RowKey]:
@@ -157,8 +164,7 @@ def changed_item(item: Item, row: Row, meaning: Meaning) -> Item:
     if row.owner != before.owner:
         changed.pop("checkpointOwner", None)  # a previous owner that KCL still allowed to store a checkpoint
         if row.owner is not None and before.owner is not None:
-            switches = int(item.get("ownerSwitchesSinceCheckpoint", {"N": "0"})["N"])
-            changed["ownerSwitchesSinceCheckpoint"] = {"N": str(switches + 1)}
+            changed["ownerSwitchesSinceCheckpoint"] = {"N": str(_switches(item) + 1)}
     if row.checkpoint != before.checkpoint:
         assert row.checkpoint is not None, f"{row.key}: a lease of KCL has a checkpoint"
         changed = {name: value for name, value in changed.items() if name not in (*PENDING, *WINDOW, "pollerPosition")}
@@ -179,13 +185,22 @@ def _own_position(item: Item) -> Position | None:
     """Return the position that poller has stored last, or None if KCL has moved on since then."""
     if "pollerPosition" not in item:
         return None
-    ours, (text, subsequence) = parse_position(item["pollerPosition"]["S"]), _of_kcl(item)
+    ours, (text, subsequence) = parse_position(text_in(item, "pollerPosition")), _of_kcl(item)
+    if isinstance(ours, Latest):
+        raise ValueError("LATEST is not a position that poller stores")
     return ours if subsequence == 0 and text in _spellings(ours) else None
 
 
 def _of_kcl(item: Item) -> tuple[str, int]:
     """Return the checkpoint of KCL and its subsequence number."""
-    return item["checkpoint"]["S"], int(item.get("checkpointSubSequenceNumber", {"N": "0"})["N"])
+    name = "checkpointSubSequenceNumber"
+    return text_in(item, "checkpoint"), number_in(item, name, least=0) if name in item else 0
+
+
+def _switches(item: Item) -> int:
+    """Return how often the owner has changed since the last checkpoint."""
+    name = "ownerSwitchesSinceCheckpoint"
+    return number_in(item, name, least=0) if name in item else 0
 
 
 def _position(text: str, subsequence: int, meaning: Meaning) -> Position:
@@ -199,8 +214,8 @@ def _position(text: str, subsequence: int, meaning: Meaning) -> Position:
         case "SHARD_END":
             return ShardEnd()
     number = SequenceNumber(text)
-    if not (number.isascii() and number.isdecimal()):
-        raise ValueError("a checkpoint of KCL is a number or one of four words")
+    if not DIGITS.fullmatch(number):
+        raise ValueError("checkpoint must be a sequence number, TRIM_HORIZON, LATEST, AT_TIMESTAMP or SHARD_END")
     return AtSequence(number) if subsequence > 0 else AfterSequence(number)
 
 
@@ -244,19 +259,17 @@ def _checkpoint_attributes(checkpoint: Checkpoint) -> Item:
 
 
 def _details(item: Item) -> dict[str, Detail]:
-    details: dict[str, Detail] = {}
-    if "pollerDetails" in item:
-        ours = orjson.loads(item["pollerDetails"]["S"])
-        if not isinstance(ours, dict):
-            raise ValueError("the details are not a JSON object")
-        details |= ours
-        if "leaseOwner" in item and not OUR_OWNER.fullmatch(item["leaseOwner"]["S"]):
-            details.pop("read_since", None)  # poller stored it before the KCL worker took the lease
-        if _own_position(item) is None:
-            details.pop(UNLISTED_PARENTS, None)  # KCL reads a shard after its parents, and may have deleted their rows
+    details: dict[str, Detail] = details_in(item, "pollerDetails")
+    if "leaseOwner" in item and not OUR_OWNER.fullmatch(text_in(item, "leaseOwner")):
+        details.pop("read_since", None)  # poller stored it before the KCL worker took the lease
+    if _own_position(item) is None:
+        details.pop(UNLISTED_PARENTS, None)  # KCL reads a shard after its parents, and may have deleted their rows
     for name, attribute in RELATIVES.items():
         if attribute in item:
-            details[name] = sorted(item[attribute]["SS"])
+            shard_ids = item[attribute].get("SS")
+            if not isinstance(shard_ids, list):
+                raise ValueError(f"{attribute} must be a set of texts")
+            details[name] = sorted(shard_ids)
     return details
 
 

@@ -485,7 +485,7 @@ json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
 )
-epochs = st.integers(min_value=0, max_value=2**40)
+epochs = st.integers(min_value=0, max_value=2**37)
 windows = st.none() | st.builds(Window, start=epochs, end=epochs, state=json_values.map(orjson.dumps))
 some_rows = st.lists(
     st.builds(

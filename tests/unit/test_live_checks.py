@@ -122,8 +122,10 @@ async def test_a_table_whose_rows_are_not_all_of_poller_is_a_fault_as_in_a_run(t
         assert (await findings(tmp_path, service))["Scan"] == (rule, True)
         put(service, {"leaseKey": {"S": "of-another-program"}, "leaseCounter": {"N": "1"}})
         found = await findings(tmp_path, service)
-        why = "the item 'of-another-program' was not written by poller"
-        assert found["Scan"] == (f"cannot be used: {why}", True)
+        why = "the item 'of-another-program' was not written by poller: fencingToken must be a whole number from 0 to"
+        text, is_fault = found["Scan"]
+        assert text.startswith(f"cannot be used: {why}")
+        assert is_fault
         with pytest.raises(SettingsError, match=f"the table leases cannot be used: {why}"):
             await rows_of_table(f"dynamodb://leases?endpoint_url={service.url}", AwsSettings(region="eu-west-1"))
         service.tables.forbidden = {"Scan"}
@@ -206,8 +208,8 @@ async def test_a_table_with_rows_that_kcl_does_not_write_is_a_fault(tmp_path: Pa
         put(service, {**LEASE, "leaseKey": {"S": key}, "checkpoint": {"S": checkpoint}})
         (tmp_path / "poller.toml").write_text('[daemon]\nstate = "memory:"\n')
         *_, row = await kcl_table(mapping, "leases", load(tmp_path / "poller.toml", {}), aws)
-        why = f"the lease '{key}' cannot be read as one of KCL"
-        assert row.finding == Finding(f"cannot be used: {why}", is_fault=True)
+        assert row.finding.is_fault
+        assert row.finding.text.startswith(f"cannot be used: the lease '{key}' cannot be read as one of KCL: ")
         with pytest.raises(SettingsError, match=r"clicks\.kcl_table: the table leases cannot be used: the lease"):
             await rows_in_kcl_table(mapping, AwsSettings(endpoint_url=service.url))
 

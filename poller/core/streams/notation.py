@@ -69,7 +69,7 @@ def parse_position(text: str) -> Position:
         case ["SHARD_END"]:
             return ShardEnd()
         case _:
-            raise ValueError(f"{text!r} is not a position")
+            raise ValueError(f"{text[:100]!r} is not a position")
 
 
 def parse_starting_position(text: object) -> StartingPosition:
@@ -77,4 +77,4 @@ def parse_starting_position(text: object) -> StartingPosition:
     with suppress(ValueError):
         if isinstance(text, str) and isinstance(position := parse_position(text), StartingPosition):
             return position
-    raise ValueError(f"{text!r} is not a starting position")
+    raise ValueError(f"{repr(text)[:100]} is not a starting position")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -11,9 +12,12 @@ from trio.testing import MockClock
 
 from poller.errors import AccessDenied, Rejected, Throttled, Unreachable
 from poller.model.lease import Row, RowKey
+from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber
 from poller.stores.dynamodb_items import THROTTLE_PAUSES_IN_SECONDS, WRITES_AT_ONCE, Items
 from poller.stores.dynamodb_leases import DynamoDbLeaseStore
+from poller.stores.dynamodb_rows import item_of
 from poller.stores.dynamodb_table import made_ready
+from poller.stores.notation import CheckpointMovedBack
 from tests.fakes.dynamodb import FakeDynamoDb
 from tests.fakes.faults import Fault, FaultPlan, Outage
 
@@ -137,6 +141,21 @@ async def test_rows_are_not_sent_in_vain_once_the_service_cannot_be_reached_or_r
     with pytest.raises(AccessDenied):
         await store.create(ROWS)
     assert operations(service)["PutItem"] <= WRITES_AT_ONCE
+
+
+@pytest.mark.parametrize("rank_in_item", [{"S": "3"}, {"N": "3"}])
+async def test_the_rank_of_another_position_does_not_stop_a_checkpoint(rank_in_item: dict[str, str]) -> None:
+    service, store = await ready()
+    row = Row(key=KEYS[0], checkpoint=Checkpoint(AfterSequence(SequenceNumber("5"))))
+    await store.create([row, ROWS[1]])
+    table, found = service.table("leases"), {**item_of(row), "checkpointRank": rank_in_item}
+    table.items[table.key_of(found)] = found
+    new = replace(row, counter=2, checkpoint=Checkpoint(AfterSequence(SequenceNumber("6"))))
+    back = replace(row, counter=2, checkpoint=Checkpoint(AfterSequence(SequenceNumber("4"))))
+    with pytest.raises(CheckpointMovedBack):
+        await store.update([back])
+    assert await store.update([new, replace(ROWS[1], counter=5)]) == {KEYS[1]}
+    assert table.items[table.key_of(found)] == item_of(new)
 
 
 async def test_a_write_whose_answer_is_lost_may_have_been_made() -> None:

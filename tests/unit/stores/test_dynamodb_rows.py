@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,17 +10,18 @@ from hypothesis import given
 from poller.errors import Rejected
 from poller.model.lease import Owner, Row, RowKey
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardEnd, Window
-from poller.stores.dynamodb_items import KEY, Item
-from poller.stores.dynamodb_rows import item_of, row_of
+from poller.stores.dynamodb_items import KEY
+from poller.stores.dynamodb_rows import item_of, row_of, window_attributes
 from tests.contracts.test_lease_store import some_rows
 
 STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+AT_RECORD = AfterSequence(SequenceNumber("49601189658422359378836298521827638475320189012309704722"))
 LEASE = Row(
     key=RowKey(f"clicks/{STREAM}/shardId-000000000000"),
     counter=7,
     owner=Owner(f"blue-1/{'0' * 32}"),
     token=5,
-    checkpoint=Checkpoint(AfterSequence(SequenceNumber("49601189658422359378836298521827638475320189012309704722"))),
+    checkpoint=Checkpoint(AT_RECORD),
     details={"bytes_per_second": 12.5, "since": 1_700_000_000, "saved_at": 1_700_000_005},
 )
 
@@ -66,30 +68,61 @@ def test_the_state_of_a_window_is_compressed_and_must_still_fit() -> None:
         item_of(Row(key=LEASE.key, details={"": "ä" * 205_000}))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
+DAMAGED: dict[str, list[dict[str, Any]]] = {
+    "leaseCounter must be a whole number from 1 to": [
         {"leaseCounter": None},
-        {"fencingToken": None},
         {"leaseCounter": {"N": "x"}},
-        {"leaseOwner": {"N": "1"}},
-        {"checkpoint": {"S": "nowhere"}},
-        {"checkpoint": {"S": "LATEST"}},
-        {"details": {"S": "{"}},
-        {"details": {"S": "[]"}},
-        {"windowState": {"B": "AAAA"}},
-        {"windowState": {"B": "eJwDAAAAAAE="}},  # nothing, compressed, without the bounds of the window
+        {"leaseCounter": {"N": "1.5"}},
+        {"leaseCounter": {"N": "0"}},
+        {"leaseCounter": {"N": "-5"}},
+        {"leaseCounter": {"N": "9" * 38}},
+        {"leaseCounter": {"NS": ["7"]}},
     ],
-)
-def test_an_item_that_this_program_cannot_have_written_is_refused(change: Item) -> None:
-    item = {name: value for name, value in ({**item_of(LEASE), **change}).items() if value is not None}
-    with pytest.raises(Rejected, match="was not written by poller") as error:
+    "fencingToken must be a whole number from 0 to": [
+        {"fencingToken": None},
+        {"fencingToken": {"N": "-1"}},
+        {"fencingToken": {"N": "9" * 38}},
+    ],
+    "leaseOwner must be a text": [{"leaseOwner": {"N": "1"}}, {"leaseOwner": {"NULL": True}}],
+    "checkpoint must be a text": [
+        {"checkpoint": None},
+        {"checkpoint": None, "checkpointRank": None, "windowEnd": {"N": "60"}},
+        {"checkpoint": {"NULL": True}},
+    ],
+    "'nowhere' is not a position": [{"checkpoint": {"S": "nowhere"}}],
+    "LATEST is not a checkpoint": [{"checkpoint": {"S": "LATEST"}}],
+    "details must be a text": [{"details": {"SS": ["{}"]}}, {"details": {"NULL": True}}],
+    "details must be a JSON object": [{"details": {"S": "{"}}, {"details": {"S": "[]"}}],
+    "windowStart must be a whole number from 0 to": [
+        {"windowStart": None},
+        {"windowStart": {"N": "-60"}},
+        {"windowStart": {"N": "253402300800"}},
+    ],
+    "windowEnd must be a whole number from 0 to": [{"windowEnd": None}, {"windowEnd": {"S": "60"}}],
+    "windowState must be bytes that zlib has compressed": [
+        {"windowState": None},
+        {"windowState": {"B": "AAAA"}},
+        {"windowState": {"B": "no base64!"}},
+        {"windowState": {"S": "{}"}},
+        {"windowState": {"B": {}}},
+    ],
+}
+
+
+@pytest.mark.parametrize(("rule", "change"), [(rule, change) for rule, found in DAMAGED.items() for change in found])
+def test_an_item_that_this_program_cannot_have_written_is_refused_with_the_rule(
+    rule: str, change: dict[str, Any]
+) -> None:
+    whole = {**item_of(LEASE), **window_attributes(Window(0, 60, b"{}"))}
+    assert row_of(whole).checkpoint == Checkpoint(AT_RECORD, Window(0, 60, b"{}"))
+    item = {name: value for name, value in {**whole, **change}.items() if value is not None}
+    with pytest.raises(Rejected) as error:
         row_of(item)
     assert error.value.code == "DamagedItem"
-    assert LEASE.key in str(error.value)
+    assert str(error.value).startswith(f"the item {LEASE.key!r} was not written by poller: {rule}")
 
 
 def test_the_error_of_a_strange_item_shows_no_more_than_the_beginning_of_its_key() -> None:
     with pytest.raises(Rejected) as error:
         row_of({KEY: {"S": "k" * 1000}})
-    assert len(str(error.value)) < 300
+    assert len(str(error.value)) < 400

@@ -115,25 +115,36 @@ def test_only_leases_are_leases() -> None:
     assert not is_lease(child(entityType={"N": "1"}))
 
 
+OURS = {"pollerPosition": {"S": f"AFTER_SEQUENCE_NUMBER {NUMBER}"}}
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "rule"),
     [
-        {"leaseCounter": None},
-        {"leaseCounter": {"S": "x"}},
-        {"checkpoint": None},
-        {"checkpoint": {"S": "NOWHERE"}},
-        {"checkpoint": {"S": "-1"}},
-        {"checkpointSubSequenceNumber": {"N": "x"}},
-        {"pollerPosition": {"S": "nowhere"}},
-        {"pollerDetails": {"S": "[]"}},
-        {"pollerDetails": {"S": "{"}},
-        {"parentShardId": {"S": "shardId-000000000000"}},
-        {"pollerPosition": {"S": f"AFTER_SEQUENCE_NUMBER {NUMBER}"}, "windowState": {"B": "AAAA"}},
+        ({"leaseCounter": None}, "leaseCounter must be a whole number from 0"),
+        ({"leaseCounter": {"S": "x"}}, "leaseCounter must be a whole number from 0"),
+        ({"leaseCounter": {"N": "-1"}}, "leaseCounter must be a whole number from 0"),
+        ({"leaseOwner": {"NULL": True}}, "leaseOwner must be a text"),
+        ({"fencingToken": {"N": "-1"}}, "fencingToken must be a whole number from 0"),
+        ({"ownerSwitchesSinceCheckpoint": {"S": "2"}}, "ownerSwitchesSinceCheckpoint must be a whole number from 0"),
+        ({"checkpoint": None}, "checkpoint must be a text"),
+        ({"checkpoint": {"S": "NOWHERE"}}, "checkpoint must be a sequence number, TRIM_HORIZON, "),
+        ({"checkpoint": {"S": "-1"}}, "checkpoint must be a sequence number, TRIM_HORIZON, "),
+        ({"checkpoint": {"S": "9" * 1000}}, "checkpoint must be a sequence number, TRIM_HORIZON, "),
+        ({"checkpointSubSequenceNumber": {"N": "x"}}, "checkpointSubSequenceNumber must be a whole number from 0"),
+        ({"pollerPosition": {"S": "nowhere"}}, "'nowhere' is not a position"),
+        ({"pollerPosition": {"S": "LATEST"}, "checkpoint": {"S": "LATEST"}}, "LATEST is not a position that poller"),
+        ({"pollerDetails": {"S": "[]"}}, "pollerDetails must be a JSON object"),
+        ({"pollerDetails": {"S": "{"}}, "pollerDetails must be a JSON object"),
+        ({"parentShardId": {"S": "shardId-000000000000"}}, "parentShardId must be a set of texts"),
+        ({**OURS, "windowState": {"B": "AAAA"}}, "windowStart must be a whole number from 0"),
+        ({**OURS, "windowEnd": {"N": "60"}}, "windowStart must be a whole number from 0"),
     ],
 )
-def test_an_item_that_is_no_lease_of_kcl_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(Rejected, match="'shardId-000000000001' cannot be read as one of KCL"):
+def test_an_item_that_is_no_lease_of_kcl_is_refused_with_the_rule(change: dict[str, Any], rule: str) -> None:
+    with pytest.raises(Rejected) as error:
         row_of(child(**change), MEANING)
+    assert str(error.value).startswith(f"the lease 'shardId-000000000001' cannot be read as one of KCL: {rule}")
 
 
 def test_an_application_that_reads_several_streams_is_refused() -> None:
