@@ -17,7 +17,7 @@ from poller.cli.ending import counted
 from poller.cli.printing import wide_console
 from poller.cli.times import ago, duration
 from poller.core.streams.written_positions import for_programs, in_words, when
-from poller.model.lease import Row
+from poller.model.lease import Row, time_in
 from poller.model.mapping import StreamMapping
 from poller.model.stream import StateKey, Window
 from poller.stores.lease_by_hand import NOTHING, Stored, saved_at
@@ -134,8 +134,8 @@ def _reader(row: Row, now: float) -> str:
 
 def read_since(row: Row) -> int | None:
     """Return since when the owner reads the shard, in epoch seconds, or None if the row does not tell."""
-    since = row.details.get("read_since")
-    return int(since) if isinstance(since, int | float) and row.owner is not None else None
+    since = time_in(row.details.get("read_since"))
+    return None if since is None or row.owner is None else int(since)
 
 
 def _window(window: Window | None) -> str:

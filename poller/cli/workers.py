@@ -13,8 +13,10 @@ from poller.cli.printing import wide_console
 from poller.cli.tables import column_table
 from poller.core.leases.expiry import is_worker
 from poller.core.leases.units import is_unit, limit_of, limit_of_mapping
+from poller.engine.leases.watching import seen_worker
 from poller.model.ids import MappingName
 from poller.model.lease import Row
+from poller.model.sharing import label_of
 from poller.stores.owners import label
 
 MAPPING = limit_of_mapping(MappingName(""))
@@ -35,17 +37,9 @@ def workers_table(rows: Iterable[Row]) -> str:
 
 
 def documents_of_workers(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    workers = sorted((row for row in rows if is_worker(row) and row.owner is not None), key=lambda row: row.key)
-    return [
-        {
-            "label": label(row),
-            "owner": row.owner,
-            "leases": row.details.get("leases", 0),
-            "bytes_per_second": row.details.get("bytes_per_second", 0),
-            "is_stopping": bool(row.details.get("is_stopping")),
-        }
-        for row in workers
-    ]
+    of_workers = sorted((row for row in rows if is_worker(row)), key=lambda row: row.key)
+    workers = [seen_worker(row.owner, row) for row in of_workers if row.owner is not None]
+    return [{"label": label_of(worker.owner), **worker._asdict()} for worker in workers]
 
 
 def units_table(rows: Iterable[Row]) -> str:

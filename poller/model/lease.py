@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, NewType
 
 from poller.model.ids import MappingName
-from poller.model.stream import Checkpoint, ShardId, StateKey
+from poller.model.stream import TOO_LATE, Checkpoint, ShardId, StateKey
 
 Owner = NewType("Owner", str)
 """One run of one worker: its label, a slash, and 128 random bits as 32 hexadecimal digits.
@@ -49,6 +49,11 @@ class Row:
     token: int = 0
     checkpoint: Checkpoint | None = None
     details: Mapping[str, Detail] = field(default_factory=dict)
+
+
+def time_in(detail: object) -> float | None:
+    """Return the time of day that a detail of a row tells, in epoch seconds. Return None if it tells none."""
+    return float(detail) if isinstance(detail, int | float) and 0 <= detail < TOO_LATE else None
 
 
 class TableAddress(NamedTuple):

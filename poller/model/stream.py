@@ -51,6 +51,10 @@ class Latest:
     """
 
 
+TOO_LATE = 253_402_300_800
+"""The beginning of the year 10000, in epoch seconds. This time and later ones cannot be shown to a person."""
+
+
 @dataclass(frozen=True, slots=True)
 class AtTimestamp:
     """Reading begins at the first record that arrived at or after this time, in epoch seconds."""

@@ -21,10 +21,10 @@ from typing import Any
 
 import orjson
 
-from poller.core.streams.notation import TOO_LATE, format_position, parse_position
+from poller.core.streams.notation import format_position, parse_position
 from poller.errors import Rejected
 from poller.model.lease import Owner, Row, RowKey
-from poller.model.stream import Checkpoint, Latest, Window
+from poller.model.stream import TOO_LATE, Checkpoint, Latest, Window
 from poller.stores.dynamodb_items import KEY, Attribute, Item
 from poller.stores.notation import rank
 

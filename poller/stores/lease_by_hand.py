@@ -36,6 +36,7 @@ from poller.model.lease import (
     prefix_of,
     shard_key,
     start_key,
+    time_in,
 )
 from poller.model.stream import Checkpoint, Latest, Position, ShardId, StartingPosition, StateKey
 from poller.ports import LeaseStore
@@ -111,8 +112,8 @@ def paused(rows: Iterable[Row]) -> frozenset[MappingName]:
 
 def saved_at(row: Row) -> int | None:
     """Return when the checkpoint was saved, in epoch seconds, or None if the row does not tell."""
-    at = row.details.get("saved_at")
-    return int(at) if isinstance(at, int | float) and row.checkpoint is not None else None
+    at = time_in(row.details.get("saved_at"))
+    return None if at is None or row.checkpoint is None else int(at)
 
 
 class Hand:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from poller.model.ids import MappingName
-from poller.model.lease import PAUSE, Pause, Row, pause_key
+from poller.model.lease import PAUSE, Pause, Row, pause_key, time_in
 from poller.ports import LeaseStore
 
 
@@ -35,5 +35,4 @@ class LeasePauses:
 
 
 def _pause(row: Row) -> Pause:
-    since = row.details.get("since")
-    return Pause(float(since) if isinstance(since, int | float) else None)
+    return Pause(time_in(row.details.get("since")))

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from poller.core.streams.notation import DIGITS, TOO_LATE, format_position
+from poller.core.streams.notation import DIGITS, format_position
 from poller.model.lease import Row
 from poller.model.stream import (
+    TOO_LATE,
     AfterSequence,
     AtSequence,
     AtTimestamp,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from poller.model.ids import MappingName
-from poller.model.lease import Pause, Row, RowKey, pause_key
+from poller.model.lease import Detail, Pause, Row, RowKey, pause_key
 from poller.ports import PauseStore
 from poller.stores.lease_pauses import LeasePauses
 from poller.stores.memory_leases import MemoryLeaseStore
@@ -79,6 +79,14 @@ async def test_a_pause_survives_a_restart_if_the_state_is_a_file(tmp_path: Path,
         await store.resume(CLICKS)
     async with opened("sqlite", tmp_path) as store:
         assert await store.load() == {}
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@pytest.mark.parametrize("since", ["x", [], None, -1, 1e308])
+async def test_a_pause_has_no_time_if_its_row_tells_none_that_can_be_shown(since: Detail) -> None:
+    leases = MemoryLeaseStore()
+    await leases.create([Row(key=pause_key(CLICKS), details={"since": since})])
+    assert await LeasePauses(leases).load() == {CLICKS: Pause(None)}
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"], indirect=True)

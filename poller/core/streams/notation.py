@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import assert_never
 
 from poller.model.stream import (
+    TOO_LATE,
     AfterSequence,
     AtSequence,
     AtTimestamp,
@@ -30,9 +31,6 @@ from poller.model.stream import (
 
 DIGITS = re.compile(r"[0-9]{1,999}")
 """A sequence number. AWS's have 21 to 56 digits, and its APIs accept up to 128."""
-
-TOO_LATE = 253_402_300_800
-"""The beginning of the year 10000, in epoch seconds. This time and later ones cannot be shown to a person."""
 
 
 def format_position(position: Position) -> str:

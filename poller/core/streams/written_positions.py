@@ -15,8 +15,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
-from poller.core.streams.notation import TOO_LATE
 from poller.model.stream import (
+    TOO_LATE,
     AfterSequence,
     AtSequence,
     AtTimestamp,

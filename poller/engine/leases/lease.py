@@ -14,8 +14,8 @@ import anyio
 from poller.core.leases.holding import Held
 from poller.engine.leases.rate import Rate
 from poller.model.ids import RequestId
-from poller.model.lease import Detail, Row, RowKey
-from poller.model.stream import Checkpoint, SequenceNumber, ShardId
+from poller.model.lease import Detail, Row, RowKey, time_in
+from poller.model.stream import TOO_LATE, Checkpoint, SequenceNumber, ShardId
 from poller.ports import MonotonicClock
 
 
@@ -66,10 +66,9 @@ class Block(NamedTuple):
                 "request_id": str(request_id),
                 "age_in_seconds": int() | float() as age,
                 **others,
-            }:
+            } if records >= 0 and attempts >= 1 and 0 <= age < TOO_LATE:
                 number = None if first is None else SequenceNumber(first)
-                began_at = others.get("began_at")
-                at = float(began_at) if isinstance(began_at, int | float) else None
+                at = time_in(others.get("began_at"))
                 checksum = others.get("checksum")
                 known = checksum if isinstance(checksum, int) else None
                 return cls(number, records, attempts, RequestId(request_id), now - age, at, known)
@@ -203,7 +202,8 @@ class Lease:
         block = self.blocks.get(first)
         if block is None:
             return now
-        return now - (self._clock.now() - block.since) if block.began_at is None else min(block.began_at, now)
+        began_at = now - (self._clock.now() - block.since) if block.began_at is None else block.began_at
+        return min(max(began_at, 0.0), now)
 
     def leave_behind(self, left: Left) -> None:
         """Let the next user have the lease, although invocations of this user still run.

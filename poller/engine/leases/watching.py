@@ -40,7 +40,7 @@ def sharing_status(
         owner=owner,
         shards=len(hands.in_hand) - units,
         units=units,
-        workers=tuple(_seen_worker(each, row) for each, row in sorted(workers.items())),
+        workers=tuple(seen_worker(each, row) for each, row in sorted(workers.items())),
         table_silence_in_seconds=now - max(begun_at, observed.seen_at(own_key)),
         heartbeat_age_in_seconds=now - max(begun_at, observed.since(own_key)),
         unread_in_seconds=max([0.0, *unread]),
@@ -48,7 +48,8 @@ def sharing_status(
     )
 
 
-def _seen_worker(owner: Owner, row: Row) -> SeenWorker:
+def seen_worker(owner: Owner, row: Row) -> SeenWorker:
+    """Return what the worker tells about itself in its row."""
     leases, rate = row.details.get("leases"), row.details.get("bytes_per_second")
     return SeenWorker(
         owner=owner,

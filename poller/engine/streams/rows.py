@@ -31,6 +31,7 @@ from poller.model.lease import (
     shard_key,
     shard_of,
     start_key,
+    time_in,
 )
 from poller.model.mapping import StreamMapping
 from poller.model.stream import Checkpoint, Position, Shard, ShardEnd, ShardId, StartingPosition, StateKey
@@ -155,7 +156,7 @@ def unlisted_parents(rows: Iterable[Row]) -> frozenset[ShardId]:
 def drained_at(rows: Mapping[ShardId, Row], *, now: float) -> dict[ShardId, float]:
     """Return when each drained shard was stored as drained, in epoch seconds. If its row has no time, this is `now`."""
     return {
-        shard_id: float(saved_at) if isinstance(saved_at := row.details.get("saved_at"), int | float) else now
+        shard_id: now if (saved_at := time_in(row.details.get("saved_at"))) is None else saved_at
         for shard_id, row in rows.items()
         if row.checkpoint is not None and isinstance(row.checkpoint.position, ShardEnd)
     }

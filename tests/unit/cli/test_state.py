@@ -74,7 +74,7 @@ SAVED = {
 }
 
 
-OWNER, OTHER = Owner(f"blue-1/{'0' * 32}"), Owner(f"blue-2/{'1' * 32}")
+OWNER, OTHER, THIRD = (Owner(f"blue-{number + 1}/{str(number) * 32}") for number in range(3))
 
 
 def saved_rows(at: float) -> list[Row]:
@@ -312,6 +312,7 @@ def test_the_readers_the_workers_the_units_and_the_blocked_shards_are_shown(poll
     rows = [
         Row(key=RowKey(f":worker/{OWNER}"), owner=OWNER, details={"leases": 2, "bytes_per_second": 1234.5}),
         Row(key=RowKey(f":worker/{OTHER}"), owner=OTHER, details={"is_stopping": True}),
+        Row(key=RowKey(f":worker/{THIRD}"), owner=THIRD, details={"leases": "many", "bytes_per_second": []}),
         Row(key=unit_key(limit_of_function(FunctionName("count")), 0), owner=OWNER, token=1),
         Row(key=unit_key(limit_of_function(FunctionName("count")), 1), owner=OWNER, token=1),
         Row(key=unit_key(limit_of_function(FunctionName("count")), 2)),
@@ -332,6 +333,7 @@ def test_the_readers_the_workers_the_units_and_the_blocked_shards_are_shown(poll
 WORKER  LEASES  BYTES A SECOND
 blue-1/0000  2       1234
 blue-2/1111  0       0               stopping
+blue-3/2222  0       0
 UNITS OF            WORKER  UNITS
 the mapping orders  blue-2/1111  1
 the function count  (free)  1
@@ -343,6 +345,7 @@ the function count  blue-1/0000  2
     assert document["workers"] == [
         {"label": "blue-1/0000", "owner": OWNER, "leases": 2, "bytes_per_second": 1234.5, "is_stopping": False},
         {"label": "blue-2/1111", "owner": OTHER, "leases": 0, "bytes_per_second": 0, "is_stopping": True},
+        {"label": "blue-3/2222", "owner": THIRD, "leases": 0, "bytes_per_second": 0, "is_stopping": False},
     ]
     assert document["units"] == [
         {"kind": "mapping", "name": "orders", "worker": "blue-2/1111", "units": 1},

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poller.core.streams.notation import TOO_LATE, format_position, parse_position
-from poller.model.stream import AfterSequence, AtSequence, AtTimestamp, Latest, Position, SequenceNumber
+from poller.core.streams.notation import format_position, parse_position
+from poller.model.stream import TOO_LATE, AfterSequence, AtSequence, AtTimestamp, Latest, Position, SequenceNumber
 from poller.stores.notation import rank
 
 digits = st.from_regex(r"0{0,5}[0-9]{1,130}", fullmatch=True).map(SequenceNumber)

@@ -68,3 +68,26 @@ async def test_the_block_in_a_row_of_an_older_version_has_only_its_age(unknown: 
     assert isinstance(block, dict)
     del block["began_at"]
     assert after_a_pause([block | unknown]).blocked_since(FIRST, now=NOW + 25) == NOW + 20
+
+
+@pytest.mark.parametrize(
+    "damage", [{"attempts": 0}, {"attempts": -5}, {"records": -1}, {"age_in_seconds": -1}, {"age_in_seconds": 1e308}]
+)
+async def test_a_damaged_block_counts_as_none(damage: dict[str, Detail]) -> None:
+    blocks = blocked_for_five_seconds()
+    assert isinstance(blocks, list)
+    [block] = blocks
+    assert isinstance(block, dict)
+    assert after_a_pause([block]).blocks.keys() == {FIRST}
+    assert after_a_pause([block | damage]).blocks == {}
+
+
+@pytest.mark.parametrize(
+    "damage", [{"began_at": 1e308}, {"began_at": -1e15}, {"began_at": None, "age_in_seconds": 2e11}]
+)
+async def test_the_time_of_a_damaged_block_can_be_shown(damage: dict[str, Detail]) -> None:
+    blocks = blocked_for_five_seconds()
+    assert isinstance(blocks, list)
+    [block] = blocks
+    assert isinstance(block, dict)
+    assert 0 <= after_a_pause([block | damage]).blocked_since(FIRST, now=NOW) <= NOW
