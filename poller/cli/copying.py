@@ -24,7 +24,9 @@ from poller.cli.opened_state import Opened, name_of, opened
 from poller.facts import ChangeMade
 from poller.model.ids import MappingName
 from poller.settings.state import State
+from poller.sqlite.kind import DamagedRow
 from poller.stores.lease_by_hand import mapping_of
+from poller.stores.row_kinds import refuse_foreign
 
 
 def copy_state(
@@ -76,6 +78,7 @@ def copy_state(
     with exit_on_failure(config), opened(settings, state=address) as old:
         if old is None:
             raise refused(f"there is no state {source}", code=1)
+        _refuse_damaged(old, source)
         _refuse_while_read(old)
         with opened(settings, creates=True) as new:
             assert new is not None, "the state was created"
@@ -93,6 +96,15 @@ def _print(source: str, place: Place, as_json: bool) -> None:
         print_json({"from": source, "to": place.address, "shards": place.shards})
     else:
         typer.echo(f"Done; {place.name} has the positions of {counted(place.shards, 'shard')}.")
+
+
+def _refuse_damaged(state: Opened, source: str) -> None:
+    """Refuse a table with a row that a state file refuses: the daemon could not open the copy."""
+    try:
+        for row in state.hand.rows:
+            refuse_foreign(row)
+    except DamagedRow as error:
+        raise refused(f"nothing was changed: {source} has a damaged row {error}", code=1) from None
 
 
 def _refuse_while_read(state: Opened) -> None:

@@ -142,6 +142,24 @@ def test_a_damaged_starting_position_in_a_table_is_shown_and_can_be_set_again(
         }
 
 
+def test_a_table_with_a_damaged_row_is_not_copied_into_a_file_which_then_could_not_be_opened(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_own_credentials(monkeypatch)
+    damaged = Row(key=start_key(CLICKS), details={"position": "NOWHERE"})
+    with start_blocking_portal() as portal, service(portal) as dynamodb:
+        daemon = f'[daemon]\nregion = "eu-west-1"\nendpoint_url = "{dynamodb.url}"\n'
+        Path("poller.toml").write_text(f'{daemon}state = "sqlite://new.db"\n{MAPPING}')
+        portal.call(partial(made_ready, dynamodb.tables, "leases", option="daemon.state"))
+        table = dynamodb.tables.table("leases")
+        table.items[table.key_of(item_of(damaged))] = item_of(damaged)
+        result = poller("state", "copy", "dynamodb://leases")
+    rule = f"{damaged.key}: 'NOWHERE' is not a starting position"
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"poller: nothing was changed: dynamodb://leases has a damaged row {rule}\n"
+    assert not Path("new.db").exists()
+
+
 def test_a_state_that_a_daemon_uses_is_not_copied(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.stores.ownership.PATIENCE_IN_SECONDS", 0.0)
 
