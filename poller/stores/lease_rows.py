@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from poller.core.streams.notation import format_position, parse_position
-from poller.model.lease import Owner, Row, RowKey
+from poller.model.lease import Owner, Row, RowKey, time_in
 from poller.model.stream import Checkpoint, Latest, Position, Window
 from poller.sqlite.kind import DamagedRow
 from poller.stores.notation import rank, refuse_to_move_back
@@ -206,7 +206,8 @@ def _window_of(whose: str, start: Any, end: Any, state: Any) -> Window | None:
     """
     if (start, end, state) == (None, None, None):
         return None
-    if not (isinstance(start, int) and isinstance(end, int) and _is_json(state)):
+    are_times = all(isinstance(moment, int) and time_in(moment) is not None for moment in (start, end))
+    if not (are_times and _is_json(state)):
         raise DamagedRow(f"{whose}: the window is not whole")
     return Window(start=start, end=end, state=state.encode())
 

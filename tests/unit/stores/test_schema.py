@@ -223,6 +223,8 @@ def test_a_row_of_an_unknown_kind_is_kept_because_a_newer_version_may_have_writt
         ("counter = 0 WHERE rank = '0'", "the counter is 0, but must be a whole number above 0"),
         ("token = 'x' WHERE rank = '0'", "the token is 'x', but must be a whole number"),
         ("window_state = '{' WHERE window_start > 0", "the window is not whole"),
+        ("window_start = -60 WHERE window_start > 0", "the window is not whole"),
+        ("window_end = 253402300800 WHERE window_start > 0", "the window is not whole"),
         ("details = '[]' WHERE rank = '0'", "the details are not a JSON object"),
         ("details = '{' WHERE rank = '0'", "the details are not a JSON object"),
         (
