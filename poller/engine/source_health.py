@@ -101,7 +101,7 @@ class SourceHealth:
             self._emit(SourceRecovered(mapping=self._mapping))
 
     def _fail(self, kind: str, operation: str, error: ServiceError, retry_in: float) -> None:
-        self._troubles.failed(kind, in_words(operation, error), now=self._clock.now(), retry_in=retry_in)
+        self._troubles.failed(kind, operation, in_words(error), now=self._clock.now(), retry_in=retry_in)
         self._emit(
             SourceFailed(
                 mapping=self._mapping,

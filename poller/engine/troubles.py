@@ -21,7 +21,8 @@ class Trouble(NamedTuple):
     `since` and `next_try` are epoch seconds.
     """
 
-    reason: str
+    operation: str
+    error: str
     since: float
     attempt: int
     next_try: float
@@ -38,15 +39,19 @@ class Troubles:
 
     @property
     def reason(self) -> str:
-        """Return the reason of each trouble in one text, the oldest first, without repetitions."""
-        different = list(dict.fromkeys(trouble.reason for trouble in self._by_kind.values()))
+        """Return all errors in one text, the oldest first. Each stands once, after the operations that fail with it."""
+        operations: dict[str, dict[str, None]] = {}
+        for trouble in self._by_kind.values():
+            operations.setdefault(trouble.error, {})[trouble.operation] = None
+        different = [f"{', '.join(names)}: {error}" for error, names in operations.items()]
         more = f"; and {len(different) - SHOWN_TROUBLES} more" if len(different) > SHOWN_TROUBLES else ""
         return "; ".join(different[:SHOWN_TROUBLES]) + more
 
-    def failed(self, kind: str, reason: str, *, now: float, retry_in: float) -> None:
+    def failed(self, kind: str, operation: str, error: str, *, now: float, retry_in: float) -> None:
         before = self._by_kind.get(kind)
         self._by_kind[kind] = Trouble(
-            reason,
+            operation,
+            error,
             since=now if before is None else before.since,
             attempt=1 if before is None else before.attempt + 1,
             next_try=now + retry_in,
@@ -76,7 +81,7 @@ class Troubles:
         )
 
 
-def in_words(operation: str, error: ServiceError) -> str:
-    """Return one text with the operation, the error's code and its message. A code in the message is not repeated."""
+def in_words(error: ServiceError) -> str:
+    """Return one text with the error's code and its message. A code in the message is not repeated."""
     text = str(error)
-    return f"{operation}: {text}" if text.startswith(error.code) else f"{operation}: {error.code}: {text}"
+    return text if text.startswith(error.code) else f"{error.code}: {text}"

@@ -78,6 +78,10 @@ MAXIMUM_CONTEXT_LENGTH = 3583
 TOO_LARGE = "EventTooLarge"
 """The code of the error that an event queue raises if an event is too large for it (event_queues/)."""
 
+ERRORS_OF_THE_CLIENT = ("InvalidMessageContents", "NoEventQueue")
+"""The codes of the other errors that the client can avoid: it sends other text, or no event. Any other error of an
+event queue is a fault of the queue or of the daemon, such as a file that cannot be opened."""
+
 INVOCATION_TYPES = ("Event", "RequestResponse", "DryRun")
 LOG_TYPES = ("None", "Tail")
 
@@ -125,8 +129,7 @@ class Accept(Protocol):
     """Stores an event for a function, and returns once the event is durable.
 
     `trace` and `traceparent` are the client's headers; each is empty if the client did not send it.
-    Raises errors.QueueFull if the queue has no room, errors.Rejected if the event can never be stored, and
-    errors.Unreachable if the queue cannot be reached.
+    Raises errors.QueueFull if the queue has no room, and another ServiceError if the queue fails or refuses the event.
     """
 
     async def __call__(
@@ -196,10 +199,11 @@ class Invoking:
             )
         except errors.QueueFull as error:
             raise throttled("CallerRateLimitExceeded", error.retry_after) from error
-        except errors.Rejected as error:
-            refused = refused_as_too_large if error.code == TOO_LARGE else invalid_parameter
-            raise refused(str(error)) from error
         except errors.ServiceError as error:
+            if error.code == TOO_LARGE:
+                raise refused_as_too_large(str(error)) from error
+            if error.code in ERRORS_OF_THE_CLIENT:
+                raise invalid_parameter(str(error)) from error
             raise unavailable(f"the event may not be stored: {error}") from error
         return Answer(status=202)
 

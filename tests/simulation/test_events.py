@@ -687,7 +687,7 @@ async def test_a_former_queue_that_cannot_be_read_is_kept_and_shown_until_a_pers
     async def look(life: EventsLife) -> None:
         status = life.supervisor.statuses()[0]
         assert (status.state, status.events is not None and status.events.is_in_use) == ("troubled", True)
-        assert f"depth: AccessDenied: not authorized ({FORMER})" in (status.reason or "")
+        assert f"depth, take: AccessDenied: not authorized ({FORMER})" in (status.reason or "")
         del world.former_queues[FORMER]
         await anyio.sleep(30.0)
         assert life.supervisor.statuses()[0].state == "ready"

@@ -51,8 +51,8 @@ class EventHealth:
 
     def queue_failed(self, operation: str, error: ServiceError, *, retry_in: float, queue: str | None = None) -> None:
         queue = queue or self._source
-        reason = f"{in_words(operation, error)} ({queue})"
-        self._troubles.failed(_kind(operation, queue), reason, now=self._clock.now(), retry_in=retry_in)
+        text = f"{in_words(error)} ({queue})"
+        self._troubles.failed(_kind(operation, queue), operation, text, now=self._clock.now(), retry_in=retry_in)
         self._emit(
             EventQueueFailed(
                 function=self._function,
@@ -73,8 +73,8 @@ class EventHealth:
         `retry_in` is None if the delivery is not tried again, because the event is stuck.
         """
         if retry_in is not None:
-            reason = f"{in_words(delivery, error)} ({destination})"
-            self._troubles.failed(delivery, reason, now=self._clock.now(), retry_in=retry_in)
+            text = f"{in_words(error)} ({destination})"
+            self._troubles.failed(delivery, delivery, text, now=self._clock.now(), retry_in=retry_in)
         self._emit(
             EventDeliveryFailed(
                 self._function, event.request_id, delivery, destination, error.code, str(error), retry_in

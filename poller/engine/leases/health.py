@@ -40,8 +40,7 @@ class TableHealth:
         """Report a failure, and return for how many seconds to wait before the next try."""
         self._failures[work] += 1
         delay = PAUSE.delay(self._failures[work], self._randomness)
-        reason = f"the state fails: {in_words(work, error)}"
-        self._troubles.failed(work, reason, now=self._clock.now(), retry_in=delay)
+        self._troubles.failed(work, work, in_words(error), now=self._clock.now(), retry_in=delay)
         self._emit(LeaseTableFailed(work, error.code, str(error), delay, isinstance(error, LASTING)))
         return delay
 
@@ -61,7 +60,7 @@ class TableHealth:
         if not self._troubles:
             since = None if self._recovered_at is None else self._recovered_at + ahead
             return source if since is None else source._replace(since=max(source.since or 0.0, since))
-        reason = self._troubles.reason
+        reason = f"the state fails: {self._troubles.reason}"
         if source.attempt is not None:
             return source._replace(reason=f"{source.reason}; {reason}")
         health = self._troubles.health("troubled" if source.state == "ready" else source.state, reason)

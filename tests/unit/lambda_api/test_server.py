@@ -264,7 +264,10 @@ async def test_a_client_gets_an_error_if_the_function_did_not_run(
     [
         (errors.QueueFull("full", code="full", retry_after=900.0), 429, "TooManyRequestsException"),
         (errors.Rejected("no events here", code="NoEventQueue"), 400, "InvalidParameterValueException"),
+        (errors.Rejected("a byte", code="InvalidMessageContents"), 400, "InvalidParameterValueException"),
         (errors.Rejected("too large for SQS", code="EventTooLarge"), 413, "RequestTooLargeException"),
+        (errors.Rejected("a newer version wrote the file", code="EventQueueUnusable"), 503, "ServiceException"),
+        (errors.EventQueueRefused("it has a redrive policy", code="RedrivePolicy"), 503, "ServiceException"),
         (errors.Unreachable("reset", code="x", was_sent=True), 503, "ServiceException"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from trio.testing import MockClock
 
 from poller.engine.events.health import EventHealth
-from poller.errors import Unreachable
+from poller.errors import Rejected, Unreachable
 from poller.facts import Fact
 from poller.model.ids import FunctionName
 from tests.fakes.clock import VirtualClock
@@ -36,3 +36,11 @@ async def test_a_reason_names_three_troubles_and_counts_the_others_and_has_no_co
     health.queue_failed("extend", Unreachable("no answer", code="Timeout", was_sent=True), retry_in=2.0)
     assert health.health.reason is not None
     assert health.health.reason.startswith("extend: Timeout: no answer (events); ")
+
+
+async def test_a_reason_names_an_error_of_several_operations_once() -> None:
+    health = EventHealth(function=FunctionName("resize"), source="events", clock=VirtualClock(), emit=lambda _: None)
+    for operation in ("take", "depth", "take"):
+        error = Rejected("a newer version wrote the file", code="EventQueueUnusable")
+        health.queue_failed(operation, error, retry_in=2.0)
+    assert health.health.reason == "take, depth: EventQueueUnusable: a newer version wrote the file (events)"
