@@ -128,7 +128,6 @@ async def _run_until(
                 descriptor_limit=limits.original,
                 tracing=tracing,
                 worker_number=None if membership is None else membership.number,
-                at_start=in_use.at_start,
             )
         )
         await composition.events.queues.check()

@@ -35,7 +35,7 @@ from poller.model.event import EventQueueDepth, RememberedQueue
 from poller.model.function import Function
 from poller.model.ids import FunctionName
 from poller.ports import Clock, EventQueue
-from poller.settings.values import Daemon, Settings
+from poller.settings.values import Settings
 from poller.sources.sqs import SqsSource
 
 LONGEST_CHECK_IN_SECONDS = 5.0
@@ -229,10 +229,7 @@ def _other_uses(settings: Settings) -> Iterator[object]:
 
 
 def aws_settings(settings: Settings) -> AwsSettings:
-    return aws_settings_of(settings.daemon)
-
-
-def aws_settings_of(daemon: Daemon) -> AwsSettings:
+    daemon = settings.daemon
     return AwsSettings(region=daemon.region, endpoint_url=daemon.endpoint_url, endpoints=daemon.endpoints)
 
 

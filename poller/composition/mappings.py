@@ -51,7 +51,7 @@ from poller.model.mapping import AnyMapping, EventMapping, QueueMapping, StreamM
 from poller.model.move import Moved, MoveOrder, StoredPositions
 from poller.model.stream import StateKey
 from poller.ports import Destination
-from poller.settings.values import Daemon, Settings
+from poller.settings.values import Settings
 from poller.sources.reader_identity import AskedOnce
 from poller.stores.lease_by_hand import grouped
 from poller.stores.move_orders import listed, ordered
@@ -74,7 +74,6 @@ async def compose(
     tracing: Tracing | None = None,
     worker_number: int | None = None,
     is_daemon: bool = True,
-    at_start: Daemon | None = None,
 ) -> AsyncIterator[Composition]:
     """Yield a composition. All its runs must have ended before the block is left.
 
@@ -82,7 +81,6 @@ async def compose(
     `worker_number` is the number of this process among the workers of one daemon, or None if it has no others.
     `tracing` wraps what the runs open, so that it makes spans; None means no spans.
     `is_daemon` is false for a single call without a daemon. The call does not open the state, so it shares no limit.
-    `at_start` are the options of [daemon] with which the daemon started, or None if this process is the first.
     """
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
@@ -94,7 +92,6 @@ async def compose(
             tracing=tracing,
             worker_number=worker_number,
             is_daemon=is_daemon,
-            at_start=at_start,
         )
         try:
             yield composition
@@ -118,7 +115,6 @@ class Composition:
         tracing: Tracing | None = None,
         worker_number: int | None = None,
         is_daemon: bool = True,
-        at_start: Daemon | None = None,
     ) -> None:
         self.settings = settings
         self.randomness = random.Random()
@@ -141,7 +137,6 @@ class Composition:
             emit=emit,
             worker_number=worker_number,
             is_daemon=is_daemon,
-            at_start=at_start or settings.daemon,
         )
         self.functions = FunctionComposition(
             lambda: self.settings,

@@ -25,7 +25,6 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.boot_clock import BootClock
-from poller.composition.event_queues import aws_settings, aws_settings_of
 from poller.composition.kcl import KclTables
 from poller.composition.state import open_state, path_of
 from poller.core.leases.expiry import LEASE_DURATION_IN_SECONDS, RENEWALS_PER_DURATION
@@ -43,7 +42,7 @@ from poller.model.lease import Owner, Pause
 from poller.model.mapping import StreamMapping
 from poller.model.sharing import SharingStatus
 from poller.ports import Clock, PauseStore
-from poller.settings.values import Daemon, Settings
+from poller.settings.values import Settings
 from poller.stores.lease_by_hand import EditableStore, Hand
 from poller.stores.routed_leases import RoutedLeaseStore
 from poller.stores.schema import STATE
@@ -84,13 +83,8 @@ class WorkerComposition:
         emit: Emit,
         worker_number: int | None,
         is_daemon: bool,
-        at_start: Daemon,
     ) -> None:
-        """Make a composition. `tasks` must outlive all runs. The owner of `tasks` sets `is_over` after the last run.
-
-        `at_start` are the options of [daemon] with which the daemon started. They say where a table of the state is, if
-        its address does not, so that all workers of the daemon use the same table.
-        """
+        """Make a composition. `tasks` must outlive all runs. The owner of `tasks` sets `is_over` after the last run."""
         self.settings = settings
         self.pauses_seen = PausesSeen()
         self._open_aws = open_aws
@@ -101,7 +95,6 @@ class WorkerComposition:
         self._emit = emit
         self._worker_number = worker_number
         self._is_daemon = is_daemon
-        self._at_start = at_start
         self._state: State | None = None
         self._opening_state = anyio.Lock()
         self._limits = Shared(self._hold_units, tasks=tasks)
@@ -174,11 +167,13 @@ class WorkerComposition:
         return self._state is not None and self._state.worker.is_unclean
 
     async def _keep_state(self, *, task_status: TaskStatus[State]) -> None:
-        daemon, aws = self.settings().daemon, aws_settings(self.settings())
+        daemon = self.settings().daemon
+        region, endpoint_url, endpoints = daemon.tables_at
+        aws = AwsSettings(region=region, endpoint_url=endpoint_url, endpoints=endpoints)
         is_table = daemon.state.startswith("dynamodb://")
         opening = open_state(
             daemon.state,
-            aws_settings_of(self._at_start),
+            aws,
             open_aws=self._open_aws,
             randomness=self._randomness,
             emit=self._emit,

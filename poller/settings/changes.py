@@ -14,7 +14,8 @@ The function keeps its ARN if its mappings are changed, moved or removed. So the
     removed          only the old file has it
     options          changed options of [daemon] that take effect at once
     needs_restart    changed options of [daemon] that take effect at the next start; until then the old value is in use,
-                     and every reload names them
+                     and every reload names them; also `daemon.state` or a mapping's `kcl_table`, if another region or
+                     endpoint of [daemon] would move the table
     renamed          pairs of mappings of the same stream: one reads it only in the old file, the other one only in the
                      new file; positions belong to a mapping's name, so the new one does not continue where the old one
                      stopped
@@ -40,6 +41,7 @@ from poller.model.mapping import QueueMapping, StreamMapping
 from poller.model.stream import StateKey
 from poller.settings.daemon import DaemonOptions
 from poller.settings.options import AtStart, marker
+from poller.settings.state import table_address
 from poller.settings.table import dotted
 from poller.settings.values import Daemon, Settings
 
@@ -119,7 +121,7 @@ def changes(in_use: Settings, written: Settings, *, failed: Collection[MappingNa
     """
     if faults := list(_faults(in_use, written)):
         raise SettingsError(faults)
-    fixed = {option: getattr(in_use.daemon, option) for option in READ_AT_THE_START}
+    fixed = {option: getattr(in_use.daemon, option) for option in [*READ_AT_THE_START, "tables_at"]}
     options = [field.name for field in dataclasses.fields(Daemon)]
     changed = [option for option in options if getattr(in_use.daemon, option) != getattr(written.daemon, option)]
     settings = dataclasses.replace(
@@ -133,16 +135,31 @@ def changes(in_use: Settings, written: Settings, *, failed: Collection[MappingNa
         functions=_difference(_functions(in_use), _functions(settings)),
         events=_difference(_events(in_use), _events(settings)),
         options=tuple(dotted(("daemon", option)) for option in changed if option not in fixed),
-        needs_restart=needs_restart(in_use.daemon, written.daemon),
+        needs_restart=tuple(needs_restart(in_use.daemon, written)),
         renamed=tuple(_renamed(in_use, written)),
         settings=settings,
     )
 
 
-def needs_restart(in_use: Daemon, written: Daemon) -> tuple[str, ...]:
-    """Return the paths of the options whose written value is not in use before the next start."""
-    differ = (option for option in READ_AT_THE_START if getattr(in_use, option) != getattr(written, option))
-    return tuple(dotted(("daemon", option)) for option in differ)
+def needs_restart(in_use: Daemon, written: Settings) -> Iterator[str]:
+    """Yield the paths of the options whose written value, or whose table, is not in use before the next start."""
+    for option in READ_AT_THE_START:
+        if getattr(in_use, option) != getattr(written.daemon, option):
+            yield dotted(("daemon", option))
+    if in_use.state == written.daemon.state and _table_of_state(in_use) != _table_of_state(written.daemon):
+        yield dotted(("daemon", "state"))
+    if in_use.tables_at.services != written.daemon.tables_at.services:
+        for mapping in written.stream_mappings:
+            if mapping.kcl_table is not None:
+                yield dotted(("mappings", mapping.name, "kcl_table"))
+
+
+def _table_of_state(daemon: Daemon) -> tuple[str | None, ...]:
+    """Return the region and the endpoints of the table that has the state, or an empty tuple if no table has it."""
+    if not daemon.state.startswith("dynamodb://"):
+        return ()
+    address, (dynamodb, sts) = table_address(daemon.state), daemon.tables_at.services
+    return address.region or daemon.tables_at.region, address.endpoint_url or dynamodb, sts
 
 
 def _faults(in_use: Settings, written: Settings) -> Iterator[str]:

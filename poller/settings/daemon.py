@@ -26,7 +26,7 @@ from poller.settings.options import (
 )
 from poller.settings.reading import Entry
 from poller.settings.state import State
-from poller.settings.values import Daemon
+from poller.settings.values import Daemon, TablesAt
 
 EVENT_QUEUE_BYTES = Range(16 * 1024**2, 1024**4, "bytes", source="ours: an event has up to 1 MB")
 
@@ -164,7 +164,13 @@ class DaemonOptions(Options):
 
     def value(self, file: Path, environ: Mapping[str, str]) -> Daemon:
         state = _state(self.state, file, environ)
-        return built(Daemon, self, state=state, event_queue=_event_queue(self.event_queue, state, file, environ))
+        return built(
+            Daemon,
+            self,
+            state=state,
+            tables_at=TablesAt(self.region, self.endpoint_url, self.endpoints),
+            event_queue=_event_queue(self.event_queue, state, file, environ),
+        )
 
 
 def daemon_rules(daemon: Entry[DaemonOptions], file: Path, environ: Mapping[str, str]) -> Iterator[Fault]:

@@ -24,20 +24,15 @@ from poller.settings.values import Daemon, Settings
 
 
 class InUse(NamedTuple):
-    """The settings with which a process of the daemon begins. `text` is the file as the daemon has read it last.
-
-    `at_start` are the options of [daemon] with which the daemon started. `settings` has other values for some of them,
-    such as the region, if the process is a worker that is started again after a reload.
-    """
+    """The settings with which a process of the daemon begins. `text` is the file as the daemon has read it last."""
 
     settings: Settings
     text: str
-    at_start: Daemon
 
     @classmethod
     def of(cls, found: Examined) -> Self:
         """Return the settings of a daemon that starts with this file."""
-        return cls(found.settings, found.text, found.settings.daemon)
+        return cls(found.settings, found.text)
 
 
 class TextInUse(NamedTuple):
@@ -59,7 +54,7 @@ def shown_settings(in_use: TextInUse, path: Path, environ: Mapping[str, str]) ->
         *_of_the_file(in_use.text, path, environ),
         *(
             f"{option}: the value below takes effect at the next restart"
-            for option in needs_restart(in_use.at_start, found.settings.daemon)
+            for option in needs_restart(in_use.at_start, found.settings)
         ),
         *(
             f"mappings.{name}: the last reload failed to replace the mapping, so it still has its former options"

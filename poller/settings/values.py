@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from poller.model.event import RememberedQueue
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import QueueMapping, StreamMapping
+
+
+class TablesAt(NamedTuple):
+    """Where DynamoDB has the tables of the state and of KCL, unless their addresses say it.
+
+    The fields have the meaning that they have in `Daemon`.
+    """
+
+    region: str | None
+    endpoint_url: str | None
+    endpoints: Mapping[str, str]
+
+    @property
+    def services(self) -> tuple[str | None, str | None]:
+        """Return the endpoints of DynamoDB, and of STS, which has the credentials of roles."""
+        dynamodb, sts = (self.endpoints.get(service, self.endpoint_url) for service in ("dynamodb", "sts"))
+        return dynamodb, sts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +38,7 @@ class Daemon:
     `endpoints` maps a service's name in AWS's SDKs (`sqs`, `lambda`, …) to a url, and takes precedence over
     `endpoint_url`.
     `state` is `memory:`, `sqlite://` and an absolute path, or the address of a table (`settings/state.py`).
+    `tables_at` is fixed at the start, as `state` is, so that all workers of the daemon use the same tables.
     `worker` is the label of this worker, or None for the name of the host.
     `event_queue` is `sqlite://` and an absolute path, or None if no file holds asynchronous events.
     `http_listen` is a host and a port, or None for no HTTP server. Port 0 means any free port. `api_listen` is the same
@@ -34,6 +52,7 @@ class Daemon:
     endpoint_url: str | None
     endpoints: Mapping[str, str]
     state: str
+    tables_at: TablesAt
     worker: str | None = None
     event_queue: str | None
     event_queue_maximum_bytes: int

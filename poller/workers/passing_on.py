@@ -74,7 +74,7 @@ class Changes:
         """`read` reads the file, in a worker thread. It raises SettingsError if the file is faulty."""
         self.in_use: Settings = in_use.settings
         self.status = ReloadStatus(was_successful=True, succeeded_at=now())
-        self._text, self._at_start = in_use.text, in_use.settings.daemon
+        self._text = in_use.text
         self._was_refused = False
         self._reloads: dict[int, Reply] = {}  # the last answer of each worker that has reloaded
         self._late: set[int] = set()
@@ -155,7 +155,7 @@ class Changes:
     def _found(self) -> InUse:
         """Read the file, and return the settings that are in use after its changes. Runs in a worker thread."""
         read = self._read()
-        return InUse(changes(self.in_use, read.settings).settings, read.text, self._at_start)
+        return InUse(changes(self.in_use, read.settings).settings, read.text)
 
     async def restart_function(self, name: str, *, settings: str | None) -> Mapping[str, Any]:
         return await self._changed("/api/reload", {"function": name}, settings)

@@ -13,7 +13,7 @@ from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.model.stream import Latest
 from poller.settings.changes import Difference, changes
-from poller.settings.values import Daemon, Settings
+from poller.settings.values import Daemon, Settings, TablesAt
 
 KINDS: tuple[FunctionKind, ...] = (
     LambdaApi(name="bill", qualifier=None, region="eu-west-1"),
@@ -30,6 +30,7 @@ DAEMON = Daemon(
     endpoint_url=None,
     endpoints={},
     state="memory:",
+    tables_at=TablesAt(None, None, {}),
     event_queue="sqlite:///e.db",
     event_queue_maximum_bytes=1,
     http_listen=None,

@@ -21,6 +21,7 @@ from poller.model.lease import Pause
 from poller.model.mapping import StreamMapping
 from poller.model.move import MoveOrder
 from poller.model.stream import Latest, ShardId
+from poller.settings.values import TablesAt
 from poller.stores.dynamodb_items import Item
 from poller.stores.dynamodb_table import described, made_ready
 from poller.stores.lease_pauses import LeasePauses
@@ -87,7 +88,9 @@ async def test_positions_move_in_the_table_of_a_kcl_application(
     async with dynamodb_over_http() as service:
         await made_ready(service.tables, "click-readers", option="kcl_table")
         settings = settings_of(tmp_path, [])
-        settings = replace(settings, daemon=replace(settings.daemon, state="memory:", endpoint_url=service.url))
+        settings = replace(
+            settings, daemon=replace(settings.daemon, state="memory:", tables_at=TablesAt(None, service.url, {}))
+        )
         of_kcl = replace(CLICKS, kcl_table="click-readers")
         table = service.tables.table("click-readers")
         for shard_id, checkpoint in (("shardId-000000000000", "77"), ("shardId-000000000001", "SHARD_END")):
@@ -109,7 +112,9 @@ async def test_a_missing_table_of_a_kcl_application_is_named_to_a_person_who_mov
     use_own_credentials(monkeypatch)
     async with dynamodb_over_http() as service:
         settings = settings_of(tmp_path, [])
-        settings = replace(settings, daemon=replace(settings.daemon, state="memory:", endpoint_url=service.url))
+        settings = replace(
+            settings, daemon=replace(settings.daemon, state="memory:", tables_at=TablesAt(None, service.url, {}))
+        )
         async with compose(settings, emit=lambda _: None, descriptor_limit=1024) as composition:
             with pytest.raises(SettingsError, match=r"mappings\.clicks\.kcl_table: there is no table gone"):
                 await composition.positions(replace(CLICKS, kcl_table="gone"))
@@ -135,9 +140,10 @@ async def test_a_table_of_the_state_is_where_it_was_when_the_daemon_started(
     use_own_credentials(monkeypatch)
     async with dynamodb_over_http() as before, dynamodb_over_http() as now:
         settings = settings_of(tmp_path, [])
-        at_start = replace(settings.daemon, state="dynamodb://leases", region="eu-west-1", endpoint_url=before.url)
-        settings = replace(settings, daemon=replace(at_start, endpoint_url=now.url))
-        async with compose(settings, emit=lambda _: None, descriptor_limit=1024, at_start=at_start) as composition:
+        at_start = TablesAt("eu-west-1", before.url, {})
+        daemon = replace(settings.daemon, state="dynamodb://leases", tables_at=at_start, endpoint_url=now.url)
+        settings = replace(settings, daemon=daemon)
+        async with compose(settings, emit=lambda _: None, descriptor_limit=1024) as composition:
             await composition.worker.state()
             assert await composition.begun() == set()
         assert await described(before.tables, "leases") is not None

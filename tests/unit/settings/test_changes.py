@@ -231,6 +231,36 @@ def test_a_changed_option_that_is_read_when_needed_replaces_nothing(edited: Chan
 
 
 @pytest.mark.parametrize(
+    ("state", "option", "named"),
+    [
+        ("dynamodb://leases", 'region = "eu-north-1"', ["daemon.state"]),
+        ("dynamodb://leases", 'endpoint_url = "http://h"', ["daemon.state", "mappings.clicks.kcl_table"]),
+        ("dynamodb://leases", 'endpoints = { sts = "http://h" }', ["daemon.state", "mappings.clicks.kcl_table"]),
+        ("dynamodb://leases", 'endpoints = { dynamodb = "http://h" }', ["daemon.state", "mappings.clicks.kcl_table"]),
+        ("dynamodb://leases?region=eu-west-1", 'region = "eu-north-1"', []),
+        ("dynamodb://leases?endpoint_url=http://d", 'region = "eu-north-1"', ["daemon.state"]),
+        (
+            "dynamodb://leases?endpoint_url=http://d",
+            'endpoints = { dynamodb = "http://h" }',
+            ["mappings.clicks.kcl_table"],
+        ),
+        ("sqlite:///p.db", 'endpoints = { dynamodb = "http://h" }', ["mappings.clicks.kcl_table"]),
+        ("sqlite:///p.db", 'endpoints = { sqs = "http://h" }', []),
+    ],
+)
+def test_a_table_stays_where_it_was_at_the_start_and_is_named_each_time(
+    loaded: Load, state: str, option: str, named: list[str]
+) -> None:
+    """If the daemon used a table elsewhere, all records would come again, or would be skipped."""
+    text = DAEMON.replace("memory:", state) + FILE.replace("maximum_retry_attempts = 3", 'kcl_table = "clicks"')
+    before, now = loaded(text), loaded(text.replace("[daemon]", f"[daemon]\n{option}"))
+    first = changes(before, now)
+    second = changes(first.settings, now)
+    assert first.needs_restart == second.needs_restart == tuple(named)
+    assert first.settings.daemon.tables_at == second.settings.daemon.tables_at == before.daemon.tables_at
+
+
+@pytest.mark.parametrize(
     ("part", "other", "options"),
     [
         ('state = "memory:"', 'state = "sqlite:///var/lib/p.db"', ["state", "event_queue"]),

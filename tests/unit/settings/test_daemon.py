@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from poller.settings.values import Daemon, Settings
+from poller.settings.values import Daemon, Settings, TablesAt
 
 Load = Callable[..., Settings]
 Faults = Callable[..., list[str]]
@@ -20,6 +20,7 @@ def test_every_option_of_the_daemon_has_a_default(loaded: Load, tmp_path: Path) 
         endpoint_url=None,
         endpoints={},
         state=f"sqlite://{tmp_path}/poller.db",
+        tables_at=TablesAt(None, None, {}),
         event_queue=f"sqlite://{tmp_path}/poller-events.db",
         event_queue_maximum_bytes=1073741824,
         http_listen=None,
@@ -56,6 +57,11 @@ def test_every_option_of_the_daemon_is_read(loaded: Load) -> None:
         endpoint_url="http://127.0.0.1:4566",
         endpoints={"sqs": "http://127.0.0.1:9324", "lambda": "https://lambda.example.com/path"},
         state="memory:",
+        tables_at=TablesAt(
+            "eu-west-1",
+            "http://127.0.0.1:4566",
+            {"sqs": "http://127.0.0.1:9324", "lambda": "https://lambda.example.com/path"},
+        ),
         event_queue="sqlite:///var/lib/events.db",
         event_queue_maximum_bytes=16777216,
         http_listen=("127.0.0.1", 9464),

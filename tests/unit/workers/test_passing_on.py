@@ -225,23 +225,24 @@ async def test_a_worker_that_starts_after_a_reload_has_the_options_of_the_start_
         text = f"[daemon]\nshutdown_grace_in_seconds = 5\n{option}\n{clicks('clicks')}"
         daemon.file.write_text(text)
         await daemon.changes.reload(settings=None)
-    settings, handed_text, at_start = daemon.handed
+    settings, handed_text = daemon.handed
     assert settings.daemon == replace(first.settings.daemon, shutdown_grace_in_seconds=5)
     assert daemon.changes.in_use.daemon == settings.daemon
     assert [mapping.name for mapping in settings.mappings] == ["clicks"]
-    assert (handed_text, at_start) == (text, first.at_start)
+    assert handed_text == text
     assert daemon.copy == text, "each worker finds out what needs a restart"
     assert daemon.changes.text_in_use.at_start == settings.daemon
 
 
-async def test_a_worker_that_starts_again_has_the_region_of_the_last_reload_and_that_of_the_start(
+async def test_a_worker_that_starts_again_has_the_region_of_the_last_reload_and_the_tables_of_the_start(
     daemon: Daemon,
 ) -> None:
     async with daemon.running(1, 2):
         for region in ("eu-south-1", "eu-north-1"):
             daemon.file.write_text(f'[daemon]\nregion = "{region}"\n')
             await daemon.changes.reload(settings=None)
-    assert (daemon.handed.settings.daemon.region, daemon.handed.at_start.region) == ("eu-north-1", None)
+    options = daemon.handed.settings.daemon
+    assert (options.region, options.tables_at.region) == ("eu-north-1", None)
 
 
 async def test_a_function_has_the_same_arn_in_a_worker_that_starts_after_several_reloads(daemon: Daemon) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 
 import pytest
 
@@ -17,11 +16,8 @@ from tests.unit.settings.test_example import ENVIRON
 
 def test_a_worker_receives_the_settings_that_its_parent_has_handed_to_it() -> None:
     """The example has every option."""
-    found = examine(EXAMPLE, ENVIRON)
-    before = replace(found.settings.daemon, region="eu-north-1")
-    in_use = InUse(found.settings, found.text, before)
+    in_use = InUse.of(examine(EXAMPLE, ENVIRON))
     assert received(io.BytesIO(handed(in_use))) == in_use
-    assert in_use != InUse.of(found)
 
 
 def test_a_worker_of_another_version_of_poller_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
