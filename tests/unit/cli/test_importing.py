@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -178,17 +178,32 @@ def test_a_request_that_is_always_throttled_is_given_up(
     assert done.stderr == "poller: TooManyRequestsException (429): Rate exceeded\n"
 
 
-@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize(
+    ("address", "operation"),
+    [
+        ("event-source-mappings", "list_event_source_mappings"),
+        ("configuration", "get_function_configuration"),
+        ("event-invoke-config", "get_function_event_invoke_config"),
+        ("concurrency", "get_function_concurrency"),
+        ("", "get_queue_attributes"),
+    ],
+)
 @pytest.mark.slow
 def test_an_import_ends_if_aws_does_not_answer_a_request(
-    poller: Poller, account: LambdaAccount, monkeypatch: pytest.MonkeyPatch, address: str
+    poller: Poller, account: LambdaAccount, monkeypatch: pytest.MonkeyPatch, address: str, operation: str
 ) -> None:
-    monkeypatch.setattr(reading, "PATIENCE_IN_SECONDS", 0.5)
+    """The patience is short for this operation only, because a busy machine answers the others slowly."""
+    usual, patience = reading.PATIENCE_IN_SECONDS, reading._patience
+
+    def patience_with(what: str) -> AbstractContextManager[None]:
+        monkeypatch.setattr(reading, "PATIENCE_IN_SECONDS", 0.4 if what == operation else usual)
+        return patience(what)
+
+    monkeypatch.setattr(reading, "_patience", patience_with)
     account.silent.add(address)
     done = poller(*command(account))
     assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr.startswith("poller: AWS has not answered within ")
-    assert account.asked[-1] == address
+    assert done.stderr == f"poller: AWS has not answered within 0 seconds: {operation}\n"
 
 
 @pytest.mark.slow
@@ -201,7 +216,7 @@ def test_an_import_ends_if_the_provider_of_credentials_does_not_answer(
     done = poller(*command(account), AWS_CONTAINER_CREDENTIALS_FULL_URI=f"{account.url}/credentials")
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == "poller: AWS has not answered within 0 seconds: the credentials\n"
-    assert set(account.asked) == {"credentials"}
+    assert set(account.asked) <= {"credentials"}
 
 
 def test_without_credentials_an_import_ends_with_one_line(
