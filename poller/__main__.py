@@ -1,7 +1,12 @@
 """`python -m poller` is `poller`.
 
-The daemon needs most of a second to start, and may get a signal to stop before its own handler is ready. No record is
-in hand then. So `main` first sets a handler that just ends the process, and only then imports large modules.
+The daemon needs most of a second to start, and may get a signal before its own handlers are ready. So `main` first
+prepares for the signals, and only then imports other modules.
+
+    SIGTERM, SIGINT   end the process at once, because no record is in hand yet
+    SIGHUP            is blocked, so the system keeps it until app.py or workers/parent.py can receive it; the daemon
+                      then reads its file again, which may have changed since it was read
+
 A shell or a supervisor may start the process with a standard stream closed (`>&-`). The first file or socket that the
 daemon opens would then get the stream's number, and no child process could be started.
 """
@@ -12,15 +17,16 @@ import signal
 import sys
 from types import FrameType
 
-from poller.garbage import THRESHOLDS
-
 
 def main() -> None:
-    gc.set_threshold(*THRESHOLDS)
-    _open_standard_streams()
     if sys.argv[1:2] == ["run"]:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _end_at_once)
+    from poller.garbage import THRESHOLDS
+
+    gc.set_threshold(*THRESHOLDS)
+    _open_standard_streams()
     from poller.cli import main as run_command
 
     try:

@@ -105,6 +105,7 @@ def run(
 
 async def _run(in_use: InUse, settings_path: Path, membership: Membership | None) -> int:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])  # __main__.py has blocked it
         return await _run_until(signals, in_use, settings_path, membership)
 
 

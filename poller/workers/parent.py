@@ -65,6 +65,7 @@ def run(found: Examined, *, settings_path: Path, workers: int, verbose: bool = F
 
 async def _run(found: Examined, settings_path: Path, workers: int) -> int:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])  # __main__.py has blocked it
         return await _run_until(signals, found, settings_path, workers)
 
 

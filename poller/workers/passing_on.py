@@ -92,9 +92,10 @@ class Changes:
         team.on_start = self._catch_up
 
     async def run(self) -> None:
-        """Make the reloads that nobody waits for, until cancelled."""
+        """Make the reloads that nobody waits for, until cancelled. They wait until a worker has started."""
         async with anyio.create_task_group() as self._tasks:
             with self._line, self._waiting:
+                await self._team.workers[0].first_start_is_over.wait()
                 async for _ in self._waiting:
                     with suppress(SettingsError, CannotChange):  # `reload` has logged the error
                         await self.reload(settings=None)

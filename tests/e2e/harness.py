@@ -198,14 +198,16 @@ class World:
             yield daemon
 
     @asynccontextmanager
-    async def running(self, *arguments: str, variables: Mapping[str, str] | None = None) -> AsyncIterator[Daemon]:
+    async def running(
+        self, *arguments: str, variables: Mapping[str, str] | None = None, program: Sequence[str] = ("-m", "poller")
+    ) -> AsyncIterator[Daemon]:
         """Run `poller run` with these arguments, and with more variables in its environment.
 
-        At the end of the block a process that still runs is killed.
+        `program` is what Python runs as `poller`. At the end of the block a process that still runs is killed.
         """
         log = await log_pipe()
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "poller", "run", *arguments),
+            *(sys.executable, *program, "run", *arguments),
             env={**self.environment, **(variables or {})},
             cwd=self.folder,
             stdin=subprocess.DEVNULL,

@@ -152,6 +152,7 @@ class Daemon:
         worker = self.team.workers[number - 1]
         worker.settings_number = worker.settings_number or self.team.settings_number
         worker.life.started.set()
+        worker.first_start_is_over.set()
         self.team.on_start(worker)
 
     @asynccontextmanager
@@ -748,6 +749,16 @@ async def test_a_signal_reloads_and_an_error_is_logged_because_nobody_gets_an_an
             while len(daemon.facts) == 1:
                 await anyio.wait_all_tasks_blocked()
     assert [type(fact) for fact in daemon.facts] == [ReloadNotMade, ReloadRefused]
+
+
+async def test_a_signal_before_the_first_worker_has_started_reloads_the_file_after_its_start(daemon: Daemon) -> None:
+    daemon.changes.reload_soon()
+    await anyio.wait_all_tasks_blocked()
+    daemon.file.write_text(NEW)
+    async with daemon.running(1):
+        with anyio.fail_after(30):
+            await daemon.workers[1].is_asked.wait()
+    assert (daemon.copy, daemon.facts) == (NEW, [])
 
 
 async def test_many_signals_during_a_reload_cause_one_more_reload(daemon: Daemon) -> None:
