@@ -3,7 +3,8 @@
     always                                         poller.toml-control, beside the settings file
     state = "sqlite:///var/lib/poller/poller.db"   /var/lib/poller/poller.db-control, too, unless another daemon has it
 
-A command finds the socket beside the settings file even after the option `state` in this file has changed.
+A command looks beside the settings file first. It finds this socket even after the option `state` in this file has
+changed, and while the file cannot be read.
 The socket beside the state file is for a daemon that cannot write the folder of its settings file. Only one of the
 daemons that share a state file can listen there.
 A command that finds the socket of a daemon with another settings file refuses to use it (`cli/daemon.py`).
@@ -22,7 +23,7 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -52,7 +53,11 @@ def control_paths(state: str, settings_file: Path) -> Sequence[Path]:
     beside = [settings_file.absolute()]
     if kind == "sqlite":
         beside.insert(0, Path(file).resolve())
-    return [Path(f"{path}-control") for path in beside]
+    return [_socket_beside(path) for path in beside]
+
+
+def _socket_beside(path: Path) -> Path:
+    return Path(f"{path}-control")
 
 
 def path_at_start(settings_file: Path) -> Path:
@@ -63,19 +68,18 @@ def path_at_start(settings_file: Path) -> Path:
     return settings_file.parent.resolve() / settings_file.name
 
 
-def path_for_commands(state: str, settings_file: Path) -> Path:
+def path_for_commands(settings_file: Path, get_state: Callable[[], str]) -> Path:
     """Return the path at which a command reaches the daemon that runs these settings.
 
     The socket beside the settings file can only be that of this daemon. The one beside a state file may be that of
-    another daemon.
+    another daemon. `get_state` returns [daemon] state, as an absolute address. It is called only if no daemon listens
+    beside the settings file.
     """
-    *beside_state, beside_settings = control_paths(state, settings_file)
-    if not beside_state:
-        return beside_settings
+    beside_settings = _socket_beside(settings_file.absolute())
     with suppress(OSError):  # for example, a path that is too long for a socket
         if _is_in_use(beside_settings):
             return beside_settings
-    return beside_state[0]
+    return control_paths(get_state(), settings_file)[0]
 
 
 @contextmanager

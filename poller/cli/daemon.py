@@ -1,7 +1,10 @@
 """How does a command ask the running daemon? By one request to its control socket, with a JSON answer.
 
-settings file ── [daemon] state ──> control socket beside the settings or the state file ──> the daemon
+    does a daemon listen beside the settings file? ── yes ──> this socket
+                                                   └─ no ───> [daemon] state, from the file ──> the socket beside it
 
+So a command reaches the daemon also while a person edits the file and it is not TOML. Only if no daemon listens beside
+the file, the command reads it, and shows why it cannot be read.
 Several daemons may share a state file, and one of them listens beside it. So the command first asks the daemon which
 settings file it runs. If it is another file, most commands end: they would show or change the wrong daemon.
 A link to the file counts as another file, because several daemons may run one file, each through a link of its own.
@@ -42,21 +45,21 @@ class ControlConnection(http.client.HTTPConnection):
 
 
 def socket_of(config: Path) -> Path:
-    """Return the path of the daemon's socket.
+    """Return the path of the daemon's socket, also if no daemon listens there.
 
-    Ends the program if the file's `state` has a fault, and for the reasons of `socket_beside`.
+    Ends the program if `socket_or_fault` raises SettingsError, and for the reasons of `socket_or_fault`.
     """
     with exit_on_failure(config):
-        state = state_of(config, os.environ)
-    return socket_beside(state, config)
+        return socket_or_fault(config)
 
 
-def socket_beside(state: str, config: Path) -> Path:
-    """Return the path of the socket of the daemon with this state and settings file, also if no daemon listens there.
+def socket_or_fault(config: Path) -> Path:
+    """Return the path of the daemon's socket, also if no daemon listens there.
 
-    Ends the program if a daemon with another settings file listens there, or if the daemon hangs.
+    Raises SettingsError if no daemon listens beside the settings file, and the file does not say where the state is.
+    Ends the program if a daemon with another settings file listens at the path, or if the daemon hangs.
     """
-    path = path_for_commands(state, config)
+    path = path_for_commands(config, lambda: state_of(config, os.environ))
     try:
         status, daemon = answer(path, "GET", DAEMON_PATH, seconds=LONGEST_LOOK_IN_SECONDS)
     except NoDaemon:
@@ -98,7 +101,7 @@ def running_daemon(config: Path, state: str) -> RunningDaemon | None:
     `state` is [daemon] state, as an absolute address.
     A daemon that does not answer within a few seconds counts as none: the leases of its shards protect them.
     """
-    path = path_for_commands(state, config)
+    path = path_for_commands(config, lambda: state)
     try:
         _, daemon = answer(path, "GET", DAEMON_PATH, seconds=LONGEST_LOOK_IN_SECONDS)
     except NoAnswer:

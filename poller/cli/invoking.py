@@ -1,6 +1,6 @@
 """What does `poller invoke` do? It calls a function through the running daemon, like `aws lambda invoke`.
 
-    settings file ── [daemon] state ──> control socket ── Lambda's Invoke API ──> the daemon
+    control socket (daemon.py) ── Lambda's Invoke API ──> the daemon
 
 If no daemon listens on that socket, this process calls the function itself (`single_call.py`), with the same request.
 The answer goes to stdout, and the log tail to stderr.

@@ -1,13 +1,13 @@
 """What does `poller reload` do? It asks the running daemon to read its settings file again, and shows what changed.
 
-    settings file ── [daemon] state ──> control socket ── POST /api/reload ──> the daemon
+    control socket (daemon.py) ── POST /api/reload ──> the daemon
 
-The command itself reads only `state`. The daemon reads the whole file, and answers with all its faults if it has any.
+The daemon reads the file, and answers with all its faults if it has any. The command itself reads only `state`, and
+only if no daemon listens beside the file.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,10 +15,9 @@ from typing import Annotated, Any
 import typer
 
 from poller.cli.as_json import AsJson, print_json
-from poller.cli.daemon import asked, meant, socket_beside
+from poller.cli.daemon import asked, meant, socket_or_fault
 from poller.cli.ending import Config, faults_shown, refused, warn
 from poller.errors import SettingsError
-from poller.settings.loading import state_of
 
 OF_RELOADS = "Exit codes: 0 success, 1 no daemon runs or it could not change everything, 2 a faulty command line."
 
@@ -45,13 +44,11 @@ def reload(
     """
     if function == "":
         raise refused("--function needs the name of a function", code=2)
-    try:
-        state = state_of(config, os.environ)
-    except SettingsError as error:
-        faults_shown(config, error.faults)
-        raise typer.Exit(1) from None
     body = meant(config) | ({} if function is None else {"function": function})
-    status, answer = asked(socket_beside(state, config), "POST", "/api/reload", body, advice=MOVED)
+    try:
+        status, answer = asked(socket_or_fault(config), "POST", "/api/reload", body, advice=MOVED)
+    except SettingsError as error:
+        status, answer = 422, {"faults": error.faults}
     if faults := answer.get("faults"):
         if as_json:
             print_json({"faults": faults})

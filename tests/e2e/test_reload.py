@@ -353,6 +353,41 @@ async def test_a_mapping_that_gets_its_old_name_back_continues_there_without_a_w
         assert await daemon.stop() == 0
 
 
+@pytest.mark.parametrize("options", [(), ("--workers", "2")])
+async def test_commands_reach_a_daemon_whose_file_cannot_be_read_and_the_daemon_logs_why(
+    world: World, options: tuple[str, ...]
+) -> None:
+    world.state = f"sqlite://{world.folder}/poller.db"
+    world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0)))
+    text = mapping("orders", world.queue("orders"))
+
+    async def asked(*arguments: str) -> str:
+        done = await to_thread.run_sync(partial(poller, world.folder, *arguments))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    async def last_reload(daemon: Daemon) -> str:
+        metrics = (await daemon.get("/metrics")).text
+        return metrics.partition("\npoller_config_last_reload_successful ")[2].partition("\n")[0]
+
+    async with world.daemon(text, *options) as daemon:
+        await daemon.until_logged("mapping_ready", mapping="orders")
+        file = world.folder / "poller.toml"
+        file.write_bytes(b"[mappings.\xff")
+        refused = await to_thread.run_sync(partial(poller, world.folder, "reload", "--json"))
+        line = await daemon.until_logged("reload_refused")
+        assert (refused.returncode, json.loads(refused.stdout)) == (1, {"faults": line["faults"]})
+        assert await last_reload(daemon) == "0.0"
+        assert await asked("pause", "orders") == "orders is paused\n"
+        file.unlink()
+        assert await asked("resume", "orders") == "orders is not paused any more\n"
+        assert "orders" in await asked("status")
+        world.write(text)
+        assert await asked("reload") == "nothing has changed\n"
+        assert await last_reload(daemon) == "1.0"
+        assert await daemon.stop() == 0
+
+
 class HeldWhereSlow(FakeTarget):
     """A function whose invocation with a message `slow` waits until the test lets it end."""
 

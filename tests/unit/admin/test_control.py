@@ -15,7 +15,7 @@ from threading import Barrier
 import pytest
 
 from poller.admin.control import LONGEST_PATH_IN_BYTES, control_paths, listening_at, path_for_commands
-from poller.errors import CannotListen
+from poller.errors import CannotListen, SettingsError
 
 
 def connected(path: Path) -> socket.socket:
@@ -60,16 +60,28 @@ def test_a_daemon_listens_beside_its_state_file_and_beside_its_settings_file(tmp
 
 def test_commands_reach_a_daemon_whose_file_names_another_state_now(tmp_path: Path) -> None:
     before, now, settings = f"sqlite://{tmp_path}/a.db", f"sqlite://{tmp_path}/b.db", tmp_path / "poller.toml"
-    with listening_at(*control_paths(before, settings)), connected(path_for_commands(now, settings)):
+    with listening_at(*control_paths(before, settings)), connected(path_for_commands(settings, lambda: now)):
         pass
+
+
+def test_commands_reach_a_daemon_whose_file_cannot_be_read_now(tmp_path: Path) -> None:
+    state, settings = f"sqlite://{tmp_path}/poller.db", tmp_path / "poller.toml"
+
+    def no_state() -> str:
+        raise SettingsError(["not TOML"])
+
+    with listening_at(*control_paths(state, settings)):
+        assert path_for_commands(settings, no_state) == tmp_path / "poller.toml-control"
+    with pytest.raises(SettingsError):
+        path_for_commands(settings, no_state)
 
 
 def test_commands_reach_each_of_two_daemons_that_share_a_state_file(tmp_path: Path) -> None:
     state, a, b = f"sqlite://{tmp_path}/poller.db", tmp_path / "a.toml", tmp_path / "b.toml"
     with listening_at(*control_paths(state, a)) as of_a, listening_at(*control_paths(state, b)) as of_b:
         assert (len(of_a), len(of_b)) == (2, 1)
-        assert accepts(of_a[1], path_for_commands(state, a))
-        assert accepts(of_b[0], path_for_commands(state, b))
+        assert accepts(of_a[1], path_for_commands(a, lambda: state))
+        assert accepts(of_b[0], path_for_commands(b, lambda: state))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -79,7 +91,7 @@ def test_a_daemon_listens_in_one_folder_if_it_cannot_do_so_in_the_other(is_missi
     state, settings = f"sqlite://{folders['state']}/poller.db", folders["settings"] / "poller.toml"
     with listening_at(*control_paths(state, settings)) as listeners:
         (listener,) = listeners
-        assert accepts(listener, path_for_commands(state, settings))
+        assert accepts(listener, path_for_commands(settings, lambda: state))
 
 
 def test_a_daemon_that_can_listen_nowhere_says_why(tmp_path: Path) -> None:
@@ -94,14 +106,14 @@ def test_a_killed_daemons_socket_beside_its_settings_does_not_hide_its_socket_be
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
         killed.bind(str(tmp_path / "poller.toml-control"))
     with listening_at(control_paths(state, settings)[0]):
-        assert path_for_commands(state, settings) == tmp_path / "poller.db-control"
+        assert path_for_commands(settings, lambda: state) == tmp_path / "poller.db-control"
 
 
 def test_a_path_beside_the_settings_that_is_too_long_for_a_socket_does_not_hide_the_other_socket(
     tmp_path: Path,
 ) -> None:
     state, settings = f"sqlite://{tmp_path}/poller.db", tmp_path / ("x" * LONGEST_PATH_IN_BYTES)
-    assert path_for_commands(state, settings) == tmp_path / "poller.db-control"
+    assert path_for_commands(settings, lambda: state) == tmp_path / "poller.db-control"
 
 
 def test_only_our_own_user_may_connect_whatever_the_umask(tmp_path: Path) -> None:

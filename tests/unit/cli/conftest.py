@@ -32,6 +32,32 @@ def leaf_commands(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 COMMANDS = dict(leaf_commands(get_command(app)))
 """Each command that is no group, by its full name, such as `state show`."""
 
+Spoil = Callable[[Path], object]
+
+
+def _missing(file: Path) -> None:
+    file.unlink(missing_ok=True)
+
+
+def _directory(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    file.mkdir()
+
+
+UNREADABLE = pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda file: file.write_text("[daemon"),
+        lambda file: file.write_text("daemon = 1"),
+        lambda file: file.write_text('[daemon]\nstate = "dynamodb://t"\nregion = ""'),
+        lambda file: file.write_bytes(b"\xff"),
+        _missing,
+        _directory,
+    ],
+    ids=["not TOML", "no table", "a fault of the state", "not UTF-8", "missing", "a directory"],
+)
+"""Each way to spoil a settings file, so that it does not say where the state is."""
+
 
 @pytest.fixture
 def poller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Poller:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
-from typer.testing import Result
 
 from poller.admin.server import Pages, serve_control
 from poller.errors import CannotChange, SettingsError
 from poller.telemetry.telemetry import Telemetry
 from tests.fakes.changes import FakeChanges
-
-Poller = Callable[..., Result]
+from tests.unit.cli.conftest import UNREADABLE, Poller, Spoil
 
 NOTHING: dict[str, Any] = {
     "mappings": {"added": [], "replaced": [], "removed": []},
@@ -115,15 +113,30 @@ def test_the_faults_of_a_file_are_shown_as_poller_check_shows_them(
     assert len(changes.asked) == 1, "the daemon reads the file by its own environment"
 
 
-@pytest.mark.parametrize("text", ["[daemon", '[daemon]\nstate = "dynamodb://t"\nregion = ""', "daemon = 1"])
-def test_a_file_that_does_not_say_where_the_state_is_is_faulty(
-    poller: Poller, changes: FakeChanges, tmp_path: Path, text: str
+@UNREADABLE
+@pytest.mark.parametrize("function", [None, "store"])
+def test_a_reload_reaches_the_daemon_even_if_the_file_cannot_be_read(
+    poller: Poller, changes: FakeChanges, tmp_path: Path, spoil: Spoil, function: str | None
 ) -> None:
-    (tmp_path / "poller.toml").write_text(text)
+    file = tmp_path / "poller.toml"
+    spoil(file)
+    changes.error = SettingsError(["said by the daemon"])
+    answer = poller("reload", *([] if function is None else ["--function", function]))
+    assert (answer.exit_code, answer.stderr) == (1, "poller.toml has 1 fault:\nsaid by the daemon\n")
+    assert changes.asked == [(function, str(file))]
+
+
+@UNREADABLE
+def test_without_a_daemon_a_reload_shows_why_the_file_cannot_be_read(
+    poller: Poller, tmp_path: Path, spoil: Spoil
+) -> None:
+    spoil(tmp_path / "poller.toml")
     answer = poller("reload")
-    assert answer.exit_code == 1
-    assert answer.stderr.startswith("poller.toml has 1 fault:\n")
-    assert changes.asked == []
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    first, fault = answer.stderr.splitlines()
+    assert first == "poller.toml has 1 fault:"
+    answer = poller("reload", "--json")
+    assert (answer.exit_code, answer.stderr, json.loads(answer.stdout)) == (1, "", {"faults": [fault]})
 
 
 def test_a_mapping_that_could_not_be_changed_makes_the_command_fail(poller: Poller, changes: FakeChanges) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
-from typer.testing import Result
 
 from poller.admin.server import Pages, serve_control
 from poller.errors import CannotChange
@@ -24,11 +23,8 @@ from poller.model.status import BlockedShard, EventsStatus, MappingState, Mappin
 from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.telemetry import Telemetry
 from tests.fakes.changes import FakeChanges
-from tests.unit.cli.conftest import members
+from tests.unit.cli.conftest import UNREADABLE, Poller, Spoil, members
 from tests.unit.cli.test_reloading import NOTHING as RELOADED
-
-Poller = Callable[..., Result]
-
 
 CLICKS = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
 
@@ -266,6 +262,31 @@ def test_a_pause_and_a_resume_say_what_they_did(
     assert (done.exit_code, done.stdout) == (0, f"{line}\n")
     assert json.loads(poller(command, "orders", "--json").stdout) == changes.report
     assert changes.asked[0] == (f"{command} orders", str(tmp_path / "poller.toml"))
+
+
+@UNREADABLE
+def test_commands_reach_the_daemon_even_if_the_file_cannot_be_read(
+    poller: Poller, changes: FakeChanges, tmp_path: Path, spoil: Spoil
+) -> None:
+    spoil(tmp_path / "poller.toml")
+    changes.report = {"mapping": "orders", "was_paused": False}
+    assert poller("pause", "orders").stdout == "orders is paused\n"
+    assert poller("resume", "orders").exit_code == 0
+    assert "AccessDenied (403)" in poller("status").stdout
+    assert "user-1" in poller("shard", "epsilon", "shardId-000000000003").stdout
+
+
+@UNREADABLE
+@pytest.mark.parametrize(
+    "arguments", [("status",), ("pause", "a"), ("resume", "a"), ("shard", "a", "s"), ("invoke", "f")]
+)
+def test_without_a_daemon_a_command_shows_why_the_file_cannot_be_read(
+    poller: Poller, tmp_path: Path, spoil: Spoil, arguments: tuple[str, ...]
+) -> None:
+    spoil(tmp_path / "poller.toml")
+    done = poller(*arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("poller.toml has 1 fault:\n")
 
 
 @pytest.mark.parametrize("command", ["pause", "resume"])
