@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from poller.admin.guard import ANOTHER_SITE, WRONG_HOST, Denial, GetAccess, is_of_another_site, refused_change
+from poller.admin.guard import ANOTHER_SITE, WRONG_HOST, Denial, GetAccess, refused_change
 from poller.admin.hosts import is_allowed
 from poller.admin.openapi import READS
 from poller.admin.page.forms import CHANGE_PATH, LOGIN_PATH, LOGOUT_PATH
 from poller.admin.page.view import Viewer
 from poller.admin.requester import requester
 from poller.admin.sessions import COOKIE, Sessions
+from poller.http.another_site import is_of_another_site
 
 _OF_ANY_HOST = ("/healthz", "/metrics")
 
@@ -43,12 +44,9 @@ class Guard(NamedTuple):
     def denial(self, request: web.Request) -> Denial | None:
         """Return why the request is refused, or None if it is accepted."""
         headers = request.headers
-        hosts = headers.getall("Host", ())
-        if request.path not in _OF_ANY_HOST and not is_allowed(hosts, self.access().hosts):
+        if request.path not in _OF_ANY_HOST and not is_allowed(headers.getall("Host", ()), self.access().hosts):
             return WRONG_HOST
-        if is_of_another_site(
-            origins=headers.getall("Origin", ()), fetch_sites=headers.getall("Sec-Fetch-Site", ()), hosts=hosts
-        ):
+        if is_of_another_site(request):
             return ANOTHER_SITE
         if request.path in _LISTS:
             return self._refused_change(request)

@@ -32,12 +32,13 @@ from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from poller.admin.connections import LONGEST_SECONDS, Connections
-from poller.admin.guard import ANOTHER_SITE, WRONG_HOST, is_of_another_site
+from poller.admin.guard import ANOTHER_SITE, WRONG_HOST
 from poller.admin.hosts import is_allowed
 from poller.admin.listening import Address
 from poller.disclosure import safe_text
 from poller.errors import PollerError
 from poller.facts import ApiRequestFailed, ApiRequestRejected, Emit
+from poller.http.another_site import is_of_another_site
 from poller.http.request_body import read_body
 from poller.lambda_api.errors import ApiError, internal_error, invalid_content, refused_by_guard, too_large, unavailable
 from poller.lambda_api.exchange import Answer, Request
@@ -186,11 +187,9 @@ class Api:
 
 
 def _check_origin(request: web.BaseRequest, allowed: Collection[str]) -> None:
-    hosts = request.headers.getall("Host", ())
-    if not is_allowed(hosts, allowed):
+    if not is_allowed(request.headers.getall("Host", ()), allowed):
         raise refused_by_guard(WRONG_HOST.status, WRONG_HOST.reason)
-    origins, fetch_sites = request.headers.getall("Origin", ()), request.headers.getall("Sec-Fetch-Site", ())
-    if is_of_another_site(origins=origins, fetch_sites=fetch_sites, hosts=hosts):
+    if is_of_another_site(request):
         raise refused_by_guard(ANOTHER_SITE.status, ANOTHER_SITE.reason)
 
 

@@ -5,10 +5,12 @@
 
 A runtime client knows only `host:port`, so each child has a port of its own. Other processes of the host can find that
 port, too. Therefore a connection is served only if a process of the child's session holds its other end.
+A page of another site can make a browser of this session send requests, so such requests are refused, too.
 `next` is answered when there is an invocation. Wrong calls are refused in AWS's words:
 
     another request's id, or a second answer   400 InvalidRequestID
     a call out of turn                         403 InvalidStateTransition
+    a request of another site's page           403 AnotherSite
     an answer of more than 6 MB                413; the invocation fails with Function.ResponseSizeTooLarge
 
 Source: AWS Lambda Developer Guide, "Using the Lambda runtime API for custom runtimes".
@@ -30,6 +32,7 @@ import orjson
 from aiohttp import web
 
 from poller.facts import Emit, RejectionReason, RuntimeApiConnectionRejected
+from poller.http.another_site import is_of_another_site
 from poller.http.request_body import read_body
 from poller.model.function import Function
 from poller.model.ids import RequestId
@@ -186,6 +189,8 @@ class RuntimeApi:
             self._offered.settle(None if self.has_asked else error(self._offered.invocation.request_id))
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        if is_of_another_site(request):
+            return _error_answer(403, "AnotherSite", "A page of another site sent this request")
         if not request.path.startswith(PREFIX):
             return web.Response(status=404)
         match (request.method, *request.path.removeprefix(PREFIX).split("/")):

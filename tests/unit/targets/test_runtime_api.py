@@ -257,6 +257,21 @@ async def test_calls_out_of_turn_are_refused() -> None:
         assert (await client.error("POST", "init/error", b"{}"))[:2] == (403, "InvalidStateTransition")
 
 
+@pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Sec_Fetch_Site": "cross-site"}])
+async def test_a_page_of_another_site_can_call_nothing(headers: dict[str, str]) -> None:
+    async with serving() as (api, client):
+        handover = Handover(invocation(request_id="a"))
+        api.offer(handover)
+        for method, path in (("POST", "init/error"), ("GET", "invocation/next")):
+            assert (await client.error(method, path, **headers))[:2] == (403, "AnotherSite")
+        await client.call("GET", "invocation/next")
+        for path in ("invocation/a/response", "invocation/a/error"):
+            assert (await client.error("POST", path, b"1", **headers))[:2] == (403, "AnotherSite")
+        assert handover.response is None
+        assert (await client.call("POST", "invocation/a/response", b"2"))[0] == 202
+    assert handover.response == Answered(b"2")
+
+
 @pytest.mark.parametrize("kind", ["response", "error"])
 async def test_an_answer_that_is_too_large_fails_for_the_runtime_and_for_the_mapping(kind: str) -> None:
     async with serving() as (api, client):
