@@ -25,6 +25,7 @@ import anyio
 from anyio import to_thread
 
 from poller.core.names import other_names
+from poller.core.streams.former_names import way_back
 from poller.disclosure import safe_text
 from poller.engine.stop import Stop
 from poller.errors import CannotChange, PollerError, SettingsError
@@ -225,7 +226,7 @@ class Reloader:
         begun: Collection[StateKey] = ()
         with suppress(PollerError):  # the mapping itself shows that the state cannot be used
             begun = await self._running.begun()
-        return [_begins_anew(pair) for pair in renamed if pair.now not in begun]
+        return [_begins_anew(pair, self.in_use.daemon.state) for pair in renamed if pair.now not in begun]
 
     def _note_what_runs(
         self, settings: Settings, functions: Mapping[FunctionName, Function], *, uncertain: Collection[MappingName]
@@ -251,11 +252,11 @@ class Reloader:
         return {"restarted": function.name}
 
 
-def _begins_anew(renamed: Renamed) -> str:
+def _begins_anew(renamed: Renamed, state: str) -> str:
     before, now = renamed.before.mapping, renamed.now.mapping
     return (
         f"mappings.{now}: it begins at its starting_position, because the stored positions in its stream belong to the "
-        f"name {before}. To continue at them, name the mapping {before} again, and reload"
+        f"name {before}. To continue at them, {way_back(before, now, state=state)}"
     )
 
 

@@ -274,6 +274,7 @@ class Composition:
             source=source,
             worker=state.worker,
             state=state.address,
+            names=lambda: [known.name for known in self.settings.stream_mappings],
             filters=filter_of(mapping),
             budget=self._budget,
         )

@@ -59,6 +59,19 @@ class MappingBeginsPaused(NamedTuple):
     mapping: MappingName
 
 
+@declare(Line("warning"))
+class MappingBeginsAnew(NamedTuple):
+    """The mapping begins at its starting position, although the state has positions of its stream under the name
+    `former`, which no mapping of the file has. The mapping may have been renamed; `advice` says how it continues at
+    these positions. If `former_is_paused`, the pause belongs to the name, too, so the mapping is not paused.
+    """
+
+    mapping: MappingName
+    former: MappingName
+    former_is_paused: bool
+    advice: str
+
+
 @declare(Line("info"))
 class MappingResumedByRequest(NamedTuple):
     """A person has resumed the mapping, so it polls again."""

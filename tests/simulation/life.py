@@ -206,6 +206,7 @@ class Life:
             source=source,
             worker=self.worker,
             state="memory:",
+            names=lambda: [known.name for known in self.supervisor.mappings()],
             filters=_filters(mapping.filters, data_key="data" if mapping.is_kinesis else "dynamodb"),
             budget=self.budget,
             take_over=has_no_kcl_table,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -384,6 +385,18 @@ async def test_a_renamed_stream_mapping_that_begins_anew_causes_a_warning(tmp_pa
         (*_, warning) = (await made.reloader.reload())["warnings"]
         assert warning == VIEWS_BEGINS_ANEW
         assert made.facts_of(SettingsWarning) == [SettingsWarning(warning)], "the file's own warning is an old one"
+
+
+async def test_the_warning_of_a_renamed_mapping_says_how_its_stored_positions_are_renamed(tmp_path: Path) -> None:
+    async with scene(tmp_path, stream("clicks")) as made:
+        daemon = replace(made.reloader.in_use.daemon, state="sqlite:///poller.db")
+        made.reloader.in_use = replace(made.reloader.in_use, daemon=daemon)
+        made.write(stream("views"))
+        (*_, warning) = (await made.reloader.reload())["warnings"]
+        assert warning == (
+            f"{VIEWS_BEGINS_ANEW}; or stop all daemons, free the new name with `poller state rename views OTHER`, and "
+            "use `poller state rename clicks views`"
+        )
 
 
 async def test_a_renamed_stream_mapping_that_continues_at_its_positions_causes_no_warning(tmp_path: Path) -> None:

@@ -211,6 +211,14 @@ class Worker:
         """Return one health for a source and the table of leases. `now` is in epoch seconds."""
         return self._table.health.together_with(source, now=now)
 
+    def leases_seen(self) -> Iterator[Row]:
+        """Return the leases as this worker has seen them last, without a scan."""
+        return self._observed.leases()
+
+    def is_paused(self, mapping: MappingName) -> bool:
+        """Return whether the last scan has found a pause of a mapping with this name."""
+        return mapping in self._hands.paused
+
     def has_paused(self, mapping: MappingName) -> None:
         """Note the pause of a mapping before its run stops, and before a scan shows it."""
         self._hands.paused |= {mapping}

@@ -35,7 +35,7 @@ Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lamb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -44,6 +44,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from poller.core.filtering import RecordFilter
+from poller.core.streams.former_names import former_names, way_back
 from poller.core.streams.lineage import Lineage, first_positions
 from poller.core.streams.stream_end import ENDED
 from poller.engine.leases.lease import Lease
@@ -60,7 +61,9 @@ from poller.engine.streams.shard import READS_AT_ONCE, ShardContext, ShardReader
 from poller.engine.streams.watching import stream_status
 from poller.engine.streams.weighing import RecordWeight
 from poller.errors import CannotChange, NotFound, ServiceError
-from poller.facts import MappingReady
+from poller.facts import MappingBeginsAnew, MappingReady
+from poller.facts.leases import NAMED
+from poller.model.ids import MappingName
 from poller.model.lease import Row
 from poller.model.mapping import StreamMapping
 from poller.model.order import ShardOrder
@@ -81,6 +84,7 @@ class StreamContext:
     """Everything that a run of a stream mapping needs. All runs of the process share `worker` and `budget`.
 
     `state` is the address of the table of leases, which errors name.
+    `names` returns the names of the stream mappings of the file.
     `take_over` lets the worker find the shards in the mapping's `kcl_table`, if the mapping has one. It may wait long,
     and calls `waits` with what it waits for.
     """
@@ -89,6 +93,7 @@ class StreamContext:
     source: StreamSource
     worker: Worker
     state: str
+    names: Callable[[], Collection[MappingName]]
     filters: RecordFilter | None
     budget: Budget
     take_over: TakeOver
@@ -225,11 +230,21 @@ class StreamMappingRunner:
             positions |= dict.fromkeys(latest, now)
             if not (await self._rows.marks()).has_begun:  # otherwise another worker has ended the first start
                 rows = {**rows, **await self._first_rows(shards, positions, iterators)}
+                if marks.by_hand is None and self.mapping.kcl_table is None:
+                    self._warn_of_former_names()
         drained = drained_at(rows, now=self._context.lane.clock.now())
         lineage = Lineage(rows.keys(), drained, memory_in_seconds=source.limits.drained_shard_memory)
         await self._listings.begin(lineage, shards, of_kcl=of_kcl)
         self._lineage = lineage
         return lineage
+
+    def _warn_of_former_names(self) -> None:
+        """Warn of stored positions at which the mapping would continue if it had another name."""
+        worker, mapping = self._context.worker, self.mapping
+        found = former_names(worker.leases_seen(), mapping.state_key.stream_arn, names=self._context.names())
+        for former in found[:NAMED]:
+            advice = way_back(former, mapping.name, state=self._context.state)
+            self._context.lane.emit(MappingBeginsAnew(mapping.name, former, worker.is_paused(former), advice))
 
     async def _first_rows(
         self, shards: list[Shard], positions: Mapping[ShardId, Position], iterators: Mapping[ShardId, ShardIterator]

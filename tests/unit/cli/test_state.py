@@ -541,6 +541,14 @@ def test_a_mapping_can_be_renamed_after_the_settings_file_was_changed(poller: Po
     assert shown(poller, "page_clicks")["mappings"][0]["shards"][0]["shard_id"] == A
 
 
+def test_a_renamed_mapping_that_has_begun_anew_gets_its_positions_by_two_renames(poller: Poller) -> None:
+    before = now()
+    assert poller("state", "rename", "clicks", "users").exit_code == 1
+    assert poller("state", "rename", "users", "OTHER").exit_code == 0
+    assert poller("state", "rename", "clicks", "users").exit_code == 0
+    assert now(CLICKS._replace(mapping=MappingName("users"))).checkpoints == before.checkpoints
+
+
 async def pause(*names: str) -> None:
     async with SqliteLeaseStore(Path("poller.db")) as store:
         for name in names:

@@ -562,6 +562,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     (facts.ApiRequestFailed(RequestId("r"), ZeroDivisionError()), "error", "api_request_failed", {}),
     (facts.FunctionCrashed(STORE, ZeroDivisionError()), "error", "function_crashed", {}),
     (facts.MappingBeginsPaused(ORDERS), "info", "mapping_begins_paused", {}),
+    (facts.MappingBeginsAnew(ORDERS, CLICKS, True, "rename it"), "warning", "mapping_begins_anew", {}),
 ]
 
 
