@@ -341,7 +341,8 @@ async def test_a_mapping_that_gets_its_old_name_back_continues_there_without_a_w
         await world.watch.until(lambda: ids_of(calls_of(function, "clicks")) == [first])
         assert await reload_with("views") == [
             "mappings.views: it begins at its starting_position, because the stored positions in its stream belong to "
-            "the name clicks. To continue at them, name the mapping clicks again, and reload"
+            "the name clicks. To continue at them, name the mapping clicks again, and reload; or stop all daemons, "
+            "free the new name with `poller state rename views OTHER`, and use `poller state rename clicks views`"
         ]
         await world.watch.until(lambda: ids_of(calls_of(function, "views")) == [first])
         assert await reload_with("clicks") == []
@@ -350,6 +351,8 @@ async def test_a_mapping_that_gets_its_old_name_back_continues_there_without_a_w
         assert await reload_with("views") == []
         await world.watch.until(lambda: ids_of(calls_of(function, "views")) == [first, second])
         assert len(daemon.logged("settings_warning")) == 1
+        assert len(daemon.logged("mapping_begins_anew", mapping="views", former="clicks")) == 1
+        assert len(daemon.logged("mapping_begins_anew")) == 1
         assert await daemon.stop() == 0
 
 
