@@ -19,7 +19,7 @@ _OUR_SITE = ("same-origin", "none")
 def is_of_another_site(request: web.BaseRequest) -> bool:
     """Return whether a page of another site sent the request."""
     headers = request.headers
-    if "Origin" not in headers and "Sec-Fetch-Site" not in headers:  # so it is for nearly all requests, and fast
+    if "Origin" not in headers and "Sec-Fetch-Site" not in headers:  # nearly always: this test costs little
         return False
     return any(site not in _OUR_SITE for site in headers.getall("Sec-Fetch-Site", ())) or any(
         not _is_ours(origin, headers.getall("Host", ())) for origin in headers.getall("Origin", ())
