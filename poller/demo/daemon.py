@@ -22,8 +22,8 @@ from anyio.abc import Process
 from poller.demo.metrics import Metrics
 from poller.demo.processes import REGION, DemoError, must_run, running, tail
 
-READY_IN_SECONDS = 20.0
-"""How long the daemon may take to find its sources. They are on this machine, so it finds them soon or never."""
+READY_IN_SECONDS = 60.0
+"""How long the daemon may take to start and to find its sources. Usually it takes two seconds."""
 
 STOP_IN_SECONDS = 8.0
 """How long the daemon may take to stop. This is longer than its grace in daemon.toml, so that it can end by itself."""
