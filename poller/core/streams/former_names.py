@@ -14,8 +14,9 @@ from poller.model.lease import Row
 
 def former_names(leases: Iterable[Row], stream_arn: str, *, names: Collection[MappingName]) -> list[MappingName]:
     """Return the names under which the stream has positions, without `names`, which are in use."""
-    keys = (row.key.partition("/") for row in leases if row.checkpoint is not None)
-    found = {MappingName(name) for name, _, rest in keys if rest.startswith(f"{stream_arn}/")}
+    stream = f"/{stream_arn}/"
+    of_stream = (row for row in leases if stream in row.key and row.checkpoint is not None)
+    found = {MappingName(row.key.partition("/")[0]) for row in of_stream}
     return sorted(found.difference(names))
 
 
