@@ -73,18 +73,18 @@ class RequestedChanges:
         return await self._reloader.restart_function(name)
 
     async def pause(self, mapping: str, *, settings: str | None = None) -> Mapping[str, Any]:
-        """Pause a mapping until `resume`, also after a restart.
+        """Pause a mapping until `resume`, also after a restart unless the state is in memory.
 
         Raises CannotChange if there is no such mapping, or if the client means another file; and a ServiceError if the
         pause cannot be stored.
         """
         refuse_another_file(settings, self._file)
-        return {"mapping": mapping, "was_paused": await self._running.pause(MappingName(mapping))}
+        return self._pausing(mapping, was_paused=await self._running.pause(MappingName(mapping)))
 
     async def resume(self, mapping: str, *, settings: str | None = None) -> Mapping[str, Any]:
         """End the pause of a mapping. Raises the same errors as `pause`, and those of a mapping that cannot begin."""
         refuse_another_file(settings, self._file)
-        return {"mapping": mapping, "was_paused": await self._running.resume(MappingName(mapping))}
+        return self._pausing(mapping, was_paused=await self._running.resume(MappingName(mapping)))
 
     async def order(self, mapping: str, order: ShardOrder, *, settings: str | None = None) -> Mapping[str, Any]:
         """Execute a person's order about a blocked shard, and return what blocked the shard before.
@@ -163,6 +163,10 @@ class RequestedChanges:
         return await self._stuck_events.change(
             FunctionName(function), action, one, drops_waiting=drops_waiting, now=self._clock.now()
         )
+
+    def _pausing(self, mapping: str, *, was_paused: bool) -> Mapping[str, Any]:
+        survives_restart = self._reloader.in_use.daemon.state != "memory:"
+        return {"mapping": mapping, "was_paused": was_paused, "survives_restart": survives_restart}
 
     @property
     def _stuck_events(self) -> StuckEvents:

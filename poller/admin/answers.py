@@ -299,6 +299,7 @@ class Reloaded(Answer):
 class Pausing(Answer):
     mapping: str
     was_paused: bool
+    survives_restart: bool = Field(description="Whether a pause survives a restart; not if the state is in memory.")
 
 
 class Ordered(Answer):

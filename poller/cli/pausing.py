@@ -21,6 +21,7 @@ def pause(name: MappingName, config: Config = Path("poller.toml"), as_json: AsJs
 
     The mapping finishes the batches in hand, keeps its position, and stops reading. Its messages stay in the queue,
     and its records stay in the stream for as long as the stream keeps them.
+    If the state is "memory:", the pause ends with the daemon.
     """
     _change(name, "pause", config, as_json)
 
@@ -42,5 +43,7 @@ def _change(name: str, what: str, config: Path, as_json: bool) -> None:
         print_json(answer)
     elif what == "pause":
         typer.echo(f"{name} was paused already" if answer["was_paused"] else f"{name} is paused")
+        if not answer.get("survives_restart", True):  # an older daemon does not say it
+            typer.echo('the pause ends with the daemon, because its state is "memory:"')
     else:
         typer.echo(f"{name} is not paused any more" if answer["was_paused"] else f"{name} was not paused")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,20 @@ async def test_a_pause_and_a_resume_reach_the_mapping_of_the_same_file_only(tmp_
         with pytest.raises(CannotChange, match=r"not /etc/other\.toml"):
             await made.changes.pause("orders", settings="/etc/other.toml")
         assert made.running.paused == []
-        assert await made.changes.pause("orders") == {"mapping": "orders", "was_paused": False}
+        answer = {"mapping": "orders", "survives_restart": False}
+        assert await made.changes.pause("orders") == answer | {"was_paused": False}
         assert made.running.paused == ["orders"]
         with pytest.raises(CannotChange, match=r"not /etc/other\.toml"):
             await made.changes.resume("orders", settings="/etc/other.toml")
-        assert await made.changes.resume("orders") == {"mapping": "orders", "was_paused": True}
+        assert await made.changes.resume("orders") == answer | {"was_paused": True}
         assert made.running.paused == []
+
+
+async def test_a_pause_survives_a_restart_if_the_state_is_a_file(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders")) as made:
+        daemon = replace(made.reloader.in_use.daemon, state=f"sqlite://{tmp_path}/poller.db")
+        made.reloader.in_use = replace(made.reloader.in_use, daemon=daemon)
+        assert (await made.changes.pause("orders"))["survives_restart"]
 
 
 async def test_positions_are_listed_and_moved_as_the_description_of_the_api_says(tmp_path: Path) -> None:

@@ -257,7 +257,7 @@ def test_an_order_that_the_daemon_refuses_ends_with_its_reason(poller: Poller, c
 def test_a_pause_and_a_resume_say_what_they_did(
     poller: Poller, changes: FakeChanges, tmp_path: Path, command: str, was_paused: bool, line: str
 ) -> None:
-    changes.report = {"mapping": "orders", "was_paused": was_paused}
+    changes.report = {"mapping": "orders", "was_paused": was_paused, "survives_restart": True}
     done = poller(command, "orders")
     assert (done.exit_code, done.stdout) == (0, f"{line}\n")
     assert json.loads(poller(command, "orders", "--json").stdout) == changes.report
@@ -287,6 +287,17 @@ def test_without_a_daemon_a_command_shows_why_the_file_cannot_be_read(
     done = poller(*arguments)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith("poller.toml has 1 fault:\n")
+
+
+@pytest.mark.parametrize(
+    ("was_paused", "first_line"), [(False, "orders is paused"), (True, "orders was paused already")]
+)
+def test_a_pause_that_does_not_survive_a_restart_says_so(
+    poller: Poller, changes: FakeChanges, was_paused: bool, first_line: str
+) -> None:
+    changes.report = {"mapping": "orders", "was_paused": was_paused, "survives_restart": False}
+    second_line = 'the pause ends with the daemon, because its state is "memory:"'
+    assert poller("pause", "orders").stdout == f"{first_line}\n{second_line}\n"
 
 
 @pytest.mark.parametrize("command", ["pause", "resume"])
