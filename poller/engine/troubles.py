@@ -40,10 +40,10 @@ class Troubles:
     @property
     def reason(self) -> str:
         """Return all errors in one text, the oldest first. Each stands once, after the operations that fail with it."""
-        operations: dict[str, dict[str, None]] = {}
+        operations: dict[str, set[str]] = {}
         for trouble in self._by_kind.values():
-            operations.setdefault(trouble.error, {})[trouble.operation] = None
-        different = [f"{', '.join(names)}: {error}" for error, names in operations.items()]
+            operations.setdefault(trouble.error, set()).add(trouble.operation)
+        different = [f"{', '.join(sorted(names))}: {error}" for error, names in operations.items()]
         more = f"; and {len(different) - SHOWN_TROUBLES} more" if len(different) > SHOWN_TROUBLES else ""
         return "; ".join(different[:SHOWN_TROUBLES]) + more
 

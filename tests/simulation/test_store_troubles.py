@@ -49,7 +49,7 @@ class StoreWorld(KinesisWorld):
         return {shard_id: checkpoint.position for shard_id, checkpoint in stored.items()}
 
 
-REFUSED = "the state fails: take leases, exchange messages, renew leases: ConnectionRefused: connection refused"
+REFUSED = "the state fails: exchange messages, renew leases, take leases: ConnectionRefused: connection refused"
 
 
 def test_records_are_delivered_while_the_state_fails_for_less_than_a_lease_lasts() -> None:

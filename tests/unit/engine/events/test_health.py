@@ -43,4 +43,4 @@ async def test_a_reason_names_an_error_of_several_operations_once() -> None:
     for operation in ("take", "depth", "take"):
         error = Rejected("a newer version wrote the file", code="EventQueueUnusable")
         health.queue_failed(operation, error, retry_in=2.0)
-    assert health.health.reason == "take, depth: EventQueueUnusable: a newer version wrote the file (events)"
+    assert health.health.reason == "depth, take: EventQueueUnusable: a newer version wrote the file (events)"
