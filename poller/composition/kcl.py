@@ -165,7 +165,7 @@ async def store_of(mapping: StreamMapping, aws: Aws, *, now: float, randomness: 
     if (fault := fault_of_key(description)) is not None:
         raise SettingsError([f"{option_of(mapping)}: the table {table} cannot be used: {fault}"])
     meaning = Meaning(mapping.state_key, latest=now, at_timestamp=at_timestamp)
-    return KclLeaseStore(Items(client, table=table, rng=randomness), meaning)
+    return KclLeaseStore(Items(client, table=table, randomness=randomness), meaning)
 
 
 def why_positions_are_elsewhere(mapping: StreamMapping, marks: Mapping[RowKey, Row], *, has_leases: bool) -> str | None:

@@ -127,7 +127,7 @@ async def _store_in(
             await made_ready(client, address.table, option="daemon.state")
         elif not await exists(client, address.table, option="daemon.state"):
             return None
-    return DynamoDbLeaseStore(Items(client, table=address.table, rng=randomness))
+    return DynamoDbLeaseStore(Items(client, table=address.table, randomness=randomness))
 
 
 async def _scanned(address: TableAddress, store: LeaseStore) -> list[Row]:

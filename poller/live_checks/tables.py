@@ -66,7 +66,7 @@ async def _rows(
     if (fault := fault_of_key(description)) is not None:
         return [row("DescribeTable", Finding(fault, is_fault=True))]
     try:
-        found = await finding(Items(client, table=address.table, rng=Random()))
+        found = await finding(Items(client, table=address.table, randomness=Random()))
     except Rejected as error:
         found = Finding(f"cannot be used: {error}", is_fault=True)
     except PollerError as error:

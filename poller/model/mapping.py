@@ -13,7 +13,7 @@ from poller.model.stream import StartingPosition, StateKey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedeliveryBackoff:
-    """After how many seconds SQS shows a failed message again (`core/queues/redelivery.py`)."""
+    """The first and the longest wait until SQS shows a failed message again (`core/queues/redelivery.py`)."""
 
     initial_in_seconds: int
     maximum_in_seconds: int

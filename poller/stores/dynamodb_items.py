@@ -62,12 +62,12 @@ class Client(Protocol):
 
 
 class Items:
-    """The items of one table, which exists (`dynamodb_table.py`). `rng` draws the jitter of pauses."""
+    """The items of one table, which exists (`dynamodb_table.py`). `randomness` draws the jitter of pauses."""
 
-    def __init__(self, client: Client, *, table: str, rng: Random) -> None:
+    def __init__(self, client: Client, *, table: str, randomness: Random) -> None:
         self._client = client
         self._table = table
-        self._rng = rng
+        self._randomness = randomness
 
     async def scan(self) -> list[Item]:
         """Return all items; an item may be older than the last write."""
@@ -144,4 +144,4 @@ class Items:
         raise AssertionError("count() does not end")
 
     async def _pause(self, attempt: int) -> None:
-        await anyio.sleep(THROTTLE_PAUSES_IN_SECONDS[attempt] * (0.5 + self._rng.random()))
+        await anyio.sleep(THROTTLE_PAUSES_IN_SECONDS[attempt] * (0.5 + self._randomness.random()))

@@ -33,18 +33,18 @@ def anyio_backend() -> str:
 @pytest.fixture(params=["fake", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ministack", "moto"))])
 async def table(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[Items]:
     """Return the table of a KCL application with two shards."""
-    name, rng = f"my-application-{uuid4().hex}", Random(0)
+    name, randomness = f"my-application-{uuid4().hex}", Random(0)
     if request.param == "fake":
         service = FakeDynamoDb()
         await made_ready(service, name, option="kcl_table")
-        yield await filled(Items(service, table=name, rng=rng))
+        yield await filled(Items(service, table=name, randomness=randomness))
         return
     endpoint_url = request.getfixturevalue(request.param)
     request.getfixturevalue("account")
     async with Aws(AwsSettings(region="eu-west-1", endpoint_url=endpoint_url)) as aws:
         client = await aws.json_client("dynamodb")
         await made_ready(client, name, option="kcl_table")
-        yield await filled(Items(client, table=name, rng=rng))
+        yield await filled(Items(client, table=name, randomness=randomness))
 
 
 async def filled(table: Items) -> Items:

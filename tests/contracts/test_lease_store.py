@@ -70,7 +70,7 @@ async def opened(kind: str, folder: Path) -> AsyncIterator[LeaseStore]:
 async def in_new_table(client: Client) -> DynamoDbLeaseStore:
     table = f"contract-{uuid4().hex}"
     await made_ready(client, table, option="daemon.state")
-    return DynamoDbLeaseStore(Items(client, table=table, rng=Random(0)))
+    return DynamoDbLeaseStore(Items(client, table=table, randomness=Random(0)))
 
 
 LOCAL = ["memory", "fake", "sqlite", "dynamodb", "routed"]

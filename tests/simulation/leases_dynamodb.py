@@ -40,7 +40,9 @@ class DynamoDbTable:
         return {row.key: row for row in map(row_of, self.items.items.values())}
 
     def store(self, worker: str, faults: FaultPlan, *, patience_in_seconds: float) -> DynamoDbLeaseStore:
-        return _Counted(self, worker, Items(_Recorded(self, worker, faults), table=TABLE, rng=Random(self._seed)))
+        return _Counted(
+            self, worker, Items(_Recorded(self, worker, faults), table=TABLE, randomness=Random(self._seed))
+        )
 
 
 class _Counted(DynamoDbLeaseStore):

@@ -37,7 +37,7 @@ async def ready(**options: Any) -> tuple[FakeDynamoDb, DynamoDbLeaseStore]:
     service = FakeDynamoDb(**options)
     await made_ready(service, "leases", option="daemon.state")
     service.calls.clear()
-    return service, DynamoDbLeaseStore(Items(service, table="leases", rng=Random(0)))
+    return service, DynamoDbLeaseStore(Items(service, table="leases", randomness=Random(0)))
 
 
 def operations(service: FakeDynamoDb) -> dict[str, int]:
@@ -107,7 +107,7 @@ async def test_two_throttled_workers_do_not_try_again_at_the_same_moments() -> N
         service, _ = await ready()
         began_at = anyio.current_time()
         service.faults.script("Scan", Fault.THROTTLED)
-        await DynamoDbLeaseStore(Items(service, table="leases", rng=Random(seed))).scan()
+        await DynamoDbLeaseStore(Items(service, table="leases", randomness=Random(seed))).scan()
         moments.append(anyio.current_time() - began_at)
     assert moments[0] != moments[1]
 
@@ -187,7 +187,7 @@ async def test_an_answer_of_another_shape_counts_as_no_answer(answer: object) ->
         async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
             return answer
 
-    store = DynamoDbLeaseStore(Items(Odd(), table="leases", rng=Random(0)))
+    store = DynamoDbLeaseStore(Items(Odd(), table="leases", randomness=Random(0)))
     for read in (store.scan, lambda: store.read(KEYS)):
         with pytest.raises(Unreachable) as error:
             await read()

@@ -46,7 +46,7 @@ async def table_of_kcl() -> tuple[FakeDynamoDb, KclLeaseStore]:
 
 
 def store_over(service: FakeDynamoDb) -> KclLeaseStore:
-    return KclLeaseStore(Items(service, table="my-application", rng=Random(0)), MEANING)
+    return KclLeaseStore(Items(service, table="my-application", randomness=Random(0)), MEANING)
 
 
 def item(service: FakeDynamoDb, key: str) -> Any:
