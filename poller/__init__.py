@@ -15,6 +15,7 @@ A part imports only from parts above its own line, and a contract in the gate ch
     model/       THE NOUNS      frozen values
     garbage.py         when the garbage of runs that have ended is collected
     core/        THE DECISIONS  pure: no I/O, no clock, no randomness of its own; each file answers one question
+      filtering/ whether a record matches a filter, and why
       queues/    delivery, ordering, scaling, visibility
       streams/   retry, watermark, lineage, lanes, tumbling windows, positions
       events/    attempts, records, dead letters and senders of asynchronous events

@@ -14,6 +14,7 @@
     listening.py    at which addresses a server listens
     connections.py  which connections are accepted, and for how long
     hosts.py        by which names a browser may call the server
+    scaling.py      how much work waits, for an autoscaler
     rendering.py    when a page is rendered
     page/           the page for people
     acting.py       the routes of the page, and the forms on it
@@ -26,6 +27,4 @@
 
 Belongs here: /metrics, /healthz, /readyz, the status page and /api/.
 Does not belong here: counting (telemetry/), the state of a mapping (engine/), making a change (requested_changes.py).
-app.py imports this package; so do the command line, for the control socket, and lambda_api/, for code of both servers.
-It imports facts/, model/, telemetry/ and errors, and is one of the few packages that know aiohttp.
 """

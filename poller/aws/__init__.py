@@ -1,4 +1,4 @@
-"""THE CLIENTS: how the program talks to AWS, or to an emulator. The only importer of aiobotocore and botocore.
+"""THE CLIENTS: how the program talks to AWS, or to an emulator. The only importer of aiobotocore.
 
 There are two kinds of clients.
 The general client is a client of aiobotocore. It serves rare calls.
@@ -18,7 +18,7 @@ the general client (tests/bench/clients.py).
     kept_client.py  keeps a general client open between calls
     errors.py       translates AWS's errors into errors of `poller.errors`, by one table
 
+Belongs here: credentials, signing, endpoints, and the translation of AWS's errors. No function of this package raises
+an error of aiobotocore or botocore.
 Does not belong here: what a call is for (sources/, targets/, destinations/), when to try again (engine/).
-sources/, targets/, destinations/ and the composition root may import this package. Its functions raise no errors of
-aiobotocore or botocore.
 """

@@ -8,6 +8,7 @@
     ordering     shard: ask the running daemon to retry, bisect or discard the batch that blocks a shard
     invoking     invoke: call a function through the running daemon, or without one
     explaining   explain: say what a mapping would do with a record
+    first_event  the event that a mapping's function would get first for some records
     trying       try: invoke the function once with a record, and say what its answer means
     tailing      tail: show the records of a source as they come
     records      which records a file holds that a person gives to explain or try

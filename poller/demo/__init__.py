@@ -3,7 +3,7 @@
 Belongs here: setting up sources on emulators, running the daemon as a user does, and counting what happened to each
 record, both by the daemon's metrics and by the content of the emulators.
 Does not belong here: anything that the daemon needs. The demo starts the daemon as a process, and sees it from outside.
-Only the command line imports this package, and only `run` of it. It needs the extra `poller[demo]`.
+The demo needs the extra `poller[demo]`.
 
     tour.py         what does the tour do, step by step?
     scenes.py       which emulators and which parts has a tour?

@@ -16,5 +16,5 @@ composition/events.py. The tests then ask for a line in the table above, for the
 for two commands: `python -m tests.unit.settings.explained` writes config/poller.toml, and `poller reference parity
 --markdown` prints the tables of README.md.
 `poller check --live` says that it does not check the destination, until live_checks/destinations.py has a case for it.
-Only composition/events.py imports an adapter; no adapter knows another.
+No adapter knows another.
 """

@@ -7,6 +7,8 @@
     streams/           does everything with a record of a shard, from its read to its checkpoint
     events/            does everything with an asynchronous event, from its acceptance to its end
     leases/            which shards does this process read, if several workers share them?
+    units.py           how does this process get its part of a limit that all workers share?
+    pauses_seen.py     how does a pause reach the other workers?
     calls.py           calls functions for clients
     backlogs.py        how much work waits for the workers? An autoscaler asks
     idle.py            the run of a mapping whose function is never invoked
@@ -17,6 +19,6 @@
     stop.py            the stages of a stop, as events
 
 Belongs here: waiting, tasks, cancellation, and the order in which calls are made.
-Does not belong here: rules of AWS (core/), wire formats (sources/, targets/), names of metrics (telemetry/).
+Does not belong here: rules of AWS (core/), wire formats (sources/, targets/), names of metrics (facts/).
 The engine uses only anyio to wait, so that `tests/simulation/` can run all of it on a virtual clock.
 """

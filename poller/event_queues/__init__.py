@@ -16,6 +16,5 @@
 
 Belongs here: how events are stored and claimed, and how many are allowed.
 Does not belong here: when an event is taken, invoked or ended (engine/, core/).
-Only composition/event_queues.py and the command line import an adapter, and the modules that make a client's changes
-import by_request; no adapter knows another.
+No adapter knows another.
 """

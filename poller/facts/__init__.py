@@ -11,7 +11,7 @@ Every field is safe to log: no fact has the body of a record, or a secret.
 
 Belongs here: the facts, what is logged and counted of them, and which labels their metrics may have.
 Does not belong here: how a log line or a series is written (telemetry/), and any decision.
-telemetry/, admin/ and every package that emits facts import this package. It imports model/ only.
+Of poller, this package imports only model/.
 """
 
 from poller.facts.api import *

@@ -12,5 +12,5 @@
 Belongs here: code for batches of any source.
 Does not belong here: how a function is reached (targets/), what happens to a batch (core/), when a batch is tried again
 (engine/).
-Only engine/ and the composition root import this package.  It uses only anyio to wait.
+This package uses only anyio to wait.
 """

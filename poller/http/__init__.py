@@ -8,6 +8,9 @@
     request_body.py  reads the body of a request to a server of poller
     another_site.py  finds out whether a page of another site sent a request to a server of poller
 
-This package knows nothing of AWS: a request is bytes, and an answer is a status, headers and a body.
-It imports only errors.py and disclosure.py of poller. aws/, targets/, admin/ and lambda_api/ may import it.
+A request is bytes, and an answer is a status, headers and a body.
+
+Belongs here: how these bytes are sent and read, connections, their pool, proxies, and code of all our servers.
+Does not belong here: anything of AWS (aws/), what an answer means (aws/, targets/), the routes of our servers (admin/,
+lambda_api/).
 """

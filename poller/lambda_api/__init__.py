@@ -12,8 +12,7 @@
 
 Belongs here: AWS's names, messages, status codes and headers, exactly as AWS writes them.
 Does not belong here: how a function is invoked (functions/), when an event is tried again (core/events/).
-app.py, composition/api.py, single_call.py and the command line import this package.
-It uses the modules for connections, host names and refused requests in admin/.
+It uses the modules for connections, addresses, host names and refused requests in admin/.
 
 Source: AWS Lambda API Reference.
 """

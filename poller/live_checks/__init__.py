@@ -17,5 +17,4 @@ A finding says only what AWS has answered. If AWS has no call for something, the
 
 Belongs here: requests that read, that AWS itself calls a dry run, or that AWS must refuse.
 Does not belong here: rules of AWS (core/), and any request that changes something.
-cli/ imports this package.
 """

@@ -2,5 +2,5 @@
 
 Belongs here: what a thing is, such as a mapping, a message, a shard or an outcome.
 Does not belong here: what to do with it (core/), how to get it (sources/, targets/), how it is configured (settings/).
-Every package may import it, except errors.py and disclosure.py; it imports no other package of poller.
+It imports no other package of poller.
 """

@@ -2,8 +2,7 @@
 
 Belongs here: which options exist, what their defaults are, and how a fault is described.
 Does not belong here: what the program does with an option; network calls, because `poller check` runs without network.
-Only the command line and the modules directly in `poller/` import this package; others get the values of `model/`.
-Only this package imports pydantic.
+The engine and the adapters do not import this package: they get the values of `model/`.
 
 `loading.py` takes the file through five forms:
 
@@ -47,4 +46,10 @@ For `poller check`:
     presence.py       does this machine have the modules, programs and folders that the file names?
     showing.py        how does the file look with its defaults filled in?
     schema.py         what does an editor need to know to complete and check the file?
+
+For `poller import` and `poller iam`:
+
+    importing.py      how do event source mappings of AWS Lambda become a settings file?
+    take_over.py      how does this daemon take a mapping over from AWS Lambda, and how does the mapping go back?
+    permissions.py    which permissions of AWS IAM do the settings need?
 """

@@ -11,5 +11,5 @@
 Belongs here: the service's calls, how their answers become the values of `ports.py`, and the service's rate limits.
 Does not belong here: when to read, how much, and what happens to a record (engine/, core/); signing, endpoints and the
 translation of errors (aws/).
-Only composition/sources.py and composition/event_queues.py make an adapter; no adapter knows another.
+No adapter knows another.
 """

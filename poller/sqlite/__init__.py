@@ -1,8 +1,9 @@
-"""SQLITE: how this program opens and writes its SQLite files. This package does not know what they store.
+"""SQLITE: how this program opens and writes its SQLite files.
 
     kind      opens a file, and tells what is wrong with it
     copies    keeps a copy of a file before its format changes
     writer    does all work with an open file in one thread, many jobs with one flush
 
-The adapters that store something in a file may import this package.
+Belongs here: how a file is opened, checked, copied and written, whatever it stores.
+Does not belong here: which tables and rows it has (stores/, event_queues/).
 """

@@ -6,6 +6,7 @@
       lease_file   opens the file, or reads it while others use it
       schema       has the file's table, and migrates a file of the previous format
       ownership    lets the first process prepare the file, and then several processes share it
+      row_kinds    tells whether this program can have written a row
     notation       tells which of two positions is later, as texts that a store can compare
     dynamodb_leases  stores leases in a table of DynamoDB, which workers on several hosts share
       dynamodb_rows  converts a row to and from an item
@@ -23,5 +24,4 @@
 
 Belongs here: how checkpoints are stored, and the rule that no checkpoint moves back.
 Does not belong here: when to save, and which records are done (engine/, core/streams/watermark.py).
-Only the compositions and the command line import a store; no adapter knows another.
 """

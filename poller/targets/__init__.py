@@ -9,5 +9,5 @@ endpoints.py chooses among the urls of an HTTP function, and http_answers.py say
 
 Belongs here: how a function is called, and which kind of `model.invocation.Response` its answer is.
 Does not belong here: what a response means for the records (core/outcome.py), when to call again (engine/).
-Only composition/functions.py imports an adapter; no adapter knows another.
+No adapter knows another.
 """

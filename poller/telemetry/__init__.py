@@ -10,11 +10,12 @@
     collectors.py          reads these gauges at each scrape
     numbers.py             adds up the counts of several processes
     processes.py           adds up their CPU time and memory
+    history.py             keeps the numbers of the last 30 minutes
+    quantiles.py           computes quantiles from histograms
     logs.py                configures structlog
     whole_writes.py        writes whole lines to stderr
     reference.py           lists all metrics and log events
 
 Belongs here: how a log line is written and how a series is kept.
 Does not belong here: the names of metrics and log events (facts/), and any decision.
-app.py and cli/ import this package. It imports facts/, model/ and disclosure.py only.
 """

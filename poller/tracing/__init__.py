@@ -10,5 +10,4 @@ itself, and OpenTelemetry is not imported; so the engine knows nothing of spans,
 
 Belongs here: everything that imports OpenTelemetry (the extra `poller[otel]`).
 Does not belong here: what happens to a record, and which producer a message names (core/producers.py).
-app.py and the compositions import this package. It imports ports.py, core/, model/ and facts/ only.
 """

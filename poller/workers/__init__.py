@@ -26,6 +26,5 @@ The other workers send it calls at this socket, too.
 
 Belongs here: everything that exists only because several processes are one daemon.
 Does not belong here: how a worker does its work (app.py and below), and which shards it reads (engine/leases/).
-app.py imports membership.py and other_workers.py, and cli/ imports parent.py and starting.py. The parent's modules do
-not import app.py: they start it.
+The parent's modules do not import app.py: they start it.
 """

@@ -10,6 +10,7 @@ matches one of the leaf's values. It matches the filter criteria if it matches o
     notation         parses the JSON text of a pattern
     parsing          turns a pattern into rules, one rule for each combination of its `$or` choices
     leaves, operators, texts    decide which values a leaf accepts
+    invalid          says what is wrong with a pattern, and where
     predicates       combines tests of one value
     tree             turns the paths of a rule into nested nodes
     documents        parses the record's data key as JSON, once for all patterns

@@ -2,7 +2,7 @@
 
 Belongs here: starting, feeding, timing, watching and ending such processes.
 Does not belong here: what an answer means for a batch (core/outcome.py), how many batches run at once (engine/).
-Only composition/functions.py imports the package, and only its `RuntimeTarget`.
+Other packages of poller import only `RuntimeTarget`.
 
     target.py        which child process runs an invocation?
     child.py         how does one child begin and end?
@@ -14,6 +14,7 @@ Only composition/functions.py imports the package, and only its `RuntimeTarget`.
     environment.py   which environment variables does a child get?
     output.py        how does a child's output become log lines?
     output_limit.py  how much of a function's output is logged?
+    recent_output.py which lines did the children of a function write last?
     log_tail.py      which text is the log tail of an invocation?
     bootstrap.py     the program of a child process that runs a Python callable
 """
