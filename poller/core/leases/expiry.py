@@ -129,6 +129,11 @@ class Observed:
     def leases(self) -> Iterator[Row]:
         return (seen.row for seen in self._seen.values() if is_lease(seen.row))
 
+    def shards(self, stream_arn: str) -> list[Row]:
+        """Return the rows of the stream's shards, under the names of all mappings."""
+        part = f"/{stream_arn}/"
+        return [seen.row for key, seen in self._seen.items() if part in key]
+
     def since(self, key: RowKey) -> float:
         """Return when this worker first saw the row as it is now; -inf if it has not seen the row."""
         return seen.since if (seen := self._seen.get(key)) is not None else -_NEVER

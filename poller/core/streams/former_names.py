@@ -12,11 +12,9 @@ from poller.model.ids import MappingName
 from poller.model.lease import Row
 
 
-def former_names(leases: Iterable[Row], stream_arn: str, *, names: Collection[MappingName]) -> list[MappingName]:
-    """Return the names under which the stream has positions, without `names`, which are in use."""
-    stream = f"/{stream_arn}/"
-    of_stream = (row for row in leases if stream in row.key and row.checkpoint is not None)
-    found = {MappingName(row.key.partition("/")[0]) for row in of_stream}
+def former_names(shards: Iterable[Row], *, names: Collection[MappingName]) -> list[MappingName]:
+    """Return the names under which the shards of a stream have positions, without `names`, which are in use."""
+    found = {MappingName(row.key.partition("/")[0]) for row in shards if row.checkpoint is not None}
     return sorted(found.difference(names))
 
 

@@ -211,9 +211,9 @@ class Worker:
         """Return one health for a source and the table of leases. `now` is in epoch seconds."""
         return self._table.health.together_with(source, now=now)
 
-    def leases_seen(self) -> Iterator[Row]:
-        """Return the leases as this worker has seen them last, without a scan."""
-        return self._observed.leases()
+    def shards_seen(self, stream_arn: str) -> list[Row]:
+        """Return the rows of a stream's shards as this worker has seen them last, under the names of all mappings."""
+        return self._observed.shards(stream_arn)
 
     def is_paused(self, mapping: MappingName) -> bool:
         """Return whether the last scan has found a pause of a mapping with this name."""

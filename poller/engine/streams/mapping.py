@@ -241,7 +241,7 @@ class StreamMappingRunner:
     def _warn_of_former_names(self) -> None:
         """Warn of stored positions at which the mapping would continue if it had another name."""
         worker, mapping = self._context.worker, self.mapping
-        found = former_names(worker.leases_seen(), mapping.state_key.stream_arn, names=self._context.names())
+        found = former_names(worker.shards_seen(mapping.state_key.stream_arn), names=self._context.names())
         for former in found[:NAMED]:
             advice = way_back(former, mapping.name, state=self._context.state)
             self._context.lane.emit(MappingBeginsAnew(mapping.name, former, worker.is_paused(former), advice))

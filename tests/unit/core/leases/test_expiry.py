@@ -262,3 +262,10 @@ def test_nobody_has_a_lease_since_it_has_no_owner_or_since_it_has_expired(observ
     assert observed.free_at(KEY) == 110
     observed.saw(lease(6, None), now=107)
     assert observed.free_at(KEY) == 107
+
+
+def test_the_shards_of_a_stream_are_found_under_the_names_of_all_mappings(observed: Observed) -> None:
+    stream = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+    keys = [f"clicks/{stream}/1", f"views/{stream}/2", f":begun/clicks/{stream}", f"clicks/{stream}-2/1", ":unit/f/1"]
+    observed.scanned([Row(key=RowKey(key)) for key in keys], now=100)
+    assert [row.key for row in observed.shards(stream)] == keys[:2]

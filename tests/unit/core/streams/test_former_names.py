@@ -21,14 +21,12 @@ def row(key: str, *, is_reset: bool = False) -> Row:
     [
         (row(f"clicks/{STREAM}/shard-1"), ["clicks"]),
         (row(f"views/{STREAM}/shard-1"), []),
-        (row(f"clicks/{STREAM}-2/shard-1"), []),
         (row(f"clicks/{STREAM}/shard-1", is_reset=True), []),
-        (row(":unit/f/1", is_reset=True), []),
     ],
-    ids=["former", "in use", "other stream", "reset", "unit"],
+    ids=["former", "in use", "reset"],
 )
 def test_a_former_name_has_positions_of_the_stream_and_no_mapping(row: Row, names: list[str]) -> None:
-    assert former_names([row, row], STREAM, names=[MappingName("views")]) == names
+    assert former_names([row, row], names=[MappingName("views")]) == names
 
 
 def test_positions_in_memory_cannot_be_renamed() -> None:
