@@ -341,10 +341,13 @@ def test_an_answer_that_is_not_a_daemons_ends_with_one_line(
 
 
 def _answer_once(listener: socket.socket, body: str) -> None:
-    connection, _ = listener.accept()
-    with connection:
-        connection.recv(65536)
-        connection.sendall(f"HTTP/1.1 500 Wrong\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+    """Answer the first request. The command first connects without one, to see whether anybody listens."""
+    is_answered = False
+    while not is_answered:
+        connection, _ = listener.accept()
+        with connection:
+            if is_answered := bool(connection.recv(65536)):
+                connection.sendall(f"HTTP/1.1 500 Wrong\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
 
 
 @pytest.mark.parametrize("command", [("status",), ("pause", "alpha"), ("reload",)])
