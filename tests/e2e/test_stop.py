@@ -30,6 +30,10 @@ pytestmark = pytest.mark.anyio
 BILL = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
 MESSAGES = 10_000
 
+SHORTEST_OF_A_FIFO_QUEUE_IN_SECONDS = 8
+"""For a function of one second. With a shorter timeout of the queue, messages would be hidden for 31 seconds after a
+kill (core/queues/visibility.py)."""
+
 LEDGER = """
 import json, os, subprocess, time
 
@@ -231,7 +235,7 @@ async def test_the_daemon_goes_on_if_the_reader_of_its_log_has_gone(world: World
 
 async def test_kills_amid_ten_thousand_ordered_messages_lose_none(world: World) -> None:
     """A FIFO queue and a Lambda function, which continues after the daemon was killed."""
-    orders = world.queue("orders.fifo", visibility_timeout_in_seconds=2)
+    orders = world.queue("orders.fifo", visibility_timeout_in_seconds=SHORTEST_OF_A_FIFO_QUEUE_IN_SECONDS)
     bill = world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0.01)))
     for number in range(MESSAGES):
         world.send(orders, "{}", group=f"group-{number % 250}", deduplication_id=str(number))
@@ -283,7 +287,7 @@ async def test_kills_amid_ten_thousand_messages_lose_none_and_leave_no_child_pro
 
 async def test_daemons_that_share_a_queue_may_start_and_end_in_any_way(world: World) -> None:
     """One daemon stays while others are stopped and killed, and the function fails at random."""
-    orders = world.queue("orders.fifo", visibility_timeout_in_seconds=2)
+    orders = world.queue("orders.fifo", visibility_timeout_in_seconds=SHORTEST_OF_A_FIFO_QUEUE_IN_SECONDS)
     plan = FunctionPlan(
         duration_in_seconds=(0, 0.2),
         throttle_rate=0.05,
