@@ -43,7 +43,7 @@ def _change(name: str, what: str, config: Path, as_json: bool) -> None:
         print_json(answer)
     elif what == "pause":
         typer.echo(f"{name} was paused already" if answer["was_paused"] else f"{name} is paused")
-        if not answer.get("survives_restart", True):  # an older daemon does not say it
+        if not answer["survives_restart"]:
             typer.echo('the pause ends with the daemon, because its state is "memory:"')
     else:
         typer.echo(f"{name} is not paused any more" if answer["was_paused"] else f"{name} was not paused")

@@ -262,8 +262,8 @@ def _details(item: Item) -> dict[str, Detail]:
     details: dict[str, Detail] = details_in(item, "pollerDetails")
     if "leaseOwner" in item and not OUR_OWNER.fullmatch(text_in(item, "leaseOwner")):
         details.pop("read_since", None)  # poller stored it before the KCL worker took the lease
-    if _own_position(item) is None:
-        details.pop(UNLISTED_PARENTS, None)  # KCL reads a shard after its parents, and may have deleted their rows
+    if UNLISTED_PARENTS in details and _own_position(item) is None:
+        del details[UNLISTED_PARENTS]  # KCL reads a shard after its parents, and may have deleted their rows
     for name, attribute in RELATIVES.items():
         if attribute in item:
             shard_ids = item[attribute].get("SS")

@@ -32,6 +32,7 @@ class FakeChanges:
             "mappings": {"added": ["orders"]},
             "events": {"replaced": []},
             "was_paused": False,
+            "survives_restart": True,
         }
         self.error: PollerError | None = None
         self.go = anyio.Event()

@@ -3,7 +3,8 @@
 The function does not get a message that may have become visible in the queue again.
 It gets messages of a FIFO queue only if they certainly stay hidden until the function has ended or timed out.
 Otherwise, after a crash of the daemon, two invocations could have the same message group at once.
-If the visibility timeout is shorter than that, nearly a whole visibility timeout is enough.
+SQS hides a message for twelve hours at most. If the function may run for so long, nearly a whole visibility timeout is
+enough.
 A batch that waits for the function's concurrency does not use it up, and stops waiting at a stop.
 """
 

@@ -37,6 +37,7 @@ ROWS = [
     Row(key=start_key(CLICKS), counter=2, details={"position": "LATEST"}),
     Row(key=RowKey(":pause/orders")),
 ]
+DAMAGED = Row(key=start_key(CLICKS), details={"position": "NOWHERE"})
 OLD = "sqlite://old.db"
 MAPPING = """
 [functions.count]
@@ -104,6 +105,18 @@ def service(portal: BlockingPortal) -> Iterator[DynamoDbOverHttp]:
         yield service
 
 
+@contextmanager
+def damaged_table(*, state: str) -> Iterator[None]:
+    """Let the settings name this state and the endpoint of a table `leases` that has a damaged row."""
+    with start_blocking_portal() as portal, service(portal) as dynamodb:
+        daemon = f'[daemon]\nregion = "eu-west-1"\nendpoint_url = "{dynamodb.url}"\n'
+        Path("poller.toml").write_text(f'{daemon}state = "{state}"\n{MAPPING}')
+        portal.call(partial(made_ready, dynamodb.tables, "leases", option="daemon.state"))
+        table = dynamodb.tables.table("leases")
+        table.items[table.key_of(item_of(DAMAGED))] = item_of(DAMAGED)
+        yield
+
+
 def test_a_file_is_copied_into_a_table_which_is_created_and_back(
     poller: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,15 +137,9 @@ def test_a_damaged_starting_position_in_a_table_is_shown_and_can_be_set_again(
     poller: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_own_credentials(monkeypatch)
-    damaged = Row(key=start_key(CLICKS), details={"position": "NOWHERE"})
-    with start_blocking_portal() as portal, service(portal) as dynamodb:
-        daemon = f'[daemon]\nregion = "eu-west-1"\nendpoint_url = "{dynamodb.url}"\n'
-        Path("poller.toml").write_text(f'{daemon}state = "dynamodb://leases"\n{MAPPING}')
-        portal.call(partial(made_ready, dynamodb.tables, "leases", option="daemon.state"))
-        table = dynamodb.tables.table("leases")
-        table.items[table.key_of(item_of(damaged))] = item_of(damaged)
+    with damaged_table(state="dynamodb://leases"):
         shown = poller("state", "show")
-        fault = f"the row {damaged.key} is damaged: 'NOWHERE' is not a starting position"
+        fault = f"the row {DAMAGED.key} is damaged: 'NOWHERE' is not a starting position"
         assert (shown.exit_code, shown.stderr) == (0, "")
         assert f"  the mapping does not begin, because {fault}\n" in shown.stdout
         assert "nothing is stored" not in shown.stdout
@@ -146,15 +153,9 @@ def test_a_table_with_a_damaged_row_is_not_copied_into_a_file_which_then_could_n
     poller: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_own_credentials(monkeypatch)
-    damaged = Row(key=start_key(CLICKS), details={"position": "NOWHERE"})
-    with start_blocking_portal() as portal, service(portal) as dynamodb:
-        daemon = f'[daemon]\nregion = "eu-west-1"\nendpoint_url = "{dynamodb.url}"\n'
-        Path("poller.toml").write_text(f'{daemon}state = "sqlite://new.db"\n{MAPPING}')
-        portal.call(partial(made_ready, dynamodb.tables, "leases", option="daemon.state"))
-        table = dynamodb.tables.table("leases")
-        table.items[table.key_of(item_of(damaged))] = item_of(damaged)
+    with damaged_table(state="sqlite://new.db"):
         result = poller("state", "copy", "dynamodb://leases")
-    rule = f"{damaged.key}: 'NOWHERE' is not a starting position"
+    rule = f"{DAMAGED.key}: 'NOWHERE' is not a starting position"
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == f"poller: nothing was changed: dynamodb://leases has a damaged row {rule}\n"
     assert not Path("new.db").exists()

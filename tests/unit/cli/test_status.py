@@ -360,7 +360,7 @@ def test_a_daemon_whose_settings_file_has_a_path_that_is_not_utf_8_is_shown_and_
     file.write_text('[daemon]\nstate = "memory:"\n')
     with start_blocking_portal() as portal:
         changes = portal.call(FakeChanges)
-        changes.report = {**RELOADED, "was_paused": False}
+        changes.report = {**RELOADED, "was_paused": False, "survives_restart": True}
         pages = Pages(Telemetry().registry, statuses)
         control = [folder / "poller.toml-control"]
         server = serve_control(control, pages, changes=changes, emit=changes.facts.append, settings_file=file)
@@ -385,7 +385,7 @@ def test_a_daemon_with_another_settings_file_that_shares_the_state_is_neither_sh
     (tmp_path / "folder").symlink_to(tmp_path)
     with start_blocking_portal() as portal:
         changes = portal.call(FakeChanges)
-        changes.report = {**RELOADED, **ORDERED, "was_paused": False}
+        changes.report = {**RELOADED, **ORDERED, "was_paused": False, "survives_restart": True}
         pages = Pages(Telemetry().registry, statuses)
         control = [tmp_path / "poller.db-control"]
         server = serve_control(control, pages, changes=changes, emit=changes.facts.append, settings_file=own)
